@@ -1,0 +1,31 @@
+"""One model's turn: called by the state machine for each Map item."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pixelprompt import aws
+from pixelprompt.generation import Generation, Item, Outcome, ResumeTokens
+from pixelprompt.images import ImageStorage
+from pixelprompt.jobs import JobManager
+from pixelprompt.observability import begin
+from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.registry import ModelRegistry
+from pixelprompt.settings import Settings
+
+
+@cache
+def _generation() -> Generation:
+    settings = Settings.from_environment()
+    s3, bucket = aws.client("s3"), settings.bucket_name
+    keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
+    return Generation(
+        JobManager(s3, bucket), ImageStorage(s3, bucket), ResumeTokens(s3, bucket), ModelRegistry.load(), keys
+    )
+
+
+def handler(event: Mapping[str, Any], context: Any) -> Outcome:
+    """The outcome of one model."""
+    item = Item.from_event(event)
+    begin(correlation_id=item.correlation_id, job_id=item.job_id, model=item.model, function=context.function_name)
+    return _generation().run(item, context.get_remaining_time_in_millis() / 1000)

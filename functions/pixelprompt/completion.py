@@ -1,0 +1,61 @@
+"""The end of a job: whatever died, its document reaches a final status."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pixelprompt.documents import Value
+from pixelprompt.images import ImageStorage, StoredImage, stem
+from pixelprompt.jobs import JobManager, epoch_milliseconds, gallery
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Which job to finish, and the outcomes of its Map items as far as they are known."""
+
+    job_id: str
+    outcomes: tuple[Mapping[str, Any], ...] = ()
+    correlation_id: str | None = None
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> "Ending":
+        """Read the event of any of the callers: *Finish job*, the failure rule (EventBridge), the status Lambda."""
+        detail = event.get("detail")
+        if isinstance(detail, Mapping):
+            text = detail.get("input")
+            given = json.loads(text) if text else {}
+            return cls(given.get("jobId") or str(detail["name"]), correlation_id=given.get("correlationId"))
+        outcomes = event.get("outcomes")
+        told = outcomes if isinstance(outcomes, Sequence) else ()
+        return cls(event["jobId"], tuple(o for o in told if isinstance(o, Mapping)), event.get("correlationId"))
+
+
+class Completion:
+    """Finishes jobs."""
+
+    def __init__(self, jobs: JobManager, images: ImageStorage) -> None:
+        self._jobs = jobs
+        self._images = images
+
+    def finish(self, ending: Ending) -> Value | None:
+        """Close what is open; returns the job document."""
+        untold = {outcome["index"]: outcome for outcome in ending.outcomes if outcome.get("row")}
+        return self._jobs.finish(ending.job_id, untold, self._stored)
+
+    def _stored(self, document: Value) -> dict[str, list[StoredImage]]:
+        """The images of a job that lie in S3, by model name."""
+        target = gallery(document["jobId"], document["createdAt"])
+        timestamp = epoch_milliseconds(document["createdAt"])
+        found = self._images.find(f"{target}/")
+        by_model = {}
+        for row in document["results"]:
+            name = f"{stem(target, row['model'], timestamp)}"
+            by_model[row["model"]] = [i for i in found if _is_of(i["imageKey"], name)]
+        return by_model
+
+
+def _is_of(image_key: str, name: str) -> bool:
+    """Whether the key is that of the stem itself or of one of its numbered followers."""
+    rest = image_key.partition("/")[2].removesuffix(".json")
+    return rest == name or rest.startswith(f"{name}-")

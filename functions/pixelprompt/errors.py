@@ -1,0 +1,146 @@
+"""Every error that the service reports, in one hierarchy.
+
+::
+
+    PixelPromptError
+    ├── ConfigurationError         the deployment is wrong; its owner must change a setting
+    ├── StorageError               S3 cannot be used
+    │   ├── PermissionMissing      S3 answered 403: the role lacks a permission
+    │   └── ConflictError          a conditional write lost every one of its attempts
+    ├── ProviderError              a provider did not make the image; see ``pixelprompt.providers.base``
+    └── RequestError               the caller's mistake or limit; carries the HTTP status and code
+        ├── InvalidJson            400 INVALID_JSON
+        ├── PromptRequired         400 PROMPT_REQUIRED
+        ├── PromptTooLong          400 PROMPT_TOO_LONG
+        ├── InvalidParameter       400 INVALID_PARAMETER
+        ├── InappropriateContent   400 INAPPROPRIATE_CONTENT
+        ├── JobNotFound            404 JOB_NOT_FOUND
+        ├── RouteNotFound          404 NOT_FOUND
+        ├── MethodNotAllowed       405 METHOD_NOT_ALLOWED
+        ├── PayloadTooLarge        413 PAYLOAD_TOO_LARGE
+        ├── RateLimitExceeded      429 RATE_LIMIT_EXCEEDED
+        ├── NoProviderConfigured   503 NO_PROVIDER_CONFIGURED
+        └── ServiceUnavailable     503 SERVICE_UNAVAILABLE
+"""
+
+from typing import Any
+
+
+class PixelPromptError(Exception):
+    """Base of every error that the service reports."""
+
+
+class ConfigurationError(PixelPromptError):
+    """The deployment is wrong; the message says which setting and what it must be."""
+
+
+class StorageError(PixelPromptError):
+    """S3 cannot be used right now."""
+
+
+class PermissionMissing(StorageError):
+    """S3 answered 403. Without ``s3:ListBucket`` that is also its answer for a key that does not exist."""
+
+
+class ConflictError(StorageError):
+    """A conditional write met somebody else's write at every attempt."""
+
+
+class RequestError(PixelPromptError):
+    """An answer other than 200 that the caller can act on.
+
+    Attributes
+    ----------
+    status : HTTP status
+    code : constant for programs
+    details : further members of the JSON answer
+    headers : further headers of the answer
+    """
+
+    status = 400
+    code = "BAD_REQUEST"
+
+    def __init__(self, message: str, *, headers: dict[str, str] | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = headers or {}
+        self.details = details
+
+
+class InvalidJson(RequestError):
+    """The body is no JSON object."""
+
+    code = "INVALID_JSON"
+
+
+class PromptRequired(RequestError):
+    """The prompt is missing or blank."""
+
+    code = "PROMPT_REQUIRED"
+
+
+class PromptTooLong(RequestError):
+    """The prompt has more characters than the route takes."""
+
+    code = "PROMPT_TOO_LONG"
+
+
+class InvalidParameter(RequestError):
+    """A parameter has the wrong type or lies outside its range."""
+
+    code = "INVALID_PARAMETER"
+
+
+class InappropriateContent(RequestError):
+    """Moderation blocked the prompt."""
+
+    code = "INAPPROPRIATE_CONTENT"
+
+
+class JobNotFound(RequestError):
+    """There is no job with this id."""
+
+    status = 404
+    code = "JOB_NOT_FOUND"
+
+
+class RouteNotFound(RequestError):
+    """There is no such path."""
+
+    status = 404
+    code = "NOT_FOUND"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, but not with this method."""
+
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+
+
+class PayloadTooLarge(RequestError):
+    """The body is larger than any valid request."""
+
+    status = 413
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class RateLimitExceeded(RequestError):
+    """The address or the whole deployment has used up its requests."""
+
+    status = 429
+    code = "RATE_LIMIT_EXCEEDED"
+
+
+class NoProviderConfigured(RequestError):
+    """No provider has a key."""
+
+    status = 503
+    code = "NO_PROVIDER_CONFIGURED"
+
+
+class ServiceUnavailable(RequestError):
+    """A part of the service is busy or out of reach; trying again later helps."""
+
+    status = 503
+    code = "SERVICE_UNAVAILABLE"

@@ -1,0 +1,203 @@
+"""Requests in, answers out: bodies, errors as codes, CORS, correlation ids.
+
+Event and answer have the form of API Gateway's HTTP API, payload version 2.0
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html).
+"""
+
+import base64
+import binascii
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, wraps
+from typing import Any
+
+from pixelprompt.errors import InvalidJson, MethodNotAllowed, PayloadTooLarge, RequestError, RouteNotFound
+from pixelprompt.observability import begin, log_failure, logger
+from pixelprompt.settings import Settings
+
+BODY_LIMIT = 64 * 1024
+ROUTES = {"/generate": "POST", "/status/{jobId}": "GET", "/enhance": "POST"}
+EXPOSED = "ETag, Retry-After, X-Correlation-ID, Idempotent-Replayed"
+
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as API Gateway saw it; header names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    path_parameters: Mapping[str, str]
+    source_ip: str
+    url: str
+    correlation_id: str
+    body: bytes
+
+    @classmethod
+    def from_event(cls, event: Event) -> "Request":
+        """The request of an event.
+
+        Raises
+        ------
+        InvalidJson : the body claims to be base64 and is not
+        """
+        context = event.get("requestContext", {})
+        http = context.get("http", {})
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        return cls(
+            method=http.get("method", "GET"),
+            path=event.get("rawPath", "/"),
+            headers=headers,
+            path_parameters=event.get("pathParameters") or {},
+            source_ip=http.get("sourceIp", ""),
+            url=f"https://{context.get('domainName', 'localhost')}",
+            correlation_id=correlation_id(headers),
+            body=_body(event),
+        )
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object, whatever its content type says.
+
+        Raises
+        ------
+        PayloadTooLarge, InvalidJson
+        """
+        if len(self.body) > BODY_LIMIT:
+            raise PayloadTooLarge(
+                f"The body has {len(self.body)} bytes; at most {BODY_LIMIT} are taken.", limit=BODY_LIMIT
+            )
+        try:
+            value = json.loads(self.body.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeDecodeError:
+            raise InvalidJson("The body is not valid UTF-8.") from None
+        except UnicodeEncodeError:
+            raise InvalidJson("The body has half a surrogate pair, which is no character.") from None
+        except RecursionError:
+            raise InvalidJson("The body is nested too deeply.") from None
+        except _NotStrict as error:
+            raise InvalidJson(str(error)) from None
+        except ValueError:
+            raise InvalidJson('The body must be a JSON object such as {"prompt": "a red fox"}.') from None
+        if not isinstance(value, dict):
+            raise InvalidJson('The body must be a JSON object such as {"prompt": "a red fox"}.')
+        return value
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer; ``body`` is JSON-serialisable, None sends no body."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class _NotStrict(ValueError):
+    """The text is JSON to Python, but not to the standard, or it is ambiguous."""
+
+
+def _no_constant(name: str) -> None:
+    raise _NotStrict(f"{name} is no JSON number.")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise _NotStrict("The body names a member twice.")
+    return value
+
+
+def _body(event: Event) -> bytes:
+    text = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(text).encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidJson("The body is not valid base64.") from None
+
+
+def correlation_id(headers: Mapping[str, str]) -> str:
+    """The caller's ``X-Correlation-ID`` where it is a plain token of up to 128 characters, else a new one."""
+    given = headers.get("x-correlation-id", "")
+    return given if _CORRELATION_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+def no_such_route(request: Request) -> RequestError:
+    """Why no route took this request: the path is unknown, or its method is another."""
+    for template, method in ROUTES.items():
+        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, request.path):
+            return MethodNotAllowed(
+                f"{request.path} takes {method}, not {request.method}.",
+                headers={"Allow": f"{method}, OPTIONS"},
+                path=request.path,
+                method=request.method,
+            )
+    return RouteNotFound(f"There is no {request.method} {request.path}.", path=request.path, method=request.method)
+
+
+def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], dict[str, Any]]:
+    """Make a Lambda handler of a function from request to response; whatever it raises becomes an answer."""
+
+    @wraps(respond)
+    def handler(event: Event, context: Any) -> dict[str, Any]:
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        correlation = correlation_id(headers)
+        begin(correlation_id=correlation, function=getattr(context, "function_name", None))
+        try:
+            request = Request.from_event({**event, "headers": {**headers, "x-correlation-id": correlation}})
+            response = Response(status=204) if request.method == "OPTIONS" else respond(request)
+        except RequestError as error:
+            body = {"error": error.code, "message": error.message, **error.details}
+            response = Response(body, error.status, error.headers)
+        except Exception as error:
+            log_failure("The request failed.", error)
+            response = Response({"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong on our side."}, 500)
+        logger.info("Answered.", status=response.status, path=event.get("rawPath"))
+        return _proxy(response, {**_cors(headers.get("origin", "")), "X-Correlation-ID": correlation})
+
+    return handler
+
+
+def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"statusCode": response.status, "headers": {**headers, **response.headers}}
+    if response.body is not None:
+        answer["headers"].setdefault("Content-Type", "application/json")
+        answer["headers"].setdefault("Cache-Control", "no-store")
+        answer["body"] = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
+    return answer
+
+
+@cache
+def _allowed_origins() -> tuple[str, ...]:
+    return Settings.from_environment().cors_origins
+
+
+def _cors(origin: str) -> dict[str, str]:
+    allowed = _allowed_origins()
+    headers = {
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Headers": "Content-Type, Authorization, If-None-Match, Idempotency-Key, X-Correlation-ID",
+        "Access-Control-Expose-Headers": EXPOSED,
+        "Access-Control-Max-Age": "86400",
+    }
+    if "*" in allowed:
+        return {"Access-Control-Allow-Origin": "*", **headers}
+    if origin in allowed:
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", **headers}
+    return {"Vary": "Origin"}
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Whether an ``If-None-Match`` header names this ETag; weak comparison (RFC 9110, 13.1.2)."""
+    names = {name.strip().removeprefix("W/") for name in if_none_match.split(",")}
+    return "*" in names or etag.removeprefix("W/") in names

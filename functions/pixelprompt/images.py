@@ -1,0 +1,152 @@
+"""Images in S3: the record, the picture itself, and the galleries they form.
+
+An image lies at two keys: its record ``group-images/{target}/{model}-{timestamp}.json``, with the picture in base64,
+and the picture ``images/{target}/{model}-{timestamp}.{png|jpg|webp}``. Both follow from the job, so saving twice is
+harmless.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pixelprompt.documents import DocumentStore, storage_error
+from pixelprompt.image_format import EXTENSIONS, image_format
+from pixelprompt.registry import file_name
+
+RECORDS = "group-images/"
+PICTURES = "images/"
+URL_SECONDS = 3600
+
+StoredImage = dict[str, str]
+
+
+def stem(target: str, model: str, timestamp: int, number: int = 0) -> str:
+    """The part of an image's keys between prefix and extension; ``number`` counts the images of one model from 0."""
+    return f"{file_name(target)}/{file_name(model)}-{timestamp}" + (f"-{number + 1}" if number else "")
+
+
+class ImageStorage:
+    """Image records and pictures of one bucket.
+
+    Parameters
+    ----------
+    s3_client : boto3 S3 client
+    bucket : bucket name
+    cloudfront_domain : domain that serves ``images/``; without it URLs are presigned for an hour
+    """
+
+    def __init__(self, s3_client: Any, bucket: str, cloudfront_domain: str = "") -> None:
+        self.s3 = s3_client
+        self.bucket = bucket
+        self.cloudfront_domain = cloudfront_domain
+        self._documents = DocumentStore(s3_client, bucket)
+
+    def save_image(self, base64_image: str, metadata: Mapping[str, Any]) -> str:
+        """Store an image; returns the key of its record.
+
+        Parameters
+        ----------
+        base64_image : the picture
+        metadata : fields of the record: ``model``, ``prompt``, ``steps``, ``guidance``, ``target``, ``timestamp``
+            (epoch milliseconds), …; target and timestamp default to the present
+
+        Raises
+        ------
+        ValueError : no base64, or no picture of a known type
+        StorageError : S3 kept failing
+        """
+        return self.save(base64.b64decode(base64_image, validate=True), metadata)["imageKey"]
+
+    def save(self, data: bytes, metadata: Mapping[str, Any], number: int = 0) -> StoredImage:
+        """Store a picture's bytes; returns ``imageKey`` (record) and ``binaryKey`` (picture)."""
+        found = image_format(data)
+        if found is None:
+            raise ValueError("These bytes are no picture of a known type.")
+        target = metadata.get("target") or f"{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
+        timestamp = metadata.get("timestamp") or round(time.time() * 1000)
+        name = stem(target, str(metadata.get("model", "image")), timestamp, number)
+        stored = {
+            "imageKey": f"{RECORDS}{name}.json",
+            "binaryKey": f"{PICTURES}{name}.{EXTENSIONS[found.mime_type]}",
+        }
+        record = {
+            "output": base64.b64encode(data).decode(),
+            "NSFW": False,
+            **metadata,
+            "target": target,
+            "timestamp": timestamp,
+            "mimeType": found.mime_type,
+            "width": found.width,
+            "height": found.height,
+        }
+        body = json.dumps(record, separators=(",", ":")).encode()
+        with ThreadPoolExecutor(2) as pool:
+            writes = [
+                pool.submit(self._put, stored["imageKey"], body, "application/json"),
+                pool.submit(self._put, stored["binaryKey"], data, found.mime_type),
+            ]
+        for write in writes:
+            write.result()
+        return stored
+
+    def get_image(self, image_key: str) -> dict[str, Any] | None:
+        """The record of an image, or None where there is none."""
+        document = self._documents.read(image_key)
+        return document.value if document else None
+
+    def find(self, name: str) -> list[StoredImage]:
+        """The images stored for this stem or any that begins with it, both objects present, in the order of their keys.
+
+        A job's gallery name with a closing slash finds all of a job.
+        """
+        records = {_stem_of(key, RECORDS): key for key in self._keys(f"{RECORDS}{name}")}
+        pictures = {_stem_of(key, PICTURES): key for key in self._keys(f"{PICTURES}{name}")}
+        return [{"imageKey": records[s], "binaryKey": pictures[s]} for s in sorted(records) if s in pictures]
+
+    def list_galleries(self) -> list[str]:
+        """The names of all galleries, oldest first."""
+        found = []
+        for page in self._pages(RECORDS, Delimiter="/"):
+            found += [entry["Prefix"].removeprefix(RECORDS).rstrip("/") for entry in page.get("CommonPrefixes", [])]
+        return found
+
+    def list_gallery_images(self, gallery_folder: str) -> list[str]:
+        """The keys of the records in a gallery; an unknown gallery has none."""
+        return list(self._keys(f"{RECORDS}{file_name(gallery_folder)}/"))
+
+    def image_url(self, binary_key: str) -> str:
+        """An address from which anybody can load the picture now."""
+        if self.cloudfront_domain:
+            return f"https://{self.cloudfront_domain}/{quote(binary_key)}"
+        url: str = self.s3.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": binary_key}, ExpiresIn=URL_SECONDS
+        )
+        return url
+
+    def _put(self, key: str, body: bytes, content_type: str) -> None:
+        try:
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+        except (ClientError, BotoCoreError) as error:
+            raise storage_error(error, key) from error
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        for page in self._pages(prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", []))
+
+    def _pages(self, prefix: str, **options: str) -> Iterator[dict[str, Any]]:
+        try:
+            paginator = self.s3.get_paginator("list_objects_v2")
+            yield from paginator.paginate(Bucket=self.bucket, Prefix=prefix, **options)
+        except (ClientError, BotoCoreError) as error:
+            raise storage_error(error, prefix) from error
+
+
+def _stem_of(key: str, prefix: str) -> str:
+    return key.removeprefix(prefix).rpartition(".")[0]

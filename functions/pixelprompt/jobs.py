@@ -1,0 +1,335 @@
+"""The job document: its shape, the rules by which it changes, and its place in S3.
+
+``jobs/{jobId}/status.json`` is written by every Lambda of a job. The functions of the first half are pure: they take
+a document and a time and change the document. ``JobManager`` applies them under conditional writes.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pixelprompt.documents import Document, DocumentStore, Value
+from pixelprompt.errors import JobNotFound
+from pixelprompt.providers.base import ProviderError
+
+Row = dict[str, Any]
+
+SCHEMA_VERSION = 1
+FINAL_ROW = frozenset({"completed", "error", "cancelled"})
+FINAL_JOB = frozenset({"completed", "partial", "failed", "cancelled"})
+JOB_STATUSES = FINAL_JOB | {"pending", "in_progress"}
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_FIXED = frozenset({"jobId", "createdAt", "schemaVersion", "results", "totalModels", "completedModels"})
+
+
+def is_job_id(text: str) -> bool:
+    """Whether the text has the form of a job id, a UUID of version 4 in lower case."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def status_key(job_id: str) -> str:
+    """Key of the job document."""
+    return f"jobs/{job_id}/status.json"
+
+
+def resume_key(job_id: str, index: int) -> str:
+    """Key of the token with which a row's request to its provider can be resumed."""
+    return f"jobs/{job_id}/resume/{index}.json"
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_between(start: str, end: str) -> float:
+    """Seconds from one ISO 8601 moment to another, at least 0, to the hundredth."""
+    elapsed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return max(0.0, round(elapsed.total_seconds(), 2))
+
+
+def gallery(job_id: str, created_at: str) -> str:
+    """Name of the gallery that holds a job's images: its creation time and the beginning of its id."""
+    return f"{datetime.fromisoformat(created_at):%Y-%m-%d-%H-%M-%S}-{job_id[:8]}"
+
+
+def epoch_milliseconds(created_at: str) -> int:
+    """The job's creation as it stands in the names of its images."""
+    return round(datetime.fromisoformat(created_at).timestamp() * 1000)
+
+
+def new_document(
+    job_id: str, prompt: str, parameters: Mapping[str, Any], models: Sequence[Mapping[str, Any]], now: str
+) -> Value:
+    """A job document in which no model has started; rows in the order of ``models``, each ``name`` and ``provider``."""
+    return {
+        "jobId": job_id,
+        "status": "pending",
+        "run": 1,
+        "createdAt": now,
+        "updatedAt": now,
+        "schemaVersion": SCHEMA_VERSION,
+        "totalModels": len(models),
+        "completedModels": 0,
+        "prompt": prompt,
+        "parameters": dict(parameters),
+        "results": [
+            {"index": index, "model": model["name"], "provider": model["provider"], "status": "pending"}
+            for index, model in enumerate(models)
+        ],
+    }
+
+
+def job_status(rows: Sequence[Row]) -> str:
+    """How a job's status follows from its rows."""
+    states = {row["status"] for row in rows}
+    if not rows:
+        return "failed"
+    if not states <= FINAL_ROW:
+        return "pending" if states == {"pending"} else "in_progress"
+    if states == {"completed"}:
+        return "completed"
+    if "cancelled" in states:
+        return "cancelled"
+    return "partial" if "completed" in states else "failed"
+
+
+def open_rows(document: Value) -> int:
+    """How many rows are not final yet."""
+    return sum(row["status"] not in FINAL_ROW for row in document["results"])
+
+
+def start_row(row: Row, now: str) -> bool:
+    """Mark a row as begun. False: nothing changed."""
+    if row["status"] != "pending":
+        return False
+    row.update(status="in_progress", startedAt=now)
+    return True
+
+
+def complete_row(row: Row, result: Mapping[str, Any], now: str) -> bool:
+    """Close a row with its image; this holds against an error or a cancellation too. False: nothing changed."""
+    if row["status"] == "completed":
+        return False
+    for name in ("error", "errorCode", "retryable"):
+        row.pop(name, None)
+    row.update({"billable": "yes", **_free_fields(result)})
+    _close(row, "completed", now)
+    return True
+
+
+def fail_row(row: Row, failure: Mapping[str, Any], now: str) -> bool:
+    """Close a row with its error. False: nothing changed."""
+    if row["status"] in FINAL_ROW:
+        return False
+    row.update(_free_fields(failure))
+    _close(row, "error", now)
+    return True
+
+
+def _free_fields(fields: Mapping[str, Any]) -> Row:
+    fixed = ("index", "model", "provider", "status", "completedAt")
+    return {name: value for name, value in fields.items() if name not in fixed and value is not None}
+
+
+def _close(row: Row, status: str, now: str) -> None:
+    row.update(status=status, completedAt=now)
+    if "startedAt" in row:
+        row.setdefault("duration", seconds_between(row["startedAt"], now))
+
+
+def finish_rows(
+    rows: Sequence[Row],
+    outcomes: Mapping[int, Mapping[str, Any]],
+    stored: Mapping[str, Sequence[Mapping[str, str]]],
+    now: str,
+) -> bool:
+    """Close what is still open at the end of an execution. False: nothing changed.
+
+    Parameters
+    ----------
+    outcomes : by row index, the Map items' outcomes that the job document does not hold yet
+    stored : by model name, the images that lie in S3
+    """
+    changed = False
+    for row in rows:
+        outcome = outcomes.get(row["index"], {})
+        images = stored.get(row["model"])
+        if outcome.get("state") == "done":
+            changed |= complete_row(row, outcome.get("row", {}), now)
+        elif images:
+            changed |= complete_row(row, images_result(images), now)
+        elif outcome.get("state") == "failed" and outcome.get("row"):
+            changed |= fail_row(row, outcome["row"], now)
+        else:
+            changed |= fail_row(row, _abandoned(row), now)
+    return changed
+
+
+def images_result(images: Sequence[Mapping[str, str]]) -> Row:
+    """The fields of a row whose images lie in S3."""
+    return {"imageKey": images[0]["imageKey"], "images": [dict(image) for image in images]}
+
+
+def _abandoned(row: Row) -> Row:
+    if row["status"] == "pending":
+        return ProviderError("internal", "The job ended before this model was started.", billable="no").row()
+    return ProviderError(
+        "unknown_outcome", "The job ended before this model's answer was recorded; the provider may have made an image."
+    ).row()
+
+
+class JobManager:
+    """Job documents in S3.
+
+    Parameters
+    ----------
+    s3_client : boto3 S3 client
+    bucket : bucket name
+    clock : gives the present moment
+    """
+
+    def __init__(
+        self, s3_client: Any, bucket: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC), **limits: Any
+    ) -> None:
+        self.documents = DocumentStore(s3_client, bucket, **limits)
+        self._clock = clock
+
+    def now(self) -> str:
+        """The present moment as job documents write it."""
+        return iso(self._clock())
+
+    def create_job(
+        self,
+        prompt: str,
+        params: Mapping[str, Any],
+        models: Sequence[Mapping[str, Any]],
+        *,
+        job_id: str | None = None,
+        created_at: str | None = None,
+    ) -> str:
+        """Write the document of a new job.
+
+        Parameters
+        ----------
+        models : in order, each with ``name`` and ``provider``
+
+        Returns
+        -------
+        the job id, a UUID of version 4
+
+        Raises
+        ------
+        StorageError : S3 kept failing
+        """
+        job_id = job_id or str(uuid.uuid4())
+        document = new_document(job_id, prompt, params, models, created_at or self.now())
+        self.documents.update(status_key(job_id), lambda current: None if current else document)
+        return job_id
+
+    def read(self, job_id: str) -> Document | None:
+        """The job document with its ETag, or None."""
+        return self.documents.read(status_key(job_id)) if is_job_id(job_id) else None
+
+    def get_job_status(self, job_id: str) -> Value | None:
+        """The job document, or None where there is no such job."""
+        document = self.read(job_id)
+        return document.value if document else None
+
+    def update_job_status(self, job_id: str, updates: Mapping[str, Any]) -> Value | None:
+        """Set top-level fields of the document; rows and what follows from them change only by the ``mark_`` methods.
+
+        Raises
+        ------
+        ValueError : a field that is fixed, or an unknown status
+        """
+        fixed = _FIXED & set(updates)
+        if fixed:
+            raise ValueError(f"update_job_status cannot set {', '.join(sorted(fixed))}.")
+        if updates.get("status", "pending") not in JOB_STATUSES:
+            raise ValueError(f"{updates['status']!r} is no job status.")
+
+        def change(document: Value) -> bool:
+            changed = any(document.get(name) != value for name, value in updates.items())
+            document.update(updates)
+            return changed
+
+        return self._change(job_id, change, recompute=False)
+
+    def mark_model_started(
+        self,
+        job_id: str,
+        model_name: str,
+        *,
+        started_at: str | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> Value | None:
+        """Mark a model's row as begun; ``give_up`` ends the attempts early with a ``ConflictError``."""
+        now = started_at or self.now()
+        return self._change(job_id, lambda document: start_row(_row(document, model_name), now), give_up=give_up)
+
+    def mark_model_complete(self, job_id: str, model_name: str, result: Mapping[str, Any]) -> Value | None:
+        """Close a model's row with its image: ``result`` has ``imageKey`` and may have ``images``, ``duration``, …"""
+        now = self.now()
+        return self._change(job_id, lambda document: complete_row(_row(document, model_name), result, now))
+
+    def mark_model_error(self, job_id: str, model_name: str, error: "str | Mapping[str, Any]") -> Value | None:
+        """Close a model's row with an error: a sentence, or a mapping with ``error``, ``errorCode``, …"""
+        now = self.now()
+        failure = ProviderError("internal", error).row() if isinstance(error, str) else error
+        return self._change(job_id, lambda document: fail_row(_row(document, model_name), failure, now))
+
+    def finish(
+        self,
+        job_id: str,
+        outcomes: Mapping[int, Mapping[str, Any]],
+        stored: Callable[[Value], Mapping[str, Sequence[Mapping[str, str]]]],
+    ) -> Value | None:
+        """Bring a job to its end: close every open row, compute the status.
+
+        ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended.
+        """
+        found: Mapping[str, Sequence[Mapping[str, str]]] | None = None
+
+        def change(document: Value) -> bool:
+            nonlocal found
+            rows = document["results"]
+            untold = [r for r in rows if r["status"] not in FINAL_ROW and r["index"] not in outcomes]
+            if found is None and untold:
+                found = stored(document)
+            changed = finish_rows(rows, outcomes, found or {}, self.now())
+            return changed or document["status"] != job_status(rows)
+
+        return self._change(job_id, change)
+
+    def _change(
+        self,
+        job_id: str,
+        change: Callable[[Value], bool],
+        *,
+        recompute: bool = True,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> Value | None:
+        def apply(document: Value | None) -> Value | None:
+            if document is None:
+                raise JobNotFound("There is no job with this id.")
+            if not change(document):
+                return None
+            document["updatedAt"] = self.now()
+            if recompute:
+                document["completedModels"] = sum(row["status"] == "completed" for row in document["results"])
+                document["status"] = job_status(document["results"])
+            return document
+
+        return self.documents.update(status_key(job_id), apply, contenders=open_rows, give_up=give_up)
+
+
+def _row(document: Value, model_name: str) -> Row:
+    for row in document["results"]:
+        if row["model"] == model_name:
+            found: Row = row
+            return found
+    raise KeyError(f"The job has no model {model_name!r}.")

@@ -1,0 +1,177 @@
+"""What an adapter takes and gives.
+
+An adapter speaks one provider's wire protocol. It is a module with a function ``generate`` and, where the provider has
+text models, a function ``complete``; what a provider answers is data, so both return a ``ProviderError`` and raise
+nothing for a provider's sake.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pixelprompt.errors import PixelPromptError
+from pixelprompt.image_format import image_format
+
+# Sentence for a person and whether pressing "retry" may help, by code. The codes are a closed list.
+_MEANING: dict[str, tuple[str, bool]] = {
+    "refused": ("The provider refused this prompt.", False),
+    "rate_limited": ("The provider asks to slow down.", True),
+    "quota_exhausted": ("The account at the provider has no credit left; its owner must add some.", False),
+    "bad_credentials": (
+        "The provider does not accept the key; its owner must set a valid one with `make keys`.",
+        False,
+    ),
+    "model_retired": ("The provider does not offer this model any more.", False),
+    "invalid_request": ("The provider does not accept these parameters.", False),
+    "provider_unavailable": ("The provider is not available at the moment.", True),
+    "timeout": ("The model did not answer in time.", True),
+    "no_image": ("The provider answered without an image.", True),
+    "unknown_outcome": ("The connection ended before the provider answered; it may have made an image.", True),
+    "internal": ("Something went wrong on our side.", True),
+}
+ERROR_CODES = frozenset(_MEANING)
+
+_SECRET = re.compile(r"(sk-|AIza|key-|Bearer\s+|x-key[:=]\s*)[\w\-.*…]{4,}", re.IGNORECASE)
+_MESSAGE_LIMIT = 300
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as an adapter needs it.
+
+    Attributes
+    ----------
+    name : display name, unique in the registry
+    provider : name of the adapter
+    id : the provider's own name of the model
+    time_limit : seconds that one call of the provider may take
+    parameters : the provider's own parameters that every request of this model carries
+    """
+
+    name: str
+    provider: str
+    id: str
+    time_limit: float = 60.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The key of a provider and, where it is not the provider's own, the address to call."""
+
+    key: str | None = field(repr=False)
+    base_url: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """What the caller wants; a parameter that is None was not given. ``resume``: token of a request already made."""
+
+    prompt: str
+    steps: int | None = None
+    guidance: float | None = None
+    control: float | None = None
+    resume: str | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as the provider sent it; type and size are read from the bytes (pixels)."""
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    width: int
+    height: int
+    seed: int | None = None
+    revised_prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The provider made images. ``request_id`` is its own; ``usage`` counts tokens where it gives any."""
+
+    images: tuple[Image, ...]
+    request_id: str | None = None
+    usage: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The provider is at work; ask again in ``seconds`` with the ``resume`` token."""
+
+    seconds: float
+    resume: str
+
+
+class ProviderError(PixelPromptError):
+    """The provider did not make an image.
+
+    Parameters
+    ----------
+    code : one of ``ERROR_CODES``
+    message : what the provider said, or a sentence of ours; without it the sentence of the code
+    billable : ``no``, ``yes`` or ``unknown``: whether the provider may charge for it
+    safe_to_repeat : the provider certainly did not begin, so the same request may be sent again without paying twice
+    retry_after : seconds that the provider asks to wait
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        billable: str | None = None,
+        safe_to_repeat: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        sentence, retryable = _MEANING[code]
+        super().__init__(clean(message) if message else sentence)
+        self.code = code
+        self.retryable = retryable
+        self.billable = billable or ("unknown" if code in ("unknown_outcome", "timeout") else "no")
+        self.safe_to_repeat = safe_to_repeat
+        self.retry_after = retry_after
+
+    def row(self) -> dict[str, Any]:
+        """The fields of a job's row that ended with this error."""
+        return {
+            "error": str(self),
+            "errorCode": self.code,
+            "retryable": self.retryable,
+            "billable": self.billable,
+        }
+
+
+class ImageAdapter(Protocol):
+    """The function that every adapter has."""
+
+    def __call__(
+        self, request: ImageRequest, model: Model, credentials: Credentials, deadline: float
+    ) -> Generated | Waiting | ProviderError:
+        """Ask the provider for the image; ``deadline`` is the epoch second by which it must have answered."""
+
+
+def clean(text: str) -> str:
+    """A provider's message in one line, without anything that looks like a key, cut to 300 characters."""
+    line = " ".join(_SECRET.sub("[hidden]", text).split())
+    return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
+
+
+def decode_image(encoded: str, **about: Any) -> Image | ProviderError:
+    """The image in a base64 text; ``about`` are further fields of ``Image``."""
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return ProviderError("no_image", "The provider's image is not valid base64.", billable="unknown")
+    return read_image(data, **about)
+
+
+def read_image(data: bytes, **about: Any) -> Image | ProviderError:
+    """The image in these bytes; what is no image is an error whatever the provider called it."""
+    found = image_format(data)
+    if found is None:
+        return ProviderError("no_image", "The provider sent something that is no image.", billable="unknown")
+    return Image(data, found.mime_type, found.width, found.height, **about)

@@ -1,0 +1,147 @@
+"""Google Gemini (Developer API): images and text through the ``google-genai`` SDK, which does not retry unless asked.
+
+Facts: https://ai.google.dev/gemini-api/docs/image-generation and https://ai.google.dev/api/generate-content
+A refusal comes with HTTP 200: as a block reason of the prompt or a finish reason of the candidate.
+"""
+
+import re
+from typing import Any
+
+import httpx2
+from google import genai
+from google.genai import errors, types
+
+from pixelprompt.providers.base import (
+    Credentials,
+    Generated,
+    ImageRequest,
+    Model,
+    ProviderError,
+    read_image,
+)
+from pixelprompt.providers.transport import exchange_error, server_error, time_left
+
+_REFUSED = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+    }
+)
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+
+
+def generate(
+    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
+) -> Generated | ProviderError:
+    """One image; the Developer API has no seed, steps or guidance for its image models."""
+    config = types.GenerateContentConfig(
+        response_modalities=["IMAGE"], image_config=types.ImageConfig(**model.parameters) if model.parameters else None
+    )
+    answer = _ask(request.prompt, config, model, credentials, deadline)
+    return answer if isinstance(answer, ProviderError) else _read(answer)
+
+
+def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
+    """The text model's answer to one message."""
+    config = types.GenerateContentConfig(**model.parameters)
+    answer = _ask(prompt, config, model, credentials, deadline)
+    if isinstance(answer, ProviderError):
+        return answer
+    text = "".join(part.text for part in _parts(answer) if part.text)
+    return text or _refusal(answer) or ProviderError("no_image", "The text model gave no text.")
+
+
+def _ask(
+    prompt: str, config: types.GenerateContentConfig, model: Model, credentials: Credentials, deadline: float
+) -> types.GenerateContentResponse | ProviderError:
+    options = types.HttpOptions(
+        base_url=credentials.base_url, api_version="v1beta", timeout=round(time_left(deadline) * 1000)
+    )
+    try:
+        with genai.Client(api_key=credentials.key, http_options=options) as client:
+            return client.models.generate_content(model=model.id, contents=prompt, config=config)
+    except errors.APIError as error:
+        return _provider_error(error)
+    except httpx2.HTTPError as error:
+        return exchange_error(error)
+    except ValueError:
+        return ProviderError("no_image", "The provider's answer cannot be read.", billable="unknown")
+
+
+def _parts(answer: types.GenerateContentResponse) -> list[types.Part]:
+    """The parts of the first candidate but for its thoughts, which may hold draft images."""
+    candidate = answer.candidates[0] if answer.candidates else None
+    parts = candidate.content.parts if candidate and candidate.content else None
+    return [part for part in parts or [] if not part.thought]
+
+
+def _read(answer: types.GenerateContentResponse) -> Generated | ProviderError:
+    refusal = _refusal(answer)
+    if refusal:
+        return refusal
+    parts = _parts(answer)
+    pictures = [part.inline_data.data for part in parts if part.inline_data and part.inline_data.data]
+    if not pictures:
+        words = " ".join(part.text for part in parts if part.text)
+        return ProviderError("no_image", f"The model answered in words: {words}" if words else None, billable="unknown")
+    image = read_image(pictures[-1])
+    if isinstance(image, ProviderError):
+        return image
+    return Generated((image,), answer.response_id, _usage(answer.usage_metadata))
+
+
+def _refusal(answer: types.GenerateContentResponse) -> ProviderError | None:
+    feedback = answer.prompt_feedback
+    if feedback and feedback.block_reason:
+        return ProviderError("refused", f"The provider refused this prompt ({feedback.block_reason.value}).")
+    candidate = answer.candidates[0] if answer.candidates else None
+    reason = candidate.finish_reason.value if candidate and candidate.finish_reason else ""
+    if reason not in _REFUSED:
+        return None
+    detail = candidate.finish_message if candidate else None
+    return ProviderError("refused", detail or f"The provider withheld the image ({reason}).", billable="unknown")
+
+
+def _usage(usage: types.GenerateContentResponseUsageMetadata | None) -> dict[str, int] | None:
+    if usage is None:
+        return None
+    counts = {"inputTextTokens": usage.prompt_token_count, "outputImageTokens": usage.candidates_token_count}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _provider_error(error: errors.APIError) -> ProviderError:
+    details = _details(error)
+    reasons = {str(detail.get("reason")) for detail in details}
+    if error.code in (401, 403) or "API_KEY_INVALID" in reasons:
+        return ProviderError("bad_credentials")
+    if error.code == 429:
+        if any("PerDay" in str(violation) for detail in details for violation in detail.get("violations") or []):
+            return ProviderError("quota_exhausted", "The day's quota at the provider is used up.")
+        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=_retry_delay(details))
+    if error.code == 404:
+        return ProviderError("model_retired")
+    if error.code == 400 and error.status == "FAILED_PRECONDITION":
+        return ProviderError("quota_exhausted", error.message)
+    if error.code >= 500:
+        return server_error(error.code, _retry_delay(details))
+    return ProviderError("invalid_request", error.message)
+
+
+def _details(error: errors.APIError) -> list[dict[str, Any]]:
+    body = error.details.get("error") if isinstance(error.details, dict) else None
+    details = body.get("details") if isinstance(body, dict) else None
+    return [detail for detail in details or [] if isinstance(detail, dict)]
+
+
+def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+    for detail in details:
+        match = _SECONDS.fullmatch(str(detail.get("retryDelay", "")))
+        if match:
+            return float(match[1])
+    return None

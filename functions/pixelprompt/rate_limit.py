@@ -1,0 +1,157 @@
+"""Sliding windows over the requests of the last hour (all callers) and the last day (each address).
+
+All of it lies in one S3 document, ``rate-limit/ratelimit.json``: ``{"global_requests": [epoch…], "ip_requests":
+{address: [epoch…]}}``, changed under conditional writes, so the limits are exact at any concurrency.
+"""
+
+import ipaddress
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pixelprompt.documents import DocumentStore, Value
+from pixelprompt.errors import ConflictError
+
+KEY = "rate-limit/ratelimit.json"
+HOUR = 3600.0
+DAY = 86400.0
+_BUSY_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a request may pass. ``scope``: ``global``, ``ip`` or ``busy``; ``retry_after``: seconds until it may."""
+
+    limited: bool
+    scope: str | None = None
+    retry_after: float = 0.0
+
+
+PASS = Decision(False)
+
+
+def caller(address: str) -> str:
+    """The name under which an address is counted: itself, or the /64 network of an IPv6 address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def prune(document: Value, now: float) -> Value:
+    """The document without the requests that have left their windows."""
+    addresses = {
+        address: kept
+        for address, times in document.get("ip_requests", {}).items()
+        if (kept := [moment for moment in times if moment > now - DAY])
+    }
+    recent = [moment for moment in document.get("global_requests", []) if moment > now - HOUR]
+    return {"global_requests": recent, "ip_requests": addresses}
+
+
+def decide(document: Value, who: str, now: float, global_limit: int, ip_limit: int) -> Decision:
+    """What the windows of a pruned document still allow."""
+    windows = (
+        ("global", document["global_requests"], global_limit, HOUR),
+        ("ip", document["ip_requests"].get(who, []), ip_limit, DAY),
+    )
+    refusals = [
+        Decision(True, scope, _free_at(times, limit, length) - now if limit else length)
+        for scope, times, limit, length in windows
+        if len(times) >= limit
+    ]
+    return max(refusals, key=lambda refusal: refusal.retry_after, default=PASS)
+
+
+def _free_at(times: Iterable[float], limit: int, length: float) -> float:
+    """When the window has room again: the moment at which all but ``limit - 1`` of its requests have left it."""
+    return sorted(times)[-limit] + length
+
+
+class RateLimiter:
+    """Decides and counts.
+
+    Parameters
+    ----------
+    s3_client : boto3 S3 client
+    bucket : bucket name
+    global_limit : requests in any hour, all callers together
+    ip_limit : requests in any day, each address
+    ip_whitelist : addresses and networks that pass without being counted
+    clock : epoch seconds
+    """
+
+    def __init__(
+        self,
+        s3_client: Any,
+        bucket: str,
+        global_limit: int,
+        ip_limit: int,
+        ip_whitelist: Iterable[str] = (),
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._documents = DocumentStore(s3_client, bucket, patience=5.0)
+        self.global_limit = global_limit
+        self.ip_limit = ip_limit
+        self._whitelist = [ipaddress.ip_network(entry, strict=False) for entry in ip_whitelist]
+        self._clock = clock
+
+    def check_rate_limit(self, ip_address: str) -> bool:
+        """Count a request; True means that it is over a limit and was not counted."""
+        return self.check(ip_address).limited
+
+    def is_rate_limited(self, ip_address: str) -> bool:
+        """Whether a request would be over a limit; counts nothing."""
+        if self._passes_freely(ip_address):
+            return False
+        document = self._documents.read(KEY)
+        now = self._clock()
+        windows = prune(document.value if document else {}, now)
+        return decide(windows, caller(ip_address), now, self.global_limit, self.ip_limit).limited
+
+    def check(self, ip_address: str) -> Decision:
+        """Count a request unless it is over a limit.
+
+        At most one read and one write where nobody else is writing; no write when it is refused. When the document is
+        contended past the bound, the request is refused for a short time rather than let through uncounted.
+        """
+        if self._passes_freely(ip_address):
+            return PASS
+        who = caller(ip_address)
+        # The fraction makes the moment this request's own, so that our own write is known again after a lost answer.
+        moment = round(self._clock(), 3) + random.randrange(1000) / 1_000_000
+        decision = PASS
+
+        def count(document: Value | None) -> Value | None:
+            nonlocal decision
+            windows = prune(document or {}, moment)
+            if moment in windows["ip_requests"].get(who, []):
+                decision = PASS
+                return None
+            decision = decide(windows, who, moment, self.global_limit, self.ip_limit)
+            if decision.limited:
+                return None
+            windows["global_requests"].append(moment)
+            windows["ip_requests"].setdefault(who, []).append(moment)
+            return windows
+
+        try:
+            self._documents.update(KEY, count, contenders=lambda windows: 8)
+        except ConflictError:
+            return Decision(True, "busy", _BUSY_SECONDS)
+        return decision
+
+    def _passes_freely(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._whitelist)

@@ -1,0 +1,122 @@
+"""Runtime settings: the only module that reads the environment.
+
+Each Lambda reads its own settings once, at its first request, and passes them in. A setting that is missing is
+reported when it is asked for, so importing a module needs none.
+"""
+
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pixelprompt.errors import ConfigurationError
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a deployment hands to its Lambdas as environment variables."""
+
+    environment: Mapping[str, str]
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """The settings of this process."""
+        return cls(dict(os.environ))
+
+    def _text(self, name: str, default: str | None = None) -> str:
+        value = self.environment.get(name, "").strip()
+        if value:
+            return value
+        if default is None:
+            raise ConfigurationError(f"The environment variable {name} is missing; deploy the stack again to set it.")
+        return default
+
+    def _count(self, name: str, default: int) -> int:
+        text = self._text(name, str(default))
+        if not text.isdecimal():
+            raise ConfigurationError(f"{name} is {text!r}; it must be a whole number from 0.")
+        return int(text)
+
+    @property
+    def bucket_name(self) -> str:
+        """Bucket of the job documents and images."""
+        return self._text("BUCKET_NAME")
+
+    @property
+    def state_machine_arn(self) -> str:
+        """State machine that runs a job."""
+        return self._text("STATE_MACHINE_ARN")
+
+    @property
+    def finish_function(self) -> str:
+        """Name of the finish Lambda."""
+        return self._text("FINISH_FUNCTION")
+
+    @property
+    def provider_secret(self) -> str:
+        """ARN of the secret that holds the provider keys."""
+        return self._text("PROVIDER_SECRET")
+
+    @property
+    def global_limit(self) -> int:
+        """Requests per rolling hour in all."""
+        return self._count("GLOBAL_LIMIT", 100)
+
+    @property
+    def ip_limit(self) -> int:
+        """Requests per rolling day and address."""
+        return self._count("IP_LIMIT", 50)
+
+    @property
+    def ip_whitelist(self) -> tuple[str, ...]:
+        """Addresses and networks (CIDR) that pass without being counted."""
+        entries = tuple(entry.strip() for entry in self._text("IP_INCLUDE", "").split(",") if entry.strip())
+        for entry in entries:
+            try:
+                ipaddress.ip_network(entry, strict=False)
+            except ValueError:
+                raise ConfigurationError(
+                    f"IP_INCLUDE has {entry!r}; it takes addresses and networks such as 192.0.2.7 or 192.0.2.0/24."
+                ) from None
+        return entries
+
+    @property
+    def trust_body_ip(self) -> bool:
+        """Whether the body's ``ip`` names the caller."""
+        return self._text("TRUST_BODY_IP", "false").lower() == "true"
+
+    @property
+    def cors_origins(self) -> tuple[str, ...]:
+        """Origins that browsers may call from; ``*`` is every one."""
+        return tuple(origin.strip() for origin in self._text("CORS_ORIGINS", "*").split(",") if origin.strip())
+
+    @property
+    def cloudfront_domain(self) -> str:
+        """Domain that serves ``images/``; empty where presigned URLs are used."""
+        return self._text("CLOUDFRONT_DOMAIN", "")
+
+    @property
+    def prompt_model(self) -> int:
+        """Which text model enhances prompts, counted from 1."""
+        return self._count("PROMPT_MODEL_INDEX", 1)
+
+    @property
+    def provider_endpoints(self) -> dict[str, str]:
+        """Base URLs that stand in for the providers' own, by provider: the simulators of a laptop.
+
+        Only loopback addresses are taken, so that no deployment can send its keys elsewhere by this setting.
+        """
+        text = self._text("PROVIDER_ENDPOINTS", "{}")
+        try:
+            endpoints = json.loads(text)
+        except ValueError:
+            endpoints = None
+        if not isinstance(endpoints, dict) or not all(
+            isinstance(url, str) and urlsplit(url).hostname in LOOPBACK_HOSTS for url in endpoints.values()
+        ):
+            raise ConfigurationError("PROVIDER_ENDPOINTS must be a JSON object of provider names and loopback URLs.")
+        return endpoints

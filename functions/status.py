@@ -1,0 +1,42 @@
+"""GET /status/{jobId}: the job document as it is now. Also answers preflights and every unknown route."""
+
+import json
+import time
+from collections.abc import Callable
+from functools import cache
+
+from pixelprompt import aws, http
+from pixelprompt.images import ImageStorage
+from pixelprompt.job_status import JobStatus
+from pixelprompt.jobs import JobManager
+from pixelprompt.settings import Settings
+
+
+@cache
+def _job_status() -> JobStatus:
+    settings = Settings.from_environment()
+    s3, bucket = aws.client("s3"), settings.bucket_name
+    return JobStatus(
+        JobManager(s3, bucket), ImageStorage(s3, bucket, settings.cloudfront_domain), _finish(settings), clock=time.time
+    )
+
+
+def _finish(settings: Settings) -> Callable[[str], None]:
+    def finish(job_id: str) -> None:
+        payload = json.dumps({"jobId": job_id})
+        aws.client("lambda").invoke(FunctionName=settings.finish_function, InvocationType="Event", Payload=payload)
+
+    return finish
+
+
+@http.endpoint
+def handler(request: http.Request) -> http.Response:
+    """Answer with the job document, or 304 where the caller has this version."""
+    job_id = request.path_parameters.get("jobId")
+    if job_id is None or request.method != "GET":
+        raise http.no_such_route(request)
+    document, etag = _job_status().get(job_id)
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if http.matches(request.headers.get("if-none-match", ""), etag):
+        return http.Response(status=304, headers=headers)
+    return http.Response(document, headers=headers)

@@ -1,0 +1,48 @@
+"""POST /generate: check a request and start its job."""
+
+from functools import cache
+from typing import Any
+
+from pixelprompt import aws, http
+from pixelprompt.jobs import JobManager
+from pixelprompt.moderation import ContentFilter
+from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.rate_limit import RateLimiter
+from pixelprompt.registry import ModelRegistry
+from pixelprompt.settings import Settings
+from pixelprompt.submission import Submission
+
+
+@cache
+def _submission() -> Submission:
+    settings = Settings.from_environment()
+    s3, bucket = aws.client("s3"), settings.bucket_name
+    limiter = RateLimiter(s3, bucket, settings.global_limit, settings.ip_limit, settings.ip_whitelist)
+    keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
+    registry = ModelRegistry.load()
+    states, machine = aws.client("stepfunctions"), settings.state_machine_arn
+
+    def start_execution(name: str, payload: str) -> None:
+        states.start_execution(stateMachineArn=machine, name=name, input=payload)
+
+    return Submission(
+        JobManager(s3, bucket),
+        limiter,
+        ContentFilter(registry),
+        registry,
+        keys,
+        start_execution,
+        trust_body_ip=settings.trust_body_ip,
+    )
+
+
+@http.endpoint
+def handler(request: http.Request) -> http.Response:
+    """Answer with the new job's id."""
+    job = _submission().submit(request.json(), request.source_ip, request.correlation_id)
+    answer: dict[str, Any] = {
+        **job,
+        "message": f"The job was started with {job['totalModels']} models.",
+        "statusUrl": f"{request.url}/status/{job['jobId']}",
+    }
+    return http.Response(answer)
