@@ -1,0 +1,291 @@
+"""One model's turn, from the item to its outcome, the row and the image, against a provider on a socket."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.simulator import Simulator
+from pixelprompt import providers
+from pixelprompt.completion import Completion, Ending
+from pixelprompt.generation import FailureRecorder, Generation, Item, ResumeTokens
+from pixelprompt.images import ImageStorage
+from pixelprompt.jobs import JobManager
+from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.providers.base import Model, Waiting
+from pixelprompt.registry import ModelRegistry
+
+BUCKET = "test-bucket"
+MODEL = Model("GPT Image 2", "openai", "gpt-image-2", 10)
+
+
+class Secrets:
+    """Secrets Manager with a key for OpenAI."""
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:
+        return {"SecretString": '{"OPENAI_API_KEY": "test-key"}'}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Simulator]:
+    with Simulator(latency=(0, 0)) as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(server: Simulator) -> Iterator[Simulator]:
+    server.clear_requests()
+    yield server
+    server.clear_faults()
+
+
+class Job:
+    """A job of one model, and what its Lambdas work with."""
+
+    def __init__(self, s3: Any, url: str) -> None:
+        self.s3 = s3
+        self.jobs = JobManager(s3, BUCKET, patience=0.5)
+        self.images = ImageStorage(s3, BUCKET)
+        self.tokens = ResumeTokens(s3, BUCKET)
+        self.slept: list[float] = []
+        registry = ModelRegistry([MODEL])
+        keys = ProviderKeys(Secrets(), "keys", {"openai": f"{url}/openai/v1"})
+        self.generation = Generation(self.jobs, self.images, self.tokens, registry, keys, sleep=self.slept.append)
+        self.created_at = self.jobs.now()
+        rows = [{"name": MODEL.name, "provider": MODEL.provider}]
+        self.id = self.jobs.create_job("a red fox", {"steps": 28}, rows, created_at=self.created_at)
+
+    def item(self, attempt: int = 1, **fields: Any) -> Item:
+        return Item(self.id, 0, MODEL.name, attempt, "a red fox", self.created_at, {"steps": 28}, **fields)
+
+    def run(self, item: Item | None = None) -> dict[str, Any]:
+        return self.generation.run(item or self.item(), 200)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        document = self.jobs.get_job_status(self.id)
+        assert document is not None
+        row: dict[str, Any] = document["results"][0]
+        return row
+
+
+@pytest.fixture
+def job(s3: Any, simulator: Simulator) -> Job:
+    return Job(s3, simulator.url)
+
+
+def test_an_image_is_stored_and_its_row_completed(job: Job) -> None:
+    assert job.run() == {"state": "done", "index": 0, "model": "GPT Image 2", "recorded": True}
+    row = job.row
+    assert row["status"] == "completed"
+    assert row["startedAt"] <= row["completedAt"]
+    (image,) = row["images"]
+    assert row["imageKey"] == image["imageKey"]
+    record = job.images.get_image(image["imageKey"])
+    assert record is not None
+    assert (record["prompt"], record["jobId"], record["steps"]) == ("a red fox", job.id, 28)
+    assert job.s3.head_object(Bucket=BUCKET, Key=image["binaryKey"])["ContentType"] == "image/png"
+
+
+def test_a_refusal_closes_the_row_and_is_not_tried_again(job: Job, simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "refused")
+    outcome = job.run()
+    assert (outcome["state"], outcome["errorCode"], outcome["recorded"]) == ("failed", "refused", True)
+    row = job.row
+    assert (row["status"], row["errorCode"], row["retryable"], row["billable"]) == ("error", "refused", False, "no")
+    assert row["error"].endswith(".")
+    assert len(simulator.requests) == 1
+
+
+def test_a_short_wait_happens_in_the_lambda(job: Job, simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "throttled", retry_after=2, times=2)
+    assert job.run()["state"] == "done"
+    assert job.slept == [2, 2]
+    assert len(simulator.requests) == 3
+
+
+def test_a_long_wait_goes_back_to_the_state_machine(job: Job, simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "throttled", retry_after=15)
+    outcome = job.run()
+    assert (outcome["state"], outcome["waitSeconds"], outcome["attempt"], outcome["resume"]) == ("wait", 15, 2, None)
+    assert job.slept == []
+    assert job.row["status"] == "in_progress"
+    simulator.clear_faults()
+    assert job.run(job.item(outcome["attempt"], deadline=outcome["deadline"]))["state"] == "done"
+
+
+def test_waits_in_the_lambda_add_up_to_ten_seconds_at_most(job: Job, simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "throttled", retry_after=4)
+    outcome = job.run()
+    assert (outcome["state"], outcome["waitSeconds"]) == ("wait", 4)
+    assert job.slept == [4, 4]
+
+
+def test_throttling_ends_with_the_deadline(job: Job, simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "throttled", retry_after=15)
+    outcome = job.run(job.item(9, deadline=time.time() + 10))
+    assert (outcome["state"], outcome["errorCode"]) == ("failed", "rate_limited")
+    assert job.row["retryable"] is True
+
+
+def test_a_missing_key_and_a_missing_model_say_so(job: Job) -> None:
+    empty = ProviderKeys(Secrets(), "keys")
+    empty._read = dict  # type: ignore[method-assign, assignment]
+    job.generation._keys = empty
+    assert job.run()["errorCode"] == "bad_credentials"
+    assert "make keys" in job.row["error"]
+    job.generation._registry = ModelRegistry([])
+    assert job.run()["errorCode"] == "model_retired"
+
+
+def test_a_broken_adapter_is_our_failure(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(providers.adapter("openai"), "generate", broken)
+    assert job.run()["errorCode"] == "internal"
+    assert "secret" not in job.row["error"]
+
+
+def fail_writes(s3: Any, part: str) -> None:
+    """Make S3 refuse every write to a key with this part."""
+
+    def refuse(params: Any, **_: Any) -> None:
+        if part in params["url_path"]:
+            raise ClientError({"Error": {"Code": "InternalError"}}, "PutObject")
+
+    s3.meta.events.register("before-call.s3.PutObject", refuse)
+
+
+def test_a_row_that_cannot_be_written_travels_in_the_outcome(job: Job) -> None:
+    fail_writes(job.s3, "status.json")
+    outcome = job.run()
+    assert (outcome["state"], outcome["recorded"]) == ("done", False)
+    assert outcome["row"]["imageKey"].startswith("group-images/")
+    assert job.row["status"] == "pending"
+
+
+def test_finish_writes_what_generate_could_not(job: Job, s3: Any) -> None:
+    row = {"imageKey": "group-images/a/b-1.json", "images": [{"imageKey": "group-images/a/b-1.json"}]}
+    outcome = {"state": "done", "index": 0, "recorded": False, "row": row}
+    document = Completion(job.jobs, job.images).finish(Ending(job.id, (outcome,)))
+    assert document is not None
+    assert (document["status"], document["completedModels"]) == ("completed", 1)
+    assert document["results"][0]["imageKey"] == row["imageKey"]
+
+
+def test_an_image_that_cannot_be_stored_was_billed(job: Job) -> None:
+    fail_writes(job.s3, "/images/")
+    outcome = job.run()
+    assert (outcome["state"], outcome["errorCode"]) == ("failed", "internal")
+    assert job.row["billable"] == "yes"
+
+
+def test_the_provider_is_not_kept_waiting_by_the_start_write(job: Job, simulator: Simulator) -> None:
+    def slow(params: Any, **_: Any) -> None:
+        if "status.json" in params["url_path"]:
+            time.sleep(0.8)
+
+    job.s3.meta.events.register("before-call.s3.PutObject", slow)
+    started = time.time()
+    job.run()
+    assert simulator.requests[0].received - started < 0.7
+    assert job.row["status"] == "completed" and "startedAt" in job.row
+
+
+class TestPolling:
+    """A provider that works asynchronously."""
+
+    @pytest.fixture
+    def polled(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
+        monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: Waiting(3, "token-1"))
+        return job
+
+    def test_it_brings_the_item_back_with_its_token(self, polled: Job) -> None:
+        outcome = polled.run()
+        assert (outcome["state"], outcome["waitSeconds"], outcome["resume"]) == ("wait", 3, "token-1")
+
+    def test_it_ends_with_the_deadline(self, polled: Job) -> None:
+        outcome = polled.run(polled.item(5, resume="token-1", deadline=time.time() + 2))
+        assert (outcome["state"], outcome["errorCode"]) == ("failed", "timeout")
+        assert polled.row["billable"] == "unknown"
+
+
+class TestFailureRecorder:
+    """What becomes of an item whose Lambda died."""
+
+    def recorder(self, job: Job) -> FailureRecorder:
+        return FailureRecorder(job.jobs, job.images, job.tokens)
+
+    def test_an_image_in_s3_completes_the_row(self, job: Job) -> None:
+        job.run()
+        job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
+        rows = [{"name": MODEL.name, "provider": MODEL.provider}]
+        job.jobs.create_job("a red fox", {}, rows, job_id=job.id, created_at=job.created_at)
+        assert self.recorder(job).record(job.item(), "States.Timeout")["state"] == "done"
+        assert job.row["status"] == "completed" and job.row["images"]
+
+    def test_a_token_brings_the_item_back(self, job: Job) -> None:
+        job.tokens.save(job.item(), "token-1")
+        outcome = self.recorder(job).record(job.item(), "Runtime.HandlerError")
+        assert (outcome["state"], outcome["resume"], outcome["attempt"]) == ("wait", "token-1", 2)
+
+    def test_a_token_does_not_outlive_the_deadline(self, job: Job) -> None:
+        job.tokens.save(job.item(), "token-1")
+        item = job.item(3, deadline=time.time() - 1)
+        assert self.recorder(job).record(item, "Runtime.HandlerError")["state"] == "failed"
+
+    @pytest.mark.parametrize(
+        ("error", "code", "billable"),
+        [
+            ("Runtime.HandlerError", "unknown_outcome", "unknown"),
+            ("States.Timeout", "unknown_outcome", "unknown"),
+            ("Lambda.TooManyRequestsException", "internal", "no"),
+            ("Lambda.AccessDeniedException", "internal", "no"),
+        ],
+    )
+    def test_otherwise_the_row_says_what_happened(self, job: Job, error: str, code: str, billable: str) -> None:
+        outcome = self.recorder(job).record(job.item(), error)
+        assert (outcome["state"], outcome["errorCode"]) == ("failed", code)
+        assert (job.row["status"], job.row["errorCode"], job.row["billable"]) == ("error", code, billable)
+
+
+class TestCompletion:
+    """The end of a job whose execution failed."""
+
+    def test_the_failure_rule_keeps_images_and_closes_the_rest(self, job: Job) -> None:
+        document = job.jobs.get_job_status(job.id)
+        assert document is not None
+        job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
+        rows = [{"name": name, "provider": "openai"} for name in ("GPT Image 2", "Second", "Third")]
+        job.jobs.create_job("a red fox", {}, rows, job_id=job.id, created_at=job.created_at)
+        job.run()
+        job.jobs.mark_model_started(job.id, "Second")
+        event = {"detail": {"name": job.id, "status": "ABORTED", "input": f'{{"jobId": "{job.id}"}}'}}
+        ended = Completion(job.jobs, job.images).finish(Ending.from_event(event))
+        assert ended is not None
+        assert ended["status"] == "partial"
+        assert [row["status"] for row in ended["results"]] == ["completed", "error", "error"]
+        assert [row.get("errorCode") for row in ended["results"]] == [None, "unknown_outcome", "internal"]
+
+    def test_an_image_without_its_row_is_found(self, job: Job) -> None:
+        job.run()
+        job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
+        rows = [{"name": MODEL.name, "provider": "openai"}]
+        job.jobs.create_job("a red fox", {}, rows, job_id=job.id, created_at=job.created_at)
+        ended = Completion(job.jobs, job.images).finish(Ending.from_event({"jobId": job.id}))
+        assert ended is not None and ended["status"] == "completed"
+
+    def test_finishing_twice_changes_nothing(self, job: Job) -> None:
+        job.run()
+        before = job.jobs.read(job.id)
+        Completion(job.jobs, job.images).finish(Ending(job.id))
+        assert job.jobs.read(job.id) == before
+
+    def test_broken_outcomes_are_no_obstacle(self, job: Job) -> None:
+        job.run()
+        event = {"jobId": job.id, "outcomes": [None, "x", {"state": "wait"}, {"state": "failed", "recorded": False}]}
+        ended = Completion(job.jobs, job.images).finish(Ending.from_event(event))
+        assert ended is not None and ended["status"] == "completed"

@@ -1,0 +1,194 @@
+"""Requests in, answers out."""
+
+import base64
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelprompt import http
+from pixelprompt.errors import ConfigurationError, InvalidJson, PayloadTooLarge, RequestError
+
+
+class Context:
+    """What Lambda hands to a handler."""
+
+    function_name = "test"
+
+
+def event(
+    body: str | bytes | None = None, method: str = "POST", path: str = "/generate", **headers: str
+) -> dict[str, Any]:
+    """An event of API Gateway's HTTP API."""
+    encoded = isinstance(body, bytes)
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "headers": {name.replace("_", "-"): value for name, value in headers.items()},
+        "requestContext": {"http": {"method": method, "path": path, "sourceIp": "192.0.2.1"}, "domainName": "api.test"},
+        "body": base64.b64encode(body).decode() if isinstance(body, bytes) else body,
+        "isBase64Encoded": encoded,
+    }
+
+
+def parse(body: str | bytes | None) -> dict[str, Any]:
+    return http.Request.from_event(event(body)).json()
+
+
+def answer_of(respond: Callable[[http.Request], http.Response], request: dict[str, Any]) -> dict[str, Any]:
+    return http.endpoint(respond)(request, Context())
+
+
+def echo(request: http.Request) -> http.Response:
+    return http.Response(request.json())
+
+
+def test_a_body_is_json_whether_base64_or_not() -> None:
+    assert parse('{"prompt":"ein Fuchs im Schnee: ü"}') == {"prompt": "ein Fuchs im Schnee: ü"}
+    assert parse('{"prompt":"ü"}'.encode()) == {"prompt": "ü"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        "",
+        "banana",
+        "[]",
+        "1",
+        '"text"',
+        "null",
+        "{'prompt': 'x'}",
+        '{"prompt": "x"',
+        '{"steps": NaN}',
+        '{"steps": Infinity}',
+        '{"steps": -Infinity}',
+        '{"prompt": "a", "prompt": "b"}',
+        '{"prompt": "\\ud800"}',
+        '{"\\udfff": 1}',
+        "[" * 30000,
+        '{"steps": ' + "9" * 5000 + "}",
+        b"\xff\xfe",
+        b'{"prompt": "\xc3\x28"}',
+    ],
+)
+def test_what_is_no_json_object_is_refused(body: str | bytes | None) -> None:
+    with pytest.raises(InvalidJson):
+        parse(body)
+
+
+def test_invalid_base64_is_refused() -> None:
+    broken = {**event(b"{}"), "body": "%%%"}
+    assert answer_of(echo, broken)["statusCode"] == 400
+
+
+def test_a_body_of_2_mb_is_refused() -> None:
+    with pytest.raises(PayloadTooLarge):
+        parse('{"prompt": "' + "x" * 2_000_000 + '"}')
+
+
+@given(st.binary(max_size=300))
+def test_no_body_breaks_the_parser(data: bytes) -> None:
+    with contextlib.suppress(InvalidJson):
+        parse(data)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists))
+def test_no_json_breaks_the_parser(value: Any) -> None:
+    try:
+        assert parse(json.dumps({"value": value})) == {"value": value}
+    except InvalidJson:
+        json.dumps(value).encode()
+
+
+def test_errors_become_answers() -> None:
+    def refuse(request: http.Request) -> http.Response:
+        raise RequestError("No.", headers={"Retry-After": "3"}, limit=7)
+
+    answer = answer_of(refuse, event("{}"))
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"]) == {"error": "BAD_REQUEST", "message": "No.", "limit": 7}
+    assert answer["headers"]["Retry-After"] == "3"
+
+
+@pytest.mark.parametrize(
+    "error", [ConfigurationError("The secret is sk-abcdef123456"), ZeroDivisionError("internal.py")]
+)
+def test_our_own_failures_tell_nothing(error: Exception, log: io.StringIO) -> None:
+    def fail(request: http.Request) -> http.Response:
+        raise error
+
+    answer = answer_of(fail, event("{}"))
+    assert answer["statusCode"] == 500
+    assert json.loads(answer["body"]) == {
+        "error": "INTERNAL_SERVER_ERROR",
+        "message": "Something went wrong on our side.",
+    }
+    lines = log.getvalue()
+    assert "Traceback" not in lines and "sk-abcdef" not in lines
+    assert type(error).__name__ in lines
+
+
+def test_a_correlation_id_is_echoed_or_made() -> None:
+    assert answer_of(echo, event("{}", X_Correlation_ID="abc-1"))["headers"]["X-Correlation-ID"] == "abc-1"
+    made = [answer_of(echo, event("{}"))["headers"]["X-Correlation-ID"] for _ in range(2)]
+    assert made[0] != made[1]
+
+
+@pytest.mark.parametrize("evil", ["a\r\nSet-Cookie: x", "x" * 129, "<script>", "ü", " "])
+def test_a_correlation_id_cannot_carry_anything_else(evil: str) -> None:
+    assert answer_of(echo, event("{}", X_Correlation_ID=evil))["headers"]["X-Correlation-ID"] != evil
+
+
+def test_a_preflight_is_answered_with_what_browsers_ask_for() -> None:
+    answer = answer_of(echo, event(method="OPTIONS", origin="https://example.org"))
+    assert answer["statusCode"] == 204
+    assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
+    assert "POST" in answer["headers"]["Access-Control-Allow-Methods"]
+    for name in ("ETag", "Retry-After", "X-Correlation-ID", "Idempotent-Replayed"):
+        assert name in answer["headers"]["Access-Control-Expose-Headers"]
+
+
+def test_only_named_origins_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", "https://a.example,https://b.example")
+    http._allowed_origins.cache_clear()
+    try:
+        allowed = answer_of(echo, event("{}", origin="https://b.example"))["headers"]
+        refused = answer_of(echo, event("{}", origin="https://evil.example"))["headers"]
+    finally:
+        monkeypatch.undo()
+        http._allowed_origins.cache_clear()
+    assert (allowed["Access-Control-Allow-Origin"], allowed["Vary"]) == ("https://b.example", "Origin")
+    assert "Access-Control-Allow-Origin" not in refused
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/generate", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/status/abc", 405, "METHOD_NOT_ALLOWED"),
+        ("DELETE", "/enhance", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/", 404, "NOT_FOUND"),
+        ("GET", "/status", 404, "NOT_FOUND"),
+        ("GET", "/status/a/b", 404, "NOT_FOUND"),
+        ("POST", "/generate/", 404, "NOT_FOUND"),
+    ],
+)
+def test_the_catch_all_knows_the_routes(method: str, path: str, status: int, code: str) -> None:
+    error = http.no_such_route(http.Request.from_event(event(method=method, path=path)))
+    assert (error.status, error.code) == (status, code)
+    assert (error.details["path"], error.details["method"]) == (path, method)
+    assert ("Allow" in error.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("header", "matched"),
+    [('"a"', True), ('W/"a"', True), ('"b", "a"', True), ("*", True), ("", False), ('"b"', False), ("a", False)],
+)
+def test_if_none_match(header: str, matched: bool) -> None:
+    assert http.matches(header, '"a"') == matched

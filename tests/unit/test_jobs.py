@@ -1,0 +1,250 @@
+"""The job document's rules, and its life in S3."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from pixelprompt.documents import DocumentStore
+from pixelprompt.errors import ConflictError, JobNotFound, PermissionMissing
+from pixelprompt.jobs import (
+    JobManager,
+    complete_row,
+    fail_row,
+    finish_rows,
+    gallery,
+    is_job_id,
+    job_status,
+    start_row,
+)
+
+BUCKET = "test-bucket"
+NOW = "2026-11-23T12:00:00.000Z"
+LATER = "2026-11-23T12:00:12.500Z"
+MODELS = [{"name": f"Model {letter}", "provider": "openai"} for letter in "ABC"]
+FAILURE = {"error": "No.", "errorCode": "refused", "retryable": False, "billable": "no"}
+RESULT = {"imageKey": "group-images/g/Model-A-1.json", "images": [{"imageKey": "group-images/g/Model-A-1.json"}]}
+
+
+def rows(*states: str) -> list[dict[str, Any]]:
+    return [{"index": i, "model": f"Model {i}", "status": state} for i, state in enumerate(states)]
+
+
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [
+        (["pending", "pending"], "pending"),
+        (["pending", "in_progress"], "in_progress"),
+        (["pending", "completed"], "in_progress"),
+        (["in_progress", "error"], "in_progress"),
+        (["completed", "completed"], "completed"),
+        (["completed", "error"], "partial"),
+        (["error", "error"], "failed"),
+        (["completed", "cancelled"], "cancelled"),
+        (["error", "cancelled"], "cancelled"),
+        ([], "failed"),
+    ],
+)
+def test_a_jobs_status_follows_from_its_rows(states: list[str], status: str) -> None:
+    assert job_status(rows(*states)) == status
+
+
+@pytest.mark.parametrize("closed", ["completed", "error", "cancelled"])
+def test_a_closed_row_does_not_start_again(closed: str) -> None:
+    (row,) = rows(closed)
+    before = dict(row)
+    assert not start_row(row, NOW)
+    assert row == before
+
+
+@pytest.mark.parametrize("closed", ["completed", "error", "cancelled"])
+def test_a_late_error_changes_nothing(closed: str) -> None:
+    (row,) = rows(closed)
+    before = dict(row)
+    assert not fail_row(row, FAILURE, LATER)
+    assert row == before
+
+
+@pytest.mark.parametrize("closed", ["error", "cancelled"])
+def test_an_image_that_was_paid_for_turns_a_closed_row_into_completed(closed: str) -> None:
+    row = {**rows(closed)[0], **FAILURE}
+    assert complete_row(row, RESULT, LATER)
+    assert row["status"] == "completed"
+    assert row["imageKey"] == RESULT["imageKey"]
+    assert row["billable"] == "yes"
+    assert "error" not in row and "errorCode" not in row
+
+
+def test_a_repeated_completion_changes_nothing() -> None:
+    (row,) = rows("in_progress")
+    assert complete_row(row, RESULT, NOW)
+    before = dict(row)
+    assert not complete_row(row, {"imageKey": "another"}, LATER)
+    assert row == before
+
+
+def test_a_result_cannot_change_what_names_the_row() -> None:
+    (row,) = rows("in_progress")
+    complete_row(row, {**RESULT, "model": "Other", "index": 9, "status": "error"}, NOW)
+    assert (row["model"], row["index"], row["status"]) == ("Model 0", 0, "completed")
+
+
+def test_the_end_of_an_execution_closes_every_row() -> None:
+    document = rows("completed", "in_progress", "in_progress", "pending", "in_progress")
+    outcomes = {1: {"state": "done", "row": RESULT}, 2: {"state": "failed", "row": FAILURE}}
+    stored = {"Model 4": [{"imageKey": "group-images/g/Model-4-1.json", "binaryKey": "images/g/Model-4-1.png"}]}
+    assert finish_rows(document, outcomes, stored, LATER)
+    assert [row["status"] for row in document] == ["completed", "completed", "error", "error", "completed"]
+    assert [row.get("errorCode") for row in document] == [None, None, "refused", "internal", None]
+    assert document[3]["billable"] == "no"
+    assert not finish_rows(document, outcomes, stored, LATER)
+
+
+def test_a_started_row_without_outcome_may_have_been_billed() -> None:
+    document = rows("in_progress")
+    finish_rows(document, {}, {}, LATER)
+    assert (document[0]["errorCode"], document[0]["billable"]) == ("unknown_outcome", "unknown")
+
+
+def test_two_jobs_of_one_second_have_galleries_of_their_own() -> None:
+    assert gallery("aaaaaaaa-0000-4000-8000-000000000000", NOW) == "2026-11-23-12-00-00-aaaaaaaa"
+    assert gallery("bbbbbbbb-0000-4000-8000-000000000000", NOW) == "2026-11-23-12-00-00-bbbbbbbb"
+
+
+@pytest.mark.parametrize("text", ["", "x", "../../etc", "A" * 36, str(uuid.uuid1()), str(uuid.uuid4()).upper()])
+def test_what_is_no_uuid_4_is_no_job_id(text: str) -> None:
+    assert not is_job_id(text)
+
+
+class TestJobManager:
+    def test_a_new_job_lies_in_s3_with_all_its_rows(self, s3: Any) -> None:
+        job_id = JobManager(s3, BUCKET).create_job("a red fox", {"steps": 28}, MODELS)
+        assert is_job_id(job_id)
+        stored = json.loads(s3.get_object(Bucket=BUCKET, Key=f"jobs/{job_id}/status.json")["Body"].read())
+        assert stored["prompt"] == "a red fox"
+        assert stored["status"] == "pending"
+        assert (stored["run"], stored["schemaVersion"]) == (1, 1)
+        assert (stored["totalModels"], stored["completedModels"]) == (3, 0)
+        assert [row["model"] for row in stored["results"]] == ["Model A", "Model B", "Model C"]
+        assert {row["status"] for row in stored["results"]} == {"pending"}
+
+    def test_a_job_goes_from_pending_to_completed(self, s3: Any) -> None:
+        jobs = JobManager(s3, BUCKET)
+        job_id = jobs.create_job("a red fox", {}, MODELS[:2])
+        statuses = []
+        for name in ("Model A", "Model B"):
+            jobs.mark_model_started(job_id, name)
+            statuses.append(jobs.get_job_status(job_id)["status"])  # type: ignore[index]
+            jobs.mark_model_complete(job_id, name, RESULT)
+            statuses.append(jobs.get_job_status(job_id)["status"])  # type: ignore[index]
+        assert statuses == ["in_progress", "in_progress", "in_progress", "completed"]
+        document = jobs.get_job_status(job_id)
+        assert document is not None
+        assert document["completedModels"] == 2
+        assert all(row["duration"] >= 0 for row in document["results"])
+
+    def test_an_error_leaves_the_other_rows_whole(self, s3: Any) -> None:
+        jobs = JobManager(s3, BUCKET)
+        job_id = jobs.create_job("a red fox", {}, MODELS[:2])
+        jobs.mark_model_complete(job_id, "Model A", RESULT)
+        jobs.mark_model_error(job_id, "Model B", "API timeout after 60 seconds")
+        document = jobs.get_job_status(job_id)
+        assert document is not None
+        assert document["status"] == "partial"
+        assert document["results"][1]["error"] == "API timeout after 60 seconds"
+
+    def test_a_missing_job_is_none_and_cannot_be_marked(self, s3: Any) -> None:
+        jobs = JobManager(s3, BUCKET)
+        assert jobs.get_job_status(str(uuid.uuid4())) is None
+        assert jobs.get_job_status("../../secrets") is None
+        with pytest.raises(JobNotFound):
+            jobs.mark_model_started(str(uuid.uuid4()), "Model A")
+
+    def test_update_job_status_sets_fields_but_not_what_is_fixed(self, s3: Any) -> None:
+        jobs = JobManager(s3, BUCKET)
+        job_id = jobs.create_job("a red fox", {}, MODELS)
+        jobs.update_job_status(job_id, {"status": "failed", "note": "x"})
+        document = jobs.get_job_status(job_id)
+        assert document is not None and (document["status"], document["note"]) == ("failed", "x")
+        for wrong in ({"jobId": "x"}, {"results": []}, {"status": "sleeping"}):
+            with pytest.raises(ValueError, match=r"job status|cannot set"):
+                jobs.update_job_status(job_id, wrong)
+
+    def test_a_write_between_read_and_write_is_not_lost(self, s3: Any) -> None:
+        jobs = JobManager(s3, BUCKET)
+        job_id = jobs.create_job("a red fox", {}, MODELS)
+        other = JobManager(s3, BUCKET)
+        interfered = []
+
+        def interfere(params: Any, **_: Any) -> None:
+            if "If-Match" in params["headers"] and not interfered:
+                interfered.append(True)
+                other.mark_model_complete(job_id, "Model B", RESULT)
+
+        s3.meta.events.register("before-call.s3.PutObject", interfere)
+        jobs.mark_model_complete(job_id, "Model A", RESULT)
+        document = jobs.get_job_status(job_id)
+        assert document is not None
+        assert [row["status"] for row in document["results"]] == ["completed", "completed", "pending"]
+
+    def test_a_write_whose_answer_was_lost_counts_as_ours(self, s3: Any) -> None:
+        jobs = JobManager(s3, BUCKET)
+        job_id = jobs.create_job("a red fox", {}, MODELS)
+        writes = []
+
+        def lose_the_answer(parsed: Any, **_: Any) -> None:
+            writes.append(parsed)
+            if len(writes) == 1:
+                raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
+
+        s3.meta.events.register("after-call.s3.PutObject", lose_the_answer)
+        jobs.mark_model_started(job_id, "Model A")
+        assert len(writes) == 1
+
+    def test_finish_asks_for_images_only_when_a_row_is_open_and_untold(self, s3: Any) -> None:
+        jobs = JobManager(s3, BUCKET)
+        job_id = jobs.create_job("a red fox", {}, MODELS[:1])
+        asked = []
+        jobs.finish(job_id, {0: {"state": "done", "row": RESULT}}, lambda document: asked.append(1) or {})  # type: ignore[func-returns-value]
+        assert not asked
+        document = jobs.get_job_status(job_id)
+        assert document is not None and document["status"] == "completed"
+
+
+class TestDocumentStore:
+    @pytest.mark.parametrize(
+        ("code", "status"),
+        [("PreconditionFailed", 412), ("ConditionalRequestConflict", 409), ("NoSuchKey", 404)],
+    )
+    def test_a_lost_race_is_read_and_tried_again(self, s3: Any, code: str, status: int) -> None:
+        with Stubber(s3) as stub:
+            for _ in range(3):
+                stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+                stub.add_client_error("put_object", code, http_status_code=status)
+            with pytest.raises(ConflictError):
+                DocumentStore(s3, BUCKET, attempts=3).update("k", lambda value: {"a": 1})
+            stub.assert_no_pending_responses()
+
+    def test_a_passing_failure_of_s3_is_waited_for(self, s3: Any) -> None:
+        with Stubber(s3) as stub:
+            stub.add_client_error("get_object", "SlowDown", http_status_code=503)
+            stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+            stub.add_response("put_object", {"ETag": '"1"'})
+            assert DocumentStore(s3, BUCKET).update("k", lambda value: {"a": 1}) == {"a": 1}
+
+    def test_403_says_which_permission_is_missing(self, s3: Any) -> None:
+        with Stubber(s3) as stub:
+            stub.add_client_error("get_object", "AccessDenied", http_status_code=403)
+            with pytest.raises(PermissionMissing, match="ListBucket"):
+                DocumentStore(s3, BUCKET).update("k", lambda value: {"a": 1})
+
+    def test_giving_up_ends_the_attempts(self, s3: Any) -> None:
+        with Stubber(s3) as stub:
+            stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+            stub.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
+            with pytest.raises(ConflictError):
+                DocumentStore(s3, BUCKET).update("k", lambda value: {"a": 1}, give_up=lambda: True)
+            stub.assert_no_pending_responses()

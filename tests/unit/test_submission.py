@@ -1,0 +1,232 @@
+"""What a request must be, and what becomes of it."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelprompt.errors import (
+    InappropriateContent,
+    InvalidParameter,
+    NoProviderConfigured,
+    PromptRequired,
+    PromptTooLong,
+    RateLimitExceeded,
+    RequestError,
+    ServiceUnavailable,
+)
+from pixelprompt.jobs import JobManager
+from pixelprompt.moderation import ContentFilter
+from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.providers.base import Model
+from pixelprompt.rate_limit import KEY, RateLimiter
+from pixelprompt.registry import ModelRegistry
+from pixelprompt.submission import Submission, read_ip, read_models, read_parameters, read_prompt
+
+BUCKET = "test-bucket"
+REGISTRY = ModelRegistry(
+    [Model("GPT Image 2", "openai", "gpt-image-2"), Model("Nano Banana 2.1", "gemini", "gemini-nano-banana-2.1")]
+)
+
+
+class Secrets:
+    """Secrets Manager with one secret."""
+
+    def __init__(self, **keys: str) -> None:
+        self.text = json.dumps(keys)
+        self.reads = 0
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:
+        self.reads += 1
+        return {"SecretString": self.text}
+
+
+class Executions:
+    """Collects what would be started."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.started: list[tuple[str, dict[str, Any]]] = []
+        self.error = error
+
+    def __call__(self, name: str, payload: str) -> None:
+        if self.error:
+            raise self.error
+        self.started.append((name, json.loads(payload)))
+
+
+def submission(s3: Any, executions: Executions, secrets: Secrets, ip_limit: int = 50) -> Submission:
+    return Submission(
+        JobManager(s3, BUCKET),
+        RateLimiter(s3, BUCKET, 100, ip_limit),
+        ContentFilter(REGISTRY),
+        REGISTRY,
+        ProviderKeys(secrets, "keys"),
+        executions,
+        trust_body_ip=True,
+    )
+
+
+BOTH = {"OPENAI_API_KEY": "a", "GEMINI_API_KEY": "b"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "error"),
+    [
+        (None, PromptRequired),
+        ("", PromptRequired),
+        ("   \n\t ", PromptRequired),
+        (123, InvalidParameter),
+        (["a"], InvalidParameter),
+        ({}, InvalidParameter),
+        (True, InvalidParameter),
+        ("x" * 1001, PromptTooLong),
+        ("a\x00b", InvalidParameter),
+        ("a\x1b[31mb", InvalidParameter),
+    ],
+)
+def test_a_prompt_must_be_a_text_of_1_to_1000_characters(prompt: Any, error: type[RequestError]) -> None:
+    with pytest.raises(error):
+        read_prompt({"prompt": prompt})
+
+
+@pytest.mark.parametrize("prompt", ["x", "x" * 1000, "  " + "x" * 1000 + "  ", "two\nlines", "кот 猫 🐈"])
+def test_a_prompt_is_trimmed(prompt: str) -> None:
+    assert read_prompt({"prompt": prompt}) == prompt.strip()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"steps": "banana"},
+        {"steps": 0},
+        {"steps": 151},
+        {"steps": 2.5},
+        {"steps": True},
+        {"steps": [1]},
+        {"guidance": -5},
+        {"guidance": 30.1},
+        {"guidance": "7"},
+        {"guidance": float("inf")},
+        {"control": 2.01},
+        {"control": {}},
+        {"steps": 10**400},
+    ],
+)
+def test_a_parameter_must_be_a_number_in_its_range(body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        read_parameters(body)
+    assert refused.value.details["parameter"] in body
+
+
+def test_parameters_have_defaults() -> None:
+    assert read_parameters({"steps": 25.0, "guidance": None}) == {"steps": 25, "guidance": 5, "control": 1.0}
+
+
+NAMES = st.sampled_from(["prompt", "steps", "guidance", "control", "models", "ip"])
+
+
+@given(st.dictionaries(NAMES, st.from_type(object)))
+def test_no_body_breaks_the_readers(body: dict[str, Any]) -> None:
+    for read in (
+        lambda: read_prompt(body),
+        lambda: read_parameters(body),
+        lambda: read_models(body, REGISTRY),
+        lambda: read_ip(body, "192.0.2.1", True),
+    ):
+        with contextlib.suppress(RequestError):
+            read()
+
+
+def test_models_are_named_by_name_or_id_and_keep_the_registrys_order() -> None:
+    body = {"models": ["gemini-nano-banana-2.1", "gpt image 2", "GPT Image 2"]}
+    assert [model.name for model in read_models(body, REGISTRY) or []] == ["GPT Image 2", "Nano Banana 2.1"]
+
+
+@pytest.mark.parametrize("models", ["GPT Image 2", [], [1], ["no-such-model"], {}, 5])
+def test_an_unknown_model_is_refused(models: Any) -> None:
+    with pytest.raises(InvalidParameter):
+        read_models({"models": models}, REGISTRY)
+
+
+def test_the_bodys_ip_counts_only_where_it_is_trusted() -> None:
+    assert read_ip({"ip": "198.51.100.1"}, "192.0.2.1", True) == "198.51.100.1"
+    assert read_ip({"ip": "198.51.100.1"}, "192.0.2.1", False) == "192.0.2.1"
+    assert read_ip({"ip": "nonsense"}, "192.0.2.1", False) == "192.0.2.1"
+    with pytest.raises(InvalidParameter):
+        read_ip({"ip": "nonsense"}, "192.0.2.1", True)
+
+
+class TestSubmission:
+    def test_a_job_is_stored_and_started(self, s3: Any) -> None:
+        executions = Executions()
+        job = submission(s3, executions, Secrets(**BOTH)).submit({"prompt": " a fox "}, "192.0.2.1", "corr")
+        ((name, given_input),) = executions.started
+        assert name == job["jobId"] == given_input["jobId"]
+        assert given_input["models"] == ["GPT Image 2", "Nano Banana 2.1"]
+        assert (given_input["prompt"], given_input["correlationId"], given_input["run"]) == ("a fox", "corr", 1)
+        document = JobManager(s3, BUCKET).get_job_status(job["jobId"])
+        assert document is not None and document["totalModels"] == 2
+        assert document["createdAt"] == given_input["createdAt"]
+
+    def test_only_models_with_a_key_take_part(self, s3: Any) -> None:
+        executions = Executions()
+        submission(s3, executions, Secrets(GEMINI_API_KEY="b")).submit({"prompt": "a fox"}, "192.0.2.1", "c")
+        assert executions.started[0][1]["models"] == ["Nano Banana 2.1"]
+
+    @pytest.mark.parametrize("body", [{"prompt": "a fox"}, {"prompt": "a fox", "models": ["gpt-image-2"]}])
+    def test_without_a_key_the_answer_names_the_cure(self, s3: Any, body: dict[str, Any]) -> None:
+        with pytest.raises(NoProviderConfigured, match="make keys") as refused:
+            submission(s3, Executions(), Secrets()).submit(body, "192.0.2.1", "c")
+        assert refused.value.status == 503
+
+    def test_over_the_limit_nothing_is_started(self, s3: Any) -> None:
+        executions = Executions()
+        submit = submission(s3, executions, Secrets(**BOTH), ip_limit=1).submit
+        submit({"prompt": "a fox", "ip": "198.51.100.1"}, "192.0.2.1", "c")
+        with pytest.raises(RateLimitExceeded) as refused:
+            submit({"prompt": "a fox", "ip": "198.51.100.1"}, "192.0.2.1", "c")
+        assert len(executions.started) == 1
+        assert 86_000 < int(refused.value.headers["Retry-After"]) <= 86_400
+        assert refused.value.details["retryAfter"] == int(refused.value.headers["Retry-After"])
+        submit({"prompt": "a fox", "ip": "198.51.100.2"}, "192.0.2.1", "c")
+
+    def test_a_blocked_prompt_leaves_no_job(self, s3: Any) -> None:
+        executions = Executions()
+        with pytest.raises(InappropriateContent) as refused:
+            submission(s3, executions, Secrets(**BOTH)).submit({"prompt": "a n.u.d.e portrait"}, "192.0.2.1", "c")
+        assert refused.value.details["category"] == "sexual"
+        assert "nude" not in str(refused.value)
+        assert not executions.started
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        assert keys == [KEY]
+
+    @pytest.mark.parametrize("body", [{}, {"prompt": "a fox", "steps": "banana"}, {"prompt": "a fox", "models": ["x"]}])
+    def test_a_wrong_request_stores_nothing(self, s3: Any, body: dict[str, Any]) -> None:
+        with pytest.raises(RequestError):
+            submission(s3, Executions(), Secrets(**BOTH)).submit(body, "192.0.2.1", "c")
+        assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
+
+    def test_a_job_that_cannot_be_started_ends_as_failed(self, s3: Any) -> None:
+        error = ClientError({"Error": {"Code": "ThrottlingException"}}, "StartExecution")
+        with pytest.raises(ServiceUnavailable) as refused:
+            submission(s3, Executions(error), Secrets(**BOTH)).submit({"prompt": "a fox"}, "192.0.2.1", "c")
+        document = JobManager(s3, BUCKET).get_job_status(refused.value.details["jobId"])
+        assert document is not None and document["status"] == "failed"
+        assert {row["billable"] for row in document["results"]} == {"no"}
+
+
+def test_the_secret_is_read_once_in_five_minutes() -> None:
+    now = [0.0]
+    secrets = Secrets(OPENAI_API_KEY="a")
+    keys = ProviderKeys(secrets, "keys", clock=lambda: now[0])
+    for now[0] in (0.0, 100.0, 299.0):
+        assert keys.configured() == ["openai"]
+    assert secrets.reads == 1
+    secrets.text = json.dumps({"GEMINI_API_KEY": "b", "OPENAI_API_KEY": ""})
+    now[0] = 301.0
+    assert keys.configured() == ["gemini"]
+    assert secrets.reads == 2
