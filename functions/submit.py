@@ -14,7 +14,7 @@ from pixelprompt.submission import Submission
 
 
 @cache
-def _submission() -> Submission:
+def _submission() -> tuple[str, Submission]:
     settings = Settings.from_environment()
     s3, bucket = aws.client("s3"), settings.bucket_name
     limiter = RateLimiter(s3, bucket, settings.global_limit, settings.ip_limit, settings.ip_whitelist)
@@ -25,7 +25,7 @@ def _submission() -> Submission:
     def start_execution(name: str, payload: str) -> None:
         states.start_execution(stateMachineArn=machine, name=name, input=payload)
 
-    return Submission(
+    return settings.api_url, Submission(
         JobManager(s3, bucket),
         limiter,
         ContentFilter(registry),
@@ -39,10 +39,11 @@ def _submission() -> Submission:
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
     """Answer with the new job's id."""
-    job = _submission().submit(request.json(), request.source_ip, request.correlation_id)
+    api_url, submission = _submission()
+    job = submission.submit(request.json(), request.source_ip, request.correlation_id)
     answer: dict[str, Any] = {
         **job,
         "message": f"The job was started with {job['totalModels']} models.",
-        "statusUrl": f"{request.url}/status/{job['jobId']}",
+        "statusUrl": f"{api_url or request.url}/status/{job['jobId']}",
     }
     return http.Response(answer)

@@ -38,8 +38,13 @@ class Completion:
         self._jobs = jobs
         self._images = images
 
-    def finish(self, ending: Ending) -> Value | None:
-        """Close what is open; returns the job document."""
+    def finish(self, ending: Ending) -> Value:
+        """Close what is open; returns the job document.
+
+        Raises
+        ------
+        JobNotFound
+        """
         untold = {outcome["index"]: outcome for outcome in ending.outcomes if outcome.get("row")}
         return self._jobs.finish(ending.job_id, untold, self._stored)
 

@@ -29,7 +29,7 @@ from pixelprompt.registry import ModelRegistry
 # Throttling and polling of one model, in seconds; within it, what the Lambda itself may wait for.
 MAX_WAIT = 180.0
 WAIT_HERE = 10.0
-# What storing and recording may need after the provider has answered.
+# What storing and recording may need after the provider has answered: at most this, and at most a quarter of the time.
 _RESERVE = 30.0
 
 Outcome = dict[str, Any]
@@ -141,7 +141,7 @@ class Generation:
         """One invocation for one model; ``seconds_left`` of the Lambda's own time."""
         started_at = self._jobs.now()
         deadline = item.deadline or self._clock() + MAX_WAIT
-        call_until = self._clock() + seconds_left - _RESERVE
+        call_until = self._clock() + seconds_left - min(_RESERVE, seconds_left / 4)
         answered = False
         with ThreadPoolExecutor(1) as pool:
             start: Future[object] | None = None
@@ -181,8 +181,7 @@ class Generation:
             key = PROVIDERS[model.provider].key_name
             return ProviderError("bad_credentials", f"The key {key} is missing; its owner sets it with `make keys`.")
         generate = adapter(model.provider).generate
-        parameters = {name: item.parameters.get(name) for name in ("steps", "guidance", "control")}
-        request = ImageRequest(item.prompt, resume=item.resume, **parameters)
+        request = ImageRequest(item.prompt, resume=item.resume)
         waited = 0.0
         for attempt in range(item.attempt, item.attempt + 100):
             logger.info("The provider is asked.", provider=model.provider, attempt=attempt)

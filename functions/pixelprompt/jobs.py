@@ -239,7 +239,7 @@ class JobManager:
         document = self.read(job_id)
         return document.value if document else None
 
-    def update_job_status(self, job_id: str, updates: Mapping[str, Any]) -> Value | None:
+    def update_job_status(self, job_id: str, updates: Mapping[str, Any]) -> Value:
         """Set top-level fields of the document; rows and what follows from them change only by the ``mark_`` methods.
 
         Raises
@@ -266,17 +266,17 @@ class JobManager:
         *,
         started_at: str | None = None,
         give_up: Callable[[], bool] = lambda: False,
-    ) -> Value | None:
+    ) -> Value:
         """Mark a model's row as begun; ``give_up`` ends the attempts early with a ``ConflictError``."""
         now = started_at or self.now()
         return self._change(job_id, lambda document: start_row(_row(document, model_name), now), give_up=give_up)
 
-    def mark_model_complete(self, job_id: str, model_name: str, result: Mapping[str, Any]) -> Value | None:
+    def mark_model_complete(self, job_id: str, model_name: str, result: Mapping[str, Any]) -> Value:
         """Close a model's row with its image: ``result`` has ``imageKey`` and may have ``images``, ``duration``, …"""
         now = self.now()
         return self._change(job_id, lambda document: complete_row(_row(document, model_name), result, now))
 
-    def mark_model_error(self, job_id: str, model_name: str, error: "str | Mapping[str, Any]") -> Value | None:
+    def mark_model_error(self, job_id: str, model_name: str, error: "str | Mapping[str, Any]") -> Value:
         """Close a model's row with an error: a sentence, or a mapping with ``error``, ``errorCode``, …"""
         now = self.now()
         failure = ProviderError("internal", error).row() if isinstance(error, str) else error
@@ -287,7 +287,7 @@ class JobManager:
         job_id: str,
         outcomes: Mapping[int, Mapping[str, Any]],
         stored: Callable[[Value], Mapping[str, Sequence[Mapping[str, str]]]],
-    ) -> Value | None:
+    ) -> Value:
         """Bring a job to its end: close every open row, compute the status.
 
         ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended.
@@ -312,11 +312,9 @@ class JobManager:
         *,
         recompute: bool = True,
         give_up: Callable[[], bool] = lambda: False,
-    ) -> Value | None:
+    ) -> Value:
         def apply(document: Value | None) -> Value | None:
-            if document is None:
-                raise JobNotFound("There is no job with this id.")
-            if not change(document):
+            if document is None or not change(document):
                 return None
             document["updatedAt"] = self.now()
             if recompute:
@@ -324,7 +322,10 @@ class JobManager:
                 document["status"] = job_status(document["results"])
             return document
 
-        return self.documents.update(status_key(job_id), apply, contenders=open_rows, give_up=give_up)
+        document = self.documents.update(status_key(job_id), apply, contenders=open_rows, give_up=give_up)
+        if document is None:
+            raise JobNotFound("There is no job with this id.")
+        return document
 
 
 def _row(document: Value, model_name: str) -> Row:

@@ -95,6 +95,11 @@ class Settings:
         return tuple(origin.strip() for origin in self._text("CORS_ORIGINS", "*").split(",") if origin.strip())
 
     @property
+    def api_url(self) -> str:
+        """Where the API is called; empty where that is API Gateway's own address."""
+        return self._text("API_URL", "")
+
+    @property
     def cloudfront_domain(self) -> str:
         """Domain that serves ``images/``; empty where presigned URLs are used."""
         return self._text("CLOUDFRONT_DOMAIN", "")

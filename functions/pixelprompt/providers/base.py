@@ -68,12 +68,30 @@ class Credentials:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """What the caller wants; a parameter that is None was not given. ``resume``: token of a request already made."""
+    """What one call of a provider shall make; a parameter that is None is left to the provider.
+
+    Only parameters that the model takes are set.
+
+    Attributes
+    ----------
+    aspect_ratio : width to height, such as ``16:9``
+    resolution : ``512``, ``1K``, ``2K`` or ``4K``: the side of a square picture with as many pixels
+    n : how many pictures; above 1 only for models that make several in a call
+    quality : the provider's own word for it
+    output_format : ``png``, ``jpeg`` or ``webp``
+    resume : token of a request that the provider has taken already
+    """
 
     prompt: str
     steps: int | None = None
     guidance: float | None = None
-    control: float | None = None
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    n: int = 1
+    seed: int | None = None
+    quality: str | None = None
+    output_format: str | None = None
+    negative_prompt: str | None = None
     resume: str | None = None
 
 
@@ -91,11 +109,19 @@ class Image:
 
 @dataclass(frozen=True)
 class Generated:
-    """The provider made images. ``request_id`` is its own; ``usage`` counts tokens where it gives any."""
+    """The provider made images.
+
+    Attributes
+    ----------
+    request_id : the provider's own name of the request
+    usage : tokens by kind, where the provider counts them
+    cost : US dollars, where the provider says what it charges
+    """
 
     images: tuple[Image, ...]
     request_id: str | None = None
     usage: Mapping[str, int] | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True)

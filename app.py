@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""The CDK app: builds the stack from the settings in the context. It calls no AWS."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App
+
+from infra.settings import Settings, SettingsError
+from infra.stack import PixelPromptStack
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "functions"))
+
+
+def build(app: App, context: Mapping[str, Any]) -> PixelPromptStack:
+    """The stack that `context` asks for, checked against the model catalogue."""
+    from pixelprompt.providers import PROVIDERS
+    from pixelprompt.registry import ModelRegistry
+
+    settings = Settings.from_context(context)
+    ModelRegistry.load(prompt_model=settings.prompt_model_index)
+    for provider in settings.provider_endpoints:
+        if provider not in PROVIDERS:
+            raise SettingsError(f"providerEndpoints has {provider!r}; the providers are {', '.join(PROVIDERS)}.")
+    return PixelPromptStack(app, settings)
+
+
+def main() -> int:
+    """Synthesise; a wrong setting or catalogue is one sentence and exit code 1."""
+    from pixelprompt.errors import ConfigurationError
+
+    app = App()
+    try:
+        build(app, app.node.get_all_context())
+    except (SettingsError, ConfigurationError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The HTTP API in front of submit, status and enhance."""
+
+import json
+from typing import cast
+
+from aws_cdk import Tags
+from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
+from constructs import Construct
+
+from infra.functions import Functions
+from infra.log_groups import ServiceLogGroup
+from infra.settings import Settings
+
+ACCESS_LOG_FORMAT = {
+    "requestId": "$context.requestId",
+    "requestTime": "$context.requestTime",
+    "ip": "$context.identity.sourceIp",
+    "routeKey": "$context.routeKey",
+    "status": "$context.status",
+    "latency": "$context.responseLatency",
+    "integrationError": "$context.integrationErrorMessage",
+}
+
+
+class Api(Construct):
+    """The routes, their throttling and access logs.
+
+    There is no CORS configuration: preflights reach the catch-all route, and one place in the functions answers them.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, settings: Settings, functions: Functions) -> None:
+        super().__init__(scope, id)
+        status = HttpLambdaIntegration("Status", functions.status)
+        self.http_api = apigatewayv2.HttpApi(
+            self,
+            "HttpApi",
+            api_name=f"pixel-prompt-{settings.stage}",
+            create_default_stage=False,
+            default_integration=status,
+        )
+        if settings.api_url:
+            # The emulator takes the id of an API from this tag.
+            Tags.of(self.http_api).add("ms-custom-id", settings.api_url.rstrip("/").rpartition("/")[2])
+        for method, path, integration in (
+            (apigatewayv2.HttpMethod.POST, "/generate", HttpLambdaIntegration("Submit", functions.submit)),
+            (apigatewayv2.HttpMethod.GET, "/status/{jobId}", status),
+            (apigatewayv2.HttpMethod.POST, "/enhance", HttpLambdaIntegration("Enhance", functions.enhance)),
+        ):
+            self.http_api.add_routes(path=path, methods=[method], integration=integration)
+        access_logs = ServiceLogGroup(
+            self, "AccessLogs", settings=settings, name=f"/aws/vendedlogs/apigateway/pixel-prompt-{settings.stage}"
+        )
+        self.stage = apigatewayv2.HttpStage(
+            self,
+            "Stage",
+            http_api=self.http_api,
+            stage_name="$default",
+            auto_deploy=True,
+            throttle=apigatewayv2.ThrottleSettings(
+                rate_limit=settings.throttle_rate, burst_limit=settings.throttle_burst
+            ),
+        )
+        stage = cast(apigatewayv2.CfnStage, self.stage.node.default_child)
+        stage.access_log_settings = apigatewayv2.CfnStage.AccessLogSettingsProperty(
+            destination_arn=access_logs.log_group_arn, format=json.dumps(ACCESS_LOG_FORMAT)
+        )

@@ -1,0 +1,278 @@
+"""The Lambda functions: runtime, packages, logs, and what each may do."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsii
+from aws_cdk import AssetHashType, BundlingOptions, DockerImage, Duration, ILocalBundling
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra.log_groups import ServiceLogGroup
+from infra.secrets import ProviderKeys
+from infra.settings import Settings
+from infra.storage import Storage
+
+SOURCES = Path(__file__).resolve().parent.parent / "functions"
+PYTHON_VERSION = "3.13"
+PLATFORM = "aarch64-manylinux2014"
+
+# The services that functions/ has clients for; botocore's descriptions of the other 400 are left out.
+BOTOCORE_SERVICES = frozenset({"bedrock-runtime", "lambda", "s3", "secretsmanager", "sts", "stepfunctions"})
+
+
+class BundlingError(RuntimeError):
+    """The packages of the functions could not be gathered."""
+
+
+@jsii.implements(ILocalBundling)
+class Bundle:
+    """What a function's archive holds: our sources and, with `requirements`, the packages they name.
+
+    The packages are wheels for the Lambda platform, so no Docker and no such machine is needed.
+    """
+
+    def __init__(
+        self, requirements: Path | None = None, *, platform: str = PLATFORM, python: str = PYTHON_VERSION
+    ) -> None:
+        self.requirements = requirements
+        self.platform = platform
+        self.python = python
+
+    def try_bundle(self, output_dir: str, *, image: DockerImage, **_: Any) -> bool:
+        """Fill `output_dir`, as the CDK asks for it."""
+        self.fill(Path(output_dir))
+        return True
+
+    def fill(self, directory: Path) -> None:
+        """Put sources and packages into `directory`, the same bytes for the same input."""
+        if self.requirements:
+            self._install(self.requirements, directory)
+            _trim(directory)
+        for source in SOURCES.glob("*.py"):
+            shutil.copyfile(source, directory / source.name)
+        unwanted = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(SOURCES / "pixelprompt", directory / "pixelprompt", ignore=unwanted)
+        # Lambda runs as another user than the one who built the archive, whose umask may be strict.
+        for path in directory.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+    def _install(self, requirements: Path, directory: Path) -> None:
+        command = [
+            _uv(), "pip", "install", "--quiet", "--target", str(directory), "--python", sys.executable,
+            "--python-platform", self.platform, "--python-version", self.python, "--only-binary", ":all:",
+            "--no-compile-bytecode", "--link-mode", "copy", "--requirements", str(requirements),
+        ]  # fmt: skip
+        # Every version is pinned, so what is in the cache serves; the index is asked only for what is missing.
+        if subprocess.run([*command, "--offline"], check=False, capture_output=True).returncode == 0:
+            return
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
+        if result.returncode:
+            raise BundlingError(
+                f"uv could not install {requirements.name} for {self.platform}, Python {self.python}; "
+                f"check the network and the pins: {result.stderr.strip()}"
+            )
+
+
+def _uv() -> str:
+    """The uv of this interpreter's environment, or the one on the path."""
+    beside = Path(sys.executable).with_name("uv")
+    uv = str(beside) if beside.exists() else shutil.which("uv")
+    if uv is None:
+        raise BundlingError("uv is missing; install it into the virtual environment: pip install uv.")
+    return uv
+
+
+def _trim(directory: Path) -> None:
+    """Remove what no function reads; every megabyte of an archive delays its first start."""
+    shutil.rmtree(directory / "bin", ignore_errors=True)
+    (directory / ".lock").unlink(missing_ok=True)
+    for name in ("__pycache__", "tests"):
+        for path in [*directory.rglob(name)]:
+            shutil.rmtree(path)
+    # Several packages ask importlib.metadata for their own version.
+    for path in [*directory.glob("*.dist-info/*")]:
+        if path.name != "METADATA":
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    for path in (directory / "botocore" / "data").iterdir():
+        if path.is_dir() and path.name not in BOTOCORE_SERVICES:
+            shutil.rmtree(path)
+
+
+def _code(requirements: Path | None = None) -> lambda_.Code:
+    return lambda_.Code.from_asset(
+        str(SOURCES),
+        asset_hash_type=AssetHashType.OUTPUT,
+        bundling=BundlingOptions(
+            # Only a fallback, which `Bundle` never leaves to.
+            image=DockerImage.from_registry(f"public.ecr.aws/lambda/python:{PYTHON_VERSION}-arm64"),
+            local=Bundle(requirements),
+            # The CDK bundles once for equal options, and to it all local bundlers are equal.
+            environment={"REQUIREMENTS": requirements.name if requirements else ""},
+        ),
+    )
+
+
+class ServiceFunction(lambda_.Function):
+    """One Lambda of the service: ``functions/{name}.py`` with its own role and log group.
+
+    The role may write the function's logs and traces and what the ``allow`` methods add, nothing else.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        settings: Settings,
+        storage: Storage,
+        code: lambda_.Code,
+        memory_size: int,
+        timeout: Duration,
+        environment: Mapping[str, str],
+    ) -> None:
+        construct_id = "".join(word.capitalize() for word in name.split("_"))
+        function_name = f"pixel-prompt-{settings.stage}-{name.replace('_', '-')}"
+        log_group = ServiceLogGroup(
+            scope, f"{construct_id}Logs", settings=settings, name=f"/aws/lambda/{function_name}"
+        )
+        role = iam.Role(
+            scope,
+            f"{construct_id}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"What {function_name} may do",
+        )
+        super().__init__(
+            scope,
+            construct_id,
+            function_name=function_name,
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            handler=f"{name}.handler",
+            code=code,
+            memory_size=memory_size,
+            timeout=timeout,
+            role=role,
+            log_group=log_group,
+            tracing=lambda_.Tracing.ACTIVE,
+            environment={
+                "LOG_LEVEL": settings.log_level,
+                "POWERTOOLS_SERVICE_NAME": "pixel-prompt",
+                "POWERTOOLS_METRICS_NAMESPACE": "PixelPrompt",
+                "BUCKET_NAME": storage.bucket.bucket_name,
+                **environment,
+            },
+        )
+        self._bucket = storage.bucket
+        self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
+
+    def allow(
+        self, actions: Sequence[str], resources: Sequence[str], conditions: Mapping[str, Any] | None = None
+    ) -> None:
+        """Let the function do `actions` on `resources`."""
+        self.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources, conditions=conditions))
+
+    def allow_objects(self, *actions: str, keys: Sequence[str]) -> None:
+        """Let the function do S3 `actions` on the objects whose keys match."""
+        self.allow([f"s3:{action}" for action in actions], [self._bucket.arn_for_objects(key) for key in keys])
+
+    def allow_list(self, *prefixes: str) -> None:
+        """Let the function list the keys that match; without it S3 answers 403 for a key that does not exist."""
+        self.allow(["s3:ListBucket"], [self._bucket.bucket_arn], {"StringLike": {"s3:prefix": [*prefixes]}})
+
+
+class Functions(Construct):
+    """The six functions of the service and what each may do with objects, keys and each other."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, settings: Settings, storage: Storage, provider_keys: ProviderKeys
+    ) -> None:
+        super().__init__(scope, id)
+        if settings.target == "local":
+            # The emulator runs the functions with an interpreter that has the same packages installed.
+            core = providers = _code()
+        else:
+            core = _code(SOURCES / "requirements-core.txt")
+            providers = _code(SOURCES / "requirements.txt")
+
+        keys = {
+            "PROVIDER_SECRET": provider_keys.arn,
+            "PROVIDER_ENDPOINTS": json.dumps(dict(settings.provider_endpoints), sort_keys=True),
+        }
+        cors = {"CORS_ORIGINS": settings.cors_origins}
+        moderation = {"MODERATION": settings.moderation}
+
+        def function(
+            name: str, environment: Mapping[str, str], *, timeout: int, memory: int = 512, code: lambda_.Code = core
+        ) -> ServiceFunction:
+            return ServiceFunction(
+                self,
+                name,
+                settings=settings,
+                storage=storage,
+                code=code,
+                memory_size=memory,
+                timeout=Duration.seconds(timeout),
+                environment=environment,
+            )
+
+        self.submit = function(
+            "submit",
+            {
+                "GLOBAL_LIMIT": str(settings.global_limit),
+                "IP_LIMIT": str(settings.ip_limit),
+                "IP_INCLUDE": settings.ip_include,
+                "TRUST_BODY_IP": str(settings.trust_body_ip).lower(),
+                "API_URL": settings.api_url,
+                **keys,
+                **cors,
+                **moderation,
+            },
+            timeout=15,
+        )
+        self.generate = function("generate", keys, timeout=240, memory=1024, code=providers)
+        self.record_failure = function("record_failure", {}, timeout=30)
+        self.finish = function("finish", {}, timeout=60)
+        self.status = function(
+            "status", {"FINISH_FUNCTION": self.finish.function_name, "CLOUDFRONT_DOMAIN": "", **cors}, timeout=15
+        )
+        self.enhance = function(
+            "enhance",
+            {"PROMPT_MODEL_INDEX": str(settings.prompt_model_index), **keys, **cors, **moderation},
+            timeout=28,
+            code=providers,
+        )
+
+        for reader in (self.submit, self.generate, self.enhance):
+            reader.allow(["secretsmanager:GetSecretValue"], [provider_keys.arn])
+        for writer in (self.submit, self.generate, self.record_failure, self.finish):
+            writer.allow_objects("GetObject", "PutObject", keys=["jobs/*/status.json"])
+
+        self.submit.allow_objects("GetObject", "PutObject", keys=["rate-limit/ratelimit.json"])
+        self.submit.allow_list("rate-limit/*", "jobs/*")
+
+        self.generate.allow_objects("GetObject", "PutObject", "DeleteObject", keys=["jobs/*/resume/*"])
+        self.generate.allow_objects("PutObject", keys=["group-images/*", "images/*"])
+        self.generate.allow_list("jobs/*")
+
+        self.record_failure.allow_objects("GetObject", keys=["jobs/*/resume/*"])
+        self.record_failure.allow_list("jobs/*", "images/*", "group-images/*")
+
+        self.finish.allow_list("jobs/*", "images/*", "group-images/*")
+
+        # The role of status also signs the addresses of images.
+        self.status.allow_objects("GetObject", keys=["jobs/*/status.json", "images/*"])
+        self.status.allow_list("jobs/*")
+        self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
+
+        self.enhance.allow_objects("GetObject", "PutObject", keys=["enhanced/*"])
+        self.enhance.allow_list("enhanced/*")

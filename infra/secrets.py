@@ -1,0 +1,31 @@
+"""The secret with the providers' keys."""
+
+from typing import cast
+
+from aws_cdk import SecretValue
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from infra.settings import Settings
+from infra.storage import removal_policy
+
+
+class ProviderKeys(secretsmanager.Secret):
+    """A JSON object of provider keys, empty at first and filled in beside the deployment.
+
+    CloudFormation writes a secret's value only when the value in the template changes. It never does here, so no
+    later deployment overwrites the keys.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
+        self.name = f"pixel-prompt-{settings.stage}/provider-keys"
+        super().__init__(
+            scope,
+            id,
+            secret_name=self.name,
+            description="Keys of the image providers, a JSON object",
+            secret_string_value=SecretValue.unsafe_plain_text("{}"),
+            removal_policy=removal_policy(settings),
+        )
+        # On AWS a reference to a secret is its ARN, in the emulator its name; this attribute is the ARN on both.
+        self.arn = cast(secretsmanager.CfnSecret, self.node.default_child).attr_id

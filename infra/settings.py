@@ -1,0 +1,203 @@
+"""Deploy-time settings, read from the CDK context and validated before anything is synthesised."""
+
+import difflib
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+STAGES = ("dev", "prod")
+
+# The retention periods that CloudWatch Logs takes.
+LOG_RETENTION_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
+
+# What the CDK itself keeps in the context under names without its usual ":" or "/".
+_CDK_CONTEXT = ("stages", "acknowledged-issue-numbers", "cli-telemetry")
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message is one sentence with its name, its value and what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What can be chosen at deploy time.
+
+    In the CDK context the names are in camel case: ``-c ipLimit=10``. A value given there overrides the stage's value
+    in ``cdk.json``, which overrides the default.
+
+    Attributes
+    ----------
+    stage : name of the deployment, ``dev`` or ``prod`` or another key of ``stages`` in ``cdk.json``
+    target : ``aws``, or ``local`` for the emulator on a laptop; the one switch for all that must differ there
+    global_limit : requests per rolling hour in all; 0 turns every request away
+    ip_limit : requests per rolling day and address; 0 turns every counted address away
+    ip_include : addresses and networks (CIDR), separated by commas, that pass without being counted
+    trust_body_ip : whether the body's ``ip`` names the caller; only behind a trusted front end; true for ``local``
+    retention_days : days after which jobs and images expire
+    log_retention_days : days for which logs are kept, one of the periods of CloudWatch Logs
+    log_level : level of the functions' logs
+    cors_origins : origins that browsers may call from, separated by commas; ``*`` is every one
+    max_concurrency : models of one job that run at once
+    prompt_model_index : which text model enhances prompts, counted from 1
+    moderation : how prompts are checked
+    throttle_rate : requests per second that the API lets through
+    throttle_burst : requests at once that the API lets through
+    provider_endpoints : base URLs of simulators by provider; only for ``local``, only loopback
+    api_url : where the API is called, if not at API Gateway's own address; only for ``local``, only loopback; the last
+        part of its path becomes the API's id
+    removal : what becomes of the bucket and the secret with the stack: ``destroy`` (default of ``dev``) or ``retain``
+    """
+
+    stage: str = "dev"
+    target: Literal["aws", "local"] = "aws"
+    global_limit: int = 100
+    ip_limit: int = 50
+    ip_include: str = ""
+    trust_body_ip: bool = False
+    retention_days: int = 30
+    log_retention_days: int = 30
+    log_level: str = "INFO"
+    cors_origins: str = "*"
+    max_concurrency: int = 9
+    prompt_model_index: int = 1
+    moderation: str = "keyword"
+    throttle_rate: int = 50
+    throttle_burst: int = 100
+    provider_endpoints: Mapping[str, str] = field(default_factory=dict)
+    api_url: str = ""
+    removal: Literal["retain", "destroy"] = "retain"
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> "Settings":
+        """The settings that a CDK context asks for.
+
+        Raises
+        ------
+        SettingsError : a name is unknown or a value is not allowed
+        """
+        stages = context.get("stages", {})
+        if not isinstance(stages, Mapping) or not all(isinstance(values, Mapping) for values in stages.values()):
+            raise SettingsError(f"stages is {json.dumps(stages)}; it must be an object of settings by stage.")
+        stage = str(context.get("stage", cls.stage))
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", stage) or stage not in (*STAGES, *stages):
+            raise SettingsError(
+                f"stage is {json.dumps(stage)}; it must be {_listed(dict.fromkeys((*STAGES, *stages)))}."
+            )
+        chosen = dict(stages.get(stage, {}))
+        chosen.update(
+            (name, context[name]) for name in context if not re.search("[:/]", name) and name not in _CDK_CONTEXT
+        )
+        values: dict[str, Any] = {}
+        for name, value in chosen.items():
+            if name not in _READERS:
+                close = difflib.get_close_matches(name, _READERS, 1)
+                raise SettingsError(
+                    f"{name} is {json.dumps(value)}, but there is no such setting; "
+                    + (f"did you mean {close[0]}?" if close else f"there are {', '.join(_READERS)}.")
+                )
+            read, allowed = _READERS[name]
+            try:
+                values[_snake_case(name)] = read(value)
+            except (ValueError, TypeError, LookupError, AttributeError):
+                raise SettingsError(f"{name} is {json.dumps(value)}; it must be {allowed}.") from None
+        values["stage"] = stage
+        target = values.get("target", cls.target)
+        for name in ("providerEndpoints", "apiUrl"):
+            if values.get(_snake_case(name)) and target != "local":
+                given = json.dumps(values[_snake_case(name)])
+                raise SettingsError(f"{name} is {given}; it is allowed only with target=local.")
+        values.setdefault("trust_body_ip", target == "local")
+        values.setdefault("removal", "destroy" if stage == "dev" else "retain")
+        return cls(**values)
+
+
+def _listed(choices: Iterable[object]) -> str:
+    *others, last = map(str, choices)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _snake_case(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name)
+
+
+Reader = tuple[Callable[[Any], Any], str]
+"""A function that turns a context value into a setting or raises, and the words for what it takes."""
+
+
+def _whole_number(lowest: int, highest: int) -> Reader:
+    def read(value: Any) -> int:
+        # On the command line every value is text.
+        number = int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+        if type(number) is not int or not lowest <= number <= highest:
+            raise ValueError
+        return number
+
+    return read, f"a whole number from {lowest} to {highest}"
+
+
+def _choice(*choices: str | int) -> Reader:
+    return lambda value: {str(choice): choice for choice in choices}[str(value)], _listed(choices)
+
+
+def _boolean(value: Any) -> bool:
+    return {"true": True, "false": False}[json.dumps(value) if isinstance(value, bool) else value]
+
+
+def _networks(value: str) -> str:
+    networks = [part.strip() for part in value.split(",") if part.strip()]
+    for network in networks:
+        ipaddress.ip_network(network, strict=False)
+    return ",".join(networks)
+
+
+def _origins(value: str) -> str:
+    origins = [part.strip() for part in value.split(",")]
+    if origins != ["*"] and not all(re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+", origin) for origin in origins):
+        raise ValueError
+    return ",".join(origins)
+
+
+def _loopback_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError
+    return value
+
+
+def _loopback_urls(value: Any) -> dict[str, str]:
+    urls = dict(json.loads(value) if isinstance(value, str) else value)
+    if not all(provider.isidentifier() for provider in urls):
+        raise ValueError
+    return {provider: _loopback_url(url) for provider, url in urls.items()}
+
+
+_READERS: dict[str, Reader] = {
+    "stage": (str, ""),
+    "target": _choice("aws", "local"),
+    "globalLimit": _whole_number(0, 1_000_000),
+    "ipLimit": _whole_number(0, 1_000_000),
+    "ipInclude": (_networks, "addresses and networks such as 192.0.2.7,198.51.100.0/24, separated by commas"),
+    "trustBodyIp": (_boolean, "true or false"),
+    "retentionDays": _whole_number(1, 3650),
+    "logRetentionDays": _choice(*LOG_RETENTION_DAYS),
+    "logLevel": _choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    "corsOrigins": (_origins, "* or origins such as https://example.com, separated by commas"),
+    "maxConcurrency": _whole_number(1, 40),
+    "promptModelIndex": _whole_number(1, 100),
+    "moderation": _choice("keyword"),
+    "throttleRate": _whole_number(1, 10_000),
+    "throttleBurst": _whole_number(1, 5_000),
+    "providerEndpoints": (
+        _loopback_urls,
+        'a JSON object of providers and loopback URLs such as {"openai": "http://127.0.0.1:8000/openai/v1"}',
+    ),
+    "apiUrl": (_loopback_url, "a loopback URL such as http://127.0.0.1:4566/_aws/execute-api/pixel-prompt"),
+    "removal": _choice("retain", "destroy"),
+}

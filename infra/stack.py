@@ -1,0 +1,39 @@
+"""The stack: composes the constructs and names what a client needs to know."""
+
+from aws_cdk import CfnOutput, Stack
+from constructs import Construct
+
+from infra.api import Api
+from infra.functions import Functions
+from infra.secrets import ProviderKeys
+from infra.settings import Settings
+from infra.storage import Storage
+from infra.workflow import Workflow
+
+
+class PixelPromptStack(Stack):
+    """One deployment of Pixel Prompt."""
+
+    def __init__(self, scope: Construct, settings: Settings) -> None:
+        super().__init__(
+            scope,
+            f"PixelPrompt-{settings.stage}",
+            description="Pixel Prompt: one prompt to many image models",
+            tags={"project": "pixel-prompt", "stage": settings.stage},
+        )
+        self.storage = Storage(self, "Storage", settings=settings)
+        self.provider_keys = ProviderKeys(self, "ProviderKeys", settings=settings)
+        self.functions = Functions(
+            self, "Functions", settings=settings, storage=self.storage, provider_keys=self.provider_keys
+        )
+        self.workflow = Workflow(self, "Workflow", settings=settings, functions=self.functions)
+        self.api = Api(self, "Api", settings=settings, functions=self.functions)
+
+        for name, value, description in (
+            ("ApiUrl", self.api.stage.url, "Address of the HTTP API"),
+            ("ApiId", self.api.http_api.api_id, "Id of the HTTP API"),
+            ("BucketName", self.storage.bucket.bucket_name, "Bucket of jobs and images"),
+            ("StateMachineArn", self.workflow.machine.state_machine_arn, "State machine that runs jobs"),
+            ("ProviderSecretName", self.provider_keys.name, "Secret that holds the providers' keys"),
+        ):
+            CfnOutput(self, name, value=value, description=description)

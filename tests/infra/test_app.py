@@ -1,0 +1,61 @@
+"""app.py as the CDK runs it: a wrong setting is one sentence, and no AWS account is needed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ROOT
+
+
+def run(context: dict[str, Any], directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run app.py without any AWS configuration."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment |= {
+        "CDK_OUTDIR": str(directory),
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return subprocess.run(
+        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"ipLimit": "ten"}, 'ipLimit is "ten"; it must be a whole number from 0 to 1000000.'),
+        ({"promptModelIndex": "99"}, "promptModelIndex is 99; the catalogue has text models 1 to "),
+    ],
+    ids=str,
+)
+def test_wrong_setting_is_one_sentence(
+    context: dict[str, Any], tmp_path: Path, wrong: dict[str, str], sentence: str
+) -> None:
+    result = run({**context, **wrong}, tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(sentence)
+    assert result.stderr.count("\n") == 1
+
+
+def test_synthesises_without_an_account(context: dict[str, Any], tmp_path: Path) -> None:
+    result = run({**context, "target": "local"}, tmp_path)
+    assert result.returncode == 0, result.stderr
+    template = json.loads((tmp_path / "PixelPrompt-dev.template.json").read_text())
+    types = [entry["Type"] for entry in template["Resources"].values()]
+    assert types.count("AWS::Lambda::Function") == 6
+    assert types.count("AWS::StepFunctions::StateMachine") == 1
+    # The emulator's interpreter has the packages: the one archive holds our own code only.
+    (archive,) = tmp_path.glob("asset.*")
+    assert {path.name for path in archive.iterdir()} == {
+        "pixelprompt",
+        *(path.name for path in (ROOT / "functions").glob("*.py")),
+    }
+    assert (archive / "pixelprompt" / "models.json").is_file()
+    assert not [*archive.rglob("__pycache__")]
