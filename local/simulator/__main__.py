@@ -1,0 +1,62 @@
+"""Run the simulators: `python -m local.simulator --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from threading import Event
+
+from local.simulator.faults import FAULTS, FaultError, parse_faults
+from local.simulator.latency import LatencyError
+from local.simulator.server import PROVIDERS, Simulator
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local.simulator",
+        description=f"Plays image providers on 127.0.0.1: {', '.join(PROVIDERS)}. Each lies at its own path below the "
+        "port; /_simulator/ has health, requests, faults and latency.",
+        epilog=f"Faults: {', '.join(sorted(FAULTS))}.",
+    )
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0, the default, picks a free one")
+    parser.add_argument("--port-file", type=Path, help="file that receives the port once requests are accepted")
+    parser.add_argument("--latency-min", type=float, default=0.5, help="seconds the fastest model takes (default 0.5)")
+    parser.add_argument("--latency-max", type=float, default=4.0, help="seconds the slowest model takes (default 4)")
+    parser.add_argument(
+        "--faults",
+        default=os.environ.get("SIMULATOR_FAULTS", ""),
+        help="MODEL=FAULT[:SECONDS[:TIMES]], comma-separated, MODEL may be *; default: $SIMULATOR_FAULTS",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        latency = (options.latency_min, options.latency_max)
+        simulator = Simulator(latency, parse_faults(options.faults), options.port, log=True)
+    except (FaultError, LatencyError) as error:
+        parser.error(str(error))
+    except (OSError, OverflowError) as error:
+        parser.exit(1, f"Cannot listen on port {options.port}: {error}. Use --port 0 to pick a free one.\n")
+
+    ended = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with simulator:
+        if options.port_file:
+            _write_atomically(options.port_file, f"{simulator.port}\n")
+        print(f"Simulating {', '.join(PROVIDERS)} at {simulator.url}", file=sys.stderr, flush=True)
+        ended.wait()
+    return 0
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,304 @@
+"""Amazon Bedrock: `InvokeModel` for the Stability models, and the list of foundation models."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from local.simulator.drawing import ImageFormat, seed_for
+from local.simulator.exchange import (
+    JSON,
+    Exchange,
+    Provider,
+    Refusal,
+    Response,
+    Stage,
+    image_size,
+    is_bad_key,
+    new_id,
+    read_json,
+    retry_after,
+    route,
+)
+from local.simulator.faults import COMMON_FAULTS, Fault
+from local.simulator.stability import MAX_SEED, RATIOS
+
+HOME_REGION = "us-west-2"
+FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg"}
+_SIGNATURE = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,]+)/(?P<day>\d{8})/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/"
+    r"aws4_request,\s*SignedHeaders=(?P<headers>[a-z0-9;-]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A text-to-image model; `end` is its first day without life, `modes` says whether it takes `mode` and an image."""
+
+    name: str
+    modes: bool = False
+    legacy: bool = False
+    end: date | None = None
+
+
+MODELS = {
+    "stability.stable-image-core-v1:1": Model("Stable Image Core 1.0"),
+    "stability.stable-image-ultra-v1:1": Model("Stable Image Ultra 1.0"),
+    "stability.sd3-5-large-v1:0": Model("Stable Diffusion 3.5 Large", modes=True),
+    "stability.stable-image-core-v1:0": Model("Stable Image Core 1.0", legacy=True),
+    "stability.stable-image-ultra-v1:0": Model("Stable Image Ultra 1.0", legacy=True),
+    "stability.sd3-large-v1:0": Model("SD3 Large 1.0", end=date(2026, 1, 1)),
+    "stability.stable-diffusion-xl-v1": Model("SDXL 1.0", end=date(2025, 1, 1)),
+    "amazon.nova-canvas-v1:0": Model("Nova Canvas", end=date(2026, 9, 30)),
+    "amazon.titan-image-generator-v2:0": Model("Titan Image Generator G1 v2", end=date(2026, 6, 30)),
+    "amazon.titan-image-generator-v1": Model("Titan Image Generator G1", end=date(2025, 6, 30)),
+}
+_FIELDS = {"prompt", "aspect_ratio", "output_format", "seed", "negative_prompt"}
+_MODE_FIELDS = {"mode", "image", "strength"}
+
+
+def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+    shown = {"x-amzn-ErrorType": f"{kind}:http://internal.amazon.com/coral/com.amazon.bedrock/", **(headers or {})}
+    return Response.json(status, {"message": message, **more}, shown)
+
+
+def _malformed(problem: str) -> Refusal:
+    message = f"Malformed input request: {problem}, please reformat your input and try again."
+    return Refusal(_error(400, "ValidationException", message))
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(_error(400, "ValidationException", message))
+
+
+class Bedrock(Provider):
+    """`https://bedrock-runtime.{region}.amazonaws.com` and `https://bedrock.…`, here both below `/bedrock`."""
+
+    name = "bedrock"
+    playable = COMMON_FAULTS | {"inference_error"}
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.routes = [
+            route("POST", "/model/(?P<model>[^/]+)/invoke", self.invoke, model_in_path=True),
+            route("GET", "/foundation-models", self.list_models),
+            route("GET", "/foundation-models/(?P<model>[^/]+)", self.get_model),
+        ]
+
+    def handle(self, exchange: Exchange) -> Response:
+        response = super().handle(exchange)
+        token = new_id(length=32)
+        request_id = "-".join((token[:8], token[8:12], token[12:16], token[16:20], token[20:]))
+        response.headers.setdefault("x-amzn-RequestId", request_id)
+        return response
+
+    def no_such_route(self, exchange: Exchange) -> Response:
+        return Response.json(404, {}, {"x-amzn-ErrorType": "UnknownOperationException"})
+
+    def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
+        match fault.name:
+            case "throttled":
+                message = "Too many requests, please wait before trying again."
+                return _error(429, "ThrottlingException", message, retry_after(fault))
+            case "quota_exhausted":
+                message = (
+                    "Model access is denied due to INVALID_PAYMENT_INSTRUMENT:A valid payment instrument must be "
+                    "provided.. "
+                    "Your AWS Marketplace subscription for this model cannot be completed at this time."
+                )
+                return _error(403, "AccessDeniedException", message)
+            case "refused":
+                return Response.json(200, {"finish_reasons": ["Filter reason: prompt"]})
+            case "retired":
+                return self._ended()
+            case "bad_key":
+                return self._wrong_key()
+            case "bad_parameter":
+                return _malformed("#/aspect_ratio: 7:3 is not a valid enum value").response
+            case "unavailable":
+                message = "Bedrock is unable to process your request."
+                return _error(503, "ServiceUnavailableException", message)
+        message = "The system encountered an unexpected error during processing. Try your request again."
+        return _error(500, "InternalServerException", message)
+
+    def invoke(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        region = self._check_authorization(exchange)
+        model = path["model"]
+        exchange.identify(model)
+        traits = self._check_model(model, region)
+        body = self._read(exchange)
+        size = self._check_body(body, traits)
+        self.refuse_early(exchange)
+
+        prompt = body["prompt"]
+        seed = body.get("seed") or seed_for(model, prompt)
+        image_format = FORMATS[body.get("output_format", "png")]
+        if exchange.meets("refused_output", "no_image", "inference_error"):
+            reason = {"refused_output": "Filter reason: output image", "inference_error": "Inference error"}
+            exchange.wait_for_image(model)
+            document = {"seeds": [seed], "finish_reasons": [reason.get(exchange.fault.name if exchange.fault else "")]}
+            return Response.json(200, {**document, "images": []}, self._latency(exchange))
+        picture = exchange.picture(model, prompt, size, image_format, seed=seed)
+        exchange.wait_for_image(model)
+        images = [base64.b64encode(picture.data).decode()]
+        document = {"seeds": [seed], "finish_reasons": [None], "images": images}
+        return Response.json(200, document, self._latency(exchange))
+
+    def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        self._check_authorization(exchange)
+        wanted = exchange.request.query.get("byOutputModality", "IMAGE")
+        live = [model for model in MODELS if not self._is_over(model)] if wanted == "IMAGE" else []
+        return Response.json(200, {"modelSummaries": [self._describe(model) for model in live]})
+
+    def get_model(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        self._check_authorization(exchange)
+        model = exchange.model = path["model"]
+        if model not in MODELS or self._is_over(model):
+            message = "Could not resolve the foundation model from the provided model identifier."
+            raise Refusal(_error(404, "ResourceNotFoundException", message))
+        return Response.json(200, {"modelDetails": self._describe(model)})
+
+    @staticmethod
+    def _latency(exchange: Exchange) -> dict[str, str]:
+        return {"X-Amzn-Bedrock-Invocation-Latency": str(max(1, round(exchange.age() * 1000)))}
+
+    def _check_authorization(self, exchange: Exchange) -> str | None:
+        """The region of the signature; None with a key, which tells none."""
+        request = exchange.request
+        header = request.headers.get("authorization", "")
+        if not header:
+            raise Refusal(_error(403, "MissingAuthenticationTokenException", "Missing Authentication Token"))
+        if request.bearer:
+            if is_bad_key(request.bearer):
+                message = "Authentication failed: Please make sure your API Key is valid."
+                raise Refusal(_error(403, "AccessDeniedException", message))
+            return None
+        match = _SIGNATURE.fullmatch(header)
+        if not match or "x-amz-date" not in request.headers:
+            message = (
+                "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature' parameters, and "
+                "X-Amz-Date."
+            )
+            raise Refusal(_error(403, "IncompleteSignatureException", message))
+        if match["service"] != "bedrock":
+            message = (
+                f"Credential should be scoped to correct service: 'bedrock'. It is scoped to '{match['service']}'."
+            )
+            raise Refusal(_error(403, "InvalidSignatureException", message))
+        if is_bad_key(match["key"]):
+            raise Refusal(self._wrong_key())
+        return match["region"]
+
+    def _check_model(self, model: str, region: str | None) -> Model:
+        traits = MODELS.get(model)
+        if traits is None:
+            message = "Could not resolve the foundation model from the provided model identifier."
+            raise Refusal(_error(404, "ResourceNotFoundException", message))
+        if self._is_over(model):
+            raise Refusal(self._ended())
+        if traits.legacy:
+            message = (
+                "Access denied. This Model is marked by provider as Legacy and you have not been actively using "
+                "the model in "
+                "the last 30 days. Please upgrade to an active model on Amazon Bedrock"
+            )
+            raise Refusal(_error(403, "AccessDeniedException", message))
+        if region not in (None, HOME_REGION):
+            raise _invalid("The provided model identifier is invalid.")
+        return traits
+
+    def _is_over(self, model: str) -> bool:
+        end = MODELS[model].end
+        return end is not None and end <= self.stage.today()
+
+    @staticmethod
+    def _read(exchange: Exchange) -> dict[str, Any]:
+        request = exchange.request
+        # The content type may be left out, and is then JSON.
+        if request.content_type not in (JSON, ""):
+            raise _invalid("The provided content type is invalid or not supported for this model.")
+        if request.headers.get("accept", "*/*").partition(";")[0].strip() not in (JSON, "*/*"):
+            raise _invalid("The provided accept type is invalid or not supported for this model.")
+        try:
+            body = exchange.body = read_json(request.body)
+        except ValueError as error:
+            raise _malformed("expected a JSON object") from error
+        if not isinstance(body, dict):
+            raise _malformed(f"#: expected type: JSONObject, found: {type(body).__name__}")
+        return body
+
+    @staticmethod
+    def _check_body(body: Mapping[str, Any], traits: Model) -> tuple[int, int]:
+        """The size in pixels."""
+        for name in body:
+            if name not in _FIELDS and not (traits.modes and name in _MODE_FIELDS):
+                raise _malformed(f"#: extraneous key [{name}] is not permitted")
+        if "prompt" not in body:
+            raise _malformed("#: required key [prompt] not found")
+        for name in ("prompt", "negative_prompt"):
+            value = body.get(name, "-")
+            if not isinstance(value, str):
+                raise _malformed(f"#/{name}: expected type: String, found: {type(value).__name__}")
+            if not 1 <= len(value) <= 10_000:
+                raise _malformed(f"#/{name}: expected length 1 to 10000, actual: {len(value)}")
+        seed = body.get("seed", 0)
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise _malformed(f"#/seed: expected type: Integer, found: {type(seed).__name__}")
+        if not 0 <= seed <= MAX_SEED:
+            raise _malformed(f"#/seed: {seed} is not between 0 and {MAX_SEED}")
+        ratio, image_format = body.get("aspect_ratio", "1:1"), body.get("output_format", "png")
+        if not isinstance(ratio, str) or ratio not in RATIOS:
+            raise _malformed(f"#/aspect_ratio: {ratio} is not a valid enum value")
+        if not isinstance(image_format, str) or image_format not in FORMATS:
+            raise _malformed(f"#/output_format: {image_format} is not a valid enum value")
+        mode = body.get("mode", "text-to-image")
+        if mode not in ("text-to-image", "image-to-image"):
+            raise _malformed(f"#/mode: {mode} is not a valid enum value")
+        if mode == "text-to-image":
+            if {"image", "strength"} & set(body):
+                raise _invalid("image and strength are allowed only with mode image-to-image.")
+            return RATIOS[ratio]
+        if "aspect_ratio" in body:
+            raise _invalid("aspect_ratio is not allowed with mode image-to-image.")
+        strength = body.get("strength")
+        if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
+            raise _malformed("#/strength: expected a number between 0 and 1")
+        try:
+            size = image_size(base64.b64decode(body.get("image", ""), validate=True))
+        except (binascii.Error, TypeError, ValueError):
+            size = None
+        if size is None:
+            raise _malformed("#/image: expected a base64-encoded image")
+        return size
+
+    @staticmethod
+    def _describe(model: str) -> dict[str, Any]:
+        traits = MODELS[model]
+        return {
+            "modelArn": f"arn:aws:bedrock:{HOME_REGION}::foundation-model/{model}",
+            "modelId": model,
+            "modelName": traits.name,
+            "providerName": "Stability AI" if model.startswith("stability") else "Amazon",
+            "inputModalities": ["TEXT", "IMAGE"] if traits.modes else ["TEXT"],
+            "outputModalities": ["IMAGE"],
+            "customizationsSupported": [],
+            "inferenceTypesSupported": ["ON_DEMAND"],
+            "modelLifecycle": {"status": "LEGACY" if traits.legacy else "ACTIVE"},
+        }
+
+    @staticmethod
+    def _ended() -> Response:
+        message = (
+            "This model version has reached the end of its life. Please refer to the AWS documentation for more "
+            "details."
+        )
+        return _error(404, "ResourceNotFoundException", message)
+
+    @staticmethod
+    def _wrong_key() -> Response:
+        return _error(403, "UnrecognizedClientException", "The security token included in the request is invalid.")

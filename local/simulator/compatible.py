@@ -1,0 +1,447 @@
+"""OpenAI-compatible endpoints: several flavours of the same idea, told apart by the beginning of the model id."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from local.simulator import prose
+from local.simulator.drawing import ImageFormat, seed_for
+from local.simulator.exchange import (
+    JSON,
+    Exchange,
+    Picture,
+    Provider,
+    Refusal,
+    Response,
+    Shelf,
+    Stage,
+    is_bad_key,
+    new_id,
+    read_json,
+    retry_after,
+    route,
+)
+from local.simulator.faults import COMMON_FAULTS, Fault
+
+URL_LIFETIME = 3600.0
+UNKNOWN_PREFIX = "unknown"
+FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
+RATIOS = {
+    "1:1": (1024, 1024),
+    "16:9": (1344, 768),
+    "9:16": (768, 1344),
+    "4:3": (1152, 864),
+    "3:4": (864, 1152),
+    "3:2": (1216, 832),
+    "2:3": (832, 1216),
+    "2:1": (1440, 720),
+    "1:2": (720, 1440),
+    "21:9": (1536, 640),
+}
+
+# HTTP status of each fault and error of this module, the same in all flavours; they differ in the wording around it.
+_STATUS = {
+    "bad_parameter": 400,
+    "refused": 400,
+    "no_key": 401,
+    "bad_key": 401,
+    "quota_exhausted": 402,
+    "retired": 404,
+    "no_route": 404,
+    "throttled": 429,
+    "server_error": 500,
+    "unavailable": 503,
+}
+_MESSAGES = {
+    "bad_parameter": "Invalid parameter: size",
+    "refused": "Your request was rejected: the prompt violates the content policy.",
+    "no_key": "You didn't provide an API key.",
+    "bad_key": "Incorrect API key provided.",
+    "quota_exhausted": "Insufficient credits.",
+    "retired": "The model does not exist or is no longer available.",
+    "no_route": "Not found",
+    "throttled": "Rate limit exceeded, please try again later.",
+    "server_error": "Internal server error",
+    "unavailable": "The service is temporarily unavailable.",
+}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "model": str,
+    "prompt": str,
+    "n": int,
+    "size": str,
+    "response_format": str,
+    "user": str,
+    "aspect_ratio": str,
+    "resolution": str,
+    "quality": str,
+    "output_format": str,
+    "output_compression": int,
+    "background": str,
+    "seed": int,
+    "width": int,
+    "height": int,
+    "steps": int,
+    "provider": dict,
+    "input_references": list,
+    "session_id": str,
+    "stream": bool,
+    "negative_prompt": str,
+}
+
+
+class Wrong(Exception):
+    """A request that a flavour refuses; it finds the words."""
+
+    def __init__(self, kind: str, message: str | None = None) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.message = message or _MESSAGES[kind]
+
+
+class Flavour(ABC):
+    """What distinguishes one compatible endpoint from another."""
+
+    prefixes: ClassVar[tuple[str, ...]] = ()
+    fields: ClassVar[frozenset[str] | None]
+    formats: ClassVar[tuple[str, ...]] = ("url", "b64_json")
+    default_format: ClassVar[str] = "url"
+    most: ClassVar[int] = 10
+    keyless: ClassVar[bool] = False
+
+    @abstractmethod
+    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        """An error in its envelope."""
+
+    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
+        """The size in pixels that the request asks for."""
+        text = body.get("size", "1024x1024")
+        match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
+        if not match or not all(64 <= int(edge) <= 4096 for edge in match.groups()):
+            raise Wrong("bad_parameter", f"Invalid size {text!r}: write WIDTHxHEIGHT, 64 to 4096 pixels each.")
+        return int(match[1]), int(match[2])
+
+    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
+        """The format of the image."""
+        return "png"
+
+    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
+        """One item of `data`."""
+        return {"url": url} if url else {"b64_json": base64.b64encode(picture.data).decode()}
+
+    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        """The answer around `data`."""
+        return {"created": int(time.time()), "data": data}
+
+
+def _openai_error(kind: str, message: str, headers: Mapping[str, str]) -> Response:
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": kind}
+    return Response.json(_STATUS[kind], {"error": error}, headers)
+
+
+class Plain(Flavour):
+    """A plain endpoint behind a proxy, which answers in HTML when there is nothing behind it."""
+
+    fields = frozenset({"model", "prompt", "n", "size", "response_format", "user", "quality"})
+    default_format = "b64_json"
+
+    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        if kind == "unavailable":
+            page = b"<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head></html>"
+            return Response(503, page, {"Content-Type": "text/html", **headers})
+        return _openai_error(kind, message, headers)
+
+
+class LocalAI(Flavour):
+    """LocalAI: no key, addresses by default, and no objection to parameters it does not know."""
+
+    prefixes = ("localai-",)
+    fields = None
+    keyless = True
+
+    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        status = _STATUS[kind]
+        return Response.json(status, {"error": {"code": status, "message": message, "type": ""}}, headers)
+
+    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
+        return {"embedding": None, "index": index, **super().entry(index, picture, url)}
+
+    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+        return {"id": new_id(), **super().document(body, data, size), "usage": usage}
+
+
+class XAI(Flavour):
+    """xAI: a ratio instead of a size, and refusals that come with HTTP 200."""
+
+    prefixes = ("grok-", "xai-")
+    fields = frozenset({"model", "prompt", "n", "aspect_ratio", "resolution", "quality", "response_format", "user"})
+
+    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        codes = {"bad_parameter": "Client specified an invalid argument", "throttled": "Too many requests"}
+        return Response.json(_STATUS[kind], {"code": codes.get(kind, kind), "error": message}, headers)
+
+    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
+        ratio, resolution = body.get("aspect_ratio", "1:1"), body.get("resolution", "1k")
+        if ratio not in RATIOS or resolution not in ("1k", "2k"):
+            raise Wrong("bad_parameter", "aspect_ratio or resolution is not one of the supported values.")
+        if body.get("quality", "low") not in ("low", "medium"):
+            raise Wrong("bad_parameter", "quality must be low or medium.")
+        width, height = RATIOS[ratio]
+        return (width * 2, height * 2) if resolution == "2k" else (width, height)
+
+    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
+        return "jpeg"
+
+    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
+        return {**super().entry(index, picture, url), "revised_prompt": "", "respect_moderation": True}
+
+    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        ticks = 200_000_000 * max(1, len(data))
+        return {"data": data, "usage": {"cost_in_usd_ticks": ticks}}
+
+
+class OpenRouter(Flavour):
+    """OpenRouter: base64 with its media type, and the cost in dollars."""
+
+    prefixes = ("openrouter/",)
+    fields = frozenset(
+        {
+            "model",
+            "prompt",
+            "aspect_ratio",
+            "resolution",
+            "size",
+            "n",
+            "quality",
+            "output_format",
+            "background",
+            "output_compression",
+            "input_references",
+            "seed",
+            "stream",
+            "provider",
+            "user",
+            "session_id",
+        }
+    )
+    default_format = "b64_json"
+    _scales: ClassVar[dict[str, float]] = {"512": 0.5, "768": 0.75, "1K": 1, "1.5K": 1.5, "2K": 2, "4K": 4}
+
+    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        status = 403 if kind == "refused" else _STATUS[kind]
+        metadata = {"reasons": ["violence"]} if kind == "refused" else {}
+        return Response.json(status, {"error": {"code": status, "message": message, "metadata": metadata}}, headers)
+
+    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
+        if body.get("stream"):
+            raise Wrong("bad_parameter", "Streaming is not supported for this model.")
+        if "size" in body:
+            if {"aspect_ratio", "resolution"} & set(body):
+                raise Wrong("bad_parameter", "size cannot be combined with aspect_ratio or resolution.")
+            return super().size(body)
+        ratio, resolution = body.get("aspect_ratio", "1:1"), body.get("resolution", "1K")
+        if ratio not in RATIOS or resolution not in self._scales:
+            raise Wrong("bad_parameter", "aspect_ratio or resolution is not one of the supported values.")
+        width, height = RATIOS[ratio]
+        return round(width * self._scales[resolution]), round(height * self._scales[resolution])
+
+    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
+        name = body.get("output_format", "png")
+        if name not in FORMATS:
+            raise Wrong("bad_parameter", f"output_format must be one of {', '.join(FORMATS)}.")
+        return FORMATS[name]
+
+    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
+        return {"b64_json": base64.b64encode(picture.data).decode(), "media_type": picture.mime_type}
+
+    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        tokens, cost = prose.count_tokens(body["prompt"]), 0.04 * max(1, len(data))
+        usage = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens, "cost": cost}
+        details = {"upstream_inference_cost": None}
+        return {**super().document(body, data, size), "usage": {**usage, "cost_details": details}}
+
+
+class Together(Flavour):
+    """Together: width and height, and `base64` where others say `b64_json`."""
+
+    prefixes = ("together-",)
+    fields = frozenset(
+        {
+            "model",
+            "prompt",
+            "n",
+            "width",
+            "height",
+            "steps",
+            "seed",
+            "negative_prompt",
+            "response_format",
+            "output_format",
+        }
+    )
+    formats = ("url", "base64")
+    most = 4
+
+    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": kind}
+        return Response.json(_STATUS[kind], {"id": new_id(), "error": error}, headers)
+
+    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
+        size = (body.get("width", 1024), body.get("height", 768))
+        if any(edge % 16 or not 64 <= edge <= 1792 for edge in size):
+            raise Wrong("bad_parameter", "width and height must be multiples of 16 between 64 and 1792.")
+        return size
+
+    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
+        name = body.get("output_format", "jpeg")
+        if name not in ("jpeg", "png"):
+            raise Wrong("bad_parameter", "output_format must be jpeg or png.")
+        return FORMATS[name]
+
+    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
+        return {"index": index, **super().entry(index, picture, url)}
+
+    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        return {"id": new_id(), "model": body["model"], "object": "list", "data": data}
+
+
+FLAVOURS: tuple[Flavour, ...] = (LocalAI(), XAI(), OpenRouter(), Together(), Plain())
+RETIRED = frozenset({"grok-imagine-image-quality", "grok-2-image"})
+LISTED = (
+    "localai-flux",
+    "grok-imagine-image-2.0",
+    "grok-imagine-image",
+    "openrouter/flux-2-pro",
+    "together-flux-schnell",
+    "plain-diffusion",
+)
+
+
+def flavour_of(model: str, openrouter_path: bool = False) -> Flavour:
+    """The flavour a model id belongs to: by its beginning, and OpenRouter on its own path; plain otherwise."""
+    if openrouter_path:
+        return FLAVOURS[2]
+    return next((flavour for flavour in FLAVOURS if model.startswith(flavour.prefixes)), FLAVOURS[-1])
+
+
+class Compatible(Provider):
+    """Compatible endpoints, here all below `/compatible/v1`; ids that begin with UNKNOWN_PREFIX are not found."""
+
+    name = "compatible"
+    playable = COMMON_FAULTS | {"text_only", "redirect_private"}
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._shelf = Shelf(URL_LIFETIME)
+        self.routes = [
+            route("POST", "/v1/images/generations", self.generate),
+            route("POST", "/v1/images", self.generate_at_openrouter),
+            route("GET", "/v1/models", self.list_models),
+            route("GET", "/delivery/(?P<name>[^/]+)", self._shelf.fetch),
+        ]
+
+    def no_such_route(self, exchange: Exchange) -> Response:
+        return Response(404, b"404 page not found\n", {"Content-Type": "text/plain; charset=utf-8"})
+
+    def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
+        flavour = flavour_of(exchange.model or "", exchange.request.path == "/v1/images")
+        kind = fault.name if fault.name in _STATUS else "server_error"
+        return flavour.error(kind, _MESSAGES[kind], retry_after(fault))
+
+    def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        return self._generate(exchange, openrouter_path=False)
+
+    def generate_at_openrouter(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        return self._generate(exchange, openrouter_path=True)
+
+    def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        entries = [{"id": model, "object": "model", "created": 1, "owned_by": "simulated"} for model in LISTED]
+        return Response.json(200, {"object": "list", "data": entries})
+
+    def _generate(self, exchange: Exchange, *, openrouter_path: bool) -> Response:
+        request = exchange.request
+        problem, body = None, None
+        try:
+            body = read_json(request.body)
+        except ValueError:
+            problem = "The request body is not valid JSON."
+        exchange.body = body if problem is None else request.body.decode("utf-8", "replace")
+        model = body.get("model") if isinstance(body, dict) else None
+        flavour = flavour_of(model if isinstance(model, str) else "", openrouter_path)
+        try:
+            self._check_key(exchange, flavour)
+            if problem or not isinstance(body, dict) or request.content_type != JSON:
+                raise Wrong("bad_parameter", problem or "Send a JSON object with Content-Type: application/json.")
+            if not isinstance(model, str) or not model:
+                raise Wrong("bad_parameter", "model is required.")
+            exchange.identify(model)
+            if model.startswith(UNKNOWN_PREFIX) or model in RETIRED:
+                raise Wrong("retired", f"The model {model} does not exist or is no longer available.")
+            self._check_body(body, flavour)
+            size, image_format = flavour.size(body), flavour.image_format(body)
+        except Wrong as wrong:
+            raise Refusal(flavour.error(wrong.kind, wrong.message, {})) from wrong
+        # xAI refuses in the answer's data, with HTTP 200.
+        hidden = isinstance(flavour, XAI) and exchange.meets("refused")
+        if not hidden:
+            self.refuse_early(exchange)
+        return self._answer(exchange, flavour, body, size, image_format)
+
+    def _answer(
+        self,
+        exchange: Exchange,
+        flavour: Flavour,
+        body: Mapping[str, Any],
+        size: tuple[int, int],
+        image_format: ImageFormat,
+    ) -> Response:
+        model, prompt, count = body["model"], body["prompt"], body.get("n") or 1
+        seed = body["seed"] if body.get("seed") is not None else seed_for(model, prompt)
+        empty = exchange.meets("no_image", "text_only", "refused", "refused_output")
+        pictures = [
+            exchange.picture(model, prompt, size, image_format, seed=seed + number)
+            for number in range(0 if empty else count)
+        ]
+        exchange.wait_for_image(model)
+        data: list[Any] = []
+        as_url = body.get("response_format", flavour.default_format) == "url"
+        for index, picture in enumerate(pictures):
+            data.append(flavour.entry(index, picture, self._shelf.put(exchange, picture) if as_url else None))
+        if exchange.meets("refused", "refused_output"):
+            if not isinstance(flavour, XAI):
+                raise Refusal(flavour.error("refused", _MESSAGES["refused"], {}))
+            data = [{"url": "", "revised_prompt": "", "respect_moderation": False}]
+        elif exchange.meets("text_only"):
+            data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
+        elif exchange.meets("no_image") and isinstance(flavour, LocalAI):
+            data = [None]
+        return Response.json(200, flavour.document(body, data, size))
+
+    @staticmethod
+    def _check_key(exchange: Exchange, flavour: Flavour) -> None:
+        key = exchange.request.bearer
+        if not key and not flavour.keyless:
+            raise Wrong("no_key")
+        if is_bad_key(key):
+            raise Wrong("bad_key")
+
+    @staticmethod
+    def _check_body(body: Mapping[str, Any], flavour: Flavour) -> None:
+        for name, value in body.items():
+            if flavour.fields is not None and name not in flavour.fields:
+                raise Wrong("bad_parameter", f"Unknown parameter: '{name}'.")
+            expected = _TYPES.get(name)
+            if expected and (not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)):
+                raise Wrong("bad_parameter", f"Invalid type for '{name}'.")
+        if not body.get("prompt"):
+            raise Wrong("bad_parameter", "prompt is required.")
+        if not 1 <= body.get("n", 1) <= flavour.most:
+            raise Wrong("bad_parameter", f"n must be between 1 and {flavour.most}.")
+        wanted = body.get("response_format", flavour.default_format)
+        if wanted not in flavour.formats:
+            raise Wrong("bad_parameter", f"response_format must be one of {', '.join(flavour.formats)}.")

@@ -1,0 +1,523 @@
+"""Google Gemini: `generateContent` for image and text models, and the model list."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from local.simulator import prose
+from local.simulator.exchange import (
+    JSON,
+    Exchange,
+    Provider,
+    Refusal,
+    Response,
+    Stage,
+    is_bad_key,
+    new_id,
+    read_json,
+    route,
+)
+from local.simulator.faults import COMMON_FAULTS, Fault
+
+# Pixels at 1K; 512 halves them, 2K and 4K multiply them.
+RATIOS = {
+    "1:1": (1024, 1024),
+    "2:3": (848, 1264),
+    "3:2": (1264, 848),
+    "3:4": (896, 1200),
+    "4:3": (1200, 896),
+    "4:5": (928, 1152),
+    "5:4": (1152, 928),
+    "9:16": (768, 1376),
+    "16:9": (1376, 768),
+    "21:9": (1584, 672),
+}
+LONG_RATIOS = {"1:4": (512, 2048), "4:1": (2048, 512), "1:8": (384, 3072), "8:1": (3072, 384)}
+SCALES = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
+IMAGE_TOKENS = {"512": 747, "1K": 1120, "2K": 1680, "4K": 2520}
+
+
+@dataclass(frozen=True)
+class ImageModel:
+    """What an image model takes; `shutdown` is the first day without it."""
+
+    sizes: tuple[str, ...]
+    long_ratios: bool = False
+    sampling: bool = True
+    thinks: bool = False
+    shutdown: date | None = None
+
+
+_PREVIEWS_END, _IMAGEN_END = date(2026, 6, 25), date(2026, 8, 17)
+IMAGE_MODELS = {
+    "gemini-nano-banana-2.1": ImageModel(("1K", "2K", "4K"), long_ratios=True, sampling=False, thinks=True),
+    "gemini-3-pro-image": ImageModel(("1K", "2K", "4K"), thinks=True),
+    "gemini-3.1-flash-lite-image": ImageModel(("1K",), long_ratios=True),
+    "gemini-3.1-flash-image": ImageModel(("512", "1K", "2K", "4K"), long_ratios=True, thinks=True),
+    "gemini-2.5-flash-image": ImageModel(("1K",), shutdown=date(2026, 10, 2)),
+    **{
+        f"gemini-{name}-image-preview": ImageModel(("1K",), shutdown=_PREVIEWS_END)
+        for name in ("2.5-flash", "3-pro", "3.1-flash")
+    },
+    **{f"imagen-4.0-{name}generate-001": ImageModel(("1K",), shutdown=_IMAGEN_END) for name in ("", "ultra-", "fast-")},
+}
+TEXT_MODELS = (
+    "gemini-4-argon",
+    "gemini-4-carbon",
+    "gemini-4-hydrogen",
+    "gemini-3.8-flash",
+    "gemini-3.7-flash",
+    "gemini-3.6-flash",
+    "gemini-3.5-flash",
+    "gemini-3.5-flash-lite",
+    "gemini-3.1-pro-preview",
+    "gemini-3.1-flash-lite",
+    "gemini-3-flash-preview",
+    "gemini-2.5-pro",
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-lite",
+    "gemini-flash-latest",
+    "gemini-flash-lite-latest",
+    "gemini-pro-latest",
+)
+
+HARM_CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
+THRESHOLDS = ("BLOCK_NONE", "OFF", "BLOCK_ONLY_HIGH", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE")
+
+# The fields of a request: a dict is a message, a list of one dict a repeated message, None a value checked elsewhere.
+_PART = {"text": None, "inlineData": {"mimeType": None, "data": None}, "thought": None, "thoughtSignature": None}
+_CONTENT = {"role": None, "parts": [_PART]}
+_SCHEMA: dict[str, Any] = {
+    "contents": [_CONTENT],
+    "systemInstruction": _CONTENT,
+    "safetySettings": [{"category": None, "threshold": None}],
+    "generationConfig": {
+        "responseModalities": None,
+        "imageConfig": {"aspectRatio": None, "imageSize": None},
+        "thinkingConfig": {"thinkingBudget": None, "thinkingLevel": None, "includeThoughts": None},
+        **dict.fromkeys(
+            (
+                "temperature",
+                "topP",
+                "topK",
+                "seed",
+                "candidateCount",
+                "maxOutputTokens",
+                "stopSequences",
+                "responseMimeType",
+                "responseSchema",
+                "presencePenalty",
+                "frequencyPenalty",
+                "mediaResolution",
+            )
+        ),
+    },
+    "tools": None,
+    "toolConfig": None,
+    "cachedContent": None,
+}
+
+
+def _error(status: int, name: str, message: str, details: list[dict[str, Any]] | None = None) -> Response:
+    error: dict[str, Any] = {"code": status, "message": message, "status": name}
+    if details:
+        error["details"] = details
+    return Response.json(status, {"error": error}, {"Content-Type": "application/json; charset=UTF-8"})
+
+
+def _invalid(message: str, details: list[dict[str, Any]] | None = None) -> Refusal:
+    return Refusal(_error(400, "INVALID_ARGUMENT", message, details))
+
+
+def _google(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"@type": f"type.googleapis.com/google.rpc.{kind}", **fields}
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"([A-Z])", lambda match: f"_{match[1].lower()}", name)
+
+
+def _canonical(value: Any, schema: Any, path: str = "") -> Any:
+    """The value with its field names in camel case: both spellings are JSON forms of the same message.
+
+    Raises
+    ------
+    Refusal
+        If a field is unknown or has the wrong shape.
+    """
+    if schema is None:
+        return value
+    if isinstance(schema, list):
+        # A repeated field may hold a single message.
+        entries = value if isinstance(value, list) else [value]
+        return [_canonical(entry, schema[0], f"{path}[{index}]") for index, entry in enumerate(entries)]
+    if not isinstance(value, dict):
+        raise _invalid(
+            f"Invalid value at '{path}' (type.googleapis.com/google.ai.generativelanguage.v1beta), {value!r}"
+        )
+    result: dict[str, Any] = {}
+    for name, entry in value.items():
+        field = _camel(name)
+        if field not in schema:
+            where = f" at '{path}'" if path else ""
+            message = f'Invalid JSON payload received. Unknown name "{name}"{where}: Cannot find field.'
+            violation = {"description": message, **({"field": path} if path else {})}
+            raise _invalid(message, [_google("BadRequest", fieldViolations=[violation])])
+        if entry is not None:
+            result[field] = _canonical(entry, schema[field], f"{path}.{_snake(field)}".lstrip("."))
+    return result
+
+
+class Gemini(Provider):
+    """`https://generativelanguage.googleapis.com`, here below `/gemini`."""
+
+    name = "gemini"
+    playable = COMMON_FAULTS | {"text_only"}
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.routes = [
+            route(
+                "POST",
+                "/(?P<version>v1|v1beta)/models/(?P<model>[^/:]+):generateContent",
+                self.generate_content,
+                model_in_path=True,
+            ),
+            route("GET", "/(?P<version>v1|v1beta)/models", self.list_models),
+            route("GET", "/(?P<version>v1|v1beta)/models/(?P<model>[^/:]+)", self.get_model),
+        ]
+
+    def handle(self, exchange: Exchange) -> Response:
+        response = super().handle(exchange)
+        if response.headers["Content-Type"] == JSON:
+            response.headers["Content-Type"] = "application/json; charset=UTF-8"
+        return response
+
+    def no_such_route(self, exchange: Exchange) -> Response:
+        return Response(404, b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", {"Content-Type": "text/html"})
+
+    def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
+        model = exchange.model or ""
+        match fault.name:
+            case "throttled":
+                delay = f" Please retry in {fault.retry_after:g}s." if fault.retry_after else ""
+                return self._exhausted(model, "GenerateRequestsPerMinutePerProjectPerModel", delay, fault.retry_after)
+            case "quota_exhausted":
+                return self._exhausted(model, "GenerateRequestsPerDayPerProjectPerModel", "", None)
+            case "refused":
+                document = {
+                    "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+                    "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 8},
+                    "modelVersion": model,
+                    "responseId": new_id(length=22),
+                }
+                return Response.json(200, document)
+            case "retired":
+                return self._not_found(exchange, model)
+            case "bad_key":
+                return self._wrong_key()
+            case "bad_parameter":
+                return _error(400, "INVALID_ARGUMENT", "Request contains an invalid argument.")
+            case "unavailable":
+                return _error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")
+        message = (
+            "An internal error has occurred. Please retry or report in https://developers.generativeai.google/guide/"
+            "troubleshooting"
+        )
+        return _error(500, "INTERNAL", message)
+
+    def generate_content(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        self._check_key(exchange)
+        model = path["model"]
+        exchange.identify(model)
+        body = self._read(exchange)
+        self._check_model(exchange, model)
+        prompt = self._prompt(body)
+        config = body.get("generationConfig", {})
+        self._check_config(config, body.get("safetySettings", []))
+        if model in IMAGE_MODELS:
+            size, size_name = self._check_image_config(config, IMAGE_MODELS[model])
+            self.refuse_early(exchange)
+            return self._draw(exchange, model, prompt, config, size, size_name)
+        modalities = config.get("responseModalities") or ["TEXT"]
+        if modalities != ["TEXT"] or config.get("imageConfig"):
+            raise _invalid(
+                "The requested combination of response modalities is not supported by the model. "
+                f"models/{model} accepts the following combination of response modalities: TEXT."
+            )
+        self.refuse_early(exchange)
+        return self._write(exchange, model, prompt, body)
+
+    def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        self._check_key(exchange)
+        models = [self._describe(model) for model in (*IMAGE_MODELS, *TEXT_MODELS) if not self._is_shut_down(model)]
+        return Response.json(200, {"models": models})
+
+    def get_model(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        self._check_key(exchange)
+        exchange.model = path["model"]
+        fault = self.stage.faults.peek(path["model"], self.playable)
+        self._check_model(exchange, path["model"])
+        if fault is not None and fault.name == "retired":
+            return self._not_found(exchange, path["model"])
+        return Response.json(200, self._describe(path["model"]))
+
+    def _draw(
+        self,
+        exchange: Exchange,
+        model: str,
+        prompt: str,
+        config: Mapping[str, Any],
+        size: tuple[int, int],
+        size_name: str,
+    ) -> Response:
+        modalities = config.get("responseModalities") or ["TEXT", "IMAGE"]
+        drawn = "IMAGE" in modalities and not exchange.meets("no_image", "text_only", "refused_output")
+        parts: list[dict[str, Any]] = []
+        seed = config.get("seed")
+        if drawn and (config.get("thinkingConfig") or {}).get("includeThoughts"):
+            draft = exchange.picture(model, f"draft: {prompt}", size, "jpeg", seed=seed, quality=60)
+            parts.append({"inlineData": self._inline(draft.data, draft.mime_type), "thought": True})
+        if "TEXT" in modalities and not exchange.meets("refused_output", "no_image"):
+            text = "Here is the picture you asked for." if drawn else "I can describe this scene, but I cannot draw it."
+            parts.append({"text": text})
+        elif exchange.meets("text_only"):
+            parts.append({"text": "Could you tell me more about the scene you have in mind?"})
+        if drawn:
+            picture = exchange.picture(model, prompt, size, "jpeg", seed=seed)
+            signature = base64.b64encode(new_id(length=64).encode()).decode()
+            parts.append({"inlineData": self._inline(picture.data, picture.mime_type), "thoughtSignature": signature})
+        exchange.wait_for_image(model)
+
+        candidate: dict[str, Any] = {"finishReason": "STOP", "index": 0}
+        if exchange.meets("refused_output"):
+            candidate["finishReason"] = "IMAGE_SAFETY"
+            candidate["finishMessage"] = (
+                "Unable to show the generated image. The model could not generate the image based on the prompt "
+                "provided. "
+                "You will not be charged for this request. Try rephrasing the prompt."
+            )
+        elif exchange.meets("no_image"):
+            candidate["finishReason"] = "NO_IMAGE"
+            candidate["finishMessage"] = "Unable to show the generated image. The model could not generate the image."
+        if parts:
+            candidate = {"content": {"role": "model", "parts": parts}, **candidate}
+        image_tokens = IMAGE_TOKENS[size_name] if drawn else 0
+        text_tokens = sum(prose.count_tokens(part["text"]) for part in parts if "text" in part)
+        details = [{"modality": "IMAGE", "tokenCount": image_tokens}] if drawn else []
+        return self._answer(model, candidate, prompt, image_tokens + text_tokens, details)
+
+    def _write(self, exchange: Exchange, model: str, prompt: str, body: Mapping[str, Any]) -> Response:
+        exchange.wait_for_text()
+        instruction = "\n".join(part.get("text", "") for part in body.get("systemInstruction", {}).get("parts", []))
+        text = prose.answer(instruction, prompt, model)
+        candidate: dict[str, Any] = {"finishReason": "STOP", "index": 0}
+        limit = body.get("generationConfig", {}).get("maxOutputTokens")
+        if exchange.meets("refused_output"):
+            candidate["finishReason"], text = "SAFETY", ""
+        elif exchange.meets("no_image"):
+            text = ""
+        elif limit is not None and prose.count_tokens(text) > limit:
+            candidate["finishReason"], text = "MAX_TOKENS", prose.shorten(text, limit)
+        if text:
+            candidate = {"content": {"role": "model", "parts": [{"text": text}]}, **candidate}
+        return self._answer(model, candidate, f"{instruction} {prompt}", prose.count_tokens(text), [])
+
+    @staticmethod
+    def _answer(
+        model: str, candidate: Mapping[str, Any], prompt: str, tokens_out: int, details: list[dict[str, Any]]
+    ) -> Response:
+        tokens_in = prose.count_tokens(prompt)
+        usage: dict[str, Any] = {
+            "promptTokenCount": tokens_in,
+            "candidatesTokenCount": tokens_out,
+            "totalTokenCount": tokens_in + tokens_out,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens_in}],
+        }
+        if details:
+            usage["candidatesTokensDetails"] = details
+        document = {
+            "candidates": [candidate],
+            "usageMetadata": usage,
+            "modelVersion": model,
+            "responseId": new_id(length=22),
+        }
+        return Response.json(200, document)
+
+    def _check_key(self, exchange: Exchange) -> None:
+        request = exchange.request
+        key = request.headers.get("x-goog-api-key") or request.query.get("key", "")
+        if not key:
+            message = (
+                "Method doesn't allow unregistered callers (callers without established identity). Please use "
+                "API Key or "
+                "other form of API consumer identity to call this API."
+            )
+            raise Refusal(_error(403, "PERMISSION_DENIED", message))
+        if is_bad_key(key):
+            raise Refusal(self._wrong_key())
+
+    @staticmethod
+    def _read(exchange: Exchange) -> dict[str, Any]:
+        request = exchange.request
+        if request.content_type != JSON:
+            name = request.headers.get("content-type", "")
+            message = f"Invalid JSON payload received. Unknown content type '{name}': send application/json."
+            raise _invalid(message)
+        try:
+            exchange.body = read_json(request.body)
+        except ValueError as error:
+            raise _invalid(f"Invalid JSON payload received. {error}") from error
+        body: dict[str, Any] = _canonical(exchange.body, _SCHEMA)
+        return body
+
+    @staticmethod
+    def _prompt(body: Mapping[str, Any]) -> str:
+        """The text of the last content."""
+        contents = body.get("contents")
+        if not contents:
+            violation = {"field": "contents", "description": "contents is not specified"}
+            message = "* GenerateContentRequest.contents: contents is not specified\n"
+            raise _invalid(message, [_google("BadRequest", fieldViolations=[violation])])
+        for index, content in enumerate(contents):
+            if content.get("role", "user") not in ("user", "model"):
+                raise _invalid("Please use a valid role: user, model.")
+            if not content.get("parts"):
+                raise _invalid(f"* GenerateContentRequest.contents[{index}].parts: contents.parts must not be empty.\n")
+            for part in content["parts"]:
+                if not {"text", "inlineData"} & set(part):
+                    where = f"GenerateContentRequest.contents[{index}].parts[0].data"
+                    raise _invalid(f"* {where}: required oneof field 'data' must have one initialized field\n")
+                if "text" in part and not isinstance(part["text"], str):
+                    raise _invalid(
+                        f"Invalid value at 'contents[{index}].parts[0].text' (TYPE_STRING), {part['text']!r}"
+                    )
+        return "\n".join(part["text"] for part in contents[-1]["parts"] if "text" in part)
+
+    @staticmethod
+    def _check_config(config: Mapping[str, Any], safety: list[dict[str, Any]]) -> None:
+        modalities = config.get("responseModalities") or []
+        if not isinstance(modalities, list):
+            raise _invalid(f"Invalid value at 'generation_config.response_modalities' (TYPE_ENUM), {modalities!r}")
+        for index, modality in enumerate(modalities):
+            if modality not in ("TEXT", "IMAGE", "AUDIO"):
+                where = f"generation_config.response_modalities[{index}]"
+                kind = "type.googleapis.com/google.ai.generativelanguage.v1beta.GenerationConfig.Modality"
+                raise _invalid(f"Invalid value at '{where}' ({kind}), \"{modality}\"")
+        for setting in safety:
+            category = str(setting.get("category", ""))
+            if (
+                category.removeprefix("HARM_CATEGORY_") not in HARM_CATEGORIES
+                or setting.get("threshold") not in THRESHOLDS
+            ):
+                raise _invalid(f"Invalid value at 'safety_settings[0]', {json.dumps(setting)}")
+        if (config.get("candidateCount") or 1) != 1:
+            raise _invalid("Multiple candidates is not enabled for this model")
+        for name, low, high in (("temperature", 0, 2), ("topP", 0, 1), ("maxOutputTokens", 1, 65_536)):
+            value = config.get(name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                field = _snake(name)
+                message = (
+                    f"* GenerateContentRequest.generation_config.{field}: {field} must be in the range [{low}, "
+                    f"{high}].\n"
+                )
+                raise _invalid(message)
+
+    @staticmethod
+    def _check_image_config(config: Mapping[str, Any], traits: ImageModel) -> tuple[tuple[int, int], str]:
+        """The size in pixels and the name of the image size."""
+        modalities = config.get("responseModalities") or ["TEXT", "IMAGE"]
+        if "AUDIO" in modalities:
+            raise _invalid(
+                "The requested combination of response modalities is not supported by the model. It accepts the "
+                "following "
+                "combinations of response modalities: TEXT; IMAGE; TEXT, IMAGE."
+            )
+        if config.get("thinkingConfig") and not traits.thinks:
+            raise _invalid("Thinking is not enabled for this model.")
+        for name in ("temperature", "topP", "seed"):
+            if not traits.sampling and config.get(name) is not None:
+                raise _invalid(f"{_snake(name)} is not supported for this model.")
+        seed = config.get("seed")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise _invalid(f"Invalid value at 'generation_config.seed' (TYPE_INT32), {json.dumps(seed)}")
+        image = config.get("imageConfig") or {}
+        ratios = {**RATIOS, **(LONG_RATIOS if traits.long_ratios else {})}
+        ratio, size_name = image.get("aspectRatio", "1:1"), image.get("imageSize", "1K")
+        if ratio not in tuple(ratios):
+            choices = ", ".join(f"'{name}'" for name in ratios)
+            raise _invalid(f"Invalid aspect ratio '{ratio}'. Must be one of: {choices}.")
+        if size_name not in traits.sizes:
+            choices = ", ".join(f"'{name}'" for name in traits.sizes)
+            raise _invalid(f"Invalid image size '{size_name}'. Must be one of: {choices}.")
+        width, height = ratios[ratio]
+        scale = SCALES[size_name]
+        return (round(width * scale), round(height * scale)), size_name
+
+    def _check_model(self, exchange: Exchange, model: str) -> None:
+        if model not in (*IMAGE_MODELS, *TEXT_MODELS) or self._is_shut_down(model):
+            raise Refusal(self._not_found(exchange, model))
+
+    def _is_shut_down(self, model: str) -> bool:
+        last = IMAGE_MODELS[model].shutdown if model in IMAGE_MODELS else None
+        return last is not None and last <= self.stage.today()
+
+    @staticmethod
+    def _describe(model: str) -> dict[str, Any]:
+        return {
+            "name": f"models/{model}",
+            "version": "001",
+            "displayName": model.replace("-", " ").title(),
+            "inputTokenLimit": 32_768 if model in IMAGE_MODELS else 1_048_576,
+            "outputTokenLimit": 32_768 if model in IMAGE_MODELS else 65_536,
+            "supportedGenerationMethods": ["generateContent", "countTokens", "batchGenerateContent"],
+        }
+
+    @staticmethod
+    def _inline(data: bytes, mime_type: str) -> dict[str, str]:
+        return {"mimeType": mime_type, "data": base64.b64encode(data).decode()}
+
+    @staticmethod
+    def _not_found(exchange: Exchange, model: str) -> Response:
+        version = exchange.request.path.split("/")[1]
+        message = (
+            f"models/{model} is not found for API version {version}, or is not supported for generateContent. "
+            "Call ListModels "
+            "to see the list of available models and their supported methods."
+        )
+        return _error(404, "NOT_FOUND", message)
+
+    @staticmethod
+    def _wrong_key() -> Response:
+        info = _google("ErrorInfo", reason="API_KEY_INVALID", domain="googleapis.com")
+        info["metadata"] = {"service": "generativelanguage.googleapis.com"}
+        return _error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", [info])
+
+    @staticmethod
+    def _exhausted(model: str, quota: str, hint: str, delay: float | None) -> Response:
+        message = (
+            "You exceeded your current quota, please check your plan and billing details. For more information on this "
+            f"error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.{hint}"
+        )
+        violation = {
+            "quotaMetric": "generativelanguage.googleapis.com/generate_content_paid_tier_requests",
+            "quotaId": f"{quota}-PaidTier1",
+            "quotaDimensions": {"location": "global", "model": model},
+            "quotaValue": "10",
+        }
+        details = [_google("QuotaFailure", violations=[violation])]
+        if delay:
+            details.append(_google("RetryInfo", retryDelay=f"{delay:g}s"))
+        return _error(429, "RESOURCE_EXHAUSTED", message, details)
