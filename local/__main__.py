@@ -1,0 +1,171 @@
+"""The cloud on a laptop: `python -m local --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from local import paths
+from local.progress import Progress
+
+DEFAULT_PROMPT = "a lighthouse in fog"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local", description="The cloud on a laptop.")
+    parser.add_argument("--directory", type=Path, default=paths.STATE, help="where the cloud lives (default .local)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="start the cloud, or bring it up to date")
+    commands.add_parser("down", help="stop it")
+    commands.add_parser("status", help="say what runs, and how to call it; exit code 1 where nothing does")
+    logs = commands.add_parser("logs", help="follow the logs of the Lambdas, the emulator and the simulators")
+    logs.add_argument("--job", default="", metavar="ID", help="only the lines that name this job")
+    logs.add_argument("--no-follow", action="store_true", help="print what there is, then end")
+    demo = commands.add_parser("demo", help="send one prompt to all models and collect the pictures")
+    demo.add_argument("prompt", nargs="*", help=f"default: $PROMPT, or {DEFAULT_PROMPT!r}")
+    demo.add_argument("--out", type=Path, default=paths.IMAGES, help="where the pictures go (default out)")
+    demo.add_argument("--keep", action="store_true", help="leave a cloud that had to be started running")
+    synth = commands.add_parser("synth", help="write the CloudFormation templates")
+    synth.add_argument("targets", nargs="*", metavar="TARGET", help="aws, local; default: both")
+    keys = commands.add_parser("keys", help="put provider keys into the secret of a deployment in your AWS account")
+    keys.add_argument("--stage", default="dev", help="which deployment (default dev)")
+    options = parser.parse_args(arguments)
+
+    # Like Ctrl-C: whatever was started is ended on the way out.
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; so must the rest of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(options: argparse.Namespace) -> int:
+    progress = Progress()
+    if options.command in ("up", "demo"):
+        progress("looking for a running cloud")
+    # Imported late, so that the line above appears at once.
+    from local import cdk
+    from local.cloud import CloudError
+    from local.keys import KeysError
+    from local.options import OptionError
+
+    try:
+        match options.command:
+            case "up":
+                return _up(options, progress)
+            case "down":
+                return _down(options)
+            case "status":
+                return _status(options)
+            case "logs":
+                return _logs(options)
+            case "demo":
+                return _demo(options, progress)
+            case "keys":
+                from local import keys
+
+                return keys.run(options.stage, os.environ)
+            case _:
+                return _synth(options, progress)
+    except (CloudError, KeysError, OptionError, cdk.CdkError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _up(options: argparse.Namespace, progress: Progress) -> int:
+    from local import cloud
+    from local.options import Options
+    from local.usage import usage
+
+    running = cloud.start(options.directory, options=Options.from_environment(os.environ), progress=progress)
+    progress("the cloud is up" if running.changed else "the cloud is up already, and up to date")
+    print(usage(running.endpoints))
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    from local import cloud
+
+    print("The cloud is stopped." if cloud.stop(options.directory) else "Nothing is running.")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from local import cloud
+    from local.usage import usage
+
+    running = cloud.find(options.directory)
+    print(usage(running.endpoints) if running else "Nothing is running; `make up` starts the cloud.")
+    return 0 if running else 1
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from local import cloud, logs
+
+    running = cloud.find(options.directory)
+    if not running:
+        print("Nothing is running; `make up` starts the cloud.", file=sys.stderr)
+        return 1
+    try:
+        logs.show(running, job=options.job, follow=not options.no_follow)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _demo(options: argparse.Namespace, progress: Progress) -> int:
+    from local import cloud
+    from local.demo import run
+    from local.options import Options
+
+    prompt = " ".join(options.prompt) or os.environ.get("PROMPT", "").strip() or DEFAULT_PROMPT
+    chosen = Options.from_environment(os.environ)
+    if found := cloud.find(options.directory):
+        # A cloud that runs stays as its owner started it, but with today's sources.
+        chosen = chosen.over(cloud.current_options(found))
+    running = cloud.start(options.directory, options=chosen, progress=progress)
+    try:
+        return run(running, prompt, options.out, progress)
+    finally:
+        if running.started and not options.keep:
+            running.stop()
+            progress("the cloud is stopped")
+
+
+def _synth(options: argparse.Namespace, progress: Progress) -> int:
+    from local import cdk
+    from local.options import Options
+
+    settings = Options.from_environment(os.environ).setting_context()
+    folder = options.directory / "synth"
+    folder.mkdir(parents=True, exist_ok=True)
+    for target in options.targets or ["aws", "local"]:
+        progress(f"synthesising the stack for {target}")
+        output = folder / target
+        environment = cdk.online_environment()
+        context = {**settings, "target": target}
+        with cdk.synthesise(output, context, environment=environment, log=folder / f"{target}.log") as command:
+            command.wait()
+        for template in sorted(output.glob("*.template.json")):
+            progress(f"written: {shlex.quote(os.path.relpath(template))}")
+    return 0
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

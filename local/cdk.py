@@ -1,0 +1,134 @@
+"""The CDK's command line, from `node_modules`, without anything of the user's AWS configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from local.paths import ROOT, SCRIPTS, STATE, SYSTEM_PATH
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+# What the emulator takes for keys; they open nothing elsewhere.
+DUMMY_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+_TAIL = 20
+
+_ISOLATED = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "CDK_DISABLE_CLI_TELEMETRY": "true",
+    "CDK_DISABLE_VERSION_CHECK": "true",
+    "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "true",
+    "NO_COLOR": "1",
+}
+
+
+class CdkError(Exception):
+    """A command of the CDK failed; the message has the end of its log."""
+
+
+def offline_environment(folder: Path, endpoint: str | None = None) -> dict[str, str]:
+    """Environment of a command that reaches nothing but `endpoint`, and keeps its files in `folder`."""
+    return {
+        "PATH": f"{SCRIPTS}:{SYSTEM_PATH}",
+        "LANG": "C.UTF-8",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        # Unpacking aws-cdk-lib takes seconds: all commands of the checkout share it.
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(STATE / "cache" / "jsii"),
+        **_ISOLATED,
+        **({"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION, **DUMMY_KEYS} if endpoint else {}),
+    }
+
+
+def online_environment() -> dict[str, str]:
+    """The caller's environment without AWS credentials: bundling for AWS fetches packages."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**inherited, "PATH": f"{SCRIPTS}:{inherited.get('PATH', SYSTEM_PATH)}", **_ISOLATED}
+
+
+def context_arguments(context: Mapping[str, Any]) -> list[str]:
+    """Command line arguments for context values."""
+    values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in context.items()}
+    return [argument for name, value in values.items() for argument in ("-c", f"{name}={value}")]
+
+
+class Command:
+    """A command of the CDK under way; leaving the context ends it.
+
+    Parameters
+    ----------
+    title : what fails, in an error message
+    log : file for all that the command prints
+    """
+
+    def __init__(self, title: str, arguments: list[str], *, environment: Mapping[str, str], log: Path) -> None:
+        self._title = title
+        self._log = log
+        executable = ROOT / "node_modules" / "aws-cdk" / "bin" / "cdk"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [str(SCRIPTS / "node"), str(executable), *arguments, "--no-notices", "--ci"],
+                cwd=ROOT,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            # The CDK has children of its own: the app, and the app's Node.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def wait(self) -> None:
+        """Wait for the end.
+
+        Raises
+        ------
+        CdkError : the command failed
+        """
+        if code := self._process.wait():
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+            end = "\n".join(f"    {line}" for line in lines[-_TAIL:] if line.strip())
+            raise CdkError(f"{self._title} failed with exit code {code}:\n{end}\n  The whole log: {self._log}")
+
+
+def synthesise(output: Path, context: Mapping[str, Any], *, environment: Mapping[str, str], log: Path) -> Command:
+    """Write the templates and assets for `context` into the folder `output`."""
+    app = f"{shlex.quote(sys.executable)} app.py"
+    arguments = ["synth", "--quiet", "--app", app, "--output", str(output), *context_arguments(context)]
+    return Command("Synthesising the stack", arguments, environment=environment, log=log)
+
+
+def bootstrap(output: Path, *, environment: Mapping[str, str], log: Path) -> Command:
+    """Make in the emulator what every deployment of the CDK needs: a bucket for assets, roles.
+
+    The command locks the folder `output`, though it writes nothing there.
+    """
+    arguments = ["bootstrap", f"aws://{ACCOUNT}/{REGION}", "--output", str(output)]
+    return Command("Bootstrapping the emulator", arguments, environment=environment, log=log)
+
+
+def deploy(assembly: Path, outputs: Path, *, environment: Mapping[str, str], log: Path) -> Command:
+    """Deploy what was synthesised into the folder `assembly`; the stack's outputs go to the file `outputs`."""
+    arguments = ["deploy", "--app", str(assembly), "--all", "--require-approval", "never", "--progress", "events"]
+    return Command("Deploying the stack", [*arguments, "-O", str(outputs)], environment=environment, log=log)

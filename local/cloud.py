@@ -1,0 +1,517 @@
+"""The cloud on a laptop: the emulator with the deployed stack, and the simulators of the image providers.
+
+Everything lies in one folder and listens on 127.0.0.1 only, on ports that were free, so that several clouds run side by
+side: a developer's in `.local`, and those of tests in folders of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import platform
+import shutil
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any, TypedDict
+
+from local import cdk
+from local.options import SIMULATED_KEY, Options
+from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
+from local.processes import Server, end, running_from, with_children
+
+# What a deployment is made from.
+SOURCES = ("app.py", "cdk.json", "infra", "functions", "statemachine")
+# What the emulator's processes are made from: its own interpreter runs the Lambdas.
+PACKAGES = ("requirements.txt", "functions/requirements.txt", "functions/requirements-core.txt")
+# The id of the API in the emulator, so that its address is known beforehand.
+API_ID = "pixel-prompt"
+_READY_SECONDS = 30.0
+
+
+class Endpoints(TypedDict):
+    """Where a running cloud is reached; `endpoints.json` in its folder."""
+
+    api: str
+    aws: str
+    bucket: str
+    stateMachineArn: str
+    providerSecret: str
+    simulator: str
+    simulated: list[str]
+    region: str
+
+
+class CloudError(Exception):
+    """The cloud cannot be started or used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer of the cloud's HTTP API; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+
+@dataclass
+class _State:
+    """What a cloud remembers between commands: fingerprints say what each part was made from; no key is in it."""
+
+    emulator: Server | None = None
+    simulator: Server | None = None
+    emulator_made_from: str = ""
+    simulator_made_from: str = ""
+    deployed_from: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> _State:
+        """The state in a file; an empty one where it is missing or broken."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            servers = {name: Server(**values.pop(name)) for name in ("emulator", "simulator") if values.get(name)}
+            return cls(**{**values, **servers})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return cls()
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically."""
+        _write(path, asdict(self))
+
+
+@dataclass
+class Cloud:
+    """A running cloud.
+
+    Attributes
+    ----------
+    started : whether `start` had to start it, rather than found it running
+    changed : whether `start` had to do anything at all
+    """
+
+    directory: Path
+    endpoints: Endpoints
+    started: bool = False
+    changed: bool = False
+    _make_client: Callable[[str], Any] | None = field(default=None, repr=False)
+
+    def stop(self) -> None:
+        """End all processes of the cloud and remove its data."""
+        stop(self.directory)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this cloud."""
+        if self._make_client is None:
+            self._make_client = _clients(self.endpoints["aws"])
+        return self._make_client(service)
+
+    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+        """Ask the HTTP API; `path` may be a whole URL; a body that is neither text nor bytes is sent as JSON.
+
+        Raises
+        ------
+        CloudError : nothing answers
+        """
+        given = dict(headers or {})
+        if body is not None and not isinstance(body, str | bytes):
+            body = json.dumps(body)
+            given.setdefault("Content-Type", "application/json")
+        data = body.encode() if isinstance(body, str) else body
+        url = path if path.startswith("http://") else self.endpoints["api"] + path
+        request = urllib.request.Request(url, data=data, headers=given, method=method)
+        return _send(request, timeout=60)
+
+
+def _clients(endpoint: str) -> Callable[[str], Any]:
+    """What makes boto3 clients of an emulator; the user's profile, configuration and proxies have no part in them."""
+    # Imported here: it takes a third of a second, and most commands say something first.
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+
+    core = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    keys = {name.lower(): key for name, key in cdk.DUMMY_KEYS.items()}
+    session = boto3.Session(botocore_session=core, region_name=cdk.REGION, **keys)
+    config = Config(
+        proxies={},
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        s3={"addressing_style": "path"},
+        max_pool_connections=50,
+    )
+    return lambda service: session.client(service, endpoint_url=endpoint, config=config)
+
+
+def start(
+    directory: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    faults: str = "",
+    latency: str = "",
+    options: Options | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Cloud:
+    """The cloud of a folder, started or brought up to date where needed.
+
+    Parameters
+    ----------
+    settings : by the names of environment variables, such as ``{"IP_LIMIT": "10"}``
+    faults, latency : of the simulators, as in `Options`
+    options : all of these and real provider keys; instead of the three before
+
+    Raises
+    ------
+    CloudError : it could not be started; nothing that was started is left
+    """
+    chosen = options or Options(settings or {}, faults=faults, latency=latency)
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _locked(directory):
+        return _Start(directory, chosen, progress).run()
+
+
+def find(directory: Path) -> Cloud | None:
+    """The running, healthy cloud of a folder, or None."""
+    directory = directory.resolve()
+    state = _State.load(directory / "state.json")
+    if not (_answers(state.emulator, "/_ministack/ready") and _answers(state.simulator, "/_simulator/health")):
+        return None
+    try:
+        return Cloud(directory, json.loads((directory / "endpoints.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def current_options(cloud: Cloud) -> Options:
+    """What a running cloud was started with; its real keys are only in the emulator's own memory."""
+    secret = cloud.client("secretsmanager").get_secret_value(SecretId=cloud.endpoints["providerSecret"])
+    keys = {name: key for name, key in json.loads(secret["SecretString"]).items() if key != SIMULATED_KEY}
+    return Options(**_State.load(cloud.directory / "state.json").options, keys=keys)
+
+
+def stop(directory: Path) -> bool:
+    """End the cloud of a folder, whatever state it is in; whether anything was running."""
+    directory = directory.resolve()
+    if not directory.is_dir():
+        return False
+    with _locked(directory):
+        return _stop(directory)
+
+
+def _stop(directory: Path) -> bool:
+    state = _State.load(directory / "state.json")
+    servers = [server.process() for server in (state.emulator, state.simulator) if server]
+    processes = [process for server in servers if server for process in with_children(server)]
+    # Those of an emulator that was killed have no parent any more.
+    processes += [process for process in running_from(directory / "run") if process not in processes]
+    end(processes)
+    for name in ("state.json", "endpoints.json", "outputs.json"):
+        (directory / name).unlink(missing_ok=True)
+    for name in ("run", "cdk.out"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    return bool(processes)
+
+
+class _Start:
+    """One start: keeps what is healthy and current, replaces what is not."""
+
+    def __init__(self, directory: Path, options: Options, progress: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._options = options
+        self._progress = progress
+        self._logs = directory / "logs"
+        self._run = directory / "run"
+        self._state_file = directory / "state.json"
+        self._state = _State.load(self._state_file)
+        self._emulator_made_from = _fingerprint(PACKAGES, platform.python_version(), options.network_environment())
+        self._simulator_made_from = _fingerprint(["local/simulator"], options.simulator_arguments())
+
+    def run(self) -> Cloud:
+        """The running cloud."""
+        state = self._state
+        if not (_answers(state.emulator, "/_ministack/ready") and state.emulator_made_from == self._emulator_made_from):
+            if _stop(self._directory):
+                self._progress("what was left of an earlier cloud is ended")
+            self._state = state = _State()
+        fresh = state.emulator is None
+        try:
+            return self._bring_up(fresh)
+        except BaseException as error:
+            # Ctrl-C included: what was started here must not stay.
+            if fresh:
+                _stop(self._directory)
+            if isinstance(error, cdk.CdkError):
+                outcome = "Everything that was started is ended." if fresh else "The cloud runs on as it was."
+                raise CloudError(f"{error}\n  {outcome}") from None
+            raise
+
+    def _bring_up(self, fresh: bool) -> Cloud:
+        for folder in (self._logs, *(self._run / name for name in ("home", "tmp", "cdk"))):
+            folder.mkdir(parents=True, exist_ok=True)
+        simulator_url = f"http://127.0.0.1:{self._ensure_simulator().port}"
+        if fresh:
+            emulator = self._start_emulator()
+        else:
+            assert self._state.emulator
+            emulator = self._state.emulator
+        url = f"http://127.0.0.1:{emulator.port}"
+        api_url = f"{url}/_aws/execute-api/{API_ID}"
+        context = self._options.context(simulator_url, api_url)
+        wanted = _fingerprint(SOURCES, context)
+        outputs_file = self._directory / "outputs.json"
+        outdated = self._state.deployed_from != wanted
+        if outdated:
+            self._deploy(url, context, outputs_file, bootstrap=fresh)
+        (outputs,) = json.loads(outputs_file.read_text(encoding="utf-8")).values()
+        endpoints = Endpoints(
+            api=api_url,
+            aws=url,
+            bucket=outputs["BucketName"],
+            stateMachineArn=outputs["StateMachineArn"],
+            providerSecret=outputs["ProviderSecretName"],
+            simulator=simulator_url,
+            simulated=self._options.simulated(),
+            region=cdk.REGION,
+        )
+        cloud = Cloud(self._directory, endpoints, started=fresh, changed=fresh or outdated)
+        self._put_keys(cloud)
+        if outdated:
+            _answer_preflights(cloud, self._options.settings.get("CORS_ORIGINS", "*"))
+        _write(self._directory / "endpoints.json", endpoints)
+        options = self._options
+        remembered = {"settings": dict(options.settings), "faults": options.faults, "latency": options.latency}
+        self._remember(deployed_from=wanted, options=remembered)
+        return cloud
+
+    def _deploy(self, url: str, context: Mapping[str, Any], outputs: Path, *, bootstrap: bool) -> None:
+        """Synthesise and deploy; a new emulator is bootstrapped meanwhile."""
+        assembly = self._directory / "cdk.out"
+        shutil.rmtree(assembly, ignore_errors=True)
+        offline = cdk.offline_environment(self._run / "cdk")
+        online = cdk.offline_environment(self._run / "cdk", url)
+        self._progress("synthesising the stack" + (", bootstrapping the emulator" if bootstrap else ""))
+        with contextlib.ExitStack() as commands:
+            synth = commands.enter_context(
+                cdk.synthesise(assembly, context, environment=offline, log=self._logs / "synth.log")
+            )
+            bootstrapping = (
+                commands.enter_context(
+                    cdk.bootstrap(self._run / "bootstrap", environment=online, log=self._logs / "bootstrap.log")
+                )
+                if bootstrap
+                else None
+            )
+            synth.wait()
+            self._progress("the stack is synthesised")
+            if bootstrapping:
+                bootstrapping.wait()
+                self._progress("the emulator is bootstrapped")
+        # Not deployed from anything known until it is done.
+        self._remember(deployed_from="")
+        with cdk.deploy(assembly, outputs, environment=online, log=self._logs / "deploy.log") as deployment:
+            deployment.wait()
+        self._progress("the stack is deployed")
+
+    def _put_keys(self, cloud: Cloud) -> None:
+        """Put the provider keys into the secret, as their owner would on AWS."""
+        secrets, name = cloud.client("secretsmanager"), cloud.endpoints["providerSecret"]
+        wanted = json.dumps(self._options.secret())
+        if secrets.get_secret_value(SecretId=name)["SecretString"] != wanted:
+            secrets.put_secret_value(SecretId=name, SecretString=wanted)
+
+    def _ensure_simulator(self) -> Server:
+        """The simulator, started anew where it has ended or its options are other ones; its port stays."""
+        server = self._state.simulator
+        if _answers(server, "/_simulator/health") and self._state.simulator_made_from == self._simulator_made_from:
+            assert server
+            return server
+        port = 0
+        if server:
+            if process := server.process():
+                end([process])
+            port = server.port if _is_free(server.port) else 0
+        port_file = self._run / "simulator.port"
+        port_file.unlink(missing_ok=True)
+        log = self._fresh_log("simulator.log")
+        arguments = ["--port", str(port), "--port-file", str(port_file), *self._options.simulator_arguments()]
+        server = Server.launch(
+            [sys.executable, "-m", "local.simulator", *arguments],
+            port,
+            environment={"PATH": f"{SCRIPTS}:{SYSTEM_PATH}", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},
+            folder=self._run,
+            log=log,
+        )
+        self._remember(simulator=server, simulator_made_from=self._simulator_made_from)
+        _await(server, port_file.exists, "The simulator", log)
+        server = Server(server.pid, server.created, int(port_file.read_text(encoding="ascii")))
+        self._remember(simulator=server)
+        self._progress(f"the simulators listen on 127.0.0.1:{server.port}")
+        return server
+
+    def _start_emulator(self) -> Server:
+        port = _free_port()
+        log = self._fresh_log("emulator.log")
+        server = Server.launch(
+            [sys.executable, "-m", "ministack"],
+            port,
+            environment=_emulator_environment(self._run, port, self._options.network_environment()),
+            folder=self._run,
+            log=log,
+        )
+        self._remember(emulator=server, emulator_made_from=self._emulator_made_from)
+        _await(server, lambda: _answers(server, "/_ministack/ready"), "The emulator", log)
+        self._progress(f"the emulator listens on 127.0.0.1:{port}")
+        return server
+
+    def _fresh_log(self, name: str) -> Path:
+        path = self._logs / name
+        path.unlink(missing_ok=True)
+        return path
+
+    def _remember(self, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(self._state, name, value)
+        self._state.save(self._state_file)
+
+
+def _answer_preflights(cloud: Cloud, origins: str) -> None:
+    """Have the emulator answer preflights as the functions do: it never passes an OPTIONS request on, as AWS does."""
+    from pixelprompt import http
+
+    cloud.client("apigatewayv2").update_api(
+        ApiId=API_ID,
+        CorsConfiguration={
+            "AllowOrigins": [origin.strip() for origin in origins.split(",")],
+            "AllowMethods": http.ALLOWED_METHODS.split(", "),
+            "AllowHeaders": http.ALLOWED_HEADERS.split(", "),
+            "ExposeHeaders": http.EXPOSED.split(", "),
+            "MaxAge": http.MAX_AGE,
+        },
+    )
+
+
+def _emulator_environment(run: Path, port: int, network: Mapping[str, str]) -> dict[str, str]:
+    """Environment of the emulator. All of it reaches the Lambdas, so nothing of the caller's own may be in it."""
+    return {
+        "PATH": f"{SCRIPTS}:{SYSTEM_PATH}",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "HOME": str(run / "home"),
+        "TMPDIR": str(run / "tmp"),
+        "STATE_DIR": str(run / "state"),
+        "S3_DATA_DIR": str(run / "s3"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # Both would listen on ports of their own.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        **network,
+    }
+
+
+def _answers(server: Server | None, path: str) -> bool:
+    """Whether the server's own process runs and answers."""
+    if not server or not server.port or not server.process():
+        return False
+    with contextlib.suppress(CloudError):
+        request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}")
+        return _send(request, timeout=2).status == http.HTTPStatus.OK
+    return False
+
+
+def _send(request: urllib.request.Request, timeout: float) -> Response:
+    # No proxy: everything asked here is on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with contextlib.closing(opener.open(request, timeout=timeout)) as answer:
+            return Response(answer.status, _lowered(answer.headers), answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Response(error.code, _lowered(error.headers), error.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise CloudError(f"Nothing answers at {request.full_url} ({error}); `make down up` starts anew.") from error
+
+
+def _lowered(headers: Message[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _await(server: Server, ready: Callable[[], bool], name: str, log: Path) -> None:
+    until = time.monotonic() + _READY_SECONDS
+    while not ready():
+        if not server.process():
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+            raise CloudError(f"{name} ended at once:\n" + "\n".join(f"    {line}" for line in lines))
+        if time.monotonic() > until:
+            raise CloudError(f"{name} was not ready within {_READY_SECONDS:.0f} s; its log is {log}.")
+        time.sleep(0.02)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _fingerprint(sources: tuple[str, ...] | list[str], *values: Any) -> str:
+    """SHA-256 over files, folders of files, and values."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for source in sources:
+        path = ROOT / source
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"\0{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[IO[str]]:
+    """Only one command at a time may change a cloud."""
+    with (directory / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("Another command is starting or stopping this cloud; waiting for it.", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file

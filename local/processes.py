@@ -1,0 +1,93 @@
+"""Processes that outlive the command that started them, and are ended by their own id and no other's."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+# What a clock that is set while a process runs may shift its start time by, in seconds.
+_CLOCK_TOLERANCE = 2.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process with its port.
+
+    Attributes
+    ----------
+    created : when the process began, in epoch seconds: a later process with the same id is another one
+    """
+
+    pid: int
+    created: float
+    port: int
+
+    @classmethod
+    def launch(
+        cls, command: Sequence[str], port: int, *, environment: Mapping[str, str], folder: Path, log: Path
+    ) -> Server:
+        """Start a process in a session of its own, so that Ctrl-C at the terminal does not reach it."""
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        # Where this process lives on, somebody must take its child's exit code.
+        threading.Thread(target=process.wait, daemon=True).start()
+        try:
+            return cls(process.pid, psutil.Process(process.pid).create_time(), port)
+        except psutil.NoSuchProcess:
+            return cls(process.pid, 0.0, port)
+
+    def process(self) -> psutil.Process | None:
+        """The process while it runs; None once it has ended, even if another one has its id now."""
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.created) > _CLOCK_TOLERANCE:
+                return None
+        except psutil.Error:
+            return None
+        return process
+
+
+def with_children(process: psutil.Process) -> list[psutil.Process]:
+    """The process and all that descend from it."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return [process]
+
+
+def running_from(folder: Path) -> list[psutil.Process]:
+    """Processes whose program or script lies in the folder: workers that their dead parent left behind."""
+    prefix = f"{folder}/"
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(argument.startswith(prefix) for argument in process.cmdline()[:2]):
+                found.append(process)
+    return found
+
+
+def end(processes: Iterable[psutil.Process], patience: float = 10.0) -> None:
+    """End processes: politely, and after `patience` seconds by force."""
+    alive = list(processes)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(alive, timeout=patience)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)

@@ -1,0 +1,40 @@
+"""How a running cloud is called: lines to paste into a shell."""
+
+from __future__ import annotations
+
+import shlex
+
+from local import cdk
+from local.cloud import Endpoints
+
+_PROMPT = '{"prompt": "a lighthouse in fog"}'
+
+
+def usage(endpoints: Endpoints) -> str:
+    """Shell commands that start a job, ask for its status, enhance a prompt, and point the AWS tools here."""
+    body = shlex.quote(_PROMPT)
+    keys = " ".join(f"{name}={value}" for name, value in cdk.DUMMY_KEYS.items())
+    simulated = ", ".join(endpoints["simulated"])
+    lines = [
+        f"API={endpoints['api']}",
+        "",
+        "# start a job, and ask how it is going",
+        f"""JOB=$(curl -s "$API/generate" -d {body} | sed -n 's/.*"jobId": *"\\([^"]*\\)".*/\\1/p')""",
+        'curl -s "$API/status/$JOB"',
+        "",
+        "# have a text model expand a prompt",
+        f'curl -s "$API/enhance" -d {body}',
+        "",
+        "# see it with the AWS command line",
+        f"export AWS_ENDPOINT_URL={endpoints['aws']} AWS_REGION={endpoints['region']} {keys}",
+        f"aws s3 ls --recursive s3://{endpoints['bucket']}",
+        f'aws stepfunctions describe-execution --execution-arn "{execution_arn(endpoints, "$JOB")}"',
+        "",
+        f"# simulated providers, at {endpoints['simulator']}: {simulated}" if simulated else "# all providers are real",
+    ]
+    return "\n".join(lines)
+
+
+def execution_arn(endpoints: Endpoints, job_id: str) -> str:
+    """ARN of a job's execution."""
+    return f"{endpoints['stateMachineArn'].replace(':stateMachine:', ':execution:')}:{job_id}"

@@ -1,0 +1,55 @@
+"""Setting a checkout up: what is too old is said, and what is ready is left alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local import prepare
+from local.progress import Progress
+
+
+def test_a_python_that_is_too_old_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 6, "final", 0))
+    with pytest.raises(prepare.PreparationError, match=r"Python 3\.9\.6 .*3\.11 or newer.*PYTHON=python3\.12"):
+        prepare._make_venv(Progress())
+
+
+def test_a_python_without_venv_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    with pytest.raises(prepare.PreparationError, match=r"lacks venv.*apt install python3\.\d+-venv.*PYTHON="):
+        prepare._make_venv(Progress())
+
+
+def test_the_stamp_follows_contents_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("1")
+    Path("b.txt").write_text("2")
+    first = prepare.checksum(["a.txt", "b.txt"])
+    assert not prepare.stamped("stamp", first)
+    prepare._write("stamp", first)
+    assert prepare.stamped("stamp", first)
+    assert prepare.checksum(["b.txt", "a.txt"]) != first
+    Path("b.txt").write_text("3")
+    assert not prepare.stamped("stamp", prepare.checksum(["a.txt", "b.txt"]))
+
+
+def test_a_checkout_that_is_ready_runs_no_installer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prepare, "stamped", lambda stamp, wanted: True)
+    monkeypatch.setattr(prepare, "_works", lambda python: True)
+    monkeypatch.setattr(prepare, "_run", lambda *arguments: pytest.fail("something was installed"))
+    assert prepare.main(["python", "node"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_help_lists_every_target() -> None:
+    root = Path(prepare.__file__).parent.parent
+    make = ["make", "--no-print-directory"]
+    listed = subprocess.run([*make, "help"], cwd=root, capture_output=True, text=True, check=True).stdout
+    targets = "demo up down logs status test test-unit test-integration check synth clean help"
+    for target in targets.split():
+        assert f"  make {target} " in listed
+    assert subprocess.run(make, cwd=root, capture_output=True, text=True, check=True).stdout == listed

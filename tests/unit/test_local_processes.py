@@ -1,0 +1,116 @@
+"""Processes are ended by their own id: one that has another's id since, or none of ours, lives on."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local import cloud
+from local.processes import Server, end, running_from, with_children
+
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def _launch(folder: Path, code: str = "import time; print('ready', flush=True); time.sleep(60)") -> Server:
+    log = folder / "log"
+    server = Server.launch([sys.executable, "-c", code], 0, environment={}, folder=folder, log=log)
+    until = time.monotonic() + 10
+    while "ready" not in log.read_text():
+        assert time.monotonic() < until, "the process did not begin"
+        time.sleep(0.01)
+    return server
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of ours."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_running_process_is_found_and_ended_with_its_children(tmp_path: Path) -> None:
+    server = _launch(tmp_path, PARENT)
+    process = server.process()
+    assert process
+    family = with_children(process)
+    assert len(family) == 2
+    end(family)
+    assert server.process() is None
+    assert not any(psutil.pid_exists(member.pid) and member.status() != "zombie" for member in family[1:])
+
+
+def test_one_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> None:
+    server = _launch(tmp_path, STUBBORN)
+    process = server.process()
+    assert process
+    end([process], patience=0.3)
+    assert server.process() is None
+
+
+def test_a_reused_id_is_another_process(bystander: subprocess.Popen[bytes]) -> None:
+    created = psutil.Process(bystander.pid).create_time()
+    assert Server(bystander.pid, created, 0).process()
+    assert Server(bystander.pid, created - 60, 0).process() is None
+
+
+def test_an_ended_process_is_gone(tmp_path: Path) -> None:
+    server = Server.launch([sys.executable, "-c", ""], 0, environment={}, folder=tmp_path, log=tmp_path / "log")
+    until = time.monotonic() + 10
+    while server.process():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_orphans_are_found_by_the_folder_of_their_script(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
+    script = tmp_path / "run" / "tmp" / "worker.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("import time; time.sleep(60)")
+    orphan = subprocess.Popen([sys.executable, str(script)])
+    try:
+        assert [process.pid for process in running_from(tmp_path / "run")] == [orphan.pid]
+        assert running_from(tmp_path / "other") == []
+    finally:
+        orphan.kill()
+        orphan.wait()
+
+
+def test_stopping_leaves_a_process_alone_that_only_has_the_old_id(
+    tmp_path: Path, bystander: subprocess.Popen[bytes]
+) -> None:
+    created = psutil.Process(bystander.pid).create_time()
+    stale = Server(bystander.pid, created - 3600, 8080)
+    cloud._State(emulator=stale, simulator=replace(stale, port=8081)).save(tmp_path / "state.json")
+    (tmp_path / "endpoints.json").write_text("{}")
+    (tmp_path / "run").mkdir()
+
+    assert cloud.find(tmp_path) is None
+    assert cloud.stop(tmp_path) is False
+    assert bystander.poll() is None
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "endpoints.json").exists()
+
+
+def test_nothing_runs_in_an_empty_folder_or_one_with_a_broken_state(tmp_path: Path) -> None:
+    assert cloud.find(tmp_path / "nowhere") is None
+    assert cloud.stop(tmp_path / "nowhere") is False
+    (tmp_path / "state.json").write_text('{"emulator": {"pid": "none"')
+    assert cloud.find(tmp_path) is None
+    assert cloud.stop(tmp_path) is False
