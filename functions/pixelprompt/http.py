@@ -20,7 +20,10 @@ from pixelprompt.settings import Settings
 
 BODY_LIMIT = 64 * 1024
 ROUTES = {"/generate": "POST", "/status/{jobId}": "GET", "/enhance": "POST"}
+ALLOWED_METHODS = "GET, POST, OPTIONS"
+ALLOWED_HEADERS = "Content-Type, Authorization, If-None-Match, Idempotency-Key, X-Correlation-ID"
 EXPOSED = "ETag, Retry-After, X-Correlation-ID, Idempotent-Replayed"
+MAX_AGE = 86400
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -185,10 +188,10 @@ def _allowed_origins() -> tuple[str, ...]:
 def _cors(origin: str) -> dict[str, str]:
     allowed = _allowed_origins()
     headers = {
-        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-        "Access-Control-Allow-Headers": "Content-Type, Authorization, If-None-Match, Idempotency-Key, X-Correlation-ID",
+        "Access-Control-Allow-Methods": ALLOWED_METHODS,
+        "Access-Control-Allow-Headers": ALLOWED_HEADERS,
         "Access-Control-Expose-Headers": EXPOSED,
-        "Access-Control-Max-Age": "86400",
+        "Access-Control-Max-Age": str(MAX_AGE),
     }
     if "*" in allowed:
         return {"Access-Control-Allow-Origin": "*", **headers}

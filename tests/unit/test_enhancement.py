@@ -34,7 +34,7 @@ def test_a_short_prompt_becomes_a_long_one_in_one_request(simulator: Simulator, 
     assert answer["original"] == "red cat"
     assert answer["enhanced"] == answer["long_prompt"]
     assert len(answer["long_prompt"].split()) > 40
-    assert len(answer["short_prompt"]) < len(answer["long_prompt"])
+    assert len("red cat") < len(answer["short_prompt"]) < len(answer["long_prompt"])
     assert "cat" in answer["long_prompt"]
     (request,) = simulator.requests
     (message,) = request.body["messages"]

@@ -1,0 +1,112 @@
+"""Integration tests talk to a cloud of their own, which the real ``cdk deploy`` has deployed."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import cloud as local_cloud
+from local.cloud import Cloud
+
+FINAL = {"completed", "partial", "failed", "cancelled"}
+
+
+class Service:
+    """The deployed service as a client sees it, and the world around it."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.s3 = cloud.client("s3")
+        self.bucket = cloud.endpoints["bucket"]
+
+    def generate(self, prompt: str = "a red fox", **body: Any) -> str:
+        """Start a job; returns its id."""
+        answer = self.cloud.request("POST", "/generate", {"prompt": prompt, **body})
+        assert answer.status == 200, answer.body
+        job_id: str = answer.json()["jobId"]
+        return job_id
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        """The job document as the API gives it."""
+        answer = self.cloud.request("GET", f"/status/{job_id}")
+        assert answer.status == 200, answer.body
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def wait(
+        self,
+        job_id: str,
+        until: Callable[[dict[str, Any]], bool] = lambda job: job["status"] in FINAL,
+        seconds: float = 60,
+    ) -> dict[str, Any]:
+        """Poll the job until it is as wanted."""
+        limit = time.monotonic() + seconds
+        while True:
+            document = self.status(job_id)
+            if until(document):
+                return document
+            assert time.monotonic() < limit, f"the job is still {json.dumps(document, indent=1)}"
+            time.sleep(0.1)
+
+    def run(self, prompt: str = "a red fox", **body: Any) -> dict[str, Any]:
+        """Start a job and wait for its end."""
+        return self.wait(self.generate(prompt, **body))
+
+    def simulator(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the simulator's control interface."""
+        url = f"{self.cloud.endpoints['simulator']}/_simulator{path}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def fault(self, model: str, fault: str, **options: Any) -> None:
+        """Switch a fault on for a model."""
+        self.simulator("PUT", "/faults", {model: {"fault": fault, **options}})
+
+    def provider_requests(self, model: str) -> list[Any]:
+        """The requests for an image of this model that reached its provider."""
+        found = self.simulator("GET", "/requests")
+        requests = found["requests"] if isinstance(found, dict) else found
+        return [request for request in requests if request["model"] == model and request["method"] == "POST"]
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys of the bucket that begin like this."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def function(self, part: str) -> str:
+        """The name of a Lambda function."""
+        names = [entry["FunctionName"] for entry in self.cloud.client("lambda").list_functions()["Functions"]]
+        (name,) = [name for name in names if name.endswith(f"-{part}")]
+        return str(name)
+
+    def execution(self, job_id: str) -> dict[str, Any]:
+        """The execution of a job."""
+        arn = self.cloud.endpoints["stateMachineArn"].replace(":stateMachine:", ":execution:") + f":{job_id}"
+        described: dict[str, Any] = self.cloud.client("stepfunctions").describe_execution(executionArn=arn)
+        return described
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud in a folder of its own; the simulators answer at once."""
+    directory: Path = tmp_path_factory.mktemp("cloud")
+    running = local_cloud.start(directory, {}, latency="0-0.2")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def service(cloud: Cloud) -> Iterator[Service]:
+    """The service without faults, and with nothing counted yet."""
+    running = Service(cloud)
+    running.s3.delete_object(Bucket=running.bucket, Key="rate-limit/ratelimit.json")
+    running.simulator("DELETE", "/requests")
+    yield running
+    running.simulator("DELETE", "/faults")

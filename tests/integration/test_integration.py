@@ -1,0 +1,189 @@
+"""The five end-to-end scenarios of the product."""
+
+import base64
+import io
+import itertools
+import json
+import time
+import urllib.request
+import uuid
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from .conftest import Service
+
+
+class TestFullWorkflow:
+    """Generate, poll, look at the images."""
+
+    def test_every_model_makes_its_image(self, service: Service) -> None:
+        job = service.run("a lighthouse in fog", steps=25, guidance=7)
+        assert job["status"] == "completed"
+        assert job["totalModels"] == job["completedModels"] == len(job["results"]) >= 9
+        assert job["parameters"] == {"steps": 25, "guidance": 7, "control": 1.0}
+        pictures = set()
+        for row in job["results"]:
+            record = json.loads(service.s3.get_object(Bucket=service.bucket, Key=row["imageKey"])["Body"].read())
+            data = base64.b64decode(record["output"], validate=True)
+            with Image.open(io.BytesIO(data)) as picture:
+                picture.load()
+                assert picture.size == (record["width"], record["height"])
+            assert (record["model"], record["prompt"], record["NSFW"]) == (row["model"], "a lighthouse in fog", False)
+            with urllib.request.urlopen(row["imageUrl"], timeout=10) as answer:
+                assert answer.read() == data
+                assert answer.headers["Content-Type"] == record["mimeType"]
+            assert row["duration"] >= 0
+            pictures.add(data)
+        assert len(pictures) == len(job["results"])
+
+    def test_rows_go_forward_one_by_one(self, service: Service) -> None:
+        order = ["pending", "in_progress", "completed"]
+        job_id = service.generate()
+        seen: list[list[str]] = []
+        while not seen or set(seen[-1]) != {"completed"}:
+            seen.append([row["status"] for row in service.status(job_id)["results"]])
+            assert len(seen) < 2000
+        for earlier, later in itertools.pairwise(seen):
+            assert all(order.index(a) <= order.index(b) for a, b in zip(earlier, later, strict=True))
+        assert len({row.count("completed") for row in seen}) > 2
+
+    def test_the_models_run_at_the_same_time(self, service: Service) -> None:
+        service.run()
+        service.simulator("PUT", "/latency", {"min": 2, "max": 2})
+        try:
+            started = time.monotonic()
+            service.run()
+            elapsed = time.monotonic() - started
+        finally:
+            service.simulator("PUT", "/latency", {"min": 0, "max": 0.2})
+        assert elapsed < 6, "nine models of two seconds each took their turns"
+
+    def test_the_execution_tells_the_story(self, service: Service) -> None:
+        job = service.run()
+        execution = service.execution(job["jobId"])
+        assert (execution["name"], execution["status"]) == (job["jobId"], "SUCCEEDED")
+        output = json.loads(execution["output"])
+        assert output["job"]["status"] == "completed"
+        assert [outcome["model"] for outcome in output["outcomes"]] == [row["model"] for row in job["results"]]
+        assert len(execution["output"]) < 16_000 and len(execution["input"]) < 4_000
+
+
+class TestRateLimiting:
+    """Per address, in all, and the allow-list."""
+
+    def count(self, service: Service, address: str, number: int) -> None:
+        """Put as many requests of an address into the windows."""
+        now = time.time()
+        times = [now - 60 - index for index in range(number)]
+        body = json.dumps({"global_requests": times, "ip_requests": {address: times}})
+        service.s3.put_object(Bucket=service.bucket, Key="rate-limit/ratelimit.json", Body=body)
+
+    def post(self, service: Service, ip: str) -> Any:
+        body = {"prompt": "a red fox", "ip": ip, "models": ["gpt-image-2"]}
+        return service.cloud.request("POST", "/generate", body)
+
+    def test_the_51st_request_of_an_address_is_refused(self, service: Service) -> None:
+        self.count(service, "198.51.100.1", 49)
+        assert self.post(service, "198.51.100.1").status == 200
+        refused = self.post(service, "198.51.100.1")
+        assert refused.status == 429
+        assert refused.json()["error"] == "RATE_LIMIT_EXCEEDED"
+        assert int(refused.headers["retry-after"]) == refused.json()["retryAfter"] > 80_000
+        assert self.post(service, "198.51.100.2").status == 200
+
+    def test_the_101st_request_of_all_is_refused(self, service: Service) -> None:
+        self.count(service, "198.51.100.1", 99)
+        assert self.post(service, "198.51.100.2").status == 200
+        refused = self.post(service, "198.51.100.3")
+        assert (refused.status, refused.json()["scope"]) == (429, "global")
+        assert 3_000 < int(refused.headers["retry-after"]) <= 3_600
+
+    def test_a_refused_request_leaves_no_job(self, service: Service) -> None:
+        self.count(service, "198.51.100.1", 50)
+        before = service.keys("jobs/")
+        assert self.post(service, "198.51.100.1").status == 429
+        assert service.keys("jobs/") == before
+
+    def test_the_allow_list_passes(self, service: Service) -> None:
+        functions = service.cloud.client("lambda")
+        name = service.function("submit")
+        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        allowed = {"Variables": {**variables, "IP_INCLUDE": "198.51.100.1,203.0.113.0/24"}}
+        functions.update_function_configuration(FunctionName=name, Environment=allowed)
+        try:
+            self.count(service, "198.51.100.1", 100)
+            assert self.post(service, "198.51.100.1").status == 200
+            assert self.post(service, "203.0.113.9").status == 200
+            assert self.post(service, "198.51.100.9").status == 429
+        finally:
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+class TestContentFiltering:
+    """Blocked prompts."""
+
+    @pytest.mark.parametrize("prompt", ["a naked woman on a beach", "a N.U.D.E portrait"])
+    def test_a_blocked_prompt_gives_400_and_no_job(self, service: Service, prompt: str) -> None:
+        before = service.keys("jobs/")
+        answer = service.cloud.request("POST", "/generate", {"prompt": prompt})
+        assert answer.status == 400
+        assert answer.json()["error"] == "INAPPROPRIATE_CONTENT"
+        assert answer.json()["category"] == "sexual"
+        assert "naked" not in answer.json()["message"]
+        assert service.keys("jobs/") == before
+
+    @pytest.mark.parametrize("prompt", ["a blood orange on a plate", "a naked mole rat", "a chateau in Essex"])
+    def test_a_harmless_prompt_passes(self, service: Service, prompt: str) -> None:
+        assert service.run(prompt, models=["gpt-image-2"])["status"] == "completed"
+
+
+class TestEnhancement:
+    """POST /enhance."""
+
+    def test_a_short_prompt_becomes_longer(self, service: Service) -> None:
+        answer = service.cloud.request("POST", "/enhance", {"prompt": "cat"})
+        assert answer.status == 200
+        enhanced = answer.json()
+        assert enhanced["original"] == "cat"
+        assert len(enhanced["enhanced"]) > 200 and "cat" in enhanced["enhanced"].lower()
+        assert "warning" not in enhanced
+
+    def test_a_repeated_prompt_is_answered_from_the_cache(self, service: Service) -> None:
+        prompt = f"a cat called {uuid.uuid4().hex[:6]}"
+        first = service.cloud.request("POST", "/enhance", {"prompt": prompt}).json()
+        service.simulator("DELETE", "/requests")
+        assert service.cloud.request("POST", "/enhance", {"prompt": prompt}).json() == first
+        assert service.provider_requests("gpt-5.4-mini") == []
+
+    def test_a_failing_model_gives_the_original_and_a_warning(self, service: Service) -> None:
+        service.fault("gpt-5.4-mini", "unavailable")
+        answer = service.cloud.request("POST", "/enhance", {"prompt": "a very special dog"})
+        assert answer.status == 200
+        assert answer.json()["enhanced"] == "a very special dog"
+        assert answer.json()["warning"]
+
+
+class TestErrorHandling:
+    """What goes wrong is said."""
+
+    def test_an_unknown_job_is_404(self, service: Service) -> None:
+        answer = service.cloud.request("GET", f"/status/{uuid.uuid4()}")
+        assert (answer.status, answer.json()["error"]) == (404, "JOB_NOT_FOUND")
+
+    def test_one_failing_model_leaves_the_others_whole(self, service: Service) -> None:
+        service.fault("gpt-image-2", "refused")
+        job = service.run()
+        assert job["status"] == "partial"
+        assert job["completedModels"] == job["totalModels"] - 1
+        (failed,) = [row for row in job["results"] if row["status"] != "completed"]
+        assert (failed["model"], failed["status"], failed["errorCode"]) == ("GPT Image 2", "error", "refused")
+        assert failed["retryable"] is False and failed["error"].endswith(".")
+        assert all(row["imageUrl"] for row in job["results"] if row is not failed)
+
+    def test_a_job_without_any_image_has_failed(self, service: Service) -> None:
+        service.fault("*", "bad_key")
+        job = service.run()
+        assert (job["status"], job["completedModels"]) == ("failed", 0)
+        assert {row["errorCode"] for row in job["results"]} == {"bad_credentials"}

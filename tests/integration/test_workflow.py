@@ -1,0 +1,155 @@
+"""The real workflow, *Record failure* and *Finish job* around a generate Lambda that breaks in every way."""
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pixelprompt.jobs import JobManager, resume_key
+
+from .conftest import Service
+
+DEFINITION = Path(__file__).parents[2] / "statemachine" / "generate_images.asl.json"
+GENERATE = """
+import time
+
+def handler(event, context):
+    print(event)
+    model, attempt = event["model"], event["attempt"]
+    done = {"state": "done", "index": event["index"], "model": model, "recorded": False,
+            "row": {"imageKey": "group-images/x.json", "usage": {"attempts": attempt, "resume": event["resume"]}}}
+    wait = {"state": "wait", "waitSeconds": 1.4, "attempt": attempt + 1, "resume": "token", "deadline": 4e9}
+    if model == "polled":
+        return done if attempt == 3 else wait
+    if model == "crashes":
+        raise RuntimeError("boom " + "x" * 5000)
+    if model == "crashes while polling":
+        if attempt == 1:
+            return wait
+        raise RuntimeError("boom")
+    if model == "resumed":
+        if event["resume"] is None:
+            raise RuntimeError("boom after the provider had taken the request")
+        return done
+    if model == "answers nonsense":
+        return {"state": "wait"}
+    if model == "answers nothing":
+        return None
+    if model == "over its time limit":
+        time.sleep(20)
+    return done
+"""
+MODELS = {
+    "fine": ("completed", None),
+    "polled": ("completed", None),
+    "crashes": ("error", "unknown_outcome"),
+    "crashes while polling": ("error", "unknown_outcome"),
+    "resumed": ("completed", None),
+    "answers nonsense": ("error", "internal"),
+    "answers nothing": ("error", "internal"),
+    "over its time limit": ("error", "unknown_outcome"),
+}
+
+
+@pytest.fixture(scope="module")
+def machine(cloud: Any) -> Iterator[str]:
+    """A state machine of the real definition whose generate Lambda is the one above; its ARN."""
+    service = Service(cloud)
+    functions, states = cloud.client("lambda"), cloud.client("stepfunctions")
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("main.py", GENERATE)
+    role = "arn:aws:iam::000000000000:role/test"
+    generate = functions.create_function(
+        FunctionName="broken-generate",
+        Runtime="python3.13",
+        Handler="main.handler",
+        Role=role,
+        Timeout=5,
+        Code={"ZipFile": package.getvalue()},
+    )["FunctionArn"]
+    text = DEFINITION.read_text()
+    json.loads(text)
+    values = {
+        "GenerateFunctionArn": generate,
+        "RecordFailureFunctionArn": service.function("record-failure"),
+        "FinishFunctionArn": service.function("finish"),
+        "MaxConcurrency": "9",
+    }
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    arn = states.create_state_machine(name="broken", definition=text, roleArn=role)["stateMachineArn"]
+    yield arn
+    states.delete_state_machine(stateMachineArn=arn)
+    functions.delete_function(FunctionName="broken-generate")
+
+
+def execute(service: Service, machine: str, models: Any) -> tuple[dict[str, Any], str]:
+    """Create a job and run it; returns its document and the execution's status."""
+    jobs = JobManager(service.s3, service.bucket)
+    created_at = jobs.now()
+    rows = [{"name": name, "provider": "openai"} for name in models]
+    job_id = jobs.create_job("a red fox", {}, rows, created_at=created_at)
+    if "resumed" in models:
+        body = json.dumps({"resume": "token"})
+        key = resume_key(job_id, list(models).index("resumed"))
+        service.s3.put_object(Bucket=service.bucket, Key=key, Body=body)
+    given = {
+        "jobId": job_id,
+        "run": 1,
+        "createdAt": created_at,
+        "correlationId": "c",
+        "prompt": "a red fox",
+        "parameters": {},
+        "models": list(models) if isinstance(models, dict) else models,
+    }
+    states = service.cloud.client("stepfunctions")
+    arn = states.start_execution(stateMachineArn=machine, name=job_id, input=json.dumps(given))["executionArn"]
+    limit = time.monotonic() + 60
+    while (status := states.describe_execution(executionArn=arn)["status"]) == "RUNNING":
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    document = jobs.get_job_status(job_id)
+    assert document is not None
+    return document, status
+
+
+def test_every_way_of_breaking_ends_its_own_row_only(service: Service, machine: str) -> None:
+    document, status = execute(service, machine, MODELS)
+    assert status == "SUCCEEDED"
+    found = {row["model"]: (row["status"], row.get("errorCode")) for row in document["results"]}
+    assert found == MODELS
+    assert document["status"] == "partial"
+    rows = {row["model"]: row for row in document["results"]}
+    assert rows["polled"]["usage"] == {"attempts": 3, "resume": "token"}
+    assert rows["resumed"]["usage"]["resume"] == "token"
+    assert all(row["error"].endswith(".") and "boom" not in row["error"] for row in rows.values() if "error" in row)
+
+
+def test_an_input_that_the_map_cannot_take_is_a_failed_job(service: Service, machine: str) -> None:
+    jobs = JobManager(service.s3, service.bucket)
+    job_id = jobs.create_job("a red fox", {}, [{"name": "fine", "provider": "openai"}])
+    states = service.cloud.client("stepfunctions")
+    given = {"jobId": job_id, "run": 1, "correlationId": "c", "models": "no list"}
+    states.start_execution(stateMachineArn=machine, name=job_id, input=json.dumps(given))
+    assert service.wait(job_id, seconds=20)["status"] == "failed"
+
+
+def test_forty_models_in_one_job(service: Service, machine: str) -> None:
+    models = {f"Model {number}": ("completed", None) for number in range(40)}
+    document, _ = execute(service, machine, models)
+    assert document["completedModels"] == 40
+
+
+def test_an_abandoned_job_is_closed_when_somebody_looks(service: Service) -> None:
+    """No execution was ever started; the document is older than any job can be."""
+    old = datetime(2026, 1, 1, tzinfo=UTC)
+    jobs = JobManager(service.s3, service.bucket, clock=lambda: old)
+    job_id = jobs.create_job("a red fox", {}, [{"name": "fine", "provider": "openai"}])
+    assert service.wait(job_id, seconds=20)["status"] == "failed"
