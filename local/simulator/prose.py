@@ -64,8 +64,8 @@ def answer(instruction: str, message: str, model: str) -> str:
     """What a text model says to a message under an instruction.
 
     A question to be answered only YES or NO is answered YES where the message contains FORBIDDEN_WORD. Anything else
-    is taken as a prompt, bare or in an instruction's quotation, and described vividly in its own words; where the message
-    asks for a line "Short:" and a line "Long:", in these.
+    is taken as a prompt, bare or in an instruction's quotation, and described vividly in its own words, in two lines
+    where the message asks for "Short:" and "Long:".
     """
     if _YES_OR_NO.search(instruction) or _YES_OR_NO.search(message):
         return "YES" if FORBIDDEN_WORD in message.lower() else "NO"
