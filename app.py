@@ -20,11 +20,12 @@ def build(app: App, context: Mapping[str, Any]) -> PixelPromptStack:
     from pixelprompt.registry import ModelRegistry
 
     settings = Settings.from_context(context)
-    ModelRegistry.load(prompt_model=settings.prompt_model_index)
+    registry = ModelRegistry.load(prompt_model=settings.prompt_model_index)
     for provider in settings.provider_endpoints:
         if provider not in PROVIDERS:
             raise SettingsError(f"providerEndpoints has {provider!r}; the providers are {', '.join(PROVIDERS)}.")
-    return PixelPromptStack(app, settings)
+    bedrock = {model.id: str(model.region) for model in registry.get_all_models() if model.provider == "bedrock"}
+    return PixelPromptStack(app, settings, bedrock)
 
 
 def main() -> int:

@@ -6,8 +6,8 @@ from pixelprompt import aws, http
 from pixelprompt.enhancement import EnhancementCache, enhance_prompt
 from pixelprompt.errors import InappropriateContent
 from pixelprompt.moderation import ContentFilter
+from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.registry import ModelRegistry
 from pixelprompt.settings import Settings
 from pixelprompt.submission import read_prompt
 
@@ -15,11 +15,12 @@ PROMPT_LIMIT = 500
 
 
 @cache
-def _services() -> tuple[EnhancementCache, ModelRegistry, ProviderKeys, ContentFilter]:
+def _services() -> tuple[EnhancementCache, LiveRegistry, ProviderKeys, ContentFilter]:
     settings = Settings.from_environment()
-    bucket, registry = settings.bucket_name, ModelRegistry.load(prompt_model=settings.prompt_model)
+    s3, bucket = aws.client("s3"), settings.bucket_name
+    registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model)
     keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
-    return EnhancementCache(aws.client("s3"), bucket), registry, keys, ContentFilter(registry)
+    return EnhancementCache(s3, bucket), registry, keys, ContentFilter()
 
 
 @http.endpoint
@@ -32,7 +33,7 @@ def handler(request: http.Request) -> http.Response:
         raise InappropriateContent(
             "The prompt was blocked by moderation. Change it and try again.", category=verdict.category
         )
-    model = registry.get_prompt_model()
-    credentials = keys.credentials(model.provider) if model else None
+    model = registry().get_prompt_model()
+    credentials = keys.credentials(model) if model else None
     enhancement = cache_.get(prompt, model, lambda: enhance_prompt(prompt, model, credentials))
     return http.Response(enhancement.answer())

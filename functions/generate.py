@@ -9,8 +9,8 @@ from pixelprompt.generation import Generation, Item, Outcome, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
 from pixelprompt.observability import begin
+from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.registry import ModelRegistry
 from pixelprompt.settings import Settings
 
 
@@ -19,9 +19,8 @@ def _generation() -> Generation:
     settings = Settings.from_environment()
     s3, bucket = aws.client("s3"), settings.bucket_name
     keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
-    return Generation(
-        JobManager(s3, bucket), ImageStorage(s3, bucket), ResumeTokens(s3, bucket), ModelRegistry.load(), keys
-    )
+    jobs, images = JobManager(s3, bucket), ImageStorage(s3, bucket)
+    return Generation(jobs, images, ResumeTokens(s3, bucket), LiveRegistry(s3, bucket), keys)
 
 
 def handler(event: Mapping[str, Any], context: Any) -> Outcome:

@@ -16,14 +16,15 @@ from pixelprompt.settings import Settings
 def _job_status() -> JobStatus:
     settings = Settings.from_environment()
     s3, bucket = aws.client("s3"), settings.bucket_name
+    images = ImageStorage(s3, bucket, settings.cloudfront_domain)
     return JobStatus(
-        JobManager(s3, bucket), ImageStorage(s3, bucket, settings.cloudfront_domain), _finish(settings), clock=time.time
+        JobManager(s3, bucket), images, _finish(settings), clock=time.time, longest_job=settings.longest_job
     )
 
 
-def _finish(settings: Settings) -> Callable[[str], None]:
-    def finish(job_id: str) -> None:
-        payload = json.dumps({"jobId": job_id})
+def _finish(settings: Settings) -> Callable[[str, int], None]:
+    def finish(job_id: str, run: int) -> None:
+        payload = json.dumps({"jobId": job_id, "run": run})
         aws.client("lambda").invoke(FunctionName=settings.finish_function, InvocationType="Event", Payload=payload)
 
     return finish

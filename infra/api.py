@@ -46,6 +46,7 @@ class Api(Construct):
             (apigatewayv2.HttpMethod.POST, "/generate", HttpLambdaIntegration("Submit", functions.submit)),
             (apigatewayv2.HttpMethod.GET, "/status/{jobId}", status),
             (apigatewayv2.HttpMethod.POST, "/enhance", HttpLambdaIntegration("Enhance", functions.enhance)),
+            (apigatewayv2.HttpMethod.GET, "/models", HttpLambdaIntegration("Models", functions.models)),
         ):
             self.http_api.add_routes(path=path, methods=[method], integration=integration)
         access_logs = ServiceLogGroup(

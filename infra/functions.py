@@ -191,10 +191,17 @@ class ServiceFunction(lambda_.Function):
 
 
 class Functions(Construct):
-    """The six functions of the service and what each may do with objects, keys and each other."""
+    """The functions of the service and what each may do with objects, keys and each other."""
 
     def __init__(
-        self, scope: Construct, id: str, *, settings: Settings, storage: Storage, provider_keys: ProviderKeys
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        storage: Storage,
+        provider_keys: ProviderKeys,
+        bedrock_models: Mapping[str, str],
     ) -> None:
         super().__init__(scope, id)
         if settings.target == "local":
@@ -243,26 +250,40 @@ class Functions(Construct):
         self.record_failure = function("record_failure", {}, timeout=30)
         self.finish = function("finish", {}, timeout=60)
         self.status = function(
-            "status", {"FINISH_FUNCTION": self.finish.function_name, "CLOUDFRONT_DOMAIN": "", **cors}, timeout=15
+            "status", {
+                "FINISH_FUNCTION": self.finish.function_name,
+                "CLOUDFRONT_DOMAIN": "",
+                # What follows an execution has five minutes.
+                "LONGEST_JOB": str(settings.execution_seconds + 300),
+                **cors,
+            }, timeout=15
         )
         self.enhance = function(
             "enhance",
-            {"PROMPT_MODEL_INDEX": str(settings.prompt_model_index), **keys, **cors, **moderation},
+            {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors, **moderation},
             timeout=28,
             code=providers,
         )
 
-        for reader in (self.submit, self.generate, self.enhance):
+        self.models = function("models", {**keys, **cors}, timeout=15)
+
+        for reader in (self.submit, self.generate, self.enhance, self.models):
             reader.allow(["secretsmanager:GetSecretValue"], [provider_keys.arn])
+            # The operator's overlay of the model catalogue.
+            reader.allow_objects("GetObject", keys=["config/models.json"])
         for writer in (self.submit, self.generate, self.record_failure, self.finish):
             writer.allow_objects("GetObject", "PutObject", keys=["jobs/*/status.json"])
 
         self.submit.allow_objects("GetObject", "PutObject", keys=["rate-limit/ratelimit.json"])
-        self.submit.allow_list("rate-limit/*", "jobs/*")
+        self.submit.allow_list("rate-limit/*", "jobs/*", "config/*")
 
-        self.generate.allow_objects("GetObject", "PutObject", "DeleteObject", keys=["jobs/*/resume/*"])
+        self.generate.allow_objects("PutObject", keys=["jobs/*/resume/*"])
         self.generate.allow_objects("PutObject", keys=["group-images/*", "images/*"])
-        self.generate.allow_list("jobs/*")
+        self.generate.allow_list("jobs/*", "config/*")
+
+        arns = [f"arn:aws:bedrock:{region}::foundation-model/{model}" for model, region in bedrock_models.items()]
+        if arns:
+            self.generate.allow(["bedrock:InvokeModel"], arns)
 
         self.record_failure.allow_objects("GetObject", keys=["jobs/*/resume/*"])
         self.record_failure.allow_list("jobs/*", "images/*", "group-images/*")
@@ -275,4 +296,6 @@ class Functions(Construct):
         self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
 
         self.enhance.allow_objects("GetObject", "PutObject", keys=["enhanced/*"])
-        self.enhance.allow_list("enhanced/*")
+        self.enhance.allow_list("enhanced/*", "config/*")
+
+        self.models.allow_list("config/*")

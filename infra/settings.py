@@ -3,6 +3,7 @@
 import difflib
 import ipaddress
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 STAGES = ("dev", "prod")
+# An inline Map runs at most 40 items at once.
+MOST_MODELS = 40
 
 # The retention periods that CloudWatch Logs takes.
 LOG_RETENTION_DAYS = (
@@ -45,7 +48,7 @@ class Settings:
     log_level : level of the functions' logs
     cors_origins : origins that browsers may call from, separated by commas; ``*`` is every one
     max_concurrency : models of one job that run at once
-    prompt_model_index : which text model enhances prompts, counted from 1
+    prompt_model_index : which text model enhances prompts: its place counted from 1, its name or its id
     moderation : how prompts are checked
     throttle_rate : requests per second that the API lets through
     throttle_burst : requests at once that the API lets through
@@ -66,13 +69,18 @@ class Settings:
     log_level: str = "INFO"
     cors_origins: str = "*"
     max_concurrency: int = 9
-    prompt_model_index: int = 1
+    prompt_model_index: str = "1"
     moderation: str = "keyword"
     throttle_rate: int = 50
     throttle_burst: int = 100
     provider_endpoints: Mapping[str, str] = field(default_factory=dict)
     api_url: str = ""
     removal: Literal["retain", "destroy"] = "retain"
+
+    @property
+    def execution_seconds(self) -> int:
+        """How long an execution may take: 40 models, so many at once, each with 180 s of waiting and 240 s of work."""
+        return 480 + 420 * math.ceil(MOST_MODELS / self.max_concurrency)
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> "Settings":
@@ -150,6 +158,12 @@ def _boolean(value: Any) -> bool:
     return {"true": True, "false": False}[json.dumps(value) if isinstance(value, bool) else value]
 
 
+def _word(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
+        raise ValueError
+    return str(value).strip()
+
+
 def _networks(value: str) -> str:
     networks = [part.strip() for part in value.split(",") if part.strip()]
     for network in networks:
@@ -189,8 +203,8 @@ _READERS: dict[str, Reader] = {
     "logRetentionDays": _choice(*LOG_RETENTION_DAYS),
     "logLevel": _choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     "corsOrigins": (_origins, "* or origins such as https://example.com, separated by commas"),
-    "maxConcurrency": _whole_number(1, 40),
-    "promptModelIndex": _whole_number(1, 100),
+    "maxConcurrency": _whole_number(1, MOST_MODELS),
+    "promptModelIndex": (_word, "the place (from 1), name or id of a text model of the catalogue"),
     "moderation": _choice("keyword"),
     "throttleRate": _whole_number(1, 10_000),
     "throttleBurst": _whole_number(1, 5_000),

@@ -1,5 +1,7 @@
 """The stack: composes the constructs and names what a client needs to know."""
 
+from collections.abc import Mapping
+
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
@@ -12,9 +14,9 @@ from infra.workflow import Workflow
 
 
 class PixelPromptStack(Stack):
-    """One deployment of Pixel Prompt."""
+    """One deployment of Pixel Prompt; ``bedrock_models`` are the regions of Bedrock's models by their ids."""
 
-    def __init__(self, scope: Construct, settings: Settings) -> None:
+    def __init__(self, scope: Construct, settings: Settings, bedrock_models: Mapping[str, str]) -> None:
         super().__init__(
             scope,
             f"PixelPrompt-{settings.stage}",
@@ -24,7 +26,12 @@ class PixelPromptStack(Stack):
         self.storage = Storage(self, "Storage", settings=settings)
         self.provider_keys = ProviderKeys(self, "ProviderKeys", settings=settings)
         self.functions = Functions(
-            self, "Functions", settings=settings, storage=self.storage, provider_keys=self.provider_keys
+            self,
+            "Functions",
+            settings=settings,
+            storage=self.storage,
+            provider_keys=self.provider_keys,
+            bedrock_models=bedrock_models,
         )
         self.workflow = Workflow(self, "Workflow", settings=settings, functions=self.functions)
         self.api = Api(self, "Api", settings=settings, functions=self.functions)

@@ -13,7 +13,8 @@ RATE_LIMIT_DAYS = 2
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
     """What becomes of a resource that holds data when the stack goes."""
-    return RemovalPolicy.DESTROY if settings.removal == "destroy" else RemovalPolicy.RETAIN
+    # What the first deployment made is not kept when it fails, or its names would stand in the way of the second.
+    return RemovalPolicy.DESTROY if settings.removal == "destroy" else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 
 class Storage(Construct):

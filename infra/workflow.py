@@ -101,7 +101,7 @@ class Workflow(Construct):
 
 
 def _definition(settings: Settings, tasks: set[str]) -> str:
-    """The definition with the number of models that run at once; the rest stays as the file has it."""
+    """The definition with the number of models that run at once and the time that takes; the rest is the file's."""
     text = DEFINITION.read_text(encoding="utf-8")
     placeholders = set(re.findall(r"\$\{(\w+)\}", text))
     if placeholders != tasks:
@@ -110,6 +110,7 @@ def _definition(settings: Settings, tasks: set[str]) -> str:
             f"it must have exactly {', '.join(sorted(tasks))}."
         )
     definition = json.loads(text)
+    definition["TimeoutSeconds"] = settings.execution_seconds
     for state in definition["States"].values():
         if state["Type"] == "Map":
             state["MaxConcurrency"] = settings.max_concurrency

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pixelprompt.providers import PROVIDERS
+from local.options import key_names
 
 
 class KeysError(Exception):
@@ -18,11 +18,10 @@ class KeysError(Exception):
 def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) -> dict[str, str]:
     """The keys that are given: in the environment, else by whoever answers `ask`; a blank answer gives none."""
     found = {}
-    for provider in PROVIDERS.values():
-        name = provider.key_name
-        if name:
-            key = environment.get(name) or (ask(f"{name} (empty: leave as it is): ") if ask else "")
-            found.update({name: key.strip()} if key.strip() else {})
+    for name in key_names():
+        key = environment.get(name) or (ask(f"{name} (empty: leave as it is): ") if ask else "")
+        if key.strip():
+            found[name] = key.strip()
     return found
 
 
@@ -36,8 +35,8 @@ def store(secrets: Any, secret: str, keys: Mapping[str, str]) -> list[str]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        present = json.loads(secrets.get_secret_value(SecretId=secret)["SecretString"])
-        merged = {**present, **keys}
+        present = _object(secrets.get_secret_value(SecretId=secret)["SecretString"])
+        merged = {**(present or {}), **keys}
         if merged != present:
             secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(merged))
     except ClientError as error:
@@ -48,16 +47,28 @@ def store(secrets: Any, secret: str, keys: Mapping[str, str]) -> list[str]:
     return sorted(merged)
 
 
+def _object(text: str) -> dict[str, str] | None:
+    """The JSON object in a text, or None: what is no object holds no keys, and is replaced."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def run(stage: str, environment: Mapping[str, str]) -> int:
     """Store the caller's keys in the secret of a stage in the caller's AWS account; the exit code."""
     import boto3
 
     keys = collect(environment, getpass.getpass if sys.stdin.isatty() else None)
     if not keys:
-        names = ", ".join(provider.key_name for provider in PROVIDERS.values() if provider.key_name)
-        print(f"No key is given. Set one or more of {names} in the environment.", file=sys.stderr)
+        print(f"No key is given. Set one or more of {', '.join(key_names())} in the environment.", file=sys.stderr)
         return 1
+    # As the CDK does, and unlike boto3, AWS_REGION counts first.
+    session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
+    if not session.region_name:
+        raise KeysError("No AWS region is set; set AWS_REGION to the region of the deployment.")
     secret = f"pixel-prompt-{stage}/provider-keys"
-    held = store(boto3.client("secretsmanager"), secret, keys)
+    held = store(session.client("secretsmanager"), secret, keys)
     print(f"{secret} holds {', '.join(held)}. Running functions see them within five minutes.")
     return 0

@@ -13,6 +13,7 @@ from local.paths import ROOT
 sys.path.insert(0, str(ROOT / "functions"))
 
 from pixelprompt.providers import PROVIDERS
+from pixelprompt.registry import ModelRegistry
 
 # Environment variables that become settings of the stack: IP_LIMIT is ipLimit, and so on. infra/settings.py says what
 # they mean and what they allow.
@@ -93,10 +94,10 @@ class Options:
     def from_environment(cls, environment: Mapping[str, str]) -> Options:
         """What the caller's environment asks for; an empty variable counts as none."""
         given = {name: value.strip() for name, value in environment.items() if value.strip()}
-        key_names = {provider.key_name for provider in PROVIDERS.values() if provider.key_name}
+        names = key_names()
         return cls(
             settings={name: given[name] for name in SETTINGS if name in given},
-            keys={name: given[name] for name in key_names if name in given},
+            keys={name: given[name] for name in sorted(names) if name in given},
             faults=given.get("SIMULATOR_FAULTS", ""),
             latency=given.get("SIMULATOR_LATENCY", ""),
             network={name: given[name] for name in given if name.upper() in (*NETWORK_VARIABLES, "NO_PROXY")},
@@ -113,8 +114,10 @@ class Options:
         )
 
     def simulated(self) -> list[str]:
-        """The providers that simulators play."""
-        return [name for name in PROVIDERS if name in SIMULATED_PATHS and PROVIDERS[name].key_name not in self.keys]
+        """The providers that simulators play: those that no key is given for."""
+        names = key_names()
+        real = {provider for key in self.keys for provider in names[key]}
+        return [provider for provider in PROVIDERS if provider in SIMULATED_PATHS and provider not in real]
 
     def context(self, simulator_url: str, api_url: str) -> dict[str, Any]:
         """The CDK context of this cloud."""
@@ -128,8 +131,9 @@ class Options:
 
     def secret(self) -> dict[str, str]:
         """What the secret of the provider keys holds."""
-        simulated = {PROVIDERS[provider].key_name: SIMULATED_KEY for provider in self.simulated()}
-        return {name: key for name, key in {**simulated, **self.keys}.items() if name}
+        played = set(self.simulated())
+        simulated = {name: SIMULATED_KEY for name, providers in key_names().items() if providers & played}
+        return {**simulated, **self.keys}
 
     def simulator_arguments(self) -> list[str]:
         """Command line arguments of the simulator."""
@@ -150,6 +154,18 @@ class Options:
         direct = self.network.get("no_proxy") or self.network.get("NO_PROXY") or ""
         no_proxy = ",".join(filter(None, [direct, "127.0.0.1,localhost"]))
         return {**inherited, "NO_PROXY": no_proxy, "no_proxy": no_proxy}
+
+
+def key_names() -> dict[str, set[str]]:
+    """The names of all keys, each with the providers that it opens."""
+    names: dict[str, set[str]] = {}
+    for name, provider in PROVIDERS.items():
+        if provider.key_name:
+            names.setdefault(provider.key_name, set()).add(name)
+    for model in ModelRegistry.load().get_all_models():
+        if model.key_name:
+            names.setdefault(model.key_name, set()).add(model.provider)
+    return names
 
 
 def _camel_case(name: str) -> str:

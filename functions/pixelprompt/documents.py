@@ -6,13 +6,16 @@ conditional writes met; both mean read again and recompute (S3 User Guide, "Cond
 """
 
 import json
+import math
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from pixelprompt.errors import ConflictError, PermissionMissing, StorageError
 
@@ -21,6 +24,14 @@ Value = dict[str, Any]
 _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _MISSING = {"NoSuchKey", "NotFound", "404"}
 _REFUSED = {"AccessDenied", "Forbidden", "403"}
+_PASSING = {"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "503"}
+
+# Seconds.
+_LONGEST_PAUSE = 10.0
+_LONGEST_FAILURE_PAUSE = 5.0
+# A longer one holds the SDK's own retries and says nothing about the next.
+_LONGEST_ROUND_TRIP = 0.25
+_LOOK_UP = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,13 +57,23 @@ class DocumentStore:
     bucket : bucket name
     attempts : how often an update may lose the race before it gives up
     patience : seconds for which an update goes on while S3 is failing
+    time_limit : seconds after which an update begins no further attempt
     """
 
-    def __init__(self, s3_client: Any, bucket: str, *, attempts: int = 40, patience: float = 20.0) -> None:
+    def __init__(
+        self,
+        s3_client: Any,
+        bucket: str,
+        *,
+        attempts: int = 40,
+        patience: float = 20.0,
+        time_limit: float = math.inf,
+    ) -> None:
         self.s3 = s3_client
         self.bucket = bucket
         self.attempts = attempts
         self.patience = patience
+        self.time_limit = time_limit
 
     def read(self, key: str) -> Document | None:
         """The document, or None where there is none.
@@ -80,19 +101,25 @@ class DocumentStore:
         return Document(value, answer["ETag"])
 
     def create(self, key: str, value: Value) -> bool:
-        """Write a document that must not exist yet. False: it exists."""
-        return self._put(key, value, IfNoneMatch="*")
+        """Write a document that must not exist yet. False: it exists; after a lost answer it may be our own."""
+        return self._put(key, value, IfNoneMatch="*") is _Outcome.WRITTEN
+
+    def write(self, key: str, value: Value) -> None:
+        """Write a document that has only one writer, whatever is there."""
+        self._put(key, value)
 
     def replace(self, key: str, value: Value, etag: str) -> bool:
         """Write over the version that has this ETag. False: the document has changed since."""
-        return self._put(key, value, IfMatch=etag)
+        return self._put(key, value, IfMatch=etag) is _Outcome.WRITTEN
 
     def update(
         self,
         key: str,
         change: Callable[[Value | None], Value | None],
         *,
-        contenders: Callable[[Value], int] = lambda value: 1,
+        new: bool = False,
+        contenders: Callable[[Value, int], int] = lambda value, losses: 1,
+        landed: Callable[[Value], bool] = lambda value: False,
         give_up: Callable[[], bool] = lambda: False,
     ) -> Value | None:
         """Change a document, again and again until the change is written.
@@ -102,8 +129,11 @@ class DocumentStore:
         change : takes the present value (None: no document), returns the new one, or None when there is nothing to
             change. It is called once an attempt and must be a no-op on a value that already holds the change: after a
             lost answer, S3 may hold our own write.
-        contenders : how many writers may be busy with this value; the wait after a lost race widens with it
-        give_up : asked before each attempt after the first
+        new : the document is hardly there yet, so the first attempt writes without reading
+        contenders : how many writers may be busy with this value, after so many lost races; the pause widens with it
+        landed : whether a value holds the change, where ``change`` itself cannot tell; asked only after a request whose
+            outcome is unknown
+        give_up : asked before each attempt after the first, and during the pauses
 
         Returns
         -------
@@ -111,47 +141,91 @@ class DocumentStore:
 
         Raises
         ------
-        ConflictError : every attempt lost its race, or ``give_up`` said so
+        ConflictError : every attempt lost its race, the time was over, or ``give_up`` said so
         StorageError : S3 kept failing
         """
         started = time.monotonic()
-        failures = 0
-        for attempt in range(self.attempts):
-            if attempt and give_up():
+        losses = failures = 0
+        unknown = False
+        while losses < self.attempts:
+            if (losses or failures) and (give_up() or time.monotonic() - started >= self.time_limit):
                 break
-            round_started = time.monotonic()
+            began = time.monotonic()
             try:
-                document = self.read(key)
+                document = None if new and not (losses or failures) else self.read(key)
                 current = document.value if document else None
-                new = change(current)
-                if new is None:
+                if unknown and current is not None and landed(current):
                     return current
-                if self.replace(key, new, document.etag) if document else self.create(key, new):
-                    return new
-                cycle = time.monotonic() - round_started
-                time.sleep(random.uniform(0, cycle * max(1, contenders(new))))
-            except PermissionMissing:
-                raise
-            except StorageError:
+                changed = change(current)
+                if changed is None:
+                    return current
+                outcome = self._put(key, changed, **_condition(document))
+            except StorageError as error:
+                if not may_pass(error):
+                    raise
+                unknown = True
                 failures += 1
-                pause = random.uniform(0, min(5.0, 0.1 * 2**failures))
+                pause = random.uniform(0, min(_LONGEST_FAILURE_PAUSE, 0.1 * 2**failures))
                 if time.monotonic() - started + pause > self.patience:
                     raise
-                time.sleep(pause)
+            else:
+                if outcome is _Outcome.WRITTEN:
+                    return changed
+                unknown |= outcome is _Outcome.UNKNOWN
+                losses += 1
+                round_trip = (time.monotonic() - began) / 2
+                pause = random.uniform(0, widest_pause(round_trip, contenders(changed, losses)))
+            _wait(min(pause, started + self.time_limit - time.monotonic()), give_up)
         raise ConflictError(f"{key} was changed by others at every attempt.")
 
-    def _put(self, key: str, value: Value, **condition: str) -> bool:
+    def _put(self, key: str, value: Value, **condition: str) -> "_Outcome":
         body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
         try:
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", **condition)
         except ClientError as error:
             # A replaced document that has been removed meanwhile answers 404: read again, too.
-            if _code(error) in _LOST_RACE | _MISSING:
-                return False
-            raise storage_error(error, key) from error
+            if _code(error) not in _LOST_RACE | _MISSING:
+                raise storage_error(error, key) from error
+            # Where the SDK has sent the request twice, the first may be the one that won.
+            repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+            return _Outcome.UNKNOWN if repeated else _Outcome.LOST
         except BotoCoreError as error:
             raise storage_error(error, key) from error
-        return True
+        return _Outcome.WRITTEN
+
+
+class _Outcome(Enum):
+    WRITTEN = auto()
+    LOST = auto()
+    UNKNOWN = auto()
+
+
+def widest_pause(round_trip: float, contenders: int) -> float:
+    """The longest pause after a lost race, in seconds; the pause is drawn between 0 and it (full jitter).
+
+    Of writers that contend, one succeeds in each round trip: the time from a read to the write that is computed from
+    it. So the pauses spread over one round trip for each contender.
+    """
+    return min(_LONGEST_PAUSE, min(_LONGEST_ROUND_TRIP, round_trip) * max(1, contenders))
+
+
+def _condition(document: Document | None) -> dict[str, str]:
+    return {"IfMatch": document.etag} if document else {"IfNoneMatch": "*"}
+
+
+def _wait(seconds: float, give_up: Callable[[], bool]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not give_up():
+        time.sleep(min(left, _LOOK_UP))
+
+
+def may_pass(error: StorageError) -> bool:
+    """Whether the same request may succeed later."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or status == 429 or _code(cause) in _PASSING
+    return isinstance(cause, NoConnection | HTTPClientError | IncompleteReadError)
 
 
 def storage_error(error: ClientError | BotoCoreError, key: str) -> StorageError:

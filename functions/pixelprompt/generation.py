@@ -9,21 +9,34 @@ What the state machine gets back is data, whatever the provider did:
 An outcome whose row could not be written carries the row and ``recorded: false``; *Finish job* writes it.
 """
 
+import json
 import random
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from threading import Lock
 from typing import Any
 
+from pixelprompt.cost import computed, reported
 from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
-from pixelprompt.images import ImageStorage, StoredImage, stem
-from pixelprompt.jobs import JobManager, Row, epoch_milliseconds, gallery, images_result, resume_key, seconds_between
+from pixelprompt.images import ImageStorage, number_of, stem
+from pixelprompt.jobs import (
+    FINAL_ROW,
+    JobManager,
+    Row,
+    epoch_milliseconds,
+    gallery,
+    images_result,
+    resume_key,
+    seconds_between,
+)
 from pixelprompt.observability import log_failure, logger
+from pixelprompt.parameters import DEFAULTS, image_request, receipt
 from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers import PROVIDERS, adapter
-from pixelprompt.providers.base import Generated, ImageRequest, ProviderError, Waiting
+from pixelprompt.providers import adapter
+from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.registry import ModelRegistry
 
 # Throttling and polling of one model, in seconds; within it, what the Lambda itself may wait for.
@@ -49,6 +62,7 @@ class Item:
     resume: str | None = None
     deadline: float | None = None
     correlation_id: str | None = None
+    run: int = 1
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Item":
@@ -64,6 +78,7 @@ class Item:
             resume=event.get("resume"),
             deadline=event.get("deadline"),
             correlation_id=event.get("correlationId"),
+            run=event.get("run", 1),
         )
 
     @property
@@ -94,19 +109,80 @@ def backoff(attempt: int) -> float:
 
 
 class ResumeTokens:
-    """Tokens of requests that a provider has taken and is working on, so that nobody sends them again."""
+    """How far an item has come whose request a provider is working on, so that nobody sends it again."""
 
     def __init__(self, s3_client: Any, bucket: str) -> None:
         self._documents = DocumentStore(s3_client, bucket)
 
-    def save(self, item: Item, token: str) -> None:
-        """Keep a token; a token that is there already stays."""
-        self._documents.create(resume_key(item.job_id, item.index), {"resume": token})
+    def save(self, item: Item, resume: str) -> None:
+        """Keep what is needed to resume a row; only its own invocation writes it."""
+        self._documents.write(resume_key(item.job_id, item.index, item.run), {"resume": resume})
 
     def load(self, item: Item) -> str | None:
-        """The token of a row's request, or None."""
-        found = self._documents.read(resume_key(item.job_id, item.index))
+        """What is needed to resume a row, or None."""
+        return self.load_row(item.job_id, item.index, item.run)
+
+    def load_row(self, job_id: str, index: int, run: int) -> str | None:
+        """What is needed to resume a row of a run, or None."""
+        found = self._documents.read(resume_key(job_id, index, run))
         return found.value.get("resume") if found else None
+
+
+@dataclass
+class Progress:
+    """What the calls of an item have come to; an item of several images may need a call for each.
+
+    Attributes
+    ----------
+    images : by call, the stored images
+    tokens : by call, the provider's token of a request it is working on
+    failures : by call, the row of its error
+    costs : by call, dollars that the provider says it charges
+    """
+
+    images: dict[int, list[Row]] = field(default_factory=dict)
+    tokens: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, Row] = field(default_factory=dict)
+    costs: dict[int, float] = field(default_factory=dict)
+    usage: dict[str, int] = field(default_factory=dict)
+    request_id: str | None = None
+
+    @classmethod
+    def load(cls, resume: str | None) -> "Progress":
+        """What an earlier attempt has handed on."""
+        if not resume:
+            return cls()
+        values: dict[str, Any] = json.loads(resume)
+        for name in ("images", "tokens", "failures", "costs"):
+            values[name] = {int(call): value for call, value in values.get(name, {}).items()}
+        return cls(**values)
+
+    def dump(self) -> str:
+        """The text with which a later attempt goes on."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value}, separators=(",", ":"))
+
+    def is_closed(self, call: int) -> bool:
+        """Whether a call has its images or its error."""
+        return call in self.images or call in self.failures
+
+    def recover(self, calls: int, stored: Mapping[int, Row]) -> None:
+        """Take up what a broken invocation has left; a call without image and token may have been sent already."""
+        for call in range(calls):
+            if call in stored and call not in self.images:
+                self.images[call] = [stored[call]]
+            if not self.is_closed(call) and call not in self.tokens:
+                self.failures[call] = ProviderError("unknown_outcome").row()
+
+    def result(self) -> Row:
+        """The fields of a row with all images so far."""
+        return images_result([image for call in sorted(self.images) for image in self.images[call]])
+
+
+@dataclass(frozen=True)
+class _Later:
+    """Come again in ``seconds``: the provider did not begin, or it is at work."""
+
+    seconds: float
 
 
 class Generation:
@@ -114,6 +190,7 @@ class Generation:
 
     Parameters
     ----------
+    registry : gives the models as they are now
     clock : epoch seconds
     sleep : waits for seconds
     """
@@ -123,7 +200,7 @@ class Generation:
         jobs: JobManager,
         images: ImageStorage,
         tokens: ResumeTokens,
-        registry: ModelRegistry,
+        registry: Callable[[], ModelRegistry],
         keys: ProviderKeys,
         *,
         clock: Callable[[], float] = time.time,
@@ -139,9 +216,16 @@ class Generation:
 
     def run(self, item: Item, seconds_left: float) -> Outcome:
         """One invocation for one model; ``seconds_left`` of the Lambda's own time."""
+        if item.run > 1 and item.attempt == 1 and (closed := self._closed(item)):
+            return closed
         started_at = self._jobs.now()
-        deadline = item.deadline or self._clock() + MAX_WAIT
-        call_until = self._clock() + seconds_left - min(_RESERVE, seconds_left / 4)
+        now = self._clock()
+        turn = _Turn(
+            item,
+            deadline=item.deadline or now + MAX_WAIT,
+            call_until=now + seconds_left - min(_RESERVE, seconds_left / 4),
+            progress=Progress.load(item.resume),
+        )
         answered = False
         with ThreadPoolExecutor(1) as pool:
             start: Future[object] | None = None
@@ -151,15 +235,12 @@ class Generation:
                     item.job_id,
                     item.model,
                     started_at=started_at,
+                    run=item.run,
                     give_up=lambda: answered,
                 )
-            try:
-                answer = self._ask(item, deadline, call_until)
-            except Exception as error:
-                log_failure("The provider's adapter failed.", error)
-                answer = ProviderError("internal", billable="unknown")
-            answered = not isinstance(answer, Waiting | _Later)
-            outcome = self._record(item, answer, started_at, deadline)
+            pause = self._make(turn)
+            answered = pause is None
+            outcome = self._close(turn, started_at) if pause is None else self._wait(turn, pause)
             if start:
                 _log_start(start)
         logger.info(
@@ -171,80 +252,156 @@ class Generation:
         )
         return outcome
 
-    def _ask(self, item: Item, deadline: float, call_until: float) -> "Generated | Waiting | _Later | ProviderError":
-        """Ask the provider, again where it certainly did not begin and the wait is short."""
-        model = self._registry.find(item.model)
-        if model is None:
-            return ProviderError("model_retired", "This deployment does not offer the model any more.")
-        credentials = self._keys.credentials(model.provider)
-        if credentials is None:
-            key = PROVIDERS[model.provider].key_name
-            return ProviderError("bad_credentials", f"The key {key} is missing; its owner sets it with `make keys`.")
-        generate = adapter(model.provider).generate
-        request = ImageRequest(item.prompt, resume=item.resume)
-        waited = 0.0
-        for attempt in range(item.attempt, item.attempt + 100):
-            logger.info("The provider is asked.", provider=model.provider, attempt=attempt)
-            until = min(self._clock() + model.time_limit, call_until)
-            answer: Generated | Waiting | ProviderError = generate(request, model, credentials, until)
-            if not isinstance(answer, ProviderError) or not answer.safe_to_repeat:
-                return answer
-            pause = answer.retry_after if answer.retry_after is not None else backoff(attempt)
-            if self._clock() + pause > deadline:
-                return answer
-            if waited + pause > WAIT_HERE or self._clock() + pause + model.time_limit > call_until:
-                return _Later(pause, item.resume)
-            logger.info("The provider asks to wait.", wait_seconds=round(pause, 2), error_code=answer.code)
-            self._sleep(pause)
-            waited += pause
-        return ProviderError("rate_limited")
-
-    def _record(
-        self, item: Item, answer: "Generated | Waiting | _Later | ProviderError", started_at: str, deadline: float
-    ) -> Outcome:
-        if isinstance(answer, Waiting) and self._clock() + answer.seconds > deadline:
-            answer = ProviderError("timeout", "The provider was still at work when the time was over.")
-        if isinstance(answer, Waiting | _Later):
-            return item.wait(answer.seconds, answer.resume, deadline)
-        started = {"startedAt": started_at} if item.attempt == 1 else {}
-        if isinstance(answer, ProviderError):
-            return self._fail(item, {**started, **answer.row()})
+    def _closed(self, item: Item) -> Outcome | None:
+        """The outcome of a row of a retry that is closed already: by the image of an earlier run, or a cancellation."""
         try:
-            stored = self._store(item, answer)
+            document = self._jobs.get_job_status(item.job_id)
+        except PixelPromptError as error:
+            log_failure("The row could not be read before its provider is asked.", error)
+            return None
+        for row in document["results"] if document else []:
+            if row["model"] == item.model and row["status"] in FINAL_ROW:
+                done = row["status"] == "completed"
+                return item.outcome("done" if done else "failed", recorded=True, errorCode=row.get("errorCode"))
+        return None
+
+    def _make(self, turn: "_Turn") -> float | None:
+        """Make what is still open; the seconds after which to come again, or None at the end."""
+        model = self._registry().find(turn.item.model)
+        if model is None:
+            turn.fail(0, ProviderError("model_retired", "This deployment does not offer the model any more."))
+            return None
+        try:
+            credentials = self._keys.credentials(model)
+        except PixelPromptError as error:
+            log_failure("The keys of the providers cannot be read.", error)
+            turn.fail(0, ProviderError("internal", billable="no"))
+            return None
+        if credentials is None:
+            key = self._keys.key_name(model)
+            turn.fail(
+                0, ProviderError("bad_credentials", f"The key {key} is missing; its owner sets it with `make keys`.")
+            )
+            return None
+        turn.model, turn.credentials = model, credentials
+        turn.used = receipt(turn.item.parameters, model.takes).used()
+        turn.request = image_request(turn.item.prompt, turn.used, model)
+        calls = turn.used.get("n", 1) if turn.request.n == 1 else 1
+        turn.calls = calls
+        waiting = [call for call in range(calls) if not turn.progress.is_closed(call)]
+        if len(waiting) <= 1:
+            pauses = [self._call(turn, call) for call in waiting]
+        else:
+            with ThreadPoolExecutor(len(waiting)) as pool:
+                pauses = list(pool.map(lambda call: self._call(turn, call), waiting))
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _call(self, turn: "_Turn", call: int) -> float | None:
+        """Bring one call to its end; the seconds after which to come again, or None at its end."""
+        try:
+            answer = self._ask(turn, call)
+        except Exception as error:
+            log_failure("The provider's adapter failed.", error)
+            answer = ProviderError("internal", billable="unknown")
+        if isinstance(answer, _Later):
+            return answer.seconds
+        if isinstance(answer, ProviderError):
+            turn.fail(call, answer)
+            return None
+        try:
+            self._store(turn, call, answer)
         except (StorageError, ValueError) as error:
             log_failure("The image could not be stored.", error)
-            failure = ProviderError("internal", "The image was made but could not be stored.", billable="yes")
-            return self._fail(item, {**started, **failure.row()})
-        return self._complete(item, {**started, **stored})
+            turn.fail(call, ProviderError("internal", "The image was made but could not be stored.", billable="yes"))
+        return None
 
-    def _store(self, item: Item, generated: Generated) -> Row:
-        stored: list[StoredImage] = []
-        for number, image in enumerate(generated.images):
+    def _ask(self, turn: "_Turn", call: int) -> "Generated | _Later | ProviderError":
+        """Ask the provider, again where it certainly did not begin or is at work, and the wait is short."""
+        item, model = turn.item, turn.model
+        assert model
+        generate = adapter(model.provider).generate
+        waited = 0.0
+        for attempt in range(item.attempt, item.attempt + 1000):
+            logger.info("The provider is asked.", provider=model.provider, attempt=attempt)
+            until = min(self._clock() + model.time_limit, turn.call_until)
+            request = turn.request_of(call)
+            answer: Generated | Waiting | ProviderError = generate(request, model, turn.credentials, until)
+            if isinstance(answer, Waiting):
+                self._remember(turn, call, answer.resume)
+                pause = answer.seconds
+                out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
+            elif isinstance(answer, ProviderError) and answer.safe_to_repeat:
+                pause = answer.retry_after if answer.retry_after is not None else backoff(attempt)
+                out_of_time = answer
+            else:
+                return answer
+            if self._clock() + pause > turn.deadline:
+                return out_of_time
+            if waited + pause > WAIT_HERE or self._clock() + pause + model.time_limit > turn.call_until:
+                return _Later(max(pause, min(10.0, 1.5 * item.attempt)))
+            self._sleep(pause)
+            waited += pause
+        return ProviderError("timeout")
+
+    def _remember(self, turn: "_Turn", call: int, token: str) -> None:
+        """Keep the token of a request before it is first polled."""
+        with turn.lock:
+            if turn.progress.tokens.get(call) == token:
+                return
+            turn.progress.tokens[call] = token
+            self._keep(turn)
+
+    def _keep(self, turn: "_Turn") -> None:
+        """Store how far the item has come, for whoever resumes it after a crash."""
+        try:
+            self._tokens.save(turn.item, turn.progress.dump())
+        except StorageError as error:
+            log_failure("How far the model has come could not be kept; a crash would lose it.", error)
+
+    def _store(self, turn: "_Turn", call: int, generated: Generated) -> None:
+        item = turn.item
+        stored: list[Row] = []
+        for number, image in enumerate(generated.images, start=call):
             record = {
                 "model": item.model,
                 "prompt": item.prompt,
-                "steps": item.parameters.get("steps"),
-                "guidance": item.parameters.get("guidance"),
-                "control": item.parameters.get("control"),
+                "steps": item.parameters.get("steps", DEFAULTS["steps"]),
+                "guidance": item.parameters.get("guidance", DEFAULTS["guidance"]),
+                "control": item.parameters.get("control", DEFAULTS["control"]),
                 "target": item.target,
                 "timestamp": epoch_milliseconds(item.created_at),
                 "jobId": item.job_id,
                 "seed": image.seed,
                 "revisedPrompt": image.revised_prompt,
             }
-            stored.append(self._images.save(image.data, record, number))
-        return {
-            **images_result(stored),
-            "requestId": generated.request_id,
-            "usage": dict(generated.usage) if generated.usage else None,
-        }
+            keys = self._images.save(image.data, record, number)
+            about = {"width": image.width, "height": image.height, "seed": image.seed}
+            stored.append({**keys, **{name: value for name, value in about.items() if value is not None}})
+        with turn.lock:
+            turn.add(call, stored, generated)
+            result = turn.progress.result()
+            if turn.progress.tokens:
+                self._keep(turn)
+        if turn.calls > 1:
+            self._recorded(lambda: self._jobs.mark_model_images(item.job_id, item.model, result, run=item.run))
+
+    def _wait(self, turn: "_Turn", pause: float) -> Outcome:
+        resume = turn.progress.dump() if turn.progress != Progress() else None
+        return turn.item.wait(pause, resume, turn.deadline)
+
+    def _close(self, turn: "_Turn", started_at: str) -> Outcome:
+        item, progress = turn.item, turn.progress
+        started = {"startedAt": started_at} if item.attempt == 1 else {}
+        if progress.images:
+            return self._complete(item, {**started, **turn.row()})
+        return self._fail(item, {**started, **progress.failures[min(progress.failures)]})
 
     def _complete(self, item: Item, row: Row) -> Outcome:
         recorded = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
         return item.outcome("done", recorded=True) if recorded else item.outcome("done", recorded=False, row=row)
 
     def _fail(self, item: Item, row: Row) -> Outcome:
-        recorded = self._recorded(lambda: self._jobs.mark_model_error(item.job_id, item.model, row))
+        recorded = self._recorded(lambda: self._jobs.mark_model_error(item.job_id, item.model, row, run=item.run))
         extra = {} if recorded else {"row": row}
         return item.outcome("failed", recorded=recorded, errorCode=row["errorCode"], **extra)
 
@@ -257,12 +414,57 @@ class Generation:
         return True
 
 
-@dataclass(frozen=True)
-class _Later:
-    """The provider did not begin; send the request again in ``seconds``."""
+@dataclass
+class _Turn:
+    """One invocation's work on an item; ``deadline`` and ``call_until`` in epoch seconds."""
 
-    seconds: float
-    resume: str | None
+    item: Item
+    deadline: float
+    call_until: float
+    progress: Progress
+    lock: Lock = field(default_factory=Lock)
+    calls: int = 1
+
+    model: Model | None = None
+    used: Row = field(default_factory=dict)
+    credentials: Credentials = field(init=False)
+    request: ImageRequest = field(init=False)
+
+    def request_of(self, call: int) -> ImageRequest:
+        """The request of one call; each has a seed of its own, or they would all make the same image."""
+        seed = self.request.seed
+        if self.model and seed is not None and call:
+            seed = receipt({"seed": seed + call}, self.model.takes).used()["seed"]
+        return replace(self.request, seed=seed, resume=self.progress.tokens.get(call))
+
+    def fail(self, call: int, error: ProviderError) -> None:
+        """Close a call with its error."""
+        with self.lock:
+            self.progress.failures[call] = error.row()
+
+    def add(self, call: int, images: list[Row], generated: Generated) -> None:
+        """Close a call with its images."""
+        self.progress.images[call] = images
+        self.progress.request_id = self.progress.request_id or generated.request_id
+        if generated.cost is not None:
+            self.progress.costs[call] = generated.cost
+        for kind, count in (generated.usage or {}).items():
+            self.progress.usage[kind] = self.progress.usage.get(kind, 0) + count
+
+    def row(self) -> Row:
+        """The fields of the row at its end."""
+        progress = self.progress
+        result = progress.result()
+        made, wanted = len(result["images"]), self.item.parameters.get("n", 1)
+        if set(progress.costs) == set(progress.images):
+            cost = reported(sum(progress.costs.values()))
+        else:
+            cost = computed(self.model.price if self.model else None, made, self.used, progress.usage)
+        row = {**result, "cost": cost, "requestId": progress.request_id, "usage": progress.usage or None}
+        if made < wanted:
+            reason = progress.failures[min(progress.failures)] if progress.failures else {}
+            row["missing"] = {"images": wanted - made, **reason}
+        return row
 
 
 def _log_start(start: "Future[object]") -> None:
@@ -295,15 +497,18 @@ class FailureRecorder:
     def record(self, item: Item, error: str) -> Outcome:
         """The item's outcome; ``error`` is the name that Step Functions gave."""
         stored = self._images.find(item.stem)
+        deadline = item.deadline or self._clock() + MAX_WAIT
+        if len(stored) < item.parameters.get("n", 1):
+            resume = self._tokens.load(item)
+            if resume and self._clock() < deadline and item.attempt < self._MOST_ATTEMPTS:
+                progress = Progress.load(resume)
+                progress.recover(item.parameters.get("n", 1), {number_of(item.stem, image): image for image in stored})
+                return item.wait(1.0, progress.dump(), deadline)
         if stored:
             self._jobs.mark_model_complete(item.job_id, item.model, images_result(stored))
             return item.outcome("done", recorded=True)
-        deadline = item.deadline or self._clock() + MAX_WAIT
-        token = self._tokens.load(item)
-        if token and self._clock() < deadline and item.attempt < self._MOST_ATTEMPTS:
-            return item.wait(1.0, token, deadline)
         failure = self._failure(error)
-        self._jobs.mark_model_error(item.job_id, item.model, failure.row())
+        self._jobs.mark_model_error(item.job_id, item.model, failure.row(), run=item.run)
         return item.outcome("failed", recorded=True, errorCode=failure.code)
 
     def _failure(self, error: str) -> ProviderError:

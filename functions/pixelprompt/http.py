@@ -19,7 +19,7 @@ from pixelprompt.observability import begin, log_failure, logger
 from pixelprompt.settings import Settings
 
 BODY_LIMIT = 64 * 1024
-ROUTES = {"/generate": "POST", "/status/{jobId}": "GET", "/enhance": "POST"}
+ROUTES = {"/generate": "POST", "/status/{jobId}": "GET", "/enhance": "POST", "/models": "GET"}
 ALLOWED_METHODS = "GET, POST, OPTIONS"
 ALLOWED_HEADERS = "Content-Type, Authorization, If-None-Match, Idempotency-Key, X-Correlation-ID"
 EXPOSED = "ETag, Retry-After, X-Correlation-ID, Idempotent-Replayed"

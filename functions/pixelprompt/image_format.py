@@ -22,8 +22,10 @@ class ImageFormat:
 
 
 def image_format(data: bytes) -> ImageFormat | None:
-    """The format of these bytes, or None where they are no image of a known type."""
+    """The format of these bytes, or None where they are no image of a known type or are cut off."""
     try:
+        if not _is_whole(data):
+            return None
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return ImageFormat("image/png", *struct.unpack(">II", data[16:24]))
         if data.startswith(b"\xff\xd8\xff"):
@@ -35,6 +37,14 @@ def image_format(data: bytes) -> ImageFormat | None:
     except (struct.error, IndexError, ValueError):
         pass
     return None
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether the end of an image is there, near the end of the bytes: some encoders add a few of their own."""
+    if data.startswith(b"RIFF"):
+        return len(data) >= 8 + int.from_bytes(data[4:8], "little")
+    end = {b"\x89": b"IEND", b"\xff": b"\xff\xd9", b"G": b";"}.get(data[:1])
+    return end is not None and end in data[-1024:]
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -6,7 +6,9 @@ harmless.
 """
 
 import base64
+import itertools
 import json
+import random
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +18,10 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pixelprompt.catalogue import file_name
 from pixelprompt.documents import DocumentStore, storage_error
+from pixelprompt.errors import PermissionMissing
 from pixelprompt.image_format import EXTENSIONS, image_format
-from pixelprompt.registry import file_name
 
 RECORDS = "group-images/"
 PICTURES = "images/"
@@ -32,6 +35,12 @@ def stem(target: str, model: str, timestamp: int, number: int = 0) -> str:
     return f"{file_name(target)}/{file_name(model)}-{timestamp}" + (f"-{number + 1}" if number else "")
 
 
+def number_of(name: str, image: StoredImage) -> int:
+    """The number, from 0, of an image among those of the stem ``name``."""
+    rest = image["imageKey"].removeprefix(RECORDS + name).removesuffix(".json").lstrip("-")
+    return int(rest) - 1 if rest.isdecimal() else 0
+
+
 class ImageStorage:
     """Image records and pictures of one bucket.
 
@@ -40,12 +49,14 @@ class ImageStorage:
     s3_client : boto3 S3 client
     bucket : bucket name
     cloudfront_domain : domain that serves ``images/``; without it URLs are presigned for an hour
+    patience : seconds for which a write goes on while S3 is failing
     """
 
-    def __init__(self, s3_client: Any, bucket: str, cloudfront_domain: str = "") -> None:
+    def __init__(self, s3_client: Any, bucket: str, cloudfront_domain: str = "", *, patience: float = 20.0) -> None:
         self.s3 = s3_client
         self.bucket = bucket
         self.cloudfront_domain = cloudfront_domain
+        self.patience = patience
         self._documents = DocumentStore(s3_client, bucket)
 
     def save_image(self, base64_image: str, metadata: Mapping[str, Any]) -> str:
@@ -131,10 +142,18 @@ class ImageStorage:
         return url
 
     def _put(self, key: str, body: bytes, content_type: str) -> None:
-        try:
-            self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
-        except (ClientError, BotoCoreError) as error:
-            raise storage_error(error, key) from error
+        """Write an object, again and again while S3 is failing: the image may have been paid for."""
+        give_up = time.monotonic() + self.patience
+        for attempt in itertools.count():
+            try:
+                self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+                return
+            except (ClientError, BotoCoreError) as error:
+                failure = storage_error(error, key)
+                pause = random.uniform(0, min(5.0, 0.2 * 2**attempt))
+                if isinstance(failure, PermissionMissing) or time.monotonic() + pause > give_up:
+                    raise failure from error
+            time.sleep(pause)
 
     def _keys(self, prefix: str) -> Iterator[str]:
         for page in self._pages(prefix):

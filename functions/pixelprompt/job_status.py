@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from pixelprompt.documents import Value
 from pixelprompt.errors import JobNotFound
@@ -10,8 +9,15 @@ from pixelprompt.images import URL_SECONDS, ImageStorage
 from pixelprompt.jobs import FINAL_JOB, JobManager
 from pixelprompt.observability import log_failure
 
-# The state machine ends after 900 s, and what follows has a minute; a job that is open for longer was abandoned.
-LONGEST_JOB = 1200.0
+
+def with_addresses(document: Value, images: ImageStorage) -> Value:
+    """The document with an ``imageUrl`` for each image."""
+    for row in document["results"]:
+        for image in row.get("images", []):
+            image["imageUrl"] = images.image_url(image["binaryKey"])
+        if row.get("images"):
+            row["imageUrl"] = row["images"][0]["imageUrl"]
+    return document
 
 
 class JobStatus:
@@ -19,22 +25,25 @@ class JobStatus:
 
     Parameters
     ----------
-    finish : asks the finish Lambda to close a job, without waiting for it
+    finish : asks the finish Lambda to close this run of a job, without waiting for it
     clock : epoch seconds
+    longest_job : seconds after which a job that is still open was abandoned
     """
 
     def __init__(
         self,
         jobs: JobManager,
         images: ImageStorage,
-        finish: Callable[[str], None],
+        finish: Callable[[str, int], None],
         *,
         clock: Callable[[], float],
+        longest_job: float = 1200,
     ) -> None:
         self._jobs = jobs
         self._images = images
         self._finish = finish
         self._clock = clock
+        self._longest_job = longest_job
 
     def get(self, job_id: str) -> tuple[Value, str]:
         """The job document with an ``imageUrl`` for each image, and its ETag.
@@ -47,21 +56,17 @@ class JobStatus:
         if found is None:
             raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
         document = found.value
-        if document["status"] not in FINAL_JOB and self._age(document) > LONGEST_JOB:
-            self._close(job_id)
-        for row in document["results"]:
-            for image in row.get("images", []):
-                image["imageUrl"] = self._images.image_url(image["binaryKey"])
-            if row.get("images"):
-                row["imageUrl"] = row["images"][0]["imageUrl"]
-        return document, self._etag(found.etag)
+        if document["status"] not in FINAL_JOB and self._age(document) > self._longest_job:
+            self._close(document)
+        return with_addresses(document, self._images), self._etag(found.etag)
 
-    def _age(self, document: dict[str, Any]) -> float:
-        return self._clock() - datetime.fromisoformat(document["createdAt"]).timestamp()
+    def _age(self, document: Value) -> float:
+        began_at = document.get("runStartedAt") or document["createdAt"]
+        return self._clock() - datetime.fromisoformat(began_at).timestamp()
 
-    def _close(self, job_id: str) -> None:
+    def _close(self, document: Value) -> None:
         try:
-            self._finish(job_id)
+            self._finish(document["jobId"], document["run"])
         except Exception as error:
             log_failure("The finish Lambda could not be asked to close an abandoned job.", error)
 

@@ -10,19 +10,27 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pixelprompt.cost import UNKNOWN, total
 from pixelprompt.documents import Document, DocumentStore, Value
-from pixelprompt.errors import JobNotFound
+from pixelprompt.errors import JobNotFinished, JobNotFound, NothingToRetry
 from pixelprompt.providers.base import ProviderError
 
 Row = dict[str, Any]
 
 SCHEMA_VERSION = 1
 FINAL_ROW = frozenset({"completed", "error", "cancelled"})
+# A row that a retry runs again.
+RETRIED_ROW = frozenset({"error", "cancelled"})
 FINAL_JOB = frozenset({"completed", "partial", "failed", "cancelled"})
 JOB_STATUSES = FINAL_JOB | {"pending", "in_progress"}
 
 _JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _FIXED = frozenset({"jobId", "createdAt", "schemaVersion", "results", "totalModels", "completedModels"})
+# What a run has written into a row besides its images.
+_OF_RUN = (
+    "startedAt", "completedAt", "duration", "error", "errorCode", "retryable", "billable", "cost", "requestId", "usage",
+    "missing",
+)  # fmt: skip
 
 
 def is_job_id(text: str) -> bool:
@@ -35,9 +43,9 @@ def status_key(job_id: str) -> str:
     return f"jobs/{job_id}/status.json"
 
 
-def resume_key(job_id: str, index: int) -> str:
-    """Key of the token with which a row's request to its provider can be resumed."""
-    return f"jobs/{job_id}/resume/{index}.json"
+def resume_key(job_id: str, index: int, run: int = 1) -> str:
+    """Key of the token with which a row's request to its provider can be resumed; each run has its own."""
+    return f"jobs/{job_id}/resume/{index}.json" if run == 1 else f"jobs/{job_id}/resume/{index}-r{run}.json"
 
 
 def iso(moment: datetime) -> str:
@@ -64,7 +72,10 @@ def epoch_milliseconds(created_at: str) -> int:
 def new_document(
     job_id: str, prompt: str, parameters: Mapping[str, Any], models: Sequence[Mapping[str, Any]], now: str
 ) -> Value:
-    """A job document in which no model has started; rows in the order of ``models``, each ``name`` and ``provider``."""
+    """A job document in which no model has started; rows in the order of ``models``.
+
+    Each of ``models`` has ``name``, ``provider`` and whatever else its row shall show from the beginning.
+    """
     return {
         "jobId": job_id,
         "status": "pending",
@@ -77,7 +88,13 @@ def new_document(
         "prompt": prompt,
         "parameters": dict(parameters),
         "results": [
-            {"index": index, "model": model["name"], "provider": model["provider"], "status": "pending"}
+            {
+                "index": index,
+                "model": model["name"],
+                "provider": model["provider"],
+                "status": "pending",
+                **{name: value for name, value in model.items() if name not in ("name", "provider")},
+            }
             for index, model in enumerate(models)
         ],
     }
@@ -102,11 +119,29 @@ def open_rows(document: Value) -> int:
     return sum(row["status"] not in FINAL_ROW for row in document["results"])
 
 
+def closing_rows(document: Value, losses: int) -> int:
+    """How many rows are perhaps being closed now, as guessed from lost races: few at the first, all when it goes on."""
+    return min(open_rows(document), int(8**losses))
+
+
+def starting_rows(document: Value, losses: int) -> int:
+    """Over how many round trips starts spread: a job's rows start together, and nobody waits for the record of it."""
+    return 2 * open_rows(document)
+
+
 def start_row(row: Row, now: str) -> bool:
     """Mark a row as begun. False: nothing changed."""
     if row["status"] != "pending":
         return False
     row.update(status="in_progress", startedAt=now)
+    return True
+
+
+def add_images(row: Row, result: Mapping[str, Any]) -> bool:
+    """Show the images that a row has so far. False: nothing changed."""
+    if row["status"] in FINAL_ROW or len(row.get("images", [])) >= len(result["images"]):
+        return False
+    row.update(_free_fields(result))
     return True
 
 
@@ -116,7 +151,7 @@ def complete_row(row: Row, result: Mapping[str, Any], now: str) -> bool:
         return False
     for name in ("error", "errorCode", "retryable"):
         row.pop(name, None)
-    row.update({"billable": "yes", **_free_fields(result)})
+    row.update({"billable": "yes", "cost": UNKNOWN, **_free_fields(result)})
     _close(row, "completed", now)
     return True
 
@@ -126,8 +161,50 @@ def fail_row(row: Row, failure: Mapping[str, Any], now: str) -> bool:
     if row["status"] in FINAL_ROW:
         return False
     row.update(_free_fields(failure))
+    if row.get("billable", "no") != "no":
+        row.setdefault("cost", UNKNOWN)
     _close(row, "error", now)
     return True
+
+
+def cancel_row(row: Row, now: str) -> bool:
+    """Close a row without its image. False: nothing changed.
+
+    A Lambda that has asked its provider goes on, so such a row may have been billed, and its image is kept if it comes.
+    """
+    if row["status"] in FINAL_ROW:
+        return False
+    if row["status"] == "pending":
+        row["billable"] = "no"
+    else:
+        row.update(billable="yes" if row.get("images") else "unknown", cost=UNKNOWN)
+    _close(row, "cancelled", now)
+    return True
+
+
+def reopen_row(row: Row) -> bool:
+    """Make a row that ended without its image pending again, for a new run. False: nothing changed.
+
+    Images that it has stay, and so does what it may have cost.
+    """
+    if row["status"] not in RETRIED_ROW:
+        return False
+    if "cost" in row:
+        row["earlierCosts"] = [*row.get("earlierCosts", []), row["cost"]]
+    for name in _OF_RUN:
+        row.pop(name, None)
+    row["status"] = "pending"
+    return True
+
+
+def is_of_run(document: Value, run: int | None) -> bool:
+    """Whether an event belongs to the document's present run; one that names no run does."""
+    return run is None or run == document["run"]
+
+
+def row_costs(row: Row) -> list[dict[str, Any]]:
+    """What a row has cost in its runs, as far as it has cost anything."""
+    return [*row.get("earlierCosts", []), *([row["cost"]] if "cost" in row else [])]
 
 
 def _free_fields(fields: Mapping[str, Any]) -> Row:
@@ -167,6 +244,12 @@ def finish_rows(
         else:
             changed |= fail_row(row, _abandoned(row), now)
     return changed
+
+
+def keep_images(rows: Sequence[Row], outcomes: Mapping[int, Mapping[str, Any]], now: str) -> bool:
+    """Complete the rows whose image an earlier run has made after all. False: nothing changed."""
+    made = [(row, outcomes[row["index"]]) for row in rows if row["index"] in outcomes]
+    return any([complete_row(row, told.get("row", {}), now) for row, told in made if told.get("state") == "done"])
 
 
 def images_result(images: Sequence[Mapping[str, str]]) -> Row:
@@ -227,7 +310,7 @@ class JobManager:
         """
         job_id = job_id or str(uuid.uuid4())
         document = new_document(job_id, prompt, params, models, created_at or self.now())
-        self.documents.update(status_key(job_id), lambda current: None if current else document)
+        self.documents.update(status_key(job_id), lambda current: None if current else document, new=True)
         return job_id
 
     def read(self, job_id: str) -> Document | None:
@@ -265,38 +348,126 @@ class JobManager:
         model_name: str,
         *,
         started_at: str | None = None,
+        run: int | None = None,
         give_up: Callable[[], bool] = lambda: False,
     ) -> Value:
-        """Mark a model's row as begun; ``give_up`` ends the attempts early with a ``ConflictError``."""
+        """Mark a model's row as begun; ``give_up`` ends the attempts early with a ``ConflictError``.
+
+        What belongs to an earlier ``run`` changes nothing.
+        """
         now = started_at or self.now()
-        return self._change(job_id, lambda document: start_row(_row(document, model_name), now), give_up=give_up)
+
+        def change(document: Value) -> bool:
+            return is_of_run(document, run) and start_row(_row(document, model_name), now)
+
+        return self._change(job_id, change, contenders=starting_rows, give_up=give_up)
+
+    def mark_model_images(
+        self, job_id: str, model_name: str, result: Mapping[str, Any], *, run: int | None = None
+    ) -> Value:
+        """Show the images that a model has made so far: ``result`` has ``imageKey`` and ``images``."""
+
+        def change(document: Value) -> bool:
+            return is_of_run(document, run) and add_images(_row(document, model_name), result)
+
+        return self._change(job_id, change)
 
     def mark_model_complete(self, job_id: str, model_name: str, result: Mapping[str, Any]) -> Value:
-        """Close a model's row with its image: ``result`` has ``imageKey`` and may have ``images``, ``duration``, …"""
+        """Close a model's row with its image: ``result`` has ``imageKey`` and may have ``images``, ``duration``, …
+
+        The image of an earlier run counts as well: it was paid for.
+        """
         now = self.now()
         return self._change(job_id, lambda document: complete_row(_row(document, model_name), result, now))
 
-    def mark_model_error(self, job_id: str, model_name: str, error: "str | Mapping[str, Any]") -> Value:
+    def mark_model_error(
+        self, job_id: str, model_name: str, error: "str | Mapping[str, Any]", *, run: int | None = None
+    ) -> Value:
         """Close a model's row with an error: a sentence, or a mapping with ``error``, ``errorCode``, …"""
         now = self.now()
         failure = ProviderError("internal", error).row() if isinstance(error, str) else error
-        return self._change(job_id, lambda document: fail_row(_row(document, model_name), failure, now))
+
+        def change(document: Value) -> bool:
+            return is_of_run(document, run) and fail_row(_row(document, model_name), failure, now)
+
+        return self._change(job_id, change)
+
+    def cancel(self, job_id: str) -> Value:
+        """Close every open row as ``cancelled``; a job that has none stays as it is."""
+
+        def change(document: Value) -> bool:
+            now = self.now()
+            changed = any([cancel_row(row, now) for row in document["results"]])
+            if changed:
+                document["cancelRequested"] = now
+            return changed
+
+        return self._change(job_id, change)
+
+    def begin_run(
+        self, job_id: str, earlier: int, stored: Mapping[str, Sequence[Mapping[str, str]]], images_wanted: int
+    ) -> tuple[Value, list[Row]]:
+        """Begin the run after run ``earlier``; of two who try, one succeeds.
+
+        Parameters
+        ----------
+        stored : by model name, the images that lie in S3; a row that has all of its images is completed with them
+        images_wanted : how many images each row shall have
+
+        Returns
+        -------
+        the document, and the rows that run again; where there are none, no run has begun
+
+        Raises
+        ------
+        JobNotFinished : a row is open, or another has begun this run
+        NothingToRetry : every row is completed
+        """
+        began_at = self.now()
+        rerun: list[Row] = []
+
+        def change(document: Value) -> bool:
+            rows = document["results"]
+            if open_rows(document) or document["run"] != earlier:
+                raise JobNotFinished("Models of this job are still at work. Wait for them, or cancel the job.")
+            if not any(row["status"] in RETRIED_ROW for row in rows):
+                raise NothingToRetry("Every model of this job has made its image.")
+            for row in rows:
+                images = stored.get(row["model"], [])
+                if row["status"] in RETRIED_ROW and len(images) >= images_wanted:
+                    complete_row(row, images_result(images), began_at)
+            rerun[:] = [row for row in rows if reopen_row(row)]
+            if rerun:
+                document.update(run=earlier + 1, runStartedAt=began_at)
+                document.pop("cancelRequested", None)
+            return True
+
+        def landed(document: Value) -> bool:
+            return document["run"] == earlier + 1 and document.get("runStartedAt") == began_at
+
+        document = self._change(job_id, change, landed=landed)
+        return document, rerun
 
     def finish(
         self,
         job_id: str,
         outcomes: Mapping[int, Mapping[str, Any]],
         stored: Callable[[Value], Mapping[str, Sequence[Mapping[str, str]]]],
+        *,
+        run: int | None = None,
     ) -> Value:
         """Bring a job to its end: close every open row, compute the status.
 
-        ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended.
+        ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended. The end of an
+        earlier ``run`` closes no row but with an image.
         """
         found: Mapping[str, Sequence[Mapping[str, str]]] | None = None
 
         def change(document: Value) -> bool:
             nonlocal found
             rows = document["results"]
+            if not is_of_run(document, run):
+                return keep_images(rows, outcomes, self.now())
             untold = [r for r in rows if r["status"] not in FINAL_ROW and r["index"] not in outcomes]
             if found is None and untold:
                 found = stored(document)
@@ -311,6 +482,8 @@ class JobManager:
         change: Callable[[Value], bool],
         *,
         recompute: bool = True,
+        contenders: Callable[[Value, int], int] = closing_rows,
+        landed: Callable[[Value], bool] = lambda document: False,
         give_up: Callable[[], bool] = lambda: False,
     ) -> Value:
         def apply(document: Value | None) -> Value | None:
@@ -320,9 +493,14 @@ class JobManager:
             if recompute:
                 document["completedModels"] = sum(row["status"] == "completed" for row in document["results"])
                 document["status"] = job_status(document["results"])
+                costs = [cost for row in document["results"] for cost in row_costs(row)]
+                if costs:
+                    document["cost"] = total(costs)
             return document
 
-        document = self.documents.update(status_key(job_id), apply, contenders=open_rows, give_up=give_up)
+        document = self.documents.update(
+            status_key(job_id), apply, contenders=contenders, landed=landed, give_up=give_up
+        )
         if document is None:
             raise JobNotFound("There is no job with this id.")
         return document

@@ -4,12 +4,15 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pixelprompt.errors import ConfigurationError
+from pixelprompt.errors import ConfigurationError, ServiceUnavailable
+from pixelprompt.observability import log_failure, logger
 from pixelprompt.providers import PROVIDERS
-from pixelprompt.providers.base import Credentials
+from pixelprompt.providers.base import Credentials, Model
+from pixelprompt.settings import LOOPBACK_HOSTS
 
 CACHE_SECONDS = 300.0
 
@@ -40,33 +43,51 @@ class ProviderKeys:
         self._keys: dict[str, str] = {}
         self._read_at: float | None = None
 
-    def credentials(self, provider: str) -> Credentials | None:
-        """What is needed to call a provider, or None where its key is missing."""
-        key = self._current().get(PROVIDERS[provider].key_name)
-        return Credentials(key, self._endpoints.get(provider)) if key else None
+    def key_name(self, model: Model) -> str | None:
+        """Name of the key that a model needs in the secret, or None where its provider needs none."""
+        return model.key_name or PROVIDERS[model.provider].key_name
 
-    def configured(self) -> list[str]:
-        """The providers that can be called."""
-        return [provider for provider in PROVIDERS if self.credentials(provider)]
+    def credentials(self, model: Model) -> Credentials | None:
+        """What is needed to call a model's provider, or None where its key is missing."""
+        name = self.key_name(model)
+        key = self._current().get(name) if name else None
+        required = model.key_name is not None or PROVIDERS[model.provider].key_required
+        if required and not key:
+            return None
+        # A server on this machine is called where it is.
+        own = model.base_url and urlsplit(model.base_url).hostname in LOOPBACK_HOSTS
+        return Credentials(key, None if own else self._endpoints.get(model.provider))
 
     def _current(self) -> dict[str, str]:
         now = self._clock()
         if self._read_at is None or now - self._read_at >= CACHE_SECONDS:
-            self._keys = self._read()
+            try:
+                self._keys = self._read()
+            except ServiceUnavailable as error:
+                if self._read_at is None:
+                    raise
+                log_failure("The keys of the providers cannot be read; the last ones are used.", error)
             self._read_at = now
         return self._keys
 
     def _read(self) -> dict[str, str]:
         try:
             text = self._client.get_secret_value(SecretId=self._secret)["SecretString"]
+        except (ClientError, BotoCoreError) as error:
+            message = "The keys of the providers cannot be read at the moment. Try again in a few seconds."
+            raise ServiceUnavailable(message, headers={"Retry-After": "5"}) from error
+        try:
             keys = json.loads(text)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            raise ConfigurationError(f"Secrets Manager answered {code} for the secret of the provider keys.") from error
-        except BotoCoreError as error:
-            raise ConfigurationError(f"Secrets Manager cannot be reached ({type(error).__name__}).") from error
         except ValueError:
             keys = None
         if not isinstance(keys, dict):
             raise ConfigurationError("The secret of the provider keys is no JSON object; set it with `make keys`.")
-        return {name: value for name, value in keys.items() if isinstance(value, str) and value}
+        return {name: key.strip() for name, key in keys.items() if isinstance(key, str) and _is_key(key.strip(), name)}
+
+
+def _is_key(key: str, name: str) -> bool:
+    """Whether a text can be a key at all: HTTP headers take only printable ASCII."""
+    if key and not (key.isascii() and key.isprintable()):
+        logger.warning("A key has characters that no key has, and is not used; set it with `make keys`.", key_name=name)
+        return False
+    return bool(key)

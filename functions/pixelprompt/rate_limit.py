@@ -2,6 +2,9 @@
 
 All of it lies in one S3 document, ``rate-limit/ratelimit.json``: ``{"global_requests": [epoch…], "ip_requests":
 {address: [epoch…]}}``, changed under conditional writes, so the limits are exact at any concurrency.
+
+Each moment is at least the newest that the document holds, whatever the clocks of the Lambdas say: so the document is a
+history in its own order, and what has left a window for one request has left it for all later ones.
 """
 
 import ipaddress
@@ -17,7 +20,11 @@ from pixelprompt.errors import ConflictError
 KEY = "rate-limit/ratelimit.json"
 HOUR = 3600.0
 DAY = 86400.0
-_BUSY_SECONDS = 2.0
+# Longest time that a check takes its attempts in, in seconds.
+BOUND = 3.0
+_BUSY_SECONDS = (0.5, 3.0)
+# Round trips over which writers spread that have lost a race; how many there are, nobody knows.
+_CONTENDERS = 8
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,12 @@ def prune(document: Value, now: float) -> Value:
     }
     recent = [moment for moment in document.get("global_requests", []) if moment > now - HOUR]
     return {"global_requests": recent, "ip_requests": addresses}
+
+
+def latest(document: Value, now: float) -> float:
+    """The present moment, or the newest one of the document where that is later."""
+    windows: list[list[float]] = [document.get("global_requests", []), *document.get("ip_requests", {}).values()]
+    return max(now, *(max(moments, default=0.0) for moments in windows))
 
 
 def decide(document: Value, who: str, now: float, global_limit: int, ip_limit: int) -> Decision:
@@ -98,7 +111,7 @@ class RateLimiter:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._documents = DocumentStore(s3_client, bucket, patience=5.0)
+        self._documents = DocumentStore(s3_client, bucket, patience=BOUND, time_limit=BOUND)
         self.global_limit = global_limit
         self.ip_limit = ip_limit
         self._whitelist = [ipaddress.ip_network(entry, strict=False) for entry in ip_whitelist]
@@ -113,8 +126,9 @@ class RateLimiter:
         if self._passes_freely(ip_address):
             return False
         document = self._documents.read(KEY)
-        now = self._clock()
-        windows = prune(document.value if document else {}, now)
+        value = document.value if document else {}
+        now = latest(value, self._clock())
+        windows = prune(value, now)
         return decide(windows, caller(ip_address), now, self.global_limit, self.ip_limit).limited
 
     def check(self, ip_address: str) -> Decision:
@@ -122,31 +136,38 @@ class RateLimiter:
 
         At most one read and one write where nobody else is writing; no write when it is refused. When the document is
         contended past the bound, the request is refused for a short time rather than let through uncounted.
+
+        Raises
+        ------
+        StorageError : S3 kept failing; the request may be counted
         """
         if self._passes_freely(ip_address):
             return PASS
         who = caller(ip_address)
-        # The fraction makes the moment this request's own, so that our own write is known again after a lost answer.
-        moment = round(self._clock(), 3) + random.randrange(1000) / 1_000_000
         decision = PASS
+        offered: set[float] = set()
 
         def count(document: Value | None) -> Value | None:
             nonlocal decision
+            before = latest(document or {}, self._clock())
+            # The fraction tells this request's moment from others of the same millisecond.
+            moment = max(before, round(before + random.randrange(1000) / 1_000_000, 6))
             windows = prune(document or {}, moment)
-            if moment in windows["ip_requests"].get(who, []):
-                decision = PASS
-                return None
             decision = decide(windows, who, moment, self.global_limit, self.ip_limit)
             if decision.limited:
                 return None
+            offered.add(moment)
             windows["global_requests"].append(moment)
             windows["ip_requests"].setdefault(who, []).append(moment)
             return windows
 
+        def counted(document: Value) -> bool:
+            return not offered.isdisjoint(document.get("ip_requests", {}).get(who, []))
+
         try:
-            self._documents.update(KEY, count, contenders=lambda windows: 8)
+            self._documents.update(KEY, count, contenders=lambda windows, losses: _CONTENDERS, landed=counted)
         except ConflictError:
-            return Decision(True, "busy", _BUSY_SECONDS)
+            return Decision(True, "busy", random.uniform(*_BUSY_SECONDS))
         return decision
 
     def _passes_freely(self, address: str) -> bool:

@@ -1,120 +1,122 @@
-"""Which models there are. The catalogue is data: ``models.json`` beside this module."""
+"""Which models there are. The catalogue is data: ``models.json`` beside this module, and an operator's overlay."""
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pixelprompt import catalogue
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.providers import PROVIDERS
 from pixelprompt.providers.base import Model
 
 CATALOGUE = Path(__file__).with_name("models.json")
-
-_REQUIRED = ("name", "provider", "id")
-_OPTIONAL = {
-    "timeLimit": (int, float),
-    "parameters": (dict,),
-    "released": (str,),
-    "shutdown": (str,),
-    "enabled": (bool,),
-}
-# A call must end well before its Lambda does (240 s), or its image could not be stored.
-_LONGEST_CALL = 200
+WARNING_DAYS = 60
 
 
-def file_name(text: str) -> str:
-    """The text as it stands in keys: only letters, digits, dots and hyphens."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
+def today() -> date:
+    """The day in UTC."""
+    return datetime.now(UTC).date()
 
 
 class ModelRegistry:
-    """The models of a deployment, image models and text models apart, each list in the catalogue's order."""
+    """The models of a deployment, in the catalogue's order.
 
-    def __init__(self, models: Sequence[Model], text_models: Sequence[Model] = (), *, prompt_model: int = 1) -> None:
+    Parameters
+    ----------
+    models, text_models : image models and text models
+    prompt_model : which text model enhances prompts: its place counted from 1, its name or its id
+    day : gives the present day; from its shutdown on, a model is retired
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        text_models: Sequence[Model] = (),
+        *,
+        prompt_model: int | str = 1,
+        day: Callable[[], date] = today,
+    ) -> None:
         self._models = tuple(models)
         self._text_models = tuple(text_models)
         self._prompt_model = prompt_model
+        self._day = day
 
     @classmethod
-    def load(cls, path: Path = CATALOGUE, *, prompt_model: int = 1) -> "ModelRegistry":
-        """The registry from a catalogue file.
+    def load(
+        cls,
+        path: Path = CATALOGUE,
+        *,
+        prompt_model: int | str = 1,
+        overlay: Any = None,
+        day: Callable[[], date] = today,
+    ) -> "ModelRegistry":
+        """The registry from a catalogue file and an overlay (a parsed JSON object).
 
         Raises
         ------
-        ConfigurationError : the catalogue is wrong; the message says which entry and what is allowed
+        ConfigurationError : the catalogue or the overlay is wrong; the message says which entry and what is allowed
         """
         try:
-            catalogue = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"The model catalogue {path.name} cannot be read: {error}.") from error
-        models = _entries(catalogue, "models")
-        text_models = _entries(catalogue, "textModels")
-        if not 1 <= prompt_model <= max(1, len(text_models)):
+        if overlay is not None:
+            catalogue.parse(content)
+            content = catalogue.overlay(content, overlay)
+        sections = catalogue.parse(content)
+        registry = cls(sections["models"], sections["textModels"], prompt_model=prompt_model, day=day)
+        if sections["textModels"] and registry.get_prompt_model() is None:
+            names = ", ".join(model.name for model in sections["textModels"])
             raise ConfigurationError(
-                f"promptModelIndex is {prompt_model}; the catalogue has text models 1 to {len(text_models)}."
+                f"promptModelIndex is {prompt_model}; it takes 1 to {len(sections['textModels'])}, or one of {names}."
             )
-        return cls(models, text_models, prompt_model=prompt_model)
+        return registry
 
     def get_all_models(self) -> tuple[Model, ...]:
-        """Every image model, in the catalogue's order."""
-        return self._models
+        """Every image model that is not retired."""
+        return tuple(model for model in self._models if not self._retired(model))
 
     def get_model_by_index(self, index: int) -> Model | None:
         """The image model at this place, counted from 1, or None."""
-        return self._models[index - 1] if 1 <= index <= len(self._models) else None
+        models = self.get_all_models()
+        return models[index - 1] if 1 <= index <= len(models) else None
 
     def find(self, name_or_id: str) -> Model | None:
         """The image model of this display name or provider's id, or None; case does not matter."""
-        wanted = name_or_id.casefold()
-        return next((m for m in self._models if wanted in (m.name.casefold(), m.id.casefold())), None)
+        return _named(self.get_all_models(), name_or_id)
+
+    def find_retired(self, name_or_id: str) -> Model | None:
+        """The retired image model of this name or id, or None."""
+        return _named([model for model in self._models if self._retired(model)], name_or_id)
 
     def get_prompt_model(self) -> Model | None:
         """The text model that enhances prompts, or None where there is none."""
-        index = self._prompt_model
-        return self._text_models[index - 1] if 1 <= index <= len(self._text_models) else None
+        wanted = self._prompt_model
+        if isinstance(wanted, int) or wanted.isdecimal():
+            index = int(wanted)
+            return self._text_models[index - 1] if 1 <= index <= len(self._text_models) else None
+        return _named(self._text_models, wanted)
 
-    def configured(self, providers: Iterable[str]) -> list[Model]:
-        """The image models of these providers."""
-        usable = set(providers)
-        return [model for model in self._models if model.provider in usable]
+    def get_text_models(self) -> tuple[Model, ...]:
+        """Every text model."""
+        return self._text_models
+
+    def defaults(self, usable: Callable[[Model], bool]) -> list[Model]:
+        """The image models of a job that names none: those marked as default that can be called."""
+        return [model for model in self.get_all_models() if model.default and usable(model)]
+
+    def warning(self, model: Model) -> str | None:
+        """A sentence where the model will be shut down within 60 days."""
+        if not model.shutdown or date.fromisoformat(model.shutdown) - self._day() > timedelta(days=WARNING_DAYS):
+            return None
+        instead = f"; use {model.replacement} instead" if model.replacement else ""
+        return f"{model.name} will be shut down on {model.shutdown}{instead}."
+
+    def _retired(self, model: Model) -> bool:
+        return model.shutdown is not None and date.fromisoformat(model.shutdown) <= self._day()
 
 
-def _entries(catalogue: Any, section: str) -> list[Model]:
-    entries = catalogue.get(section) if isinstance(catalogue, dict) else None
-    if not isinstance(entries, list):
-        raise ConfigurationError(f"The model catalogue has no list {section!r}.")
-    models = [_model(entry, f"{section}[{number}]") for number, entry in enumerate(entries)]
-    names = [file_name(model.name) for model in models]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise ConfigurationError(
-                f"{section}[{number}] {models[number].name!r} has the same name in keys as an earlier model ({name}); "
-                "rename it."
-            )
-    return [model for model, entry in zip(models, entries, strict=True) if entry.get("enabled", True)]
-
-
-def _model(entry: Any, where: str) -> Model:
-    if not isinstance(entry, Mapping):
-        raise ConfigurationError(f"{where} in the model catalogue must be an object.")
-    for name in _REQUIRED:
-        if not isinstance(entry.get(name), str) or not entry[name].strip():
-            raise ConfigurationError(f"{where} in the model catalogue needs {name!r}, a text.")
-    for name, value in entry.items():
-        if name not in _REQUIRED and (name not in _OPTIONAL or not isinstance(value, _OPTIONAL[name])):
-            raise ConfigurationError(
-                f"{where} ({entry['name']}) has {name}={value!r}, which is unknown or of the wrong type."
-            )
-    if entry["provider"] not in PROVIDERS:
-        known = ", ".join(sorted(PROVIDERS))
-        raise ConfigurationError(f"{where} ({entry['name']}) has provider={entry['provider']!r}; known are {known}.")
-    if not file_name(entry["name"]):
-        raise ConfigurationError(f"{where} needs a name with at least one letter or digit.")
-    limit = entry.get("timeLimit", 60)
-    if not 1 <= limit <= _LONGEST_CALL:
-        raise ConfigurationError(
-            f"{where} ({entry['name']}) has timeLimit={limit}; allowed are 1 to {_LONGEST_CALL} s."
-        )
-    return Model(entry["name"], entry["provider"], entry["id"], float(limit), entry.get("parameters", {}))
+def _named(models: Iterable[Model], name_or_id: str) -> Model | None:
+    wanted = name_or_id.casefold()
+    return next((model for model in models if wanted in (model.name.casefold(), model.id.casefold())), None)

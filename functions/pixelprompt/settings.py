@@ -16,6 +16,11 @@ from pixelprompt.errors import ConfigurationError
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
+def endpoint_is_overridden() -> bool:
+    """Whether AWS is somewhere else than at AWS: an emulator."""
+    return bool(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a deployment hands to its Lambdas as environment variables."""
@@ -95,6 +100,11 @@ class Settings:
         return tuple(origin.strip() for origin in self._text("CORS_ORIGINS", "*").split(",") if origin.strip())
 
     @property
+    def longest_job(self) -> int:
+        """Seconds after which a job that is still open was abandoned."""
+        return self._count("LONGEST_JOB", 1200)
+
+    @property
     def api_url(self) -> str:
         """Where the API is called; empty where that is API Gateway's own address."""
         return self._text("API_URL", "")
@@ -105,9 +115,9 @@ class Settings:
         return self._text("CLOUDFRONT_DOMAIN", "")
 
     @property
-    def prompt_model(self) -> int:
-        """Which text model enhances prompts, counted from 1."""
-        return self._count("PROMPT_MODEL_INDEX", 1)
+    def prompt_model(self) -> str:
+        """Which text model enhances prompts: its place counted from 1, its name or its id."""
+        return self._text("PROMPT_MODEL_INDEX", "1")
 
     @property
     def provider_endpoints(self) -> dict[str, str]:

@@ -5,10 +5,18 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
 
+from pixelprompt.cost import estimate, total
 from pixelprompt.errors import (
     InappropriateContent,
     InvalidParameter,
@@ -21,18 +29,13 @@ from pixelprompt.errors import (
 from pixelprompt.jobs import JobManager
 from pixelprompt.moderation import ContentFilter
 from pixelprompt.observability import log_failure, logger
+from pixelprompt.parameters import DEFAULTS, Receipt, read_parameters, receipt
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
 from pixelprompt.rate_limit import Decision, RateLimiter
 from pixelprompt.registry import ModelRegistry
 
 PROMPT_LIMIT = 1000
-# Name: lowest, highest, default, whole numbers only.
-PARAMETERS: dict[str, tuple[float, float, float, bool]] = {
-    "steps": (1, 150, 28, True),
-    "guidance": (0, 30, 5, False),
-    "control": (0, 2, 1.0, False),
-}
 
 Body = Mapping[str, Any]
 
@@ -59,46 +62,49 @@ def read_prompt(body: Body, limit: int = PROMPT_LIMIT) -> str:
     return prompt
 
 
-def read_parameters(body: Body) -> dict[str, float]:
-    """``steps``, ``guidance`` and ``control`` with their defaults.
-
-    Raises
-    ------
-    InvalidParameter : no number, or out of range
-    """
-    parameters = {}
-    for name, (lowest, highest, default, whole) in PARAMETERS.items():
-        value = body.get(name)
-        if value is None:
-            value = default
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not lowest <= value <= highest or (whole and value != math.floor(value)):
-            kind = "a whole number" if whole else "a number"
-            raise InvalidParameter(f"{name} must be {kind} from {lowest} to {highest}.", parameter=name)
-        parameters[name] = int(value) if whole else value
-    return parameters
-
-
 def read_models(body: Body, registry: ModelRegistry) -> list[Model] | None:
     """The models that the body names, each once, in the registry's order; None where it names none.
 
     Raises
     ------
-    InvalidParameter : no list of names, or an unknown name
+    InvalidParameter : no list of names, an unknown name, or a model that was shut down
     """
     wanted = body.get("models")
     if wanted is None:
         return None
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
         raise InvalidParameter("models must be a list of model names or ids.", parameter="models")
-    found = []
-    for name in wanted:
-        model = registry.find(name)
-        if model is None:
-            known = ", ".join(model.name for model in registry.get_all_models())
-            raise InvalidParameter(f"There is no model {name[:80]!r}. There are: {known}.", parameter="models")
-        found.append(model)
+    found = [registry.find(name) or _no_such_model(name, registry) for name in wanted]
     return [model for model in registry.get_all_models() if model in found]
+
+
+def _no_such_model(name: str, registry: ModelRegistry) -> NoReturn:
+    retired = registry.find_retired(name)
+    if retired:
+        instead = f" Use {retired.replacement} instead." if retired.replacement else ""
+        raise InvalidParameter(
+            f"{retired.name} ({retired.id}) was shut down on {retired.shutdown}.{instead}",
+            parameter="models",
+            shutdown=retired.shutdown,
+            replacement=retired.replacement,
+        )
+    known = ", ".join(model.name for model in registry.get_all_models())
+    raise InvalidParameter(f"There is no model {name[:80]!r}. There are: {known}.", parameter="models")
+
+
+def read_flag(body: Body, name: str) -> bool:
+    """A member that is true or false; false where it is missing.
+
+    Raises
+    ------
+    InvalidParameter : anything else
+    """
+    value = body.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise InvalidParameter(f"{name} must be true or false.", parameter=name)
+    return value
 
 
 def read_ip(body: Body, source_ip: str, trusted: bool) -> str:
@@ -121,15 +127,54 @@ def _bad_ip() -> str:
     raise InvalidParameter("ip must be an IPv4 or IPv6 address.", parameter="ip")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a request asks for: a prompt, parameters, and each model with what becomes of the parameters."""
+
+    prompt: str
+    parameters: Mapping[str, Any]
+    models: tuple[tuple[Model, Receipt], ...]
+    ip: str
+
+    def check(self) -> None:
+        """Refuse a plan in which a model does not take a parameter as it was given.
+
+        Raises
+        ------
+        InvalidParameter : lists every misfit
+        """
+        misfits = [misfit for model, given in self.models for misfit in given.misfits(model.name)]
+        if misfits:
+            models = len({misfit["model"] for misfit in misfits})
+            raise InvalidParameter(
+                f"{models} of {len(self.models)} models do not take every parameter as it is given; see misfits.",
+                misfits=misfits,
+            )
+
+
+def may_have_started(error: ClientError | BotoCoreError) -> bool:
+    """Whether an execution may run although StartExecution failed: its answer was lost, or it ran already."""
+    if isinstance(error, ClientError):
+        refused = 400 <= error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) < 500
+        return not refused or error.response.get("Error", {}).get("Code") == "ExecutionAlreadyExists"
+    return not isinstance(error, EndpointConnectionError | ConnectTimeoutError | NoCredentialsError)
+
+
 class Submission:
-    """Takes a request, checks it and starts its job."""
+    """Takes a request, checks it and starts its job.
+
+    Parameters
+    ----------
+    registry : gives the models as they are now
+    start_execution : starts the execution of this name with this input
+    """
 
     def __init__(
         self,
         jobs: JobManager,
         limiter: RateLimiter,
         content_filter: ContentFilter,
-        registry: ModelRegistry,
+        registry: Callable[[], ModelRegistry],
         keys: ProviderKeys,
         start_execution: Callable[[str, str], None],
         *,
@@ -144,67 +189,107 @@ class Submission:
         self._trust_body_ip = trust_body_ip
 
     def submit(self, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
-        """Start a job; returns ``jobId`` and ``totalModels``.
+        """Start a job, or with ``dryRun`` say what it would cost; the JSON of the answer.
 
         Raises
         ------
         RequestError : of the kind that tells what is wrong
         """
+        plan = self._plan(body, source_ip)
+        if read_flag(body, "strict"):
+            plan.check()
+        if read_flag(body, "dryRun"):
+            return self._estimate(plan)
+        self._count(plan.ip)
+        self._moderate(plan)
+        job_id = str(uuid.uuid4())
+        self._run(job_id, plan, correlation_id)
+        warnings = self._warnings(plan)
+        answer = {
+            "jobId": job_id,
+            "message": f"The job was started with {len(plan.models)} models.",
+            "totalModels": len(plan.models),
+        }
+        return answer | {"warnings": warnings} if warnings else answer
+
+    def _plan(self, body: Body, source_ip: str) -> Plan:
         prompt = read_prompt(body)
         parameters = read_parameters(body)
-        wanted = read_models(body, self._registry)
-        ip = read_ip(body, source_ip, self._trust_body_ip)
-        models = self._usable(wanted)
-        self._count(ip)
-        verdict = self._filter.verdict(prompt)
-        if verdict.blocked:
-            logger.info("A prompt was blocked.", category=verdict.category)
-            message = "The prompt was blocked by moderation. Change it and try again."
-            raise InappropriateContent(message, category=verdict.category)
-        job_id = str(uuid.uuid4())
-        self._run(job_id, prompt, parameters, models, correlation_id)
-        return {"jobId": job_id, "totalModels": len(models)}
+        wanted = read_models(body, self._registry())
+        models = tuple((model, receipt(parameters, model.takes)) for model in self._usable(wanted))
+        return Plan(prompt, parameters, models, read_ip(body, source_ip, self._trust_body_ip))
 
     def _usable(self, wanted: Sequence[Model] | None) -> list[Model]:
-        providers = self._keys.configured()
-        models = self._registry.configured(providers) if wanted is None else list(wanted)
-        missing = sorted({model.provider for model in models} - set(providers))
+        def has_key(model: Model) -> bool:
+            return self._keys.credentials(model) is not None
+
+        models = self._registry().defaults(has_key) if wanted is None else list(wanted)
+        missing = sorted({str(self._keys.key_name(model)) for model in models if not has_key(model)})
         if missing or not models:
-            which = ", ".join(missing) or "any provider"
-            raise NoProviderConfigured(
-                f"There is no key for {which}; the owner of this deployment sets it with `make keys`."
-            )
+            which = f"The key {', '.join(missing)} is missing" if missing else "No provider has a key"
+            raise NoProviderConfigured(f"{which}; the owner of this deployment sets it with `make keys`.")
         return models
+
+    def _estimate(self, plan: Plan) -> dict[str, Any]:
+        rows = [
+            {
+                "model": model.name,
+                "provider": model.provider,
+                "cost": estimate(model.price, given.used()),
+                **given.row(),
+            }
+            for model, given in plan.models
+        ]
+        return {"dryRun": True, "totalModels": len(rows), "models": rows, "cost": total(row["cost"] for row in rows)}
 
     def _count(self, ip: str) -> None:
         decision = self._limiter.check(ip)
         if decision.limited:
             raise rate_limit_error(decision)
 
-    def _run(
-        self, job_id: str, prompt: str, parameters: Mapping[str, Any], models: Sequence[Model], correlation_id: str
-    ) -> None:
+    def _moderate(self, plan: Plan) -> None:
+        for text in (plan.prompt, plan.parameters.get("negativePrompt", "")):
+            verdict = self._filter.verdict(text)
+            if verdict.blocked:
+                logger.info("A prompt was blocked.", category=verdict.category)
+                message = "The prompt was blocked by moderation. Change it and try again."
+                raise InappropriateContent(message, category=verdict.category)
+
+    def _warnings(self, plan: Plan) -> list[str]:
+        warnings = (self._registry().warning(model) for model, _ in plan.models)
+        return [warning for warning in warnings if warning]
+
+    def _run(self, job_id: str, plan: Plan, correlation_id: str) -> None:
         created_at = self._jobs.now()
-        rows = [{"name": model.name, "provider": model.provider} for model in models]
-        self._jobs.create_job(prompt, parameters, rows, job_id=job_id, created_at=created_at)
+        rows = [self._row(model, given) for model, given in plan.models]
+        shown = {**DEFAULTS, **plan.parameters}
+        self._jobs.create_job(plan.prompt, shown, rows, job_id=job_id, created_at=created_at)
         execution = {
             "jobId": job_id,
             "run": 1,
             "createdAt": created_at,
             "correlationId": correlation_id,
-            "prompt": prompt,
-            "parameters": parameters,
-            "models": [model.name for model in models],
+            "prompt": plan.prompt,
+            "parameters": plan.parameters,
+            "models": [model.name for model, _ in plan.models],
         }
         logger.append_keys(job_id=job_id)
         try:
             self._start(job_id, json.dumps(execution))
         except (ClientError, BotoCoreError) as error:
             log_failure("The execution could not be started.", error)
+            if may_have_started(error):
+                # The caller gets the job; if it does not run after all, it is closed as an abandoned one.
+                return
             self._jobs.finish(job_id, {}, lambda document: {})
             message = "The job could not be started. Try again in a few seconds."
             raise ServiceUnavailable(message, headers={"Retry-After": "5"}, jobId=job_id) from error
-        logger.info("A job was started.", models=len(models))
+        logger.info("A job was started.", models=len(rows))
+
+    def _row(self, model: Model, given: Receipt) -> dict[str, Any]:
+        row = {"name": model.name, "provider": model.provider, **given.row()}
+        warning = self._registry().warning(model)
+        return row | {"warning": warning} if warning else row
 
 
 def rate_limit_error(decision: Decision) -> RateLimitExceeded:

@@ -23,7 +23,7 @@ MAX_SEED = 4_294_967_294
 OVERSAMPLING = 1.5
 MAX_SCENE_PIXELS = 2_400_000
 # Chosen so that the models offered together differ in composition and in palette.
-STYLE_SALT = 50127
+STYLE_SALT = 15
 
 # More of a prompt than this fits no panel.
 MAX_LETTERS = 2500

@@ -41,7 +41,8 @@ def synthesise(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
             outdir=str(tmp_path_factory.mktemp("cdk")),
             tree_metadata=False,
         )
-        return Template.from_stack(PixelPromptStack(app, Settings.from_context({**context, **settings})))
+        bedrock = {"some.model-v1:0": "us-west-2"}
+        return Template.from_stack(PixelPromptStack(app, Settings.from_context({**context, **settings}), bedrock))
 
     return synthesise
 

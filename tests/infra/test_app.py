@@ -31,7 +31,7 @@ def run(context: dict[str, Any], directory: Path) -> subprocess.CompletedProcess
     ("wrong", "sentence"),
     [
         ({"ipLimit": "ten"}, 'ipLimit is "ten"; it must be a whole number from 0 to 1000000.'),
-        ({"promptModelIndex": "99"}, "promptModelIndex is 99; the catalogue has text models 1 to "),
+        ({"promptModelIndex": "99"}, "promptModelIndex is 99; it takes 1 to "),
     ],
     ids=str,
 )
@@ -49,7 +49,7 @@ def test_synthesises_without_an_account(context: dict[str, Any], tmp_path: Path)
     assert result.returncode == 0, result.stderr
     template = json.loads((tmp_path / "PixelPrompt-dev.template.json").read_text())
     types = [entry["Type"] for entry in template["Resources"].values()]
-    assert types.count("AWS::Lambda::Function") == 6
+    assert types.count("AWS::Lambda::Function") == 7
     assert types.count("AWS::StepFunctions::StateMachine") == 1
     # The emulator's interpreter has the packages: the one archive holds our own code only.
     (archive,) = tmp_path.glob("asset.*")

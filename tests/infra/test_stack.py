@@ -10,7 +10,7 @@ from aws_cdk.assertions import Match, Template
 
 from .conftest import ROOT, Synthesise
 
-FUNCTIONS = ("submit", "generate", "record-failure", "finish", "status", "enhance")
+FUNCTIONS = ("submit", "generate", "record-failure", "finish", "status", "enhance", "models")
 
 # These actions know no narrower resource.
 LOGS_DELIVERY = {
@@ -93,19 +93,20 @@ def _list(*prefixes: str) -> set[Grant]:
     return {("s3:ListBucket", "bucket", tuple(sorted(prefixes)))}
 
 
-READ_KEYS: set[Grant] = {("secretsmanager:GetSecretValue", "secret", ())}
+READ_MODELS: set[Grant] = {("secretsmanager:GetSecretValue", "secret", ()), *_objects("Get", "config/models.json")}
 STATUS = "jobs/*/status.json"
 
 GRANTS: dict[str, set[Grant]] = {
     "submit": _objects("Get Put", STATUS, "rate-limit/ratelimit.json")
-    | _list("rate-limit/*", "jobs/*")
-    | READ_KEYS
+    | _list("rate-limit/*", "jobs/*", "config/*")
+    | READ_MODELS
     | {("states:StartExecution", "machine", ())},
     "generate": _objects("Get Put", STATUS)
-    | _objects("Get Put Delete", "jobs/*/resume/*")
+    | _objects("Put", "jobs/*/resume/*")
     | _objects("Put", "group-images/*", "images/*")
-    | _list("jobs/*")
-    | READ_KEYS,
+    | _list("jobs/*", "config/*")
+    | READ_MODELS
+    | {("bedrock:InvokeModel", "arn:aws:bedrock:us-west-2::foundation-model/some.model-v1:0", ())},
     "record-failure": _objects("Get Put", STATUS)
     | _objects("Get", "jobs/*/resume/*")
     | _list("jobs/*", "images/*", "group-images/*"),
@@ -115,7 +116,8 @@ GRANTS: dict[str, set[Grant]] = {
     "status": _objects("Get", STATUS, "images/*")
     | _list("jobs/*")
     | {("lambda:InvokeFunction", "pixel-prompt-dev-finish", ())},
-    "enhance": _objects("Get Put", "enhanced/*") | _list("enhanced/*") | READ_KEYS,
+    "enhance": _objects("Get Put", "enhanced/*") | _list("enhanced/*", "config/*") | READ_MODELS,
+    "models": _list("config/*") | READ_MODELS,
 }
 
 
@@ -157,8 +159,9 @@ ENVIRONMENT = {
     "generate": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS"},
     "record-failure": set(),
     "finish": set(),
-    "status": {"FINISH_FUNCTION", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN"},
+    "status": {"FINISH_FUNCTION", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN", "LONGEST_JOB"},
     "enhance": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS", "MODERATION"},
+    "models": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "CORS_ORIGINS"},
 }  # fmt: skip
 
 
@@ -240,6 +243,9 @@ def test_definition_is_the_file(resources: Resources) -> None:
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
     deployed = json.loads(machine["DefinitionString"])
     written = json.loads((ROOT / "statemachine" / "generate_images.asl.json").read_text())
+    # Forty models, nine at once: five waves.
+    assert deployed.pop("TimeoutSeconds") == 480 + 5 * 420
+    assert written.pop("TimeoutSeconds") == 900
     for definition in (deployed, written):
         for state in definition["States"].values():
             state.pop("MaxConcurrency", None)
@@ -305,13 +311,14 @@ def test_bucket_is_private(resources: Resources, template: Template) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "policy", "emptied"),
-    [({}, "Delete", 1), ({"stage": "prod"}, "Retain", 0), ({"target": "local"}, "Delete", 0)],
+    [({}, "Delete", 1), ({"stage": "prod"}, "RetainExceptOnCreate", 0), ({"target": "local"}, "Delete", 0)],
     ids=str,
 )
 def test_removal(synthesise: Synthesise, settings: dict[str, str], policy: str, emptied: int) -> None:
     template = synthesise(**settings)
     for type_ in ("AWS::S3::Bucket", "AWS::SecretsManager::Secret"):
-        template.all_resources(type_, {"DeletionPolicy": policy, "UpdateReplacePolicy": policy})
+        replaced = policy.removesuffix("ExceptOnCreate")
+        template.all_resources(type_, {"DeletionPolicy": policy, "UpdateReplacePolicy": replaced})
     template.resource_count_is("Custom::S3AutoDeleteObjects", emptied)
 
 
@@ -390,6 +397,7 @@ def test_routes(resources: Resources) -> None:
         "POST /generate": "pixel-prompt-dev-submit",
         "GET /status/{jobId}": "pixel-prompt-dev-status",
         "POST /enhance": "pixel-prompt-dev-enhance",
+        "GET /models": "pixel-prompt-dev-models",
         "$default": "pixel-prompt-dev-status",
     }
 

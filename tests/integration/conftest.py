@@ -1,5 +1,6 @@
 """Integration tests talk to a cloud of their own, which the real ``cdk deploy`` has deployed."""
 
+import contextlib
 import json
 import time
 import urllib.request
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from local import cloud as local_cloud
@@ -85,6 +87,18 @@ class Service:
         names = [entry["FunctionName"] for entry in self.cloud.client("lambda").list_functions()["Functions"]]
         (name,) = [name for name in names if name.endswith(f"-{part}")]
         return str(name)
+
+    def workers(self, part: str) -> list[psutil.Process]:
+        """The processes that run a Lambda of this cloud."""
+        state = json.loads((self.cloud.directory / "state.json").read_text())
+        children = psutil.Process(state["emulator"]["pid"]).children(recursive=True)
+        found = []
+        for child in children:
+            # A worker may end while it is looked at.
+            with contextlib.suppress(psutil.Error):
+                if any(f"-{part}-" in word for word in child.cmdline()):
+                    found.append(child)
+        return found
 
     def execution(self, job_id: str) -> dict[str, Any]:
         """The execution of a job."""

@@ -83,7 +83,7 @@ def test_404_names_path_and_method_and_405_what_is_allowed(service: Service) -> 
 
 
 def test_a_job_is_answered_with_its_id_and_address(service: Service) -> None:
-    answer = service.cloud.request("POST", "/generate", {"prompt": "a fox", "models": ["gpt-image-2"]})
+    answer = service.cloud.request("POST", "/generate", {"prompt": "a fox", "models": ["gpt-image-2.6-flare"]})
     job = answer.json()
     assert set(job) == {"jobId", "message", "totalModels", "statusUrl"}
     assert uuid.UUID(job["jobId"]).version == 4 and job["totalModels"] == 1
@@ -115,7 +115,7 @@ def test_a_preflight_is_answered(service: Service) -> None:
 
 
 def test_status_knows_what_the_caller_has(service: Service) -> None:
-    job = service.run(models=["gpt-image-2"])
+    job = service.run(models=["gpt-image-2.6-flare"])
     path = f"/status/{job['jobId']}"
     first = service.cloud.request("GET", path)
     etag = first.headers["etag"]
@@ -126,7 +126,7 @@ def test_status_knows_what_the_caller_has(service: Service) -> None:
 
 def test_a_correlation_id_goes_through_to_the_logs_of_every_lambda(service: Service) -> None:
     mark = f"test-{uuid.uuid4().hex}"
-    body = {"prompt": "a fox", "models": ["gpt-image-2"]}
+    body = {"prompt": "a fox", "models": ["gpt-image-2.6-flare"]}
     answer = service.cloud.request("POST", "/generate", body, {**JSON, "X-Correlation-ID": mark})
     assert answer.headers["x-correlation-id"] == mark
     service.wait(answer.json()["jobId"])

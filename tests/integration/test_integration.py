@@ -81,7 +81,7 @@ class TestRateLimiting:
         service.s3.put_object(Bucket=service.bucket, Key="rate-limit/ratelimit.json", Body=body)
 
     def post(self, service: Service, ip: str) -> Any:
-        body = {"prompt": "a red fox", "ip": ip, "models": ["gpt-image-2"]}
+        body = {"prompt": "a red fox", "ip": ip, "models": ["gpt-image-2.6-flare"]}
         return service.cloud.request("POST", "/generate", body)
 
     def test_the_51st_request_of_an_address_is_refused(self, service: Service) -> None:
@@ -136,7 +136,7 @@ class TestContentFiltering:
 
     @pytest.mark.parametrize("prompt", ["a blood orange on a plate", "a naked mole rat", "a chateau in Essex"])
     def test_a_harmless_prompt_passes(self, service: Service, prompt: str) -> None:
-        assert service.run(prompt, models=["gpt-image-2"])["status"] == "completed"
+        assert service.run(prompt, models=["gpt-image-2.6-flare"])["status"] == "completed"
 
 
 class TestEnhancement:
@@ -173,12 +173,12 @@ class TestErrorHandling:
         assert (answer.status, answer.json()["error"]) == (404, "JOB_NOT_FOUND")
 
     def test_one_failing_model_leaves_the_others_whole(self, service: Service) -> None:
-        service.fault("gpt-image-2", "refused")
+        service.fault("gpt-image-2.6-flare", "refused")
         job = service.run()
         assert job["status"] == "partial"
         assert job["completedModels"] == job["totalModels"] - 1
         (failed,) = [row for row in job["results"] if row["status"] != "completed"]
-        assert (failed["model"], failed["status"], failed["errorCode"]) == ("GPT Image 2", "error", "refused")
+        assert (failed["model"], failed["status"], failed["errorCode"]) == ("GPT Image 2.6 Flare", "error", "refused")
         assert failed["retryable"] is False and failed["error"].endswith(".")
         assert all(row["imageUrl"] for row in job["results"] if row is not failed)
 

@@ -45,6 +45,7 @@ def handler(event, context):
         time.sleep(20)
     return done
 """
+TOKEN = '{"tokens":{"0":"token"}}'
 MODELS = {
     "fine": ("completed", None),
     "polled": ("completed", None),
@@ -97,7 +98,7 @@ def execute(service: Service, machine: str, models: Any) -> tuple[dict[str, Any]
     rows = [{"name": name, "provider": "openai"} for name in models]
     job_id = jobs.create_job("a red fox", {}, rows, created_at=created_at)
     if "resumed" in models:
-        body = json.dumps({"resume": "token"})
+        body = json.dumps({"resume": TOKEN})
         key = resume_key(job_id, list(models).index("resumed"))
         service.s3.put_object(Bucket=service.bucket, Key=key, Body=body)
     given = {
@@ -128,7 +129,7 @@ def test_every_way_of_breaking_ends_its_own_row_only(service: Service, machine: 
     assert document["status"] == "partial"
     rows = {row["model"]: row for row in document["results"]}
     assert rows["polled"]["usage"] == {"attempts": 3, "resume": "token"}
-    assert rows["resumed"]["usage"]["resume"] == "token"
+    assert rows["resumed"]["usage"]["resume"] == TOKEN
     assert all(row["error"].endswith(".") and "boom" not in row["error"] for row in rows.values() if "error" in row)
 
 

@@ -1,23 +1,28 @@
 """One model's turn, from the item to its outcome, the row and the image, against a provider on a socket."""
 
+import io
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from PIL import Image as Picture
 
 from local.simulator import Simulator
 from pixelprompt import providers
 from pixelprompt.completion import Completion, Ending
+from pixelprompt.errors import ServiceUnavailable
 from pixelprompt.generation import FailureRecorder, Generation, Item, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
 from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers.base import Model, Waiting
+from pixelprompt.providers.base import Generated, Image, Model, ProviderError, Waiting
 from pixelprompt.registry import ModelRegistry
 
 BUCKET = "test-bucket"
+TOKEN = '{"tokens":{"0":"token-1"}}'
 MODEL = Model("GPT Image 2", "openai", "gpt-image-2", 10)
 
 
@@ -47,12 +52,14 @@ class Job:
     def __init__(self, s3: Any, url: str) -> None:
         self.s3 = s3
         self.jobs = JobManager(s3, BUCKET, patience=0.5)
-        self.images = ImageStorage(s3, BUCKET)
+        self.images = ImageStorage(s3, BUCKET, patience=0.5)
         self.tokens = ResumeTokens(s3, BUCKET)
         self.slept: list[float] = []
-        registry = ModelRegistry([MODEL])
+        self.registry = ModelRegistry([MODEL])
         keys = ProviderKeys(Secrets(), "keys", {"openai": f"{url}/openai/v1"})
-        self.generation = Generation(self.jobs, self.images, self.tokens, registry, keys, sleep=self.slept.append)
+        self.generation = Generation(
+            self.jobs, self.images, self.tokens, lambda: self.registry, keys, sleep=self.slept.append
+        )
         self.created_at = self.jobs.now()
         rows = [{"name": MODEL.name, "provider": MODEL.provider}]
         self.id = self.jobs.create_job("a red fox", {"steps": 28}, rows, created_at=self.created_at)
@@ -136,7 +143,7 @@ def test_a_missing_key_and_a_missing_model_say_so(job: Job) -> None:
     job.generation._keys = empty
     assert job.run()["errorCode"] == "bad_credentials"
     assert "make keys" in job.row["error"]
-    job.generation._registry = ModelRegistry([])
+    job.registry = ModelRegistry([])
     assert job.run()["errorCode"] == "model_retired"
 
 
@@ -183,6 +190,29 @@ def test_an_image_that_cannot_be_stored_was_billed(job: Job) -> None:
     assert job.row["billable"] == "yes"
 
 
+def test_a_passing_failure_of_s3_does_not_lose_the_image(job: Job) -> None:
+    failures = [503, 503]
+
+    def refuse(params: Any, **_: Any) -> None:
+        if "/images/" in params["url_path"] and failures:
+            failures.pop()
+            raise ClientError({"Error": {"Code": "SlowDown"}}, "PutObject")
+
+    job.images.patience = 10
+    job.s3.meta.events.register("before-call.s3.PutObject", refuse)
+    assert job.run()["state"] == "done"
+    assert failures == []
+
+
+def test_keys_that_cannot_be_read_cost_nothing(job: Job) -> None:
+    def broken() -> None:
+        raise ServiceUnavailable("No.")
+
+    job.generation._keys._read = broken  # type: ignore[method-assign, assignment]
+    assert job.run()["errorCode"] == "internal"
+    assert job.row["billable"] == "no"
+
+
 def test_the_provider_is_not_kept_waiting_by_the_start_write(job: Job, simulator: Simulator) -> None:
     def slow(params: Any, **_: Any) -> None:
         if "status.json" in params["url_path"]:
@@ -200,15 +230,16 @@ class TestPolling:
 
     @pytest.fixture
     def polled(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
-        monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: Waiting(3, "token-1"))
+        monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: Waiting(11, "token-1"))
         return job
 
     def test_it_brings_the_item_back_with_its_token(self, polled: Job) -> None:
         outcome = polled.run()
-        assert (outcome["state"], outcome["waitSeconds"], outcome["resume"]) == ("wait", 3, "token-1")
+        assert (outcome["state"], outcome["waitSeconds"]) == ("wait", 11)
+        assert outcome["resume"] == polled.tokens.load(polled.item()) == TOKEN
 
     def test_it_ends_with_the_deadline(self, polled: Job) -> None:
-        outcome = polled.run(polled.item(5, resume="token-1", deadline=time.time() + 2))
+        outcome = polled.run(polled.item(5, resume=TOKEN, deadline=time.time() + 2))
         assert (outcome["state"], outcome["errorCode"]) == ("failed", "timeout")
         assert polled.row["billable"] == "unknown"
 
@@ -228,12 +259,12 @@ class TestFailureRecorder:
         assert job.row["status"] == "completed" and job.row["images"]
 
     def test_a_token_brings_the_item_back(self, job: Job) -> None:
-        job.tokens.save(job.item(), "token-1")
+        job.tokens.save(job.item(), TOKEN)
         outcome = self.recorder(job).record(job.item(), "Runtime.HandlerError")
-        assert (outcome["state"], outcome["resume"], outcome["attempt"]) == ("wait", "token-1", 2)
+        assert (outcome["state"], outcome["resume"], outcome["attempt"]) == ("wait", TOKEN, 2)
 
     def test_a_token_does_not_outlive_the_deadline(self, job: Job) -> None:
-        job.tokens.save(job.item(), "token-1")
+        job.tokens.save(job.item(), TOKEN)
         item = job.item(3, deadline=time.time() - 1)
         assert self.recorder(job).record(item, "Runtime.HandlerError")["state"] == "failed"
 
@@ -289,3 +320,79 @@ class TestCompletion:
         event = {"jobId": job.id, "outcomes": [None, "x", {"state": "wait"}, {"state": "failed", "recorded": False}]}
         ended = Completion(job.jobs, job.images).finish(Ending.from_event(event))
         assert ended is not None and ended["status"] == "completed"
+
+
+class TestSeveralImages:
+    """A job of n images with a model that makes one in a call."""
+
+    @pytest.fixture
+    def answers(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Any]]:
+        """What the provider answers, by seed; every request takes the next of its list."""
+        planned: dict[int, list[Any]] = {}
+        monkeypatch.setattr(providers.adapter("openai"), "generate", lambda request, *_: planned[request.seed].pop(0))
+        job.registry = ModelRegistry([replace(MODEL, takes={"seed": {"min": 0, "max": 100}})])
+        return planned
+
+    def item(self, job: Job, attempt: int = 1, **fields: Any) -> Item:
+        return replace(job.item(attempt, **fields), parameters={"n": 3, "seed": 5})
+
+    def made(self, seed: int) -> Generated:
+        data = io.BytesIO()
+        Picture.new("RGB", (8, 8), (seed * 40, 0, 0)).save(data, "PNG")
+        return Generated((Image(data.getvalue(), "image/png", 8, 8, seed=seed),), "r-1", cost=0.03)
+
+    def test_each_call_has_a_seed_of_its_own_and_all_images_lie_in_one_row(
+        self, job: Job, answers: dict[int, list[Any]]
+    ) -> None:
+        answers.update({seed: [self.made(seed)] for seed in (5, 6, 7)})
+        assert job.run(self.item(job))["state"] == "done"
+        row = job.row
+        assert [image["seed"] for image in row["images"]] == [5, 6, 7]
+        assert len({image["binaryKey"] for image in row["images"]}) == 3
+        assert row["cost"] == {"amount": 0.09, "currency": "USD", "basis": "reported"}
+
+    def test_what_is_missing_is_said(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        answers.update({5: [self.made(5)], 6: [ProviderError("refused")], 7: [self.made(7)]})
+        job.run(self.item(job))
+        row = job.row
+        assert row["status"] == "completed" and len(row["images"]) == 2
+        assert (row["missing"]["images"], row["missing"]["errorCode"]) == (1, "refused")
+
+    def test_a_later_attempt_does_not_pay_again_for_what_is_made(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        slow = ProviderError("rate_limited", safe_to_repeat=True, retry_after=20)
+        answers.update({5: [self.made(5)], 6: [slow], 7: [Waiting(20, "t-7")]})
+        outcome = job.run(self.item(job))
+        assert (outcome["state"], outcome["waitSeconds"]) == ("wait", 20)
+        assert (job.row["status"], len(job.row["images"])) == ("in_progress", 1)
+        answers.update({6: [self.made(6)], 7: [self.made(7)]})
+        again = self.item(job, outcome["attempt"], resume=outcome["resume"], deadline=outcome["deadline"])
+        assert job.run(again)["state"] == "done"
+        assert [image["seed"] for image in job.row["images"]] == [5, 6, 7]
+        assert answers == {5: [], 6: [], 7: []}
+
+    def test_after_a_crash_the_stored_images_are_kept(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        answers.update({5: [self.made(5)], 6: [Waiting(20, "t-6")], 7: [Waiting(20, "t-7")]})
+        job.run(self.item(job))
+        recorder = FailureRecorder(job.jobs, job.images, job.tokens)
+        outcome = recorder.record(self.item(job), "Runtime.HandlerError")
+        assert outcome["state"] == "wait"
+        answers.update({6: [self.made(6)], 7: [ProviderError("refused")]})
+        again = self.item(job, outcome["attempt"], resume=outcome["resume"], deadline=outcome["deadline"])
+        assert job.run(again)["state"] == "done"
+        assert [image["seed"] for image in job.row["images"]] == [5, 6]
+        assert job.row["missing"]["images"] == 1
+
+    def test_after_a_crash_a_call_without_a_token_is_not_sent_again(
+        self, job: Job, answers: dict[int, list[Any]]
+    ) -> None:
+        job.tokens.save(self.item(job), '{"tokens":{"1":"t-6"}}')
+        outcome = FailureRecorder(job.jobs, job.images, job.tokens).record(self.item(job), "Runtime.HandlerError")
+        answers.update({6: [self.made(6)]})
+        job.run(self.item(job, outcome["attempt"], resume=outcome["resume"], deadline=outcome["deadline"]))
+        assert [image["seed"] for image in job.row["images"]] == [6]
+        assert (job.row["missing"]["images"], job.row["missing"]["errorCode"]) == (2, "unknown_outcome")
+
+    def test_without_any_image_the_first_error_counts(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        answers.update({seed: [ProviderError("quota_exhausted")] for seed in (5, 6, 7)})
+        assert job.run(self.item(job))["errorCode"] == "quota_exhausted"
+        assert "cost" not in job.row

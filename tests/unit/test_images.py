@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pixelprompt import aws
+from pixelprompt.catalogue import file_name
 from pixelprompt.image_format import image_format
 from pixelprompt.images import ImageStorage, stem
-from pixelprompt.registry import file_name
 
 BUCKET = "test-bucket"
 METADATA = {
@@ -55,6 +56,22 @@ def test_type_and_size_are_read_from_the_bytes(data: bytes, mime_type: str) -> N
 )  # fmt: skip
 def test_what_is_cut_or_no_image_is_not_guessed(data: bytes) -> None:
     assert image_format(data) is None
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_an_image_without_its_end_is_no_image(kind: str) -> None:
+    data = picture(kind, (300, 200))
+    assert image_format(data) is not None
+    assert image_format(data[: len(data) // 2]) is None
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "eu-south-2"])
+def test_presigned_urls_name_the_host_of_the_region(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    url = ImageStorage(aws.client("s3"), BUCKET).image_url("images/a.png")
+    assert url.startswith(
+        f"https://{BUCKET}.s3.{region}.amazonaws.com/" if region != "us-east-1" else f"https://{BUCKET}.s3."
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.keys import KeysError, collect, store
+from local.keys import KeysError, collect, run, store
 from pixelprompt import aws
 
 
@@ -28,6 +28,19 @@ def test_other_keys_stay_as_they_are(s3: Any) -> None:
     assert store(secrets, "keys", {"OPENAI_API_KEY": "new"}) == ["GEMINI_API_KEY", "OPENAI_API_KEY"]
     held = json.loads(secrets.get_secret_value(SecretId="keys")["SecretString"])
     assert held == {"GEMINI_API_KEY": "old", "OPENAI_API_KEY": "new"}
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", ""])
+def test_a_secret_that_is_no_object_is_replaced(s3: Any, text: str) -> None:
+    secrets = aws.client("secretsmanager")
+    secrets.create_secret(Name="keys", SecretString=text or " ")
+    assert store(secrets, "keys", {"OPENAI_API_KEY": "new"}) == ["OPENAI_API_KEY"]
+
+
+def test_without_a_region_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(KeysError, match="AWS_REGION"):
+        run("dev", {"OPENAI_API_KEY": "new"})
 
 
 def test_a_missing_secret_says_what_to_do(s3: Any) -> None:

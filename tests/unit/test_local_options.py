@@ -29,7 +29,7 @@ def test_every_setting_reaches_the_stack() -> None:
     assert (settings.target, settings.api_url) == ("local", API)
     assert (settings.ip_limit, settings.global_limit, settings.ip_include) == (10, 20, "192.0.2.0/24")
     assert (settings.trust_body_ip, settings.retention_days, settings.log_level) == (False, 3, "DEBUG")
-    assert (settings.cors_origins, settings.prompt_model_index) == ("https://example.com", 2)
+    assert (settings.cors_origins, settings.prompt_model_index) == ("https://example.com", "2")
     assert (settings.max_concurrency, settings.moderation) == (4, "keyword")
 
 

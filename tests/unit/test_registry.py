@@ -1,70 +1,183 @@
-"""The catalogue of models."""
+"""The catalogue of models, what changes it, and what a caller sees of it."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pixelprompt.catalogue import overlay, parse
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.model_list import model_list
+from pixelprompt.overlay import CACHE_SECONDS, KEY, LiveRegistry
+from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.providers import PROVIDERS
+from pixelprompt.registry import CATALOGUE, ModelRegistry
 
+BUCKET = "test-bucket"
+TODAY = date(2026, 11, 23)
 ENTRY = {"name": "A", "provider": "openai", "id": "a"}
+SERVER = {"name": "Own Server", "provider": "openai", "id": "own-1", "baseUrl": "http://127.0.0.1:8080/v1"}
 
 
-def load(tmp_path: Path, catalogue: Any, **options: Any) -> ModelRegistry:
+def load(tmp_path: Path, content: Any, **options: Any) -> ModelRegistry:
     path = tmp_path / "models.json"
-    path.write_text(catalogue if isinstance(catalogue, str) else json.dumps(catalogue))
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
     return ModelRegistry.load(path, **options)
 
 
-def test_the_catalogue_has_nine_models_and_a_text_model() -> None:
-    registry = ModelRegistry.load()
-    models = registry.get_all_models()
-    assert len(models) >= 9
-    assert len({model.name for model in models}) == len(models)
-    assert registry.get_prompt_model() is not None
-    assert registry.get_model_by_index(1) == models[0]
-    assert registry.get_model_by_index(len(models)) == models[-1]
-    assert registry.get_model_by_index(0) is None
-    assert registry.get_model_by_index(len(models) + 1) is None
-    assert registry.find(models[2].id) == registry.find(models[2].name.upper()) == models[2]
-    assert registry.find("no-such-model") is None
+class Secrets:
+    """Secrets Manager with a key for Gemini."""
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:
+        return {"SecretString": '{"GEMINI_API_KEY": "k"}'}
 
 
-def test_only_models_of_configured_providers_are_offered() -> None:
-    registry = ModelRegistry.load()
-    assert {model.provider for model in registry.configured(["gemini"])} == {"gemini"}
-    assert registry.configured([]) == []
+class TestCatalogue:
+    def test_nine_models_over_all_providers_are_the_default(self) -> None:
+        registry = ModelRegistry.load(day=lambda: TODAY)
+        defaults = registry.defaults(lambda model: True)
+        assert len(defaults) == 9
+        assert {model.provider for model in defaults} == set(PROVIDERS)
+        assert all(model.shutdown is None for model in defaults)
+
+    def test_models_are_found_by_place_name_and_id(self) -> None:
+        registry = ModelRegistry.load(day=lambda: TODAY)
+        models = registry.get_all_models()
+        assert registry.get_model_by_index(1) == models[0]
+        assert registry.get_model_by_index(len(models)) == models[-1]
+        assert registry.get_model_by_index(0) is None
+        assert registry.get_model_by_index(len(models) + 1) is None
+        assert registry.find(models[2].id) == registry.find(models[2].name.upper()) == models[2]
+        assert registry.find("no-such-model") is None
+
+    @pytest.mark.parametrize(
+        "name", ["dall-e-3", "DALL-E 3", "gpt-image-1", "imagen-4.0-generate-001", "amazon.nova-canvas-v1:0"]
+    )
+    def test_a_retired_model_names_a_replacement_that_lives(self, name: str) -> None:
+        registry = ModelRegistry.load(day=lambda: TODAY)
+        assert registry.find(name) is None
+        retired = registry.find_retired(name)
+        assert retired is not None and retired.shutdown and retired.replacement
+        assert registry.find(retired.replacement) is not None
+
+    def test_every_replacement_lives(self) -> None:
+        registry = ModelRegistry.load(day=lambda: TODAY)
+        entries = json.loads(CATALOGUE.read_text())["models"]
+        for entry in entries:
+            if "replacement" in entry:
+                assert registry.find(entry["replacement"]), entry["name"]
+
+    def test_a_model_retires_on_its_day(self) -> None:
+        assert ModelRegistry.load(day=lambda: date(2026, 11, 30)).find("gpt-image-1.5") is not None
+        assert ModelRegistry.load(day=lambda: date(2026, 12, 1)).find("gpt-image-1.5") is None
+
+    def test_every_price_says_when_and_where_it_was_read(self) -> None:
+        for entry in json.loads(CATALOGUE.read_text())["models"]:
+            if "price" in entry:
+                assert entry["price"]["source"].startswith("https://") and entry["price"]["date"]
+
+    def test_the_text_model_is_chosen_by_place_or_name(self) -> None:
+        first = ModelRegistry.load(prompt_model="1").get_prompt_model()
+        second = ModelRegistry.load(prompt_model="gemini 3.5 flash").get_prompt_model()
+        assert first is not None and second is not None and first != second
+        for wrong in ("9", "0", "no-such-model"):
+            with pytest.raises(ConfigurationError, match=f"promptModelIndex is {wrong}"):
+                ModelRegistry.load(prompt_model=wrong)
+
+    @pytest.mark.parametrize(
+        ("content", "complaint"),
+        [
+            ("not json", "cannot be read"),
+            ([], "must be an object"),
+            ({"models": [], "textModels": 5}, "lists models and textModels"),
+            ({"models": ["x"], "textModels": []}, "must be an object"),
+            ({"models": [{"name": "A", "provider": "openai"}], "textModels": []}, "needs 'id'"),
+            ({"models": [{**ENTRY, "provider": "acme"}], "textModels": []}, "provider='acme'; it must be one of"),
+            ({"models": [{**ENTRY, "timeLimit": 900}], "textModels": []}, "timeLimit=900; it must be 1 to 200"),
+            ({"models": [{**ENTRY, "timelimit": 9}], "textModels": []}, "'timelimit', which is unknown"),
+            ({"models": [{**ENTRY, "shutdown": "soon"}], "textModels": []}, "shutdown='soon'"),
+            ({"models": [{**ENTRY, "takes": {"aspectRatio": ["5:5"]}}], "textModels": []}, "takes="),
+            ({"models": [{**ENTRY, "takes": {"steps": {"min": 5, "max": 1}}}], "textModels": []}, "takes="),
+            ({"models": [{**ENTRY, "price": {"unit": "image", "amount": 1}}], "textModels": []}, "price="),
+            ({"models": [{**ENTRY, "baseUrl": "http://example.org"}], "textModels": []}, "baseUrl="),
+            ({"models": [ENTRY, {**ENTRY, "name": " A ", "id": "b"}], "textModels": []}, "same name in keys"),
+            ({"models": [ENTRY, {**ENTRY, "name": "B"}], "textModels": []}, "the same id"),
+            ({"models": [{**ENTRY, "name": "///"}], "textModels": []}, "at least one letter"),
+        ],
+    )
+    def test_a_wrong_catalogue_says_what_is_wrong(self, tmp_path: Path, content: Any, complaint: str) -> None:
+        with pytest.raises(ConfigurationError, match=complaint):
+            load(tmp_path, content)
+
+    def test_a_disabled_model_is_not_offered(self, tmp_path: Path) -> None:
+        entries = [ENTRY, {**ENTRY, "name": "B", "id": "b", "enabled": False}]
+        assert [m.name for m in load(tmp_path, {"models": entries, "textModels": []}).get_all_models()] == ["A"]
 
 
-def test_the_text_model_is_counted_from_1() -> None:
-    first, second = (ModelRegistry.load(prompt_model=index).get_prompt_model() for index in (1, 2))
-    assert first is not None and second is not None and first != second
-    with pytest.raises(ConfigurationError, match="promptModelIndex is 9"):
-        ModelRegistry.load(prompt_model=9)
+class TestOverlay:
+    BASE: dict[str, Any] = {"models": [ENTRY, {**ENTRY, "name": "B", "id": "b"}], "textModels": []}  # noqa: RUF012
+
+    def test_it_changes_adds_and_disables(self) -> None:
+        changes = {"models": [{"name": "A", "timeLimit": 90}, {"name": "B", "enabled": False}, SERVER]}
+        models = parse(overlay(self.BASE, changes))["models"]
+        assert [(model.name, model.time_limit) for model in models] == [("A", 90), ("Own Server", 60)]
+
+    @pytest.mark.parametrize("changes", [[], {"model": []}, {"models": {}}, {"models": ["x"]}])
+    def test_what_is_no_overlay_is_refused(self, changes: Any) -> None:
+        with pytest.raises(ConfigurationError):
+            overlay(self.BASE, changes)
+
+    def test_it_is_taken_up_within_a_minute_and_a_broken_one_is_ignored(self, s3: Any) -> None:
+        now = [0.0]
+        live = LiveRegistry(s3, BUCKET, clock=lambda: now[0])
+        assert live().find("own-1") is None
+
+        def put(content: Any) -> None:
+            s3.put_object(Bucket=BUCKET, Key=KEY, Body=json.dumps(content))
+            now[0] += CACHE_SECONDS
+
+        put({"models": [SERVER]})
+        assert live().find("own-1") is not None
+        put({"models": [{**SERVER, "provider": "acme"}]})
+        assert live().find("own-1") is not None
+        put({"models": []})
+        assert live().find("own-1") is None
+
+    def test_it_costs_one_read_a_minute(self, s3: Any) -> None:
+        calls: list[str] = []
+        s3.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
+        live = LiveRegistry(s3, BUCKET, clock=lambda: 0.0)
+        for _ in range(5):
+            live()
+        assert calls == ["GetObject"]
+
+    def test_s3_out_of_reach_leaves_the_models_as_they_are(self, s3: Any) -> None:
+        assert LiveRegistry(s3, "no-such-bucket")().get_all_models()
 
 
-@pytest.mark.parametrize(
-    ("catalogue", "complaint"),
-    [
-        ("not json", "cannot be read"),
-        ([], "no list 'models'"),
-        ({"models": [], "textModels": 5}, "no list 'textModels'"),
-        ({"models": ["x"], "textModels": []}, "must be an object"),
-        ({"models": [{"name": "A", "provider": "openai"}], "textModels": []}, "needs 'id'"),
-        ({"models": [{**ENTRY, "provider": "acme"}], "textModels": []}, "provider='acme'; known are gemini, openai"),
-        ({"models": [{**ENTRY, "timeLimit": 900}], "textModels": []}, "timeLimit=900"),
-        ({"models": [{**ENTRY, "timelimit": 9}], "textModels": []}, "unknown or of the wrong type"),
-        ({"models": [ENTRY, {**ENTRY, "name": " A "}], "textModels": []}, "same name in keys"),
-        ({"models": [{**ENTRY, "name": "///"}], "textModels": []}, "at least one letter"),
-    ],
-)
-def test_a_wrong_catalogue_says_what_is_wrong(tmp_path: Path, catalogue: Any, complaint: str) -> None:
-    with pytest.raises(ConfigurationError, match=complaint):
-        load(tmp_path, catalogue)
+class TestModelList:
+    def test_a_caller_sees_what_may_be_asked_for(self) -> None:
+        registry = ModelRegistry.load(day=lambda: TODAY)
+        listed = model_list(registry, ProviderKeys(Secrets(), "keys"))
+        assert listed["total"] == len(listed["models"]) == len(registry.get_all_models())
+        by_id = {entry["id"]: entry for entry in listed["models"]}
+        nano = by_id["gemini-nano-banana-2.1"]
+        assert nano["configured"] and nano["default"]
+        assert "16:9" in nano["parameters"]["aspectRatio"]
+        assert nano["price"] == {"amount": 0.0336, "currency": "USD", "basis": "computed"}
+        assert "dall-e-3" not in by_id
+        assert not by_id["gpt-image-2"]["configured"]
+        assert by_id["grok-imagine-image-2.0"]["price"]["basis"] == "unknown"
+        assert [entry["enhances"] for entry in listed["textModels"]] == [True, False]
 
+    def test_what_ends_within_60_days_is_warned_of(self) -> None:
+        listed = model_list(ModelRegistry.load(day=lambda: TODAY), ProviderKeys(Secrets(), "keys"))
+        for entry in listed["models"]:
+            assert ("warning" in entry) == ("2026-11-23" < entry.get("shutdown", "9999") <= "2027-01-22")
+        assert any("gpt-image-2.6-flare" in entry.get("warning", "") for entry in listed["models"])
 
-def test_a_disabled_model_is_not_offered(tmp_path: Path) -> None:
-    entries = [ENTRY, {**ENTRY, "name": "B", "enabled": False}]
-    assert [m.name for m in load(tmp_path, {"models": entries, "textModels": []}).get_all_models()] == ["A"]
+    def test_nothing_secret_is_listed(self) -> None:
+        text = json.dumps(model_list(ModelRegistry.load(), ProviderKeys(Secrets(), "keys")))
+        assert "API_KEY" not in text and '"k"' not in text

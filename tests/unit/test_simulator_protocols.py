@@ -654,7 +654,7 @@ class TestStability:
         assert self.draw(door).json()["finish_reason"] == "CONTENT_FILTERED"
         answer = self.draw(door, accept="image/*")
         assert (answer.status, answer.headers["finish-reason"]) == (200, "CONTENT_FILTERED")
-        assert sharpness(answer.data) < sharpness(clear.data) / 3
+        assert sharpness(answer.data) < sharpness(clear.data) / 2
 
     def test_the_balance_checks_a_key(self, door: Door) -> None:
         assert door.get("/v1/user/balance").json()["credits"] > 0

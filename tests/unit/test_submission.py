@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,11 +21,12 @@ from pixelprompt.errors import (
 )
 from pixelprompt.jobs import JobManager
 from pixelprompt.moderation import ContentFilter
+from pixelprompt.parameters import read_parameters
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
 from pixelprompt.rate_limit import KEY, RateLimiter
 from pixelprompt.registry import ModelRegistry
-from pixelprompt.submission import Submission, read_ip, read_models, read_parameters, read_prompt
+from pixelprompt.submission import Submission, read_ip, read_models, read_prompt
 
 BUCKET = "test-bucket"
 REGISTRY = ModelRegistry(
@@ -39,10 +40,19 @@ class Secrets:
     def __init__(self, **keys: str) -> None:
         self.text = json.dumps(keys)
         self.reads = 0
+        self.error: Exception | None = None
 
     def get_secret_value(self, SecretId: str) -> dict[str, str]:
         self.reads += 1
+        if self.error:
+            raise self.error
         return {"SecretString": self.text}
+
+
+def start_error(code: str, status: int) -> ClientError:
+    """An error answer of AWS."""
+    metadata = {"HTTPStatusCode": status}
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, "StartExecution")  # type: ignore[typeddict-item]
 
 
 class Executions:
@@ -62,8 +72,8 @@ def submission(s3: Any, executions: Executions, secrets: Secrets, ip_limit: int 
     return Submission(
         JobManager(s3, BUCKET),
         RateLimiter(s3, BUCKET, 100, ip_limit),
-        ContentFilter(REGISTRY),
-        REGISTRY,
+        ContentFilter(),
+        lambda: REGISTRY,
         ProviderKeys(secrets, "keys"),
         executions,
         trust_body_ip=True,
@@ -114,6 +124,17 @@ def test_a_prompt_is_trimmed(prompt: str) -> None:
         {"control": 2.01},
         {"control": {}},
         {"steps": 10**400},
+        {"aspectRatio": "16x9"},
+        {"aspectRatio": 1.5},
+        {"resolution": "8K"},
+        {"n": 0},
+        {"n": 5},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"quality": "best"},
+        {"outputFormat": "gif"},
+        {"negativePrompt": ""},
+        {"negativePrompt": "a\x00b"},
     ],
 )
 def test_a_parameter_must_be_a_number_in_its_range(body: dict[str, Any]) -> None:
@@ -122,11 +143,14 @@ def test_a_parameter_must_be_a_number_in_its_range(body: dict[str, Any]) -> None
     assert refused.value.details["parameter"] in body
 
 
-def test_parameters_have_defaults() -> None:
-    assert read_parameters({"steps": 25.0, "guidance": None}) == {"steps": 25, "guidance": 5, "control": 1.0}
+def test_only_what_is_given_is_read() -> None:
+    assert read_parameters({"steps": 25.0, "guidance": None, "aspectRatio": "16:9"}) == {
+        "steps": 25,
+        "aspectRatio": "16:9",
+    }
 
 
-NAMES = st.sampled_from(["prompt", "steps", "guidance", "control", "models", "ip"])
+NAMES = st.sampled_from(["prompt", "models", "ip", "n", "seed", "steps", "guidance", "aspectRatio", "negativePrompt"])
 
 
 @given(st.dictionaries(NAMES, st.from_type(object)))
@@ -219,14 +243,64 @@ class TestSubmission:
         assert {row["billable"] for row in document["results"]} == {"no"}
 
 
+@pytest.mark.parametrize(
+    ("error", "may_have"),
+    [
+        (ReadTimeoutError(endpoint_url="u"), True),
+        (ConnectTimeoutError(endpoint_url="u"), False),
+        (EndpointConnectionError(endpoint_url="u"), False),
+        (start_error("ThrottlingException", 400), False),
+        (start_error("AccessDeniedException", 403), False),
+        (start_error("ExecutionAlreadyExists", 400), True),
+        (start_error("InternalFailure", 500), True),
+    ],
+)
+def test_a_lost_answer_of_the_start_is_not_taken_for_a_refusal(s3: Any, error: Exception, may_have: bool) -> None:
+    submit = submission(s3, Executions(error), Secrets(**BOTH)).submit
+    if may_have:
+        job_id = submit({"prompt": "a fox"}, "192.0.2.1", "c")["jobId"]
+        expected = "pending"
+    else:
+        with pytest.raises(ServiceUnavailable) as refused:
+            submit({"prompt": "a fox"}, "192.0.2.1", "c")
+        job_id, expected = refused.value.details["jobId"], "failed"
+    document = JobManager(s3, BUCKET).get_job_status(job_id)
+    assert document is not None and document["status"] == expected
+
+
+def test_a_key_that_is_none_is_not_used() -> None:
+    keys = ProviderKeys(Secrets(OPENAI_API_KEY=" sk-abc\n", GEMINI_API_KEY="sk-…"), "keys")
+    openai, gemini = REGISTRY.get_all_models()
+    credentials = keys.credentials(openai)
+    assert credentials is not None and credentials.key == "sk-abc"
+    assert keys.credentials(gemini) is None
+
+
+def test_when_secrets_manager_fails_the_last_keys_are_used() -> None:
+    now = [0.0]
+    secrets = Secrets(OPENAI_API_KEY="a")
+    keys = ProviderKeys(secrets, "keys", clock=lambda: now[0])
+    openai = REGISTRY.get_all_models()[0]
+    fresh = ProviderKeys(secrets, "keys")
+    assert keys.credentials(openai) is not None
+    secrets.error = start_error("ThrottlingException", 400)
+    now[0] = 400.0
+    assert keys.credentials(openai) is not None
+    with pytest.raises(ServiceUnavailable):
+        fresh.credentials(openai)
+
+
 def test_the_secret_is_read_once_in_five_minutes() -> None:
     now = [0.0]
     secrets = Secrets(OPENAI_API_KEY="a")
     keys = ProviderKeys(secrets, "keys", clock=lambda: now[0])
+    openai, gemini = REGISTRY.get_all_models()
     for now[0] in (0.0, 100.0, 299.0):
-        assert keys.configured() == ["openai"]
+        assert keys.credentials(openai) is not None
+        assert keys.credentials(gemini) is None
     assert secrets.reads == 1
     secrets.text = json.dumps({"GEMINI_API_KEY": "b", "OPENAI_API_KEY": ""})
     now[0] = 301.0
-    assert keys.configured() == ["gemini"]
+    assert keys.credentials(openai) is None
+    assert keys.credentials(gemini) is not None
     assert secrets.reads == 2

@@ -12,16 +12,23 @@ class Provider:
     Attributes
     ----------
     module : the adapter's module in this package
-    key_name : name of its key in the secret and in the owner's environment
+    key_name : name of its key in the secret and in the owner's environment; None where the AWS role is enough
+    key_required : whether its models can be called only with the key
     """
 
     module: str
-    key_name: str
+    key_name: str | None
+    key_required: bool = True
 
 
 PROVIDERS: dict[str, Provider] = {
     "openai": Provider("openai", "OPENAI_API_KEY"),
     "gemini": Provider("gemini", "GEMINI_API_KEY"),
+    "bedrock": Provider("bedrock", None, key_required=False),
+    "stability": Provider("stability", "STABILITY_API_KEY"),
+    "bfl": Provider("bfl", "BFL_API_KEY"),
+    "recraft": Provider("recraft", "RECRAFT_API_KEY"),
+    "compatible": Provider("compatible", "COMPATIBLE_API_KEY", key_required=False),
 }
 
 

@@ -49,6 +49,17 @@ class Model:
     id : the provider's own name of the model
     time_limit : seconds that one call of the provider may take
     parameters : the provider's own parameters that every request of this model carries
+    takes : by the names of our parameters, what the model takes: a list of values, a range (``min``, ``max``), or true;
+        ``n`` has ``max`` and ``perCall`` (whether one call makes several images)
+    price : what an image or a token costs; see ``pixelprompt.cost``
+    region : AWS region that serves the model
+    base_url : address of the server, for protocols that many servers speak
+    path : path below ``base_url`` that makes images, where it is not the protocol's usual one
+    dialect : whose names for size and shape the server takes; see ``pixelprompt.providers.compatible``
+    key_name : name of the key in the secret, where it is not the provider's usual one
+    released, shutdown : days (ISO 8601)
+    replacement : id of the model to use instead
+    default : whether a job without a list of models takes this one
     """
 
     name: str
@@ -56,6 +67,17 @@ class Model:
     id: str
     time_limit: float = 60.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    takes: Mapping[str, Any] = field(default_factory=dict)
+    price: Mapping[str, Any] | None = None
+    region: str | None = None
+    base_url: str | None = None
+    path: str | None = None
+    dialect: str | None = None
+    key_name: str | None = None
+    released: str | None = None
+    shutdown: str | None = None
+    replacement: str | None = None
+    default: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,12 +138,14 @@ class Generated:
     request_id : the provider's own name of the request
     usage : tokens by kind, where the provider counts them
     cost : US dollars, where the provider says what it charges
+    used : what the provider says it used, by its own names, such as ``size`` and ``quality``
     """
 
     images: tuple[Image, ...]
     request_id: str | None = None
     usage: Mapping[str, int] | None = None
     cost: float | None = None
+    used: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from pixelprompt.providers.base import (
     ProviderError,
     read_image,
 )
-from pixelprompt.providers.transport import exchange_error, server_error, time_left
+from pixelprompt.providers.transport import client as http_client
+from pixelprompt.providers.transport import exchange_error, server_error, time_left, unreadable
 
 _REFUSED = frozenset(
     {
@@ -39,9 +40,17 @@ _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 def generate(
     request: ImageRequest, model: Model, credentials: Credentials, deadline: float
 ) -> Generated | ProviderError:
-    """One image; the Developer API has no seed, steps or guidance for its image models."""
+    """One image; the Developer API has no ``n``, seed, steps, guidance, quality or format for its image models."""
+    shape = dict(model.parameters)
+    if request.aspect_ratio:
+        shape["aspect_ratio"] = request.aspect_ratio
+    if request.resolution:
+        shape["image_size"] = request.resolution
+    # Models of one size know no image size; for the others 1K is what they do anyway.
+    if shape.get("image_size") == "1K":
+        del shape["image_size"]
     config = types.GenerateContentConfig(
-        response_modalities=["IMAGE"], image_config=types.ImageConfig(**model.parameters) if model.parameters else None
+        response_modalities=["IMAGE"], image_config=types.ImageConfig(**shape) if shape else None
     )
     answer = _ask(request.prompt, config, model, credentials, deadline)
     return answer if isinstance(answer, ProviderError) else _read(answer)
@@ -60,18 +69,22 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
 def _ask(
     prompt: str, config: types.GenerateContentConfig, model: Model, credentials: Credentials, deadline: float
 ) -> types.GenerateContentResponse | ProviderError:
-    options = types.HttpOptions(
-        base_url=credentials.base_url, api_version="v1beta", timeout=round(time_left(deadline) * 1000)
-    )
     try:
-        with genai.Client(api_key=credentials.key, http_options=options) as client:
+        with http_client(deadline) as http:
+            options = types.HttpOptions(
+                base_url=credentials.base_url,
+                api_version="v1beta",
+                timeout=round(time_left(deadline) * 1000),
+                httpx_client=http,
+            )
+            client = genai.Client(api_key=credentials.key, http_options=options)
             return client.models.generate_content(model=model.id, contents=prompt, config=config)
     except errors.APIError as error:
         return _provider_error(error)
     except httpx2.HTTPError as error:
         return exchange_error(error)
     except ValueError:
-        return ProviderError("no_image", "The provider's answer cannot be read.", billable="unknown")
+        return unreadable()
 
 
 def _parts(answer: types.GenerateContentResponse) -> list[types.Part]:
@@ -88,24 +101,37 @@ def _read(answer: types.GenerateContentResponse) -> Generated | ProviderError:
     parts = _parts(answer)
     pictures = [part.inline_data.data for part in parts if part.inline_data and part.inline_data.data]
     if not pictures:
-        words = " ".join(part.text for part in parts if part.text)
-        return ProviderError("no_image", f"The model answered in words: {words}" if words else None, billable="unknown")
+        return _imageless(answer)
     image = read_image(pictures[-1])
     if isinstance(image, ProviderError):
         return image
     return Generated((image,), answer.response_id, _usage(answer.usage_metadata))
 
 
+def _imageless(answer: types.GenerateContentResponse) -> ProviderError:
+    """Why an answer that is no refusal holds no image, in the model's words or by the provider's reason."""
+    words = " ".join(part.text for part in _parts(answer) if part.text)
+    if words:
+        return ProviderError("no_image", f"The model answered in words: {words}", billable="unknown")
+    reason = _finish_reason(answer)
+    message = f"The provider answered without an image ({reason})." if reason else None
+    return ProviderError("no_image", message, billable="unknown")
+
+
 def _refusal(answer: types.GenerateContentResponse) -> ProviderError | None:
     feedback = answer.prompt_feedback
     if feedback and feedback.block_reason:
         return ProviderError("refused", f"The provider refused this prompt ({feedback.block_reason.value}).")
-    candidate = answer.candidates[0] if answer.candidates else None
-    reason = candidate.finish_reason.value if candidate and candidate.finish_reason else ""
+    reason = _finish_reason(answer)
     if reason not in _REFUSED:
         return None
-    detail = candidate.finish_message if candidate else None
-    return ProviderError("refused", detail or f"The provider withheld the image ({reason}).", billable="unknown")
+    return ProviderError("refused", f"The provider withheld the image ({reason}).", billable="unknown")
+
+
+def _finish_reason(answer: types.GenerateContentResponse) -> str:
+    # The SDK drops the message that may come with it.
+    candidate = answer.candidates[0] if answer.candidates else None
+    return candidate.finish_reason.value if candidate and candidate.finish_reason else ""
 
 
 def _usage(usage: types.GenerateContentResponseUsageMetadata | None) -> dict[str, int] | None:

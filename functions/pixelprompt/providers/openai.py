@@ -10,32 +10,45 @@ import openai
 from pixelprompt.providers.base import (
     Credentials,
     Generated,
-    Image,
     ImageRequest,
     Model,
     ProviderError,
-    decode_image,
 )
-from pixelprompt.providers.transport import exchange_error, retry_after, server_error, timeout
+from pixelprompt.providers.data_list import read_images
+from pixelprompt.providers.sizes import pixels, ratio
+from pixelprompt.providers.transport import client as http_client
+from pixelprompt.providers.transport import exchange_error, retry_after, server_error, timeout, unreadable
 
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "project_spend_limit_exceeded"})
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
+
+# The models before gpt-image-2 know three sizes only.
+_FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
+_OLD_MODELS = ("gpt-image-1", "chatgpt-image-latest")
+# Later ones take any size: sides in steps of 16 up to 3840, areas from 810² to 3840 × 2160 pixels.
+_STEP, _LONGEST, _LEAST, _MOST = 16, 3840, 810 * 810, 3840 * 2160
 
 
 def generate(
     request: ImageRequest, model: Model, credentials: Credentials, deadline: float
 ) -> Generated | ProviderError:
-    """One image; ``n``, seed, steps and guidance are no parameters of the gpt-image models or are left at one."""
+    """``n`` images in one call; the gpt-image models have no seed, steps, guidance or negative prompt."""
+    options = {
+        **model.parameters,
+        **({"size": _size(request, model.id)} if request.aspect_ratio or request.resolution else {}),
+        **({"quality": request.quality} if request.quality else {}),
+        **({"output_format": request.output_format} if request.output_format else {}),
+    }
     try:
         with _client(credentials, deadline) as client:
             answer = client.images.with_raw_response.generate(
-                model=model.id, prompt=request.prompt, n=1, extra_body=dict(model.parameters)
+                model=model.id, prompt=request.prompt, n=request.n, extra_body=options
             )
             return _read(answer.http_response.json(), answer.headers.get("x-request-id"))
     except openai.OpenAIError as error:
         return _provider_error(error)
     except ValueError:
-        return ProviderError("no_image", "The provider's answer is no valid JSON.", billable="unknown")
+        return unreadable()
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
@@ -58,29 +71,45 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
 
 def _client(credentials: Credentials, deadline: float) -> openai.OpenAI:
     return openai.OpenAI(
-        api_key=credentials.key, base_url=credentials.base_url, max_retries=0, timeout=timeout(deadline)
+        api_key=credentials.key,
+        base_url=credentials.base_url,
+        max_retries=0,
+        timeout=timeout(deadline),
+        http_client=http_client(deadline),
     )
 
 
+def _size(request: ImageRequest, model_id: str) -> str:
+    if model_id.startswith(_OLD_MODELS):
+        shape = ratio(request.aspect_ratio)
+        return _FIXED_SIZES[0 if shape == 1 else 1 if shape > 1 else 2]
+    width, height = pixels(
+        request.aspect_ratio,
+        request.resolution,
+        step=_STEP,
+        shortest=_STEP,
+        longest=_LONGEST,
+        least=_LEAST,
+        most=_MOST,
+    )
+    return f"{width}x{height}"
+
+
 def _read(answer: Any, request_id: str | None) -> Generated | ProviderError:
-    items = answer.get("data") if isinstance(answer, dict) else None
-    images: list[Image] = []
-    for item in items or []:
-        if not isinstance(item, dict) or not item.get("b64_json"):
-            continue
-        image = decode_image(item["b64_json"], revised_prompt=item.get("revised_prompt"))
-        if isinstance(image, ProviderError):
-            return image
-        images.append(image)
-    if not images:
-        return ProviderError("no_image", billable="unknown")
-    return Generated(tuple(images), request_id, _usage(answer.get("usage")))
+    if not isinstance(answer, dict):
+        return unreadable()
+    images = read_images(answer.get("data"))
+    if isinstance(images, ProviderError):
+        return images
+    used = {name: answer[name] for name in ("size", "quality", "output_format") if isinstance(answer.get(name), str)}
+    return Generated(images, request_id, _usage(answer.get("usage")), used=used or None)
 
 
 def _usage(usage: Any) -> dict[str, int] | None:
     if not isinstance(usage, dict):
         return None
-    details = usage.get("input_tokens_details") or {}
+    details = usage.get("input_tokens_details")
+    details = details if isinstance(details, dict) else {}
     counts = {
         "inputTextTokens": details.get("text_tokens", usage.get("input_tokens")),
         "inputImageTokens": details.get("image_tokens"),
@@ -94,23 +123,30 @@ def _provider_error(error: openai.OpenAIError) -> ProviderError:
         return _status_error(error)
     if isinstance(error, openai.APIConnectionError):
         return exchange_error(error.__cause__)
-    return ProviderError("no_image", "The provider's answer cannot be read.", billable="unknown")
+    return unreadable()
 
 
 def _status_error(error: openai.APIStatusError) -> ProviderError:
-    message = error.body.get("message") if isinstance(error.body, dict) else None
-    text = message if isinstance(message, str) else None
+    body = error.body if isinstance(error.body, dict) else {}
+    text = body["message"] if isinstance(body.get("message"), str) else None
     if error.code in _NO_CREDIT:
         return ProviderError("quota_exhausted")
     if error.code in _REFUSED:
-        return ProviderError("refused", text)
+        details = body.get("moderation_details")
+        stage = details.get("moderation_stage") if isinstance(details, dict) else None
+        return ProviderError("refused", text, billable="unknown" if stage == "output" else "no")
     if error.status_code == 429:
         return ProviderError("rate_limited", safe_to_repeat=True, retry_after=retry_after(error.response.headers))
-    if error.status_code == 401 or error.status_code == 403:
+    if error.status_code == 401:
         # The provider quotes part of the key in its message, so it is not passed on.
         return ProviderError("bad_credentials")
+    if error.status_code == 403:
+        denial = f"The provider does not allow this account to do that: {text}" if text else None
+        return ProviderError("bad_credentials", denial)
     if error.status_code == 404 or error.code == "model_not_found":
         return ProviderError("model_retired")
+    if error.status_code == 408:
+        return ProviderError("unknown_outcome")
     if error.status_code >= 500:
         return server_error(error.status_code, retry_after(error.response.headers))
     return ProviderError("invalid_request", text)

@@ -1,18 +1,46 @@
-"""What a failed HTTP exchange means to every adapter that speaks HTTP through ``httpx2``."""
+"""HTTP for every adapter, through ``httpx2``: an exchange ends by a deadline and has a limited size.
 
+And what it means when an exchange fails.
+"""
+
+import functools
+import json
+import math
+import re
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
+import httpcore2
 import httpx2
 
-from pixelprompt.providers.base import ProviderError
+from pixelprompt.providers.base import ProviderError, clean
 
 CONNECT_SECONDS = 5.0
+# The largest answer that is read: several images of 4K in base64.
+ANSWER_LIMIT = 40 * 1024 * 1024
+
+SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 # Raised before a byte of the request has left.
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+_FAILED = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)
+_TAG = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_EXCERPT_SOURCE = 4000
+
+
+class AnswerTooLarge(httpx2.RequestError):
+    """An answer is larger than what is read."""
 
 
 def time_left(deadline: float) -> float:
@@ -26,10 +54,158 @@ def timeout(deadline: float) -> httpx2.Timeout:
     return httpx2.Timeout(left, connect=min(CONNECT_SECONDS, left))
 
 
+def client(
+    deadline: float, *, limit: int = ANSWER_LIMIT, backend: httpcore2.NetworkBackend | None = None
+) -> httpx2.Client:
+    """A client whose exchanges end by the deadline (epoch seconds); it follows no redirect and repeats nothing.
+
+    An answer is read whole, up to ``limit`` bytes; ``backend`` opens its connections.
+    """
+    transport = _Transport(limit, backend or DeadlineBackend(deadline))
+    # A redirect could carry the key, or the order for an image, to somebody else.
+    return httpx2.Client(transport=transport, timeout=timeout(deadline), follow_redirects=False)
+
+
+class DeadlineBackend(httpcore2.SyncBackend):
+    """Opens connections on which every wait ends at a deadline (epoch seconds), however slowly the answer drips."""
+
+    def __init__(self, deadline: float) -> None:
+        self._end = time.monotonic() + deadline - time.time()
+
+    def left(self, limit: float | None, late: type[httpcore2.TimeoutException]) -> float:
+        """Seconds that a step may take; raises ``late`` when the time is over."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise late("The deadline has passed.")
+        return left if limit is None else min(limit, left)
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> httpcore2.NetworkStream:
+        limit = self.left(timeout, httpcore2.ConnectTimeout)
+        return _Stream(super().connect_tcp(host, port, limit, local_address, socket_options), self)
+
+
+class _Stream(httpcore2.NetworkStream):
+    def __init__(self, stream: httpcore2.NetworkStream, backend: DeadlineBackend) -> None:
+        self._stream = stream
+        self._backend = backend
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._backend.left(timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._backend.left(timeout, httpcore2.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        limit = self._backend.left(timeout, httpcore2.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, limit), self._backend)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Transport(httpx2.BaseTransport):
+    """Reads every answer whole, unpacked, and no further than the limit in bytes."""
+
+    def __init__(self, limit: int, backend: httpcore2.NetworkBackend) -> None:
+        self._limit = limit
+        self._backend = backend
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        url = request.url
+        # What is not packed cannot unfold to a thousand times its size.
+        request.headers["accept-encoding"] = "identity"
+        order = httpcore2.Request(
+            request.method,
+            httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        try:
+            with _pool(url, self._backend) as pool:
+                answer = pool.handle_request(order)
+                try:
+                    body = self._read(answer, request)
+                finally:
+                    answer.close()
+        except _FAILED as error:
+            raise getattr(httpx2, type(error).__name__)(str(error)) from error
+        framing = {b"content-encoding", b"content-length", b"transfer-encoding"}
+        headers = [(name, value) for name, value in answer.headers if name.lower() not in framing]
+        return httpx2.Response(answer.status, headers=headers, content=body, request=request)
+
+    def _read(self, answer: httpcore2.Response, request: httpx2.Request) -> bytes:
+        assert isinstance(answer.stream, Iterable)
+        stream = _Chunks(answer.stream)
+        parts: list[bytes] = []
+        size = 0
+        for part in httpx2.Response(answer.status, headers=answer.headers, stream=stream).iter_bytes():
+            size += len(part)
+            if size > self._limit:
+                raise AnswerTooLarge(f"The answer has more than {self._limit} bytes.", request=request)
+            parts.append(part)
+        return b"".join(parts)
+
+
+class _Chunks(httpx2.SyncByteStream):
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._chunks)
+
+
+def _pool(url: httpx2.URL, backend: httpcore2.NetworkBackend) -> httpcore2.ConnectionPool:
+    """Connections for one exchange, through the proxy of the environment where there is one."""
+    proxy = proxy_for(url)
+    if proxy is None:
+        return httpcore2.ConnectionPool(ssl_context=_trusted_authorities(), network_backend=backend)
+    return httpcore2.HTTPProxy(
+        proxy_url=httpcore2.URL(scheme=proxy.raw_scheme, host=proxy.raw_host, port=proxy.port, target=b"/"),
+        proxy_auth=(proxy.username, proxy.password) if proxy.userinfo else None,
+        ssl_context=_trusted_authorities(),
+        network_backend=backend,
+    )
+
+
+def proxy_for(url: httpx2.URL) -> httpx2.URL | None:
+    """The HTTP proxy that the environment names for this address, or None."""
+    if is_loopback(url) or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    text = proxies.get(url.scheme) or proxies.get("all") or ""
+    proxy = httpx2.URL(text if "://" in text else f"http://{text}")
+    return proxy if text and proxy.scheme in ("http", "https") else None
+
+
+def is_loopback(url: httpx2.URL) -> bool:
+    """Whether an address leads to this very machine."""
+    return url.host in ("127.0.0.1", "localhost", "::1")
+
+
+@functools.cache
+def _trusted_authorities() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
 def exchange_error(error: BaseException | None) -> ProviderError:
     """The outcome of an exchange that ended without an answer."""
     if isinstance(error, _NOT_SENT):
         return ProviderError("provider_unavailable", "The provider cannot be reached.", safe_to_repeat=True)
+    if isinstance(error, AnswerTooLarge):
+        return ProviderError("no_image", "The provider's answer is too large.", billable="unknown")
     if isinstance(error, httpx2.TimeoutException):
         message = "The provider did not answer in time; it may have made an image."
         return ProviderError("unknown_outcome", message)
@@ -37,23 +213,52 @@ def exchange_error(error: BaseException | None) -> ProviderError:
 
 
 def server_error(status: int, retry_after: float | None = None) -> ProviderError:
-    """The outcome of a 5xx answer: 503 says that the work was not begun, any other leaves that open."""
+    """The outcome of a 5xx answer.
+
+    503 and 529 (overloaded) say that the work was not begun, a gateway's 504 and 524 that its result did not arrive in
+    time; any other leaves open what happened.
+    """
+    if status in (504, 524):
+        return ProviderError("unknown_outcome", f"A gateway gave up on the provider (HTTP {status}).")
+    idle = status in (503, 529)
     return ProviderError(
         "provider_unavailable",
         f"The provider failed with HTTP {status}.",
-        billable="no" if status == 503 else "unknown",
-        safe_to_repeat=status == 503,
+        billable="no" if idle else "unknown",
+        safe_to_repeat=idle,
         retry_after=retry_after,
     )
+
+
+def unreadable() -> ProviderError:
+    """The outcome of an answer that says it succeeded but is not what the protocol promises."""
+    return ProviderError("no_image", "The provider's answer cannot be read.", billable="unknown")
+
+
+def json_object(response: httpx2.Response) -> dict[str, Any] | None:
+    """The JSON object in an answer, or None where there is none."""
+    try:
+        document = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def excerpt(text: str, key: str | None) -> str:
+    """What a body of plain text or HTML says, in one short line without the key."""
+    words = _TAG.sub(" ", text[:_EXCERPT_SOURCE])
+    return clean(words.replace(key, "[hidden]") if key else words)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a ``Retry-After`` header asks for: a number or a date (RFC 9110, 10.2.3)."""
     text = (headers.get("retry-after") or "").strip()
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
         pass
+    else:
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

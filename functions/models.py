@@ -1,0 +1,23 @@
+"""GET /models: what a caller may ask for."""
+
+from functools import cache
+
+from pixelprompt import aws, http
+from pixelprompt.model_list import model_list
+from pixelprompt.overlay import LiveRegistry
+from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.settings import Settings
+
+
+@cache
+def _services() -> tuple[LiveRegistry, ProviderKeys]:
+    settings = Settings.from_environment()
+    registry = LiveRegistry(aws.client("s3"), settings.bucket_name)
+    return registry, ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
+
+
+@http.endpoint
+def handler(request: http.Request) -> http.Response:
+    """Answer with the models, their parameters, prices and ends."""
+    registry, keys = _services()
+    return http.Response(model_list(registry(), keys), headers={"Cache-Control": "max-age=60"})

@@ -1,0 +1,188 @@
+"""The catalogue of models: what a file or an overlay may hold, and what it means.
+
+An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
+(sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``keyName``,
+``released``, ``shutdown`` (days) and ``replacement`` (an id).
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+from urllib.parse import urlsplit
+
+from pixelprompt.errors import ConfigurationError
+from pixelprompt.parameters import ASPECT_RATIOS, FORMATS, MOST_IMAGES, QUALITIES, RESOLUTIONS
+from pixelprompt.providers import PROVIDERS
+from pixelprompt.providers.base import Model
+
+Entry = Mapping[str, Any]
+
+# A call must end well before its Lambda does (240 s), or its image could not be stored.
+LONGEST_CALL = 200
+SECTIONS = ("models", "textModels")
+
+_LISTS = {
+    "aspectRatio": ASPECT_RATIOS,
+    "resolution": RESOLUTIONS,
+    "quality": QUALITIES,
+    "outputFormat": FORMATS,
+}
+_RANGES = ("seed", "steps", "guidance")
+
+
+def file_name(text: str) -> str:
+    """The text as it stands in keys: only letters, digits, dots and hyphens."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
+
+
+def parse(catalogue: Any) -> dict[str, list[Model]]:
+    """The models of a catalogue by section, disabled ones left out.
+
+    Raises
+    ------
+    ConfigurationError : says which entry is wrong and what is allowed
+    """
+    if not isinstance(catalogue, Mapping) or not all(isinstance(catalogue.get(name), list) for name in SECTIONS):
+        raise ConfigurationError(f"The model catalogue must be an object with the lists {' and '.join(SECTIONS)}.")
+    return {section: _section(catalogue[section], section) for section in SECTIONS}
+
+
+def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
+    """A catalogue with changes on top: an entry replaces the one of the same name, or is added at the end.
+
+    Raises
+    ------
+    ConfigurationError : the changes are no catalogue
+    """
+    if not isinstance(changes, Mapping) or not set(changes) <= {*SECTIONS, "schemaVersion"}:
+        raise ConfigurationError(f"An overlay must be an object with the lists {' or '.join(SECTIONS)}.")
+    result = dict(catalogue)
+    for section in SECTIONS:
+        entries = changes.get(section, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+            raise ConfigurationError(f"{section} of the overlay must be a list of objects.")
+        changed = {entry.get("name"): entry for entry in entries}
+        kept = [{**entry, **changed.pop(entry["name"], {})} for entry in catalogue[section]]
+        result[section] = [*kept, *changed.values()]
+    return result
+
+
+def _section(entries: Sequence[Any], section: str) -> list[Model]:
+    models: list[Model] = []
+    seen: dict[str, str] = {}
+    for number, entry in enumerate(entries):
+        where = f"{section}[{number}]"
+        model = _model(entry, where)
+        for name in (file_name(model.name).casefold(), model.id.casefold()):
+            if seen.setdefault(name, where) != where:
+                raise ConfigurationError(
+                    f"{where} {model.name!r} has the same name in keys, or the same id, as {seen[name]}; rename it."
+                )
+        if entry.get("enabled", True):
+            models.append(model)
+    return models
+
+
+def _model(entry: Any, where: str) -> Model:
+    if not isinstance(entry, Mapping):
+        raise ConfigurationError(f"{where} in the model catalogue must be an object.")
+    for name in ("name", "provider", "id"):
+        if not _text(entry.get(name)):
+            raise ConfigurationError(f"{where} in the model catalogue needs {name!r}, a text.")
+    where = f"{where} ({entry['name']})"
+    for name, value in entry.items():
+        check, allowed = _FIELDS.get(name, (None, ""))
+        if check is None:
+            raise ConfigurationError(f"{where} has {name!r}, which is unknown; known are {', '.join(_FIELDS)}.")
+        if not check(value):
+            raise ConfigurationError(f"{where} has {name}={value!r}; it must be {allowed}.")
+    return Model(
+        name=entry["name"],
+        provider=entry["provider"],
+        id=entry["id"],
+        time_limit=float(entry.get("timeLimit", 60)),
+        parameters=entry.get("parameters", {}),
+        takes=entry.get("takes", {}),
+        price=entry.get("price"),
+        region=entry.get("region"),
+        base_url=entry.get("baseUrl"),
+        key_name=entry.get("keyName"),
+        released=entry.get("released"),
+        shutdown=entry.get("shutdown"),
+        replacement=entry.get("replacement"),
+        default=entry.get("default", True),
+    )
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _day(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def _server(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    parts = urlsplit(value)
+    loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and loopback))
+
+
+def _takes(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_takes_one(name, allowed) for name, allowed in value.items())
+
+
+def _takes_one(name: str, allowed: Any) -> bool:
+    if name in _LISTS:
+        return isinstance(allowed, list) and bool(allowed) and all(choice in _LISTS[name] for choice in allowed)
+    if name in _RANGES:
+        bounds = isinstance(allowed, Mapping) and set(allowed) == {"min", "max"} and all(map(_amount, allowed.values()))
+        return bool(bounds and allowed["min"] <= allowed["max"])
+    if name == "n":
+        known = isinstance(allowed, Mapping) and set(allowed) <= {"max", "perCall"}
+        return known and 1 <= allowed.get("max", MOST_IMAGES) <= 10 and _flag(allowed.get("perCall", False))
+    return name == "negativePrompt" and allowed is True
+
+
+def _price(value: Any) -> bool:
+    if not isinstance(value, Mapping) or value.get("unit") not in ("image", "token"):
+        return False
+    if not _day(value.get("date")) or not _text(value.get("source")):
+        return False
+    amounts = {name: amount for name, amount in value.items() if name not in ("unit", "date", "source")}
+    flat = [amounts.pop(name, {}) for name in ("byResolution", "byQuality", "estimateByQuality")]
+    listed = [amount for table in flat if isinstance(table, Mapping) for amount in table.values()]
+    return all(map(_amount, amounts.values())) and all(amount is None or _amount(amount) for amount in listed)
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda value: bool(file_name(value)), "a text with at least one letter or digit"),
+    "provider": (lambda value: value in PROVIDERS, f"one of {', '.join(sorted(PROVIDERS))}"),
+    "id": (_text, "a text"),
+    "enabled": (_flag, "true or false"),
+    "default": (_flag, "true or false"),
+    "timeLimit": (lambda value: _amount(value) and 1 <= value <= LONGEST_CALL, f"1 to {LONGEST_CALL} seconds"),
+    "parameters": (lambda value: isinstance(value, Mapping), "an object"),
+    "takes": (_takes, "an object of parameters with lists of values, ranges {min, max}, or true"),
+    "price": (_price, "an object with unit (image or token), amounts in dollars, date and source"),
+    "region": (_text, "an AWS region"),
+    "baseUrl": (_server, "an https address, or http on loopback"),
+    "keyName": (lambda value: isinstance(value, str) and value.isidentifier(), "the name of a key in the secret"),
+    "released": (_day, "a day such as 2026-11-23"),
+    "shutdown": (_day, "a day such as 2026-11-23"),
+    "replacement": (_text, "the id of a model"),
+}

@@ -1,0 +1,56 @@
+"""The operator's overlay of the catalogue: ``config/models.json`` in the bucket, taken up while the service runs."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pixelprompt.documents import DocumentStore
+from pixelprompt.errors import ConfigurationError, StorageError
+from pixelprompt.observability import log_failure, logger
+from pixelprompt.registry import ModelRegistry
+
+KEY = "config/models.json"
+CACHE_SECONDS = 60.0
+
+
+class LiveRegistry:
+    """The registry with the overlay as it is now, read at most once a minute.
+
+    A broken overlay is logged and ignored in favour of the last good one.
+
+    Parameters
+    ----------
+    clock : seconds of a clock that never goes back
+    """
+
+    def __init__(
+        self, s3_client: Any, bucket: str, *, prompt_model: int | str = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._documents = DocumentStore(s3_client, bucket)
+        self._prompt_model = prompt_model
+        self._clock = clock
+        self._registry = ModelRegistry.load(prompt_model=prompt_model)
+        self._etag: str | None = None
+        self._read_at: float | None = None
+
+    def __call__(self) -> ModelRegistry:
+        """The models as they are now."""
+        now = self._clock()
+        if self._read_at is None or now - self._read_at >= CACHE_SECONDS:
+            self._read_at = now
+            try:
+                self._refresh()
+            except (ConfigurationError, StorageError) as error:
+                log_failure("The overlay of the model catalogue is not used.", error)
+        return self._registry
+
+    def _refresh(self) -> None:
+        found = self._documents.read(KEY)
+        etag = found.etag if found else None
+        if etag == self._etag:
+            return
+        # A broken overlay is not looked at again before it changes.
+        self._etag = etag
+        overlay = found.value if found else None
+        self._registry = ModelRegistry.load(prompt_model=self._prompt_model, overlay=overlay)
+        logger.info("The model catalogue was taken up anew.", models=len(self._registry.get_all_models()))

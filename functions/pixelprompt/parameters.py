@@ -1,0 +1,185 @@
+"""One set of parameters for every model, and the receipt that says what became of each.
+
+A caller's parameter is *applied* where the model takes it as it is, *adjusted* where the model takes a neighbouring
+value, and *ignored*, with the reason, where the model does not know it. Nothing is coerced silently.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pixelprompt.errors import InvalidParameter
+from pixelprompt.providers.base import ImageRequest, Model
+
+Values = dict[str, Any]
+
+ASPECT_RATIOS = (
+    "1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21",
+)  # fmt: skip
+RESOLUTIONS = ("512", "1K", "2K", "4K")
+QUALITIES = ("low", "medium", "high")
+FORMATS = ("png", "jpeg", "webp")
+MOST_IMAGES = 4
+LARGEST_SEED = 2**32 - 1
+NEGATIVE_PROMPT_LIMIT = 1000
+# What a job document shows for those that were not given.
+DEFAULTS: Values = {"steps": 28, "guidance": 5, "control": 1.0}
+
+
+def _number(lowest: float, highest: float, *, whole: bool = False) -> tuple[Callable[[Any], Any], str]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
+            raise ValueError
+        if whole and value != math.floor(value):
+            raise ValueError
+        return int(value) if whole else value
+
+    return read, f"{'a whole number' if whole else 'a number'} from {lowest} to {highest}"
+
+
+def _one_of(choices: tuple[str, ...]) -> tuple[Callable[[Any], Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError
+        return value
+
+    return read, f"one of {', '.join(choices)}"
+
+
+def _negative_prompt(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= NEGATIVE_PROMPT_LIMIT or not value.isprintable():
+        raise ValueError
+    return value.strip()
+
+
+_READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "steps": _number(1, 150, whole=True),
+    "guidance": _number(0, 30),
+    "control": _number(0, 2),
+    "aspectRatio": _one_of(ASPECT_RATIOS),
+    "resolution": _one_of(RESOLUTIONS),
+    "n": _number(1, MOST_IMAGES, whole=True),
+    "seed": _number(0, LARGEST_SEED, whole=True),
+    "quality": _one_of(QUALITIES),
+    "outputFormat": _one_of(FORMATS),
+    "negativePrompt": (_negative_prompt, f"a text of 1 to {NEGATIVE_PROMPT_LIMIT} printable characters"),
+}
+NAMES = tuple(_READERS)
+
+
+def read_parameters(body: Mapping[str, Any]) -> Values:
+    """The parameters that a request's body gives, checked; one that is missing or null is not there.
+
+    Raises
+    ------
+    InvalidParameter : of the wrong type or out of range
+    """
+    given = {}
+    for name, (read, allowed) in _READERS.items():
+        value = body.get(name)
+        if value is not None:
+            try:
+                given[name] = read(value)
+            except (ValueError, OverflowError):
+                raise InvalidParameter(f"{name} must be {allowed}.", parameter=name) from None
+    return given
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a caller's parameters with one model.
+
+    Attributes
+    ----------
+    applied : values that are used as they were given
+    adjusted : by name, ``requested`` and ``used``
+    ignored : by name, the reason
+    """
+
+    applied: Values = field(default_factory=dict)
+    adjusted: dict[str, Values] = field(default_factory=dict)
+    ignored: dict[str, str] = field(default_factory=dict)
+
+    def used(self) -> Values:
+        """The values that the model gets."""
+        return {**self.applied, **{name: entry["used"] for name, entry in self.adjusted.items()}}
+
+    def misfits(self, model: str) -> list[Values]:
+        """What ``strict`` objects to."""
+        adjusted = [
+            {"model": model, "parameter": name, "reason": f"The nearest value it takes is {entry['used']}."}
+            for name, entry in self.adjusted.items()
+        ]
+        ignored = [{"model": model, "parameter": name, "reason": why} for name, why in self.ignored.items()]
+        return adjusted + ignored
+
+    def row(self) -> Values:
+        """The fields of a job's row."""
+        return {"applied": self.applied, "adjusted": self.adjusted, "ignored": self.ignored}
+
+
+def receipt(given: Mapping[str, Any], takes: Mapping[str, Any]) -> Receipt:
+    """What becomes of the given parameters with a model that takes these (``takes`` of the catalogue)."""
+    result = Receipt()
+    for name, value in given.items():
+        if name == "n":
+            used: Any = min(value, takes.get("n", {}).get("max", MOST_IMAGES))
+        elif name not in takes:
+            result.ignored[name] = f"This model takes no {name}."
+            continue
+        else:
+            used = _nearest(name, value, takes[name])
+        if used == value:
+            result.applied[name] = value
+        else:
+            result.adjusted[name] = {"requested": value, "used": used}
+    return result
+
+
+def _nearest(name: str, value: Any, allowed: Any) -> Any:
+    if allowed is True:
+        return value
+    if isinstance(allowed, Mapping):
+        if name == "seed":
+            # A seed has no neighbours: it is folded into the range.
+            low, high = allowed["min"], allowed["max"]
+            return value if low <= value <= high else low + value % (high - low + 1)
+        return min(max(value, allowed["min"]), allowed["max"])
+    if value in allowed:
+        return value
+    if name == "aspectRatio":
+        return min(allowed, key=lambda choice: abs(math.log(ratio(choice) / ratio(value))))
+    if name == "resolution":
+        return min(allowed, key=lambda choice: abs(math.log2(side(choice) / side(value))))
+    return allowed[0]
+
+
+def ratio(text: str) -> float:
+    """Width divided by height of an aspect ratio such as ``16:9``."""
+    width, height = text.split(":")
+    return int(width) / int(height)
+
+
+def side(resolution: str) -> int:
+    """The side of a square picture of this resolution, in pixels."""
+    match = re.fullmatch(r"(\d+)K", resolution)
+    return int(match[1]) * 1024 if match else int(resolution)
+
+
+def image_request(prompt: str, used: Mapping[str, Any], model: Model) -> ImageRequest:
+    """What one call of the model's provider shall make."""
+    several = bool(model.takes.get("n", {}).get("perCall"))
+    return ImageRequest(
+        prompt,
+        steps=used.get("steps"),
+        guidance=used.get("guidance"),
+        aspect_ratio=used.get("aspectRatio"),
+        resolution=used.get("resolution"),
+        n=used.get("n", 1) if several else 1,
+        seed=used.get("seed"),
+        quality=used.get("quality"),
+        output_format=used.get("outputFormat"),
+        negative_prompt=used.get("negativePrompt"),
+    )

@@ -1,0 +1,186 @@
+"""Amazon Bedrock: the Stability models through ``InvokeModel``, under the role that the caller runs with.
+
+Facts: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-stability-diffusion.html
+boto3 signs requests and reads answers, with its retries off; between the two, the request travels as those of all
+adapters do, so that it ends by the deadline and an answer has a limit. A refusal comes with HTTP 200.
+"""
+
+import functools
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+import httpx2
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, decode_image
+from pixelprompt.providers.transport import client as http_client
+from pixelprompt.providers.transport import exchange_error, retry_after, server_error, unreadable
+
+# The region that serves the Stability models.
+_REGION = "us-west-2"
+_THROTTLED = frozenset({"ThrottlingException", "ModelNotReadyException", "TooManyRequestsException"})
+_UNKNOWN_CALLER = frozenset(
+    {
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+        "IncompleteSignatureException",
+        "MissingAuthenticationTokenException",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+    }
+)
+_NO_CALLER = "AWS does not accept the credentials that this deployment runs with."
+
+
+def generate(
+    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
+) -> Generated | ProviderError:
+    """One image; there is no ``n``, no size but the ratio, no steps and no guidance."""
+    asked = {
+        "aspect_ratio": request.aspect_ratio,
+        "seed": request.seed,
+        "output_format": request.output_format,
+        "negative_prompt": request.negative_prompt,
+    }
+    body = {
+        **model.parameters,
+        "prompt": request.prompt,
+        **{name: value for name, value in asked.items() if value is not None},
+    }
+    region = model.region or _REGION
+    try:
+        answer = _runtime(region, credentials.base_url, deadline).invoke_model(
+            modelId=model.id, body=json.dumps(body), contentType="application/json", accept="application/json"
+        )
+        document = json.loads(answer["body"].read())
+    except ClientError as error:
+        return _client_error(error, model.id, region)
+    except httpx2.HTTPError as error:
+        return exchange_error(error)
+    except NoCredentialsError:
+        return ProviderError("bad_credentials", _NO_CALLER)
+    except (BotoCoreError, ValueError):
+        return unreadable()
+    return _read(document, answer["ResponseMetadata"].get("RequestId"))
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()
+
+
+def _runtime(region: str, endpoint_url: str | None, deadline: float) -> Any:
+    client = _session().client(
+        "bedrock-runtime",
+        region_name=region,
+        endpoint_url=endpoint_url,
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+    def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        return _send(request, deadline)
+
+    client.meta.events.register("before-send.bedrock-runtime.InvokeModel", send)
+    return client
+
+
+def _send(request: AWSPreparedRequest, deadline: float) -> AWSResponse:
+    """Carry a signed request to AWS, as it is, and the answer back."""
+    headers = {
+        name: value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        for name, value in request.headers.items()
+    }
+    with http_client(deadline) as http:
+        answer = http.request(request.method, request.url, headers=headers, content=request.body)
+    return AWSResponse(request.url, answer.status_code, dict(answer.headers), _Content(answer.content))
+
+
+class _Content(io.BytesIO):
+    """The body of an answer, as botocore reads it."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def _read(document: Any, request_id: str | None) -> Generated | ProviderError:
+    if not isinstance(document, dict):
+        return unreadable()
+    reasons = [reason for reason in _list(document, "finish_reasons") if reason]
+    if reasons:
+        return _withheld(str(reasons[0]))
+    seeds = _list(document, "seeds")
+    images: list[Image] = []
+    for place, encoded in enumerate(_list(document, "images")):
+        seed = seeds[place] if place < len(seeds) and isinstance(seeds[place], int) else None
+        image = decode_image(str(encoded), seed=seed)
+        if isinstance(image, ProviderError):
+            return image
+        images.append(image)
+    if not images:
+        return ProviderError("no_image", billable="unknown")
+    return Generated(tuple(images), request_id)
+
+
+def _list(document: Mapping[str, Any], name: str) -> list[Any]:
+    value = document.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _withheld(reason: str) -> ProviderError:
+    if not reason.startswith("Filter reason"):
+        return ProviderError("provider_unavailable", f"The model failed: {reason}.", billable="unknown")
+    # Filtered before anything was made, or after.
+    billable = "unknown" if "output" in reason else "no"
+    return ProviderError("refused", f"The provider refused this prompt ({reason}).", billable=billable)
+
+
+def _client_error(error: ClientError, model_id: str, region: str) -> ProviderError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    about = error.response.get("ResponseMetadata", {})
+    status = int(about.get("HTTPStatusCode", 0))
+    pause = retry_after(about.get("HTTPHeaders", {}))
+    if code in _THROTTLED or status == 429:
+        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=pause)
+    if code in _UNKNOWN_CALLER:
+        return ProviderError("bad_credentials", _NO_CALLER)
+    if code == "AccessDeniedException" or status == 403:
+        return _denied(message)
+    if status == 404:
+        return ProviderError("model_retired")
+    if code == "ModelTimeoutException" or status == 408:
+        return ProviderError("timeout")
+    if code == "ModelErrorException":
+        original = error.response.get("originalStatusCode")
+        if isinstance(original, int) and 400 <= original < 500:
+            return ProviderError("invalid_request", message, billable="unknown")
+        return ProviderError("provider_unavailable", "The model failed.", billable="unknown")
+    if status >= 500:
+        return server_error(status, pause)
+    if code == "ServiceQuotaExceededException":
+        return ProviderError("quota_exhausted", f"A quota of the AWS account is used up: {message}")
+    if "model identifier is invalid" in message:
+        return ProviderError("model_retired", f"Bedrock has no model {model_id} in {region}.")
+    if "content filter" in message.lower():
+        return ProviderError("refused", message)
+    return ProviderError("invalid_request", message)
+
+
+def _denied(message: str) -> ProviderError:
+    words = message.lower()
+    if "legacy" in words:
+        return ProviderError("model_retired")
+    if "marketplace" in words or "payment" in words:
+        return ProviderError(
+            "quota_exhausted",
+            "The AWS account has no valid subscription of this model; its owner must complete it in AWS Marketplace.",
+        )
+    return ProviderError(
+        "bad_credentials",
+        "AWS denies the model to this deployment; its owner must allow bedrock:InvokeModel and enable model access.",
+    )

@@ -1,0 +1,44 @@
+"""Calling an adapter as the workflow does."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from local.simulator import Simulator
+from pixelprompt.providers import adapter
+from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
+from tests.contract.table import PATHS
+
+PROMPT = "a red fox in snow"
+
+
+def ask(
+    model: Model, base_url: str, *, seconds: float = 20.0, key: str | None = "test-key-0123456789", **request: Any
+) -> Generated | Waiting | ProviderError:
+    """Make images; where the provider wants to be asked again, ask until the deadline."""
+    deadline = time.time() + seconds
+    generate = adapter(model.provider).generate
+    wanted = ImageRequest(PROMPT, **request)
+    while True:
+        answer: Generated | Waiting | ProviderError = generate(wanted, model, Credentials(key, base_url), deadline)
+        if not isinstance(answer, Waiting) or time.time() + answer.seconds >= deadline:
+            return answer
+        time.sleep(min(answer.seconds, 0.05))
+        wanted = replace(wanted, resume=answer.resume)
+
+
+def ask_simulator(simulator: Simulator, model: Model, **options: Any) -> Generated | Waiting | ProviderError:
+    """Make images with a simulated provider."""
+    return ask(model, simulator.url + PATHS[model.provider], **options)
+
+
+def images(simulator: Simulator, model: Model, **options: Any) -> Generated:
+    """Images that must come."""
+    answer = ask_simulator(simulator, model, **options)
+    assert isinstance(answer, Generated), answer
+    return answer
+
+
+def orders(simulator: Simulator) -> list[Any]:
+    """The requests that ask for an image to be made."""
+    return [request for request in simulator.requests if request.method == "POST"]

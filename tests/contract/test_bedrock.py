@@ -1,0 +1,127 @@
+"""Amazon Bedrock: what AWS answers beyond the cases that all providers have."""
+
+import time
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as Keys
+
+from local.simulator import Simulator
+from pixelprompt.providers import bedrock
+from pixelprompt.providers.base import Credentials, Generated, ImageRequest, ProviderError
+from tests.canned import Answer, Canned
+from tests.contract.calls import PROMPT, ask_simulator, orders
+from tests.contract.table import MODELS
+
+MODEL = MODELS["bedrock"]
+
+
+def call(url: str) -> Any:
+    return bedrock.generate(ImageRequest(PROMPT), MODEL, Credentials(None, url), time.time() + 10)
+
+
+def failure(status: int, kind: str, message: str = "…", **more: Any) -> ProviderError:
+    """The outcome of an error of AWS, after one request."""
+    with Canned(Answer(status, {"message": message, **more}, {"x-amzn-ErrorType": kind})) as server:
+        answer = call(server.url)
+    assert isinstance(answer, ProviderError)
+    assert len(server.asked) == 1
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "code"),
+    [
+        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.", "bad_cre"),
+        (403, "AccessDeniedException", "User is not authorized to perform: bedrock:InvokeModel", "bad_credentials"),
+        (403, "AccessDeniedException", "Your AWS Marketplace subscription for this model", "quota_exhausted"),
+        (403, "AccessDeniedException", "Access denied. This Model is marked by provider as Legacy", "model_retired"),
+        (403, "ExpiredTokenException", "The security token included in the request is expired", "bad_credentials"),
+        (404, "ResourceNotFoundException", "This model version has reached the end of its life.", "model_retired"),
+        (400, "ValidationException", "The provided model identifier is invalid.", "model_retired"),
+        (400, "ValidationException", "This request has been blocked by our content filters.", "refused"),
+        (400, "ValidationException", "#/aspect_ratio: 7:3 is not a valid enum value", "invalid_request"),
+        (400, "ServiceQuotaExceededException", "quota", "quota_exhausted"),
+        (408, "ModelTimeoutException", "too slow", "timeout"),
+        (429, "ModelNotReadyException", "not ready", "rate_limited"),
+        (500, "InternalServerException", "oops", "provider_unavailable"),
+        (503, "ServiceUnavailableException", "oops", "provider_unavailable"),
+    ],
+)
+def test_what_aws_says_is_told_apart(status: int, kind: str, message: str, code: str) -> None:
+    assert failure(status, kind, message).code.startswith(code)
+
+
+def test_what_may_be_repeated() -> None:
+    assert failure(429, "ModelNotReadyException").safe_to_repeat
+    assert failure(503, "ServiceUnavailableException").safe_to_repeat
+    assert not failure(500, "InternalServerException").safe_to_repeat
+    assert not failure(408, "ModelTimeoutException").safe_to_repeat
+
+
+@pytest.mark.parametrize(("original", "code"), [(400, "invalid_request"), (500, "provider_unavailable")])
+def test_a_failure_inside_the_model_is_judged_by_its_own_status(original: int, code: str) -> None:
+    answer = failure(424, "ModelErrorException", originalStatusCode=original, resourceName="x")
+    assert (answer.code, answer.billable, answer.safe_to_repeat) == (code, "unknown", False)
+
+
+def test_an_inference_error_is_no_refusal(simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "inference_error")
+    answer = ask_simulator(simulator, MODEL)
+    assert isinstance(answer, ProviderError)
+    assert (answer.code, answer.retryable, answer.safe_to_repeat) == ("provider_unavailable", True, False)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "code"),
+    [
+        ("stability.stable-image-core-v1:1", None),
+        ("stability.stable-image-ultra-v1:1", None),
+        ("stability.sd3-5-large-v1:0", None),
+        ("stability.stable-image-core-v1:0", "model_retired"),
+        ("amazon.nova-canvas-v1:0", "model_retired"),
+        ("amazon.titan-image-generator-v2:0", "model_retired"),
+    ],
+)
+def test_models_of_today_and_of_yesterday(simulator: Simulator, model_id: str, code: str | None) -> None:
+    answer = ask_simulator(simulator, replace(MODEL, id=model_id))
+    assert isinstance(answer, Generated) if code is None else isinstance(answer, ProviderError) and answer.code == code
+
+
+def test_the_models_live_in_one_region(simulator: Simulator) -> None:
+    assert isinstance(ask_simulator(simulator, replace(MODEL, region=None)), Generated)
+    elsewhere = ask_simulator(simulator, replace(MODEL, region="eu-central-1"))
+    assert isinstance(elsewhere, ProviderError) and "eu-central-1" in str(elsewhere)
+
+
+def test_without_credentials_nothing_is_sent(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    bedrock._session.cache_clear()
+    try:
+        answer = ask_simulator(simulator, MODEL)
+    finally:
+        bedrock._session.cache_clear()
+    assert isinstance(answer, ProviderError) and answer.code == "bad_credentials"
+    assert orders(simulator) == []
+
+
+def test_the_signature_is_that_of_what_is_sent() -> None:
+    with Canned(Answer(200, {"images": []}, {"Content-Type": "application/json"})) as server:
+        call(server.url)
+    (asked,) = server.asked
+    scope, signed, signature = (part.partition("=")[2] for part in asked.headers["authorization"].split(", "))
+    assert "/us-west-2/bedrock/aws4_request" in scope
+    # What AWS does: build the request from what arrived, with the headers that were signed, and sign it as the owner.
+    again = AWSRequest("POST", server.url + asked.path, data=asked.body)
+    again.context["timestamp"] = asked.headers["x-amz-date"]
+    signer = SigV4Auth(Keys("test", "test"), "bedrock", "us-west-2")
+    for name in signed.split(";"):
+        again.headers[name] = asked.headers[name]
+    text = signer.string_to_sign(again, signer.canonical_request(again))
+    assert signer.signature(text, again) == signature
+    assert urlsplit(asked.path).path == "/model/stability.stable-image-core-v1%3A1/invoke"

@@ -1,0 +1,217 @@
+"""Black Forest Labs: an order is paid once, and asked for as often as it takes."""
+
+import hashlib
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from local.simulator import Simulator
+from pixelprompt.providers import bfl
+from pixelprompt.providers.base import Credentials, Generated, ImageRequest, ProviderError, Waiting
+from tests.canned import Answer, Asked, Canned
+from tests.contract.calls import PROMPT, ask_simulator, images, orders
+from tests.contract.table import MODELS
+
+MODEL = MODELS["bfl"]
+KEY = "test-key"
+REQUEST = ImageRequest(PROMPT)
+
+
+def call(base_url: str | None, resume: str | None = None, key: str = KEY, seconds: float = 10) -> Any:
+    request = replace(REQUEST, resume=resume)
+    return bfl.generate(request, MODEL, Credentials(key, base_url), time.time() + seconds)
+
+
+def polls(simulator: Simulator) -> list[Any]:
+    return [request for request in simulator.requests if request.path.endswith("/get_result")]
+
+
+def test_the_order_comes_first_and_its_token_fetches_the_image(simulator: Simulator) -> None:
+    base = f"{simulator.url}/bfl"
+    waiting = call(base)
+    assert isinstance(waiting, Waiting) and waiting.seconds == 0.5
+    assert [request.method for request in simulator.requests] == ["POST"]
+
+    for _ in range(2):  # The token serves as often as it is needed.
+        answer = call(base, waiting.resume)
+        assert isinstance(answer, Generated)
+        assert answer.cost == pytest.approx(0.03)
+        assert answer.request_id and answer.request_id in waiting.resume
+    assert len(orders(simulator)) == 1
+
+
+def test_the_key_goes_to_the_provider_and_not_with_the_download(simulator: Simulator) -> None:
+    images(simulator, MODEL, key=KEY)
+    order, poll, sample = simulator.requests
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    assert order.headers["x-key"] == poll.headers["x-key"] == digest
+    assert "/delivery/" in sample.path and "x-key" not in sample.headers
+
+
+def test_a_token_holds_no_key(simulator: Simulator) -> None:
+    assert KEY not in call(f"{simulator.url}/bfl").resume
+
+
+def test_waits_grow_with_the_age_of_the_order(simulator: Simulator) -> None:
+    simulator.set_latency(60, 60)
+    base = f"{simulator.url}/bfl"
+    token = call(base).resume
+    pauses = [call(base, aged(token, seconds)).seconds for seconds in (1, 30, 120)]
+    assert pauses == [0.5, 1.0, 2.0]
+
+
+def aged(token: str, seconds: float) -> str:
+    """The token of an order that is this old."""
+    return json.dumps({**json.loads(token), "at": time.time() - seconds})
+
+
+@pytest.mark.parametrize("fault", ["odd_status", "poll_throttled", "late_task"])
+def test_whatever_a_poll_says_the_order_stands(simulator: Simulator, fault: str) -> None:
+    simulator.set_fault(MODEL.id, fault, seconds=0.3)
+    simulator.set_latency(0.4, 0.4)
+    base = f"{simulator.url}/bfl"
+    token = call(base).resume
+    time.sleep(0.15)
+    assert isinstance(call(base, token), Waiting)
+    time.sleep(0.4)
+    answer = ask_until(base, token)
+    assert isinstance(answer, Generated)
+    assert len(orders(simulator)) == 1
+
+
+def ask_until(base: str, token: str) -> Any:
+    end = time.time() + 5
+    while isinstance(answer := call(base, token), Waiting) and time.time() < end:
+        time.sleep(0.05)
+    return answer
+
+
+def test_a_throttled_poll_waits_longer(simulator: Simulator) -> None:
+    base = f"{simulator.url}/bfl"
+    for hint, pause in ((None, 5.0), (9, 9.0)):
+        simulator.set_fault(MODEL.id, "poll_throttled", retry_after=hint)
+        token = call(base).resume
+        assert call(base, token).seconds == pause
+
+
+def test_an_order_that_is_not_known_yet_may_turn_up(simulator: Simulator) -> None:
+    base = f"{simulator.url}/bfl"
+    simulator.set_fault(MODEL.id, "late_task", seconds=60)
+    token = call(base).resume
+    assert isinstance(call(base, token), Waiting)
+    lost = call(base, aged(token, 30))
+    assert isinstance(lost, ProviderError)
+    assert (lost.code, lost.billable, lost.safe_to_repeat) == ("unknown_outcome", "unknown", False)
+
+
+def test_a_failed_order_may_be_charged(simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "task_failed")
+    answer = ask_simulator(simulator, MODEL)
+    assert isinstance(answer, ProviderError)
+    assert (answer.code, answer.billable, answer.safe_to_repeat) == ("provider_unavailable", "unknown", False)
+
+
+def test_a_poll_that_gets_no_answer_loses_nothing(simulator: Simulator, closed_url: str) -> None:
+    token = json.dumps({"url": f"{closed_url}/v1/get_result?id=1", "at": time.time(), "cost": 3})
+    assert call(closed_url, token) == Waiting(2.0, json.dumps(json.loads(token), separators=(",", ":")))
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_poll_that_fails_at_the_provider_loses_nothing(status: int) -> None:
+    with Canned(Answer(status)) as server:
+        token = json.dumps({"url": f"{server.url}/v1/get_result?id=1", "at": time.time(), "cost": 3})
+        assert isinstance(call(server.url, token), Waiting)
+
+
+def test_a_sample_that_is_not_there_yet_is_asked_for_again() -> None:
+    ready = {"id": "1", "status": "Ready", "result": {"sample": "", "seed": 1}}
+
+    def answer(asked: Asked) -> Answer:
+        sample = f"{server.url}/sample.png"
+        return Answer(503) if "sample" in asked.path else Answer(content={**ready, "result": {"sample": sample}})
+
+    with Canned(answer) as server:
+        token = json.dumps({"url": f"{server.url}/v1/get_result?id=1", "at": time.time(), "cost": None})
+        assert isinstance(call(server.url, token), Waiting)
+
+
+FOREIGN = [
+    "https://evil.example/v1/get_result?id=1",
+    "http://api.bfl.ai/v1/get_result?id=1",
+    "https://bfl.ai.evil.example/",
+    "https://evilbfl.ai/",
+    "https://bfl.ai@evil.example/",
+    "https://evil.example\\.bfl.ai/",
+    "https://evil.example#.bfl.ai",
+    "ftp://api.bfl.ai/",
+    "//api.bfl.ai/",
+    "https://[::1/",
+]
+
+
+@pytest.mark.parametrize("url", FOREIGN)
+def test_the_key_is_sent_to_no_other_host(url: str, no_connections: list[Any]) -> None:
+    token = json.dumps({"url": url, "at": time.time(), "cost": 3})
+    answer = call(None, token)
+    assert isinstance(answer, ProviderError) and answer.code == "internal"
+    assert no_connections == []
+
+
+@pytest.mark.parametrize("host", ["api.bfl.ai", "api.eu2.bfl.ai", "bfl.ai"])
+def test_the_provider_has_many_hosts(host: str, no_connections: list[Any]) -> None:
+    token = json.dumps({"url": f"https://{host}/v1/get_result?id=1", "at": time.time(), "cost": 3})
+    assert isinstance(call(None, token), Waiting)
+    assert no_connections == [(host, 443)]
+
+
+@pytest.fixture
+def no_connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The addresses that somebody tried to connect to."""
+    tried: list[Any] = []
+
+    def refuse(address: Any, *_: Any, **__: Any) -> Any:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    return tried
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/poll", "https://api.bfl.ai/poll", "http://127.0.0.1:1/poll"])
+def test_on_a_laptop_only_the_simulator_is_polled(url: str) -> None:
+    with Canned(Answer(content={"id": "1", "polling_url": url})) as server:
+        answer = call(server.url)
+    assert isinstance(answer, ProviderError)
+    assert (answer.code, answer.billable) == ("no_image", "unknown")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("token", ["", "x", "[]", "{}", '{"url": "https://api.bfl.ai/"}', '{"other": 1}'])
+def test_a_broken_token_is_our_own_mistake(token: str) -> None:
+    answer = call(None, token)
+    assert isinstance(answer, ProviderError) and (answer.code, answer.billable) == ("internal", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ([{"loc": ["body", "width"], "msg": "Input should be a multiple of 16", "type": "x"}], "body.width: Input"),
+        ("Prompt is too long", "Prompt is too long"),
+    ],
+)
+def test_what_is_wrong_with_an_order_is_said(detail: Any, said: str) -> None:
+    with Canned(Answer(422, {"detail": detail})) as server:
+        answer = call(server.url)
+    assert isinstance(answer, ProviderError) and answer.code == "invalid_request"
+    assert said in str(answer)
+
+
+def test_the_state_may_be_called_state() -> None:
+    content = {"id": "1", "state": "Content Moderated", "details": {"Moderation Reasons": ["Nudity"]}}
+    with Canned(Answer(content=content)) as server:
+        token = json.dumps({"url": f"{server.url}/v1/get_result?id=1", "at": time.time(), "cost": 3})
+        answer = call(server.url, token)
+    assert isinstance(answer, ProviderError) and answer.code == "refused" and "Nudity" in str(answer)

@@ -1,0 +1,102 @@
+"""Every case of the table with every adapter: through the real SDKs, over real sockets."""
+
+import io
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from PIL import Image as Picture
+
+from local.simulator import Simulator
+from pixelprompt.providers import PROVIDERS
+from pixelprompt.providers.base import Generated, ProviderError, Waiting
+from tests.contract.calls import ask, orders
+from tests.contract.conftest import Dripping
+from tests.contract.table import CASES, MODELS, ON_THE_WIRE, PATHS, PROTOCOLS, Case, Outcome
+
+CELLS = [
+    pytest.param(case, protocol, id=f"{case.name}-{protocol}")
+    for case in CASES
+    for protocol in PROTOCOLS
+    if protocol not in case.absent
+]
+
+
+def test_every_provider_is_in_the_table() -> None:
+    assert set(PROTOCOLS) == set(PROVIDERS) == set(MODELS)
+
+
+@pytest.mark.parametrize(("case", "protocol"), CELLS)
+def test_contract(
+    case: Case, protocol: str, simulator: Simulator, dripping: Dripping, closed_url: str, cell: Any
+) -> None:
+    cell(case.name, protocol)
+    known = MODELS[protocol]
+    model = replace(known, parameters={**known.parameters, **case.parameters.get(protocol, {})})
+    server = {"simulator": simulator.url, "dripping": dripping.url, "closed": closed_url}[case.server]
+    if case.fault:
+        simulator.set_fault(ON_THE_WIRE.get(protocol, known.id), case.fault, **case.options)
+
+    started = time.monotonic()
+    answer = ask(model, server + PATHS[protocol], seconds=case.seconds, **case.request)
+
+    assert time.monotonic() - started < max(case.seconds, 0) + 2
+    expected = case.of(protocol)
+    assert summary(answer) == replace(expected, requests=0)
+    assert len(orders(simulator)) + dripping.orders == expected.requests
+    if isinstance(answer, Generated):
+        assert_images_are_what_they_say(answer)
+        assert answer.request_id or protocol == "compatible"
+    if isinstance(answer, ProviderError):
+        assert set(answer.row()) == {"error", "errorCode", "retryable", "billable"}
+        assert 10 < len(str(answer)) <= 300
+        assert case.says in str(answer)
+        assert "test-key" not in str(answer) and "Traceback" not in str(answer)
+
+
+def summary(answer: Generated | Waiting | ProviderError) -> Outcome:
+    """An answer in the table's terms."""
+    if isinstance(answer, Waiting):
+        return Outcome("waiting", requests=0)
+    if isinstance(answer, Generated):
+        return Outcome(images=len(answer.images), requests=0)
+    return Outcome(
+        answer.code, answer.retryable, answer.billable, answer.safe_to_repeat, answer.retry_after, requests=0
+    )
+
+
+def assert_images_are_what_they_say(answer: Generated) -> None:
+    """Type and size are those of the bytes, and no two images are the same."""
+    for image in answer.images:
+        with Picture.open(io.BytesIO(image.data)) as picture:
+            picture.load()
+            assert picture.size == (image.width, image.height)
+            assert Picture.MIME[picture.format or ""] == image.mime_type
+    assert len({image.data for image in answer.images}) == len(answer.images)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_wrong_key_is_not_repeated_to_the_caller(
+    simulator: Simulator, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if protocol == "bedrock":
+        monkeypatch.setattr("pixelprompt.providers.bedrock._session", wrong_session)
+    answer = ask(MODELS[protocol], simulator.url + PATHS[protocol], key="bad-key-1234567890")
+    assert isinstance(answer, ProviderError) and answer.code == "bad_credentials"
+    assert "1234567890" not in str(answer) and "bad-key" not in str(answer)
+
+
+def wrong_session() -> Any:
+    """A session of boto3 with a key that AWS does not know."""
+    import boto3
+
+    return boto3.session.Session("bad-key-1234567890", "secret")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_unknown_model_counts_as_retired(simulator: Simulator, protocol: str) -> None:
+    names = {"stability": "stable-image-nothing", "recraft": "nothing", "compatible": "unknown-model"}
+    model = replace(MODELS[protocol], id=names.get(protocol, "no-such-model"))
+    answer = ask(model, simulator.url + PATHS[protocol])
+    assert isinstance(answer, ProviderError) and answer.code == "model_retired"

@@ -1,0 +1,197 @@
+"""Our parameters, as each provider is told them and as its pictures show them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from local.simulator import Simulator
+from pixelprompt.parameters import ASPECT_RATIOS, ratio
+from pixelprompt.providers.base import Model, ProviderError
+from tests.contract.calls import ask_simulator, images, orders
+from tests.contract.table import MODELS, ON_THE_WIRE
+
+GEMINI = ["1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
+STABILITY = ["21:9", "16:9", "3:2", "5:4", "1:1", "4:5", "2:3", "9:16", "9:21"]
+RECRAFT = ["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16"]
+FLUX_3 = ["21:9", "2:1", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16", "1:2", "9:21"]
+
+
+def model(provider: str, model_id: str, **fields: Any) -> Model:
+    return replace(MODELS[provider], id=model_id, parameters={}, **fields)
+
+
+SHAPES = [
+    (MODELS["openai"], ASPECT_RATIOS),
+    (MODELS["gemini"], GEMINI),
+    (MODELS["bedrock"], STABILITY),
+    (MODELS["stability"], STABILITY),
+    (MODELS["bfl"], ASPECT_RATIOS),
+    (model("bfl", "flux-pro-1.1"), ASPECT_RATIOS),
+    (model("bfl", "flux-pro-1.1-ultra"), ASPECT_RATIOS),
+    (model("bfl", "flux-3-image"), FLUX_3),
+    (MODELS["recraft"], RECRAFT),
+    (MODELS["compatible"], ASPECT_RATIOS),
+    (model("compatible", "grok-imagine-image-2.0", dialect="xai"), ["1:1", "16:9", "9:16", "4:3", "3:2", "2:1"]),
+    (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), ["1:1", "16:9", "2:3", "21:9"]),
+    (model("compatible", "together-flux-schnell", dialect="together"), ASPECT_RATIOS),
+]
+
+
+@pytest.mark.parametrize(("known", "shapes"), [pytest.param(*entry, id=entry[0].id) for entry in SHAPES])
+def test_the_provider_takes_these_shapes(simulator: Simulator, known: Model, shapes: list[str]) -> None:
+    # Accepted, but not drawn: that is quicker.
+    simulator.set_fault(ON_THE_WIRE.get(known.provider, known.id), "no_image")
+    for shape in shapes:
+        answer = ask_simulator(simulator, known, aspect_ratio=shape)
+        assert isinstance(answer, ProviderError) and answer.code == "no_image", (shape, answer)
+
+
+@pytest.mark.parametrize(("known", "shapes"), [pytest.param(*entry, id=entry[0].id) for entry in SHAPES])
+def test_the_picture_has_the_shape_that_was_asked_for(simulator: Simulator, known: Model, shapes: list[str]) -> None:
+    for shape in [shape for shape in ("16:9", "2:3", "1:2") if shape in shapes]:
+        (image,) = images(simulator, known, aspect_ratio=shape).images
+        # What providers draw themselves is up to a tenth off the ratio that they name.
+        assert image.width / image.height == pytest.approx(ratio(shape), rel=0.1), shape
+
+
+@pytest.mark.parametrize(
+    ("known", "resolution", "shape", "size"),
+    [
+        (MODELS["openai"], "1K", None, (1024, 1024)),
+        (MODELS["openai"], "2K", "16:9", (2704, 1520)),
+        (MODELS["openai"], "4K", "16:9", (3840, 2160)),
+        (model("openai", "gpt-image-1.5"), None, "16:9", (1536, 1024)),
+        (model("openai", "gpt-image-1-mini"), "1K", "3:4", (1024, 1536)),
+        (MODELS["gemini"], "1K", "1:1", (1024, 1024)),
+        (MODELS["gemini"], "2K", "16:9", (2752, 1536)),
+        (model("gemini", "gemini-3.1-flash-lite-image"), "1K", "1:1", (1024, 1024)),
+        (model("gemini", "gemini-3.1-flash-image"), "512", None, (512, 512)),
+        (MODELS["bfl"], "512", None, (512, 512)),
+        (MODELS["bfl"], "2K", "1:1", (2000, 2000)),
+        (model("bfl", "flux-pro-1.1"), None, "21:9", (1408, 608)),
+        (model("bfl", "flux-3-image"), "2K", "1:1", (2048, 2048)),
+        (MODELS["compatible"], "1K", "1:1", (1024, 1024)),
+        (model("compatible", "grok-imagine-image-2.0", dialect="xai"), "2K", "1:1", (2048, 2048)),
+        (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), "2K", "1:1", (2048, 2048)),
+    ],
+    ids=lambda value: value.id if isinstance(value, Model) else str(value),
+)
+def test_the_picture_has_the_size_that_was_asked_for(
+    simulator: Simulator, known: Model, resolution: str | None, shape: str | None, size: tuple[int, int]
+) -> None:
+    (image,) = images(simulator, known, resolution=resolution, aspect_ratio=shape).images
+    assert (image.width, image.height) == size
+
+
+def test_a_size_of_the_request_replaces_the_one_of_the_catalogue(simulator: Simulator) -> None:
+    known = replace(MODELS["gemini"], parameters={"aspect_ratio": "16:9", "image_size": "2K"})
+    (wide,) = images(simulator, known).images
+    assert (wide.width, wide.height) == (2752, 1536)
+    (square,) = images(simulator, known, aspect_ratio="1:1", resolution="1K").images
+    assert (square.width, square.height) == (1024, 1024)
+
+
+@pytest.mark.parametrize(
+    ("known", "formats"),
+    [
+        (MODELS["openai"], ["png", "jpeg", "webp"]),
+        (MODELS["bedrock"], ["png", "jpeg"]),
+        (MODELS["stability"], ["png", "jpeg", "webp"]),
+        (model("stability", "sd3.5-large"), ["png", "jpeg"]),
+        (MODELS["bfl"], ["png", "jpeg"]),
+        (MODELS["recraft"], ["png", "webp"]),
+        (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), ["png", "jpeg", "webp"]),
+    ],
+    ids=lambda value: value.id if isinstance(value, Model) else "",
+)
+def test_the_picture_has_the_format_that_was_asked_for(simulator: Simulator, known: Model, formats: list[str]) -> None:
+    for name in formats:
+        (image,) = images(simulator, known, output_format=name).images
+        assert image.mime_type == f"image/{name}"
+
+
+SEEDED = [
+    MODELS["bedrock"],
+    MODELS["stability"],
+    model("stability", "sd3.5-medium"),
+    MODELS["bfl"],
+    MODELS["recraft"],
+    model("compatible", "openrouter/flux-2-pro", dialect="openrouter"),
+]
+
+
+@pytest.mark.parametrize("known", SEEDED, ids=lambda known: known.id)
+def test_a_seed_makes_the_same_picture_again(simulator: Simulator, known: Model) -> None:
+    (first,), (again,), (other,) = (images(simulator, known, seed=seed).images for seed in (42, 42, 43))
+    assert first.data == again.data != other.data
+    assert (first.seed, other.seed) == (42, 43)
+
+
+@pytest.mark.parametrize("known", SEEDED[:4], ids=lambda known: known.id)
+def test_the_seed_that_the_provider_chose_is_kept(simulator: Simulator, known: Model) -> None:
+    (first,) = images(simulator, known).images
+    assert first.seed is not None
+    (again,) = images(simulator, known, seed=first.seed).images
+    assert again.data == first.data
+
+
+@pytest.mark.parametrize(
+    ("known", "request_", "told"),
+    [
+        (MODELS["openai"], {"quality": "high", "n": 3}, {"quality": "high", "n": 3}),
+        (MODELS["bedrock"], {"negative_prompt": "blur"}, {"negative_prompt": "blur"}),
+        (MODELS["stability"], {"negative_prompt": "blur"}, {"negative_prompt": "blur"}),
+        (model("stability", "sd3.5-large"), {"guidance": 4.5}, {"cfg_scale": "4.5", "model": "sd3.5-large"}),
+        (model("bfl", "flux-2-flex"), {"steps": 30, "guidance": 2}, {"steps": 30, "guidance": 2}),
+        (model("recraft", "recraftv3"), {"negative_prompt": "blur"}, {"negative_prompt": "blur"}),
+        (MODELS["compatible"], {"quality": "high"}, {"quality": "high"}),
+        (
+            model("compatible", "together-flux-schnell", dialect="together"),
+            {"steps": 4, "seed": 7, "negative_prompt": "blur"},
+            {"steps": 4, "seed": 7, "negative_prompt": "blur"},
+        ),
+        (model("compatible", "localai-flux"), {"guidance": 3}, {"guidance_scale": 3}),
+    ],
+    ids=lambda value: value.id if isinstance(value, Model) else "",
+)
+def test_a_parameter_is_named_as_the_provider_names_it(
+    simulator: Simulator, known: Model, request_: dict[str, Any], told: dict[str, Any]
+) -> None:
+    images(simulator, known, **request_)
+    (order,) = orders(simulator)
+    assert {name: order.body.get(name) for name in told} == told
+
+
+@pytest.mark.parametrize("known", [entry[0] for entry in SHAPES], ids=lambda known: known.id)
+def test_what_nobody_asked_for_is_left_to_the_provider(simulator: Simulator, known: Model) -> None:
+    images(simulator, replace(known, parameters={}))
+    (order,) = orders(simulator)
+    left = {"prompt", "model", "n", "response_format", "contents", "generationConfig"}
+    assert set(order.body) <= left
+
+
+def test_what_the_provider_used_and_counted_is_kept(simulator: Simulator) -> None:
+    answer = images(simulator, MODELS["openai"])
+    assert answer.used == {"size": "1024x1024", "quality": "low", "output_format": "png"}
+    assert answer.usage and answer.usage["outputImageTokens"] > 0 and answer.usage["inputTextTokens"] > 0
+    counted = images(simulator, MODELS["gemini"]).usage
+    assert counted and counted["outputImageTokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("known", "n", "dollars"),
+    [
+        (MODELS["bfl"], 1, 0.03),
+        (MODELS["recraft"], 2, 0.07),
+        (model("compatible", "grok-imagine-image-2.0", dialect="xai"), 2, 0.04),
+        (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), 1, 0.04),
+        (MODELS["compatible"], 1, None),
+        (MODELS["stability"], 1, None),
+    ],
+    ids=lambda value: value.id if isinstance(value, Model) else "",
+)
+def test_what_the_provider_says_it_charges_is_kept(
+    simulator: Simulator, known: Model, n: int, dollars: float | None
+) -> None:
+    assert images(simulator, known, n=n).cost == (None if dollars is None else pytest.approx(dollars))

@@ -1,0 +1,121 @@
+"""Parameters, receipts and costs."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelprompt import cost
+from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS, image_request, ratio, receipt, side
+from pixelprompt.providers.base import Model
+from pixelprompt.registry import ModelRegistry
+
+TAKES = {
+    "aspectRatio": ["1:1", "16:9", "9:16"],
+    "resolution": ["1K", "4K"],
+    "n": {"max": 2, "perCall": True},
+    "seed": {"min": 0, "max": 4294967294},
+    "steps": {"min": 1, "max": 50},
+    "quality": ["low", "high"],
+    "outputFormat": ["webp", "png"],
+    "negativePrompt": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "used"),
+    [
+        ("aspectRatio", "16:9", "16:9"),
+        ("aspectRatio", "21:9", "16:9"),
+        ("aspectRatio", "4:5", "1:1"),
+        ("aspectRatio", "2:3", "9:16"),
+        ("resolution", "2K", "1K"),
+        ("resolution", "512", "1K"),
+        ("n", 4, 2),
+        ("n", 1, 1),
+        ("seed", 4294967295, 0),
+        ("seed", 7, 7),
+        ("steps", 150, 50),
+        ("outputFormat", "jpeg", "webp"),
+        ("negativePrompt", "blurry", "blurry"),
+    ],
+)
+def test_a_value_is_applied_or_the_nearest_is_used(name: str, value: Any, used: Any) -> None:
+    result = receipt({name: value}, TAKES)
+    if used == value:
+        assert (result.applied, result.adjusted, result.ignored) == ({name: value}, {}, {})
+    else:
+        assert (result.applied, result.ignored) == ({}, {})
+        assert result.adjusted == {name: {"requested": value, "used": used}}
+    assert result.used() == {name: used}
+
+
+def test_what_a_model_does_not_know_is_ignored_with_the_reason() -> None:
+    result = receipt({"guidance": 7, "control": 1}, TAKES)
+    assert set(result.ignored) == {"guidance", "control"}
+    assert result.used() == {}
+    assert [misfit["parameter"] for misfit in result.misfits("A")] == ["guidance", "control"]
+
+
+def test_several_images_need_no_word_of_the_model() -> None:
+    assert receipt({"n": 4}, {}).applied == {"n": 4}
+
+
+PARAMETERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "aspectRatio": st.sampled_from(ASPECT_RATIOS),
+        "resolution": st.sampled_from(RESOLUTIONS),
+        "n": st.integers(1, 4),
+        "seed": st.integers(0, 2**32 - 1),
+        "steps": st.integers(1, 150),
+        "guidance": st.floats(0, 30),
+        "quality": st.sampled_from(["low", "medium", "high"]),
+        "outputFormat": st.sampled_from(["png", "jpeg", "webp"]),
+    },
+)
+
+
+@given(PARAMETERS, st.sampled_from(ModelRegistry.load().get_all_models()))
+def test_every_parameter_has_exactly_one_fate_and_the_used_value_fits(given_: dict[str, Any], model: Model) -> None:
+    result = receipt(given_, model.takes)
+    fates = [*result.applied, *result.adjusted, *result.ignored]
+    assert sorted(fates) == sorted(given_)
+    again = receipt(result.used(), model.takes)
+    assert again.applied == result.used()
+    request = image_request("a fox", result.used(), model)
+    assert request.n == 1 or model.takes["n"]["perCall"]
+
+
+@pytest.mark.parametrize(("text", "value"), [("512", 512), ("1K", 1024), ("2K", 2048), ("4K", 4096)])
+def test_the_side_of_a_resolution(text: str, value: int) -> None:
+    assert side(text) == value
+
+
+def test_a_ratio_is_width_by_height() -> None:
+    assert ratio("16:9") == pytest.approx(1.7778, abs=1e-4)
+
+
+class TestCost:
+    PRICE = {"unit": "image", "amount": 0.04, "byResolution": {"4K": 0.1, "2K": None}}  # noqa: RUF012
+    TOKENS = {"unit": "token", "inputText": 5e-6, "outputImage": 3e-5, "estimate": 0.03}  # noqa: RUF012
+
+    def test_an_image_has_its_price(self) -> None:
+        assert cost.estimate(self.PRICE, {"n": 3})["amount"] == pytest.approx(0.12)
+        assert cost.estimate(self.PRICE, {"resolution": "4K"})["amount"] == 0.1
+
+    def test_unknown_is_never_zero(self) -> None:
+        assert cost.estimate(None, {}) == cost.UNKNOWN
+        assert cost.estimate(self.PRICE, {"resolution": "2K"}) == cost.UNKNOWN
+        assert cost.computed(self.TOKENS, 1, {}, None) == cost.UNKNOWN
+        assert cost.UNKNOWN["amount"] is None
+
+    def test_tokens_are_multiplied(self) -> None:
+        usage = {"inputTextTokens": 20, "outputImageTokens": 1000}
+        assert cost.computed(self.TOKENS, 1, {}, usage)["amount"] == pytest.approx(0.0301)
+
+    def test_a_sum_says_what_it_leaves_out(self) -> None:
+        costs = [cost.reported(0.03), cost.UNKNOWN, cost.estimate(self.PRICE, {})]
+        assert cost.total(costs) == {"amount": 0.07, "currency": "USD", "known": 2, "unknown": 1}
+        assert cost.total([cost.UNKNOWN])["amount"] is None

@@ -1,0 +1,75 @@
+"""Width and height from an aspect ratio and a resolution."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS
+from pixelprompt.providers.sizes import pixels, ratio, side
+
+FLUX_2 = {"step": 16, "shortest": 64, "longest": 4096, "most": 4_000_000}
+FLUX_1 = {"step": 32, "shortest": 256, "longest": 1440, "most": 1440 * 1440}
+GPT_IMAGE_2 = {"step": 16, "shortest": 16, "longest": 3840, "least": 810 * 810, "most": 3840 * 2160}
+
+
+@pytest.mark.parametrize("limits", [FLUX_2, FLUX_1, GPT_IMAGE_2], ids=["flux-2", "flux-1", "gpt-image-2"])
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("shape", ASPECT_RATIOS)
+def test_a_size_keeps_the_shape_and_the_limits(shape: str, resolution: str, limits: dict[str, int]) -> None:
+    width, height = pixels(shape, resolution, **limits)
+    assert width % limits["step"] == height % limits["step"] == 0
+    assert limits["shortest"] <= min(width, height) and max(width, height) <= limits["longest"]
+    assert limits.get("least", 0) <= width * height <= limits["most"]
+    assert math.isclose(width / height, ratio(shape), rel_tol=0.04)
+
+
+@given(
+    st.integers(1, 30), st.integers(1, 30), st.sampled_from(RESOLUTIONS), st.sampled_from([FLUX_2, FLUX_1, GPT_IMAGE_2])
+)
+def test_any_shape_within_one_to_three_has_a_size(
+    wide: int, high: int, resolution: str, limits: dict[str, int]
+) -> None:
+    if not 1 / 3 <= wide / high <= 3:
+        return
+    width, height = pixels(f"{wide}:{high}", resolution, **limits)
+    assert width % limits["step"] == height % limits["step"] == 0
+    assert limits.get("least", 0) <= width * height <= limits["most"]
+    assert math.isclose(width / height, wide / high, rel_tol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("shape", "resolution", "size"),
+    [
+        (None, None, (1024, 1024)),
+        ("1:1", "2K", (2048, 2048)),
+        ("3:2", "1K", (1248, 832)),
+        ("16:9", "4K", (3840, 2160)),
+        ("1:1", "4K", (2880, 2880)),
+        ("1:1", "512", (816, 816)),
+    ],
+)
+def test_sizes_of_gpt_image_2(shape: str | None, resolution: str | None, size: tuple[int, int]) -> None:
+    assert pixels(shape, resolution, **GPT_IMAGE_2) == size
+
+
+def test_a_shape_and_its_reverse_have_the_same_sides() -> None:
+    for shape in ASPECT_RATIOS:
+        width, height = shape.split(":")
+        assert pixels(shape, "1K", **GPT_IMAGE_2) == pixels(f"{height}:{width}", "1K", **GPT_IMAGE_2)[::-1]
+
+
+def test_resolutions_are_sides_of_squares() -> None:
+    assert [side(resolution) for resolution in RESOLUTIONS] == [512, 1024, 2048, 4096]
+    with pytest.raises(ValueError, match="no resolution"):
+        side("huge")
+
+
+def test_a_shape_beyond_the_limits_becomes_the_nearest_within() -> None:
+    assert pixels("40:1", "1K", **FLUX_1) == (1440, 256)
+
+
+def test_limits_that_leave_no_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="fits"):
+        pixels("1:1", "1K", step=16, shortest=16, longest=64, least=10_000, most=20_000)

@@ -1,0 +1,156 @@
+"""One exchange: its end, its limit, and what its failure means."""
+
+import gzip
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx2
+import pytest
+
+from pixelprompt.providers import transport
+from tests.canned import Answer, Canned
+
+
+def soon(seconds: float = 5) -> float:
+    return time.time() + seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7.0),
+        (" 2.5 ", 2.5),
+        ("0", 0.0),
+        ("-3", 0.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ],
+)
+def test_a_delay_is_read(text: str, seconds: float | None) -> None:
+    assert transport.retry_after({"retry-after": text}) == seconds
+
+
+def test_a_delay_may_be_a_moment() -> None:
+    moment = datetime.now(UTC) + timedelta(seconds=90)
+    for text in (format_datetime(moment, usegmt=True), format_datetime(moment.replace(tzinfo=None))):
+        assert transport.retry_after({"retry-after": text}) == pytest.approx(90, abs=2)
+
+
+def test_no_header_is_no_delay() -> None:
+    assert transport.retry_after({}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plain\n  text", "plain text"),
+        ("<!DOCTYPE html><title>502</title><body>Bad  <b>Gateway</b></body>", "502 Bad Gateway"),
+        ("<script>var a = '<b>';</script>Sorry", "Sorry"),
+        ("your key secret-123 is wrong", "your key [hidden] is wrong"),
+        ("", ""),
+    ],
+)
+def test_a_body_becomes_a_line(text: str, said: str) -> None:
+    assert transport.excerpt(text, "secret-123") == said
+
+
+def test_a_long_body_becomes_a_short_line() -> None:
+    assert len(transport.excerpt("<" * 10_000_000, None)) <= 300
+
+
+def test_an_answer_is_read_up_to_its_limit() -> None:
+    with Canned(Answer(200, b"x" * 1000)) as server:
+        with transport.client(soon(), limit=1000) as client:
+            assert len(client.get(server.url).content) == 1000
+        with transport.client(soon(), limit=999) as client, pytest.raises(transport.AnswerTooLarge):
+            client.get(server.url)
+
+
+def test_an_answer_that_unfolds_is_stopped_too() -> None:
+    packed = gzip.compress(b"\0" * 10_000_000)
+    with Canned(Answer(200, packed, {"Content-Encoding": "gzip"})) as server:
+        with transport.client(soon(), limit=1_000_000) as client, pytest.raises(transport.AnswerTooLarge):
+            client.get(server.url)
+        with transport.client(soon()) as client:
+            answer = client.get(server.url)
+            assert len(answer.content) == 10_000_000 and "content-encoding" not in answer.headers
+    assert server.asked[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with Canned(Answer(307, b"", {"Location": "/again"})) as server:
+        with transport.client(soon()) as client:
+            assert client.post(server.url, headers={"authorization": "Bearer x"}).status_code == 307
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "first", [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"]
+)
+def test_an_answer_that_drips_ends_at_the_deadline(first: bytes) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            try:
+                connection.sendall(first)
+                while True:
+                    connection.sendall(b"x" if first else b"")
+                    time.sleep(0.05)
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    started = time.monotonic()
+    with transport.client(soon(0.5)) as client, pytest.raises(httpx2.ReadTimeout):
+        client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    assert 0.4 < time.monotonic() - started < 1.0
+    listener.close()
+
+
+def test_what_is_too_late_is_not_sent() -> None:
+    with Canned(Answer(200)) as server:
+        with transport.client(soon(-1)) as client, pytest.raises(httpx2.ConnectTimeout) as caught:
+            client.post(server.url)
+        assert server.asked == []
+    assert transport.exchange_error(caught.value).safe_to_repeat
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "safe", "billable"),
+    [
+        (500, "provider_unavailable", False, "unknown"),
+        (502, "provider_unavailable", False, "unknown"),
+        (503, "provider_unavailable", True, "no"),
+        (504, "unknown_outcome", False, "unknown"),
+        (524, "unknown_outcome", False, "unknown"),
+        (529, "provider_unavailable", True, "no"),
+    ],
+)
+def test_what_a_servers_failure_means(status: int, code: str, safe: bool, billable: str) -> None:
+    answer = transport.server_error(status, 3)
+    assert (answer.code, answer.safe_to_repeat, answer.billable) == (code, safe, billable)
+
+
+def test_an_order_that_a_proxy_does_not_pass_on_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Canned(Answer(407)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:word@127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with transport.client(soon()) as client, pytest.raises(httpx2.ProxyError) as caught:
+            client.post("https://api.example/v1/images")
+        (asked,) = proxy.asked
+    assert (asked.method, asked.path) == ("CONNECT", "api.example:443")
+    assert asked.headers["proxy-authorization"].startswith("Basic ")
+    assert transport.exchange_error(caught.value).safe_to_repeat
