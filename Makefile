@@ -6,13 +6,16 @@ SHELL = /bin/sh
 
 PYTHON ?= python3
 STAGE ?= dev
+# Which deployment to look at: a STAGE that was asked for, else the cloud that runs here.
+DEPLOYMENT = $(if $(filter command environment,$(origin STAGE)),--stage '$(STAGE)')
 VENV_PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Variables on make's command line reach the commands through the environment; a prompt may hold any character.
 override PROMPT := $(value PROMPT)
 export PROMPT
 
-.PHONY: help demo up down logs status keys test test-unit test-integration check synth clean prepare-python prepare-all
+.PHONY: help demo up down logs status keys doctor models-check test test-unit test-providers test-integration check synth clean \
+  prepare-python prepare-all
 
 help: ## List what there is
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -42,11 +45,21 @@ logs: prepare-python ## Follow its logs (JOB=id for one job's)
 keys: prepare-python ## Put provider keys into the secret of your deployment on AWS, from the environment or a prompt
 	@$(VENV_PYTHON) -m local keys --stage '$(STAGE)'
 
+doctor: prepare-python ## Check keys, models and quotas of the cloud here, or of STAGE on AWS (ALL=1: of every model)
+	@$(VENV_PYTHON) -m local doctor $(DEPLOYMENT) $(if $(ALL),--all)
+
+models-check: prepare-python ## Check an overlay of the model catalogue: FILE=my-models.json (PUT=1: then upload it)
+	@test -n '$(FILE)' || { echo 'Name the overlay: make models-check FILE=my-models.json' >&2; exit 1; }
+	@$(VENV_PYTHON) -m local models-check '$(FILE)' $(if $(PUT),--put) $(if $(BUCKET),--bucket '$(BUCKET)') $(DEPLOYMENT)
+
 test: prepare-all ## All tests
 	$(VENV_PYTHON) -m pytest tests $(PYTEST_ARGUMENTS)
 
 test-unit: prepare-all ## The quick tests, without the emulator
 	$(VENV_PYTHON) -m pytest tests/unit $(PYTEST_ARGUMENTS)
+
+test-providers: prepare-all ## The seven protocols over sockets, as a matrix of cases
+	$(VENV_PYTHON) -m pytest tests/contract $(PYTEST_ARGUMENTS)
 
 test-integration: prepare-all ## The tests on the emulator
 	$(VENV_PYTHON) -m pytest tests/integration $(PYTEST_ARGUMENTS)

@@ -36,6 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
     synth.add_argument("targets", nargs="*", metavar="TARGET", help="aws, local; default: both")
     keys = commands.add_parser("keys", help="put provider keys into the secret of a deployment in your AWS account")
     keys.add_argument("--stage", default="dev", help="which deployment (default dev)")
+    doctor = commands.add_parser("doctor", help="check keys, models and quotas of a deployment; exit code 1 on any ✗")
+    _add_deployment(doctor)
+    doctor.add_argument("--all", action="store_true", help="also the models that a job takes only when it names them")
+    models_check = commands.add_parser("models-check", help="check an overlay of the model catalogue")
+    models_check.add_argument("file", type=Path, metavar="FILE", help="the overlay, a JSON file")
+    models_check.add_argument("--put", action="store_true", help="then upload it into the bucket of the deployment")
+    models_check.add_argument("--bucket", metavar="NAME", help="with --put: another bucket of your AWS account")
+    _add_deployment(models_check)
     options = parser.parse_args(arguments)
 
     # Like Ctrl-C: whatever was started is ended on the way out.
@@ -49,6 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output has gone; so must the rest of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _add_deployment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stage", help="which one in your AWS account (default: the cloud that runs here, or dev)")
+    parser.add_argument("--local", action="store_true", help="only the cloud that runs here")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -77,6 +90,10 @@ def _run(options: argparse.Namespace) -> int:
                 from local import keys
 
                 return keys.run(options.stage, os.environ)
+            case "doctor":
+                return _doctor(options)
+            case "models-check":
+                return _models_check(options)
             case _:
                 return _synth(options, progress)
     except (CloudError, KeysError, OptionError, cdk.CdkError) as error:
@@ -142,6 +159,20 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
         if running.started and not options.keep:
             running.stop()
             progress("the cloud is stopped")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from local import doctor
+
+    chosen = {"stage": options.stage, "local": options.local}
+    return doctor.run(options.directory, os.environ, **chosen, every=options.all)
+
+
+def _models_check(options: argparse.Namespace) -> int:
+    from local import models_check
+
+    chosen = {"stage": options.stage, "local": options.local, "bucket": options.bucket}
+    return models_check.run(options.file, options.directory, os.environ, put=options.put, **chosen)
 
 
 def _synth(options: argparse.Namespace, progress: Progress) -> int:

@@ -1,7 +1,7 @@
 """The catalogue of models: what a file or an overlay may hold, and what it means.
 
 An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
-(sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``keyName``,
+(sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``path``, ``dialect``, ``keyName``,
 ``released``, ``shutdown`` (days) and ``replacement`` (an id).
 """
 
@@ -28,6 +28,7 @@ _LISTS = {
     "quality": QUALITIES,
     "outputFormat": FORMATS,
 }
+DIALECTS = ("openai", "xai", "openrouter", "together")
 _RANGES = ("seed", "steps", "guidance")
 
 
@@ -60,12 +61,16 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
     result = dict(catalogue)
     for section in SECTIONS:
         entries = changes.get(section, [])
-        if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
-            raise ConfigurationError(f"{section} of the overlay must be a list of objects.")
-        changed = {entry.get("name"): entry for entry in entries}
+        if not isinstance(entries, list) or not all(_is_named(entry) for entry in entries):
+            raise ConfigurationError(f"{section} of the overlay must be a list of objects, each with a name.")
+        changed = {entry["name"]: entry for entry in entries}
         kept = [{**entry, **changed.pop(entry["name"], {})} for entry in catalogue[section]]
         result[section] = [*kept, *changed.values()]
     return result
+
+
+def _is_named(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and _text(entry.get("name"))
 
 
 def _section(entries: Sequence[Any], section: str) -> list[Model]:
@@ -95,7 +100,7 @@ def _model(entry: Any, where: str) -> Model:
         check, allowed = _FIELDS.get(name, (None, ""))
         if check is None:
             raise ConfigurationError(f"{where} has {name!r}, which is unknown; known are {', '.join(_FIELDS)}.")
-        if not check(value):
+        if not _passes(check, value):
             raise ConfigurationError(f"{where} has {name}={value!r}; it must be {allowed}.")
     return Model(
         name=entry["name"],
@@ -107,12 +112,22 @@ def _model(entry: Any, where: str) -> Model:
         price=entry.get("price"),
         region=entry.get("region"),
         base_url=entry.get("baseUrl"),
+        path=entry.get("path"),
+        dialect=entry.get("dialect"),
         key_name=entry.get("keyName"),
         released=entry.get("released"),
         shutdown=entry.get("shutdown"),
         replacement=entry.get("replacement"),
         default=entry.get("default", True),
     )
+
+
+def _passes(check: Callable[[Any], bool], value: Any) -> bool:
+    """Whether a value passes its check; one of an unexpected type, deep inside, does not."""
+    try:
+        return check(value)
+    except (TypeError, ValueError, AttributeError):
+        return False
 
 
 def _text(value: Any) -> bool:
@@ -164,8 +179,8 @@ def _price(value: Any) -> bool:
     if not _day(value.get("date")) or not _text(value.get("source")):
         return False
     amounts = {name: amount for name, amount in value.items() if name not in ("unit", "date", "source")}
-    flat = [amounts.pop(name, {}) for name in ("byResolution", "byQuality", "estimateByQuality")]
-    listed = [amount for table in flat if isinstance(table, Mapping) for amount in table.values()]
+    tables = [amounts.pop(name, {}) for name in ("byResolution", "byQuality", "estimateByQuality")]
+    listed = [amount for table in tables for amount in table.values()]
     return all(map(_amount, amounts.values())) and all(amount is None or _amount(amount) for amount in listed)
 
 
@@ -181,6 +196,8 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "price": (_price, "an object with unit (image or token), amounts in dollars, date and source"),
     "region": (_text, "an AWS region"),
     "baseUrl": (_server, "an https address, or http on loopback"),
+    "path": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /images/generations"),
+    "dialect": (lambda value: value in DIALECTS, f"one of {', '.join(DIALECTS)}"),
     "keyName": (lambda value: isinstance(value, str) and value.isidentifier(), "the name of a key in the secret"),
     "released": (_day, "a day such as 2026-11-23"),
     "shutdown": (_day, "a day such as 2026-11-23"),

@@ -102,6 +102,11 @@ class TestCatalogue:
             ({"models": [{**ENTRY, "takes": {"steps": {"min": 5, "max": 1}}}], "textModels": []}, "takes="),
             ({"models": [{**ENTRY, "price": {"unit": "image", "amount": 1}}], "textModels": []}, "price="),
             ({"models": [{**ENTRY, "baseUrl": "http://example.org"}], "textModels": []}, "baseUrl="),
+            ({"models": [{**ENTRY, "baseUrl": "http://[::1"}], "textModels": []}, "baseUrl="),
+            ({"models": [{**ENTRY, "dialect": "klingon"}], "textModels": []}, "dialect="),
+            ({"models": [{**ENTRY, "path": "images"}], "textModels": []}, "path="),
+            ({"models": [{**ENTRY, "takes": {"n": {"max": "4"}}}], "textModels": []}, "takes="),
+            ({"models": [{**ENTRY, "provider": ["openai"]}], "textModels": []}, "needs 'provider'"),
             ({"models": [ENTRY, {**ENTRY, "name": " A ", "id": "b"}], "textModels": []}, "same name in keys"),
             ({"models": [ENTRY, {**ENTRY, "name": "B"}], "textModels": []}, "the same id"),
             ({"models": [{**ENTRY, "name": "///"}], "textModels": []}, "at least one letter"),
@@ -124,7 +129,9 @@ class TestOverlay:
         models = parse(overlay(self.BASE, changes))["models"]
         assert [(model.name, model.time_limit) for model in models] == [("A", 90), ("Own Server", 60)]
 
-    @pytest.mark.parametrize("changes", [[], {"model": []}, {"models": {}}, {"models": ["x"]}])
+    @pytest.mark.parametrize(
+        "changes", [[], {"model": []}, {"models": {}}, {"models": ["x"]}, {"models": [{"name": []}]}, {"models": [{}]}]
+    )
     def test_what_is_no_overlay_is_refused(self, changes: Any) -> None:
         with pytest.raises(ConfigurationError):
             overlay(self.BASE, changes)

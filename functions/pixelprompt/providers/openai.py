@@ -69,6 +69,17 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
     return choice.message.content
 
 
+def is_flagged(text: str, model: Model, credentials: Credentials, deadline: float) -> bool | ProviderError:
+    """Whether the moderation model finds a text harmful (https://platform.openai.com/docs/guides/moderation)."""
+    try:
+        with _client(credentials, deadline) as client:
+            return client.moderations.create(model=model.id, input=text).results[0].flagged
+    except openai.OpenAIError as error:
+        return _provider_error(error)
+    except (ValueError, IndexError):
+        return unreadable()
+
+
 def _client(credentials: Credentials, deadline: float) -> openai.OpenAI:
     return openai.OpenAI(
         api_key=credentials.key,

@@ -1,0 +1,158 @@
+"""A deployment to look at or to change: the cloud that runs on this laptop, or a stage in the caller's AWS account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from local import cloud
+from local.cloud import Cloud, CloudError, Endpoints
+from local.options import SIMULATED_PATHS
+
+# Seconds.
+_CONNECT = 3
+_READ = 7
+
+
+class ClientFactory(Protocol):
+    """Makes boto3 clients of the deployment's account; `endpoint` is an address other than the usual."""
+
+    def __call__(self, service: str, *, region: str | None = None, endpoint: str | None = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where the parts of a deployment are.
+
+    Attributes
+    ----------
+    name : for a person
+    endpoints : base URLs of the simulators, by provider; empty on AWS
+    on_laptop : whether its functions run on this machine
+    """
+
+    name: str
+    stage: str
+    region: str
+    bucket: str
+    secret: str
+    client: ClientFactory = field(repr=False)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    on_laptop: bool = False
+
+    def prompt_model(self) -> str:
+        """Which text model enhances prompts, as it was deployed; the first one where that cannot be read."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            function = f"pixel-prompt-{self.stage}-enhance"
+            answer = self.client("lambda").get_function_configuration(FunctionName=function)
+        except (ClientError, BotoCoreError):
+            return "1"
+        return str(answer.get("Environment", {}).get("Variables", {}).get("PROMPT_MODEL_INDEX") or "1")
+
+
+def find(
+    directory: Path, environment: Mapping[str, str], *, stage: str | None = None, local: bool = False
+) -> Deployment:
+    """The deployment that is meant.
+
+    Parameters
+    ----------
+    directory : where the cloud on a laptop lives
+    stage : of the caller's AWS account; without it the cloud that runs here counts first, then ``dev``
+    local : only the cloud that runs here will do
+
+    Raises
+    ------
+    CloudError : there is none
+    """
+    running = cloud.find(directory) if local or not stage else None
+    if running:
+        return of_cloud(running)
+    if local:
+        raise CloudError("No cloud runs on this laptop; `make up` starts it.")
+    return on_aws(stage or "dev", environment)
+
+
+def of_cloud(running: Cloud) -> Deployment:
+    """The deployment in a running cloud."""
+    found = running.endpoints
+
+    def client(service: str, *, region: str | None = None, endpoint: str | None = None) -> Any:
+        # One region serves as well as another here.
+        if endpoint is None:
+            return running.client(service)
+        elsewhere: Endpoints = {**found, "aws": endpoint}
+        return Cloud(running.directory, elsewhere).client(service)
+
+    return Deployment(
+        "the cloud on this laptop",
+        "dev",
+        found["region"],
+        found["bucket"],
+        found["providerSecret"],
+        client,
+        {provider: found["simulator"] + SIMULATED_PATHS[provider] for provider in found["simulated"]},
+        on_laptop=True,
+    )
+
+
+def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
+    """A stage in the caller's AWS account, by the outputs of its stack.
+
+    Raises
+    ------
+    CloudError : AWS cannot be used, or the stack is not there
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client, region = account(environment)
+    if not region:
+        raise CloudError("No AWS region is set; set AWS_REGION to the region of the deployment.")
+    stack = f"PixelPrompt-{stage}"
+    try:
+        (described,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "ValidationError":
+            raise CloudError(
+                f"There is no stack {stack} in {region}; deploy it, or choose another stage or AWS_REGION."
+            ) from None
+        raise CloudError(f"CloudFormation answered {code} for {stack}; allow cloudformation:DescribeStacks.") from None
+    except BotoCoreError as error:
+        raise CloudError(f"AWS cannot be used: {error}") from None
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    try:
+        bucket, secret = outputs["BucketName"], outputs["ProviderSecretName"]
+    except KeyError as error:
+        raise CloudError(
+            f"The stack {stack} has no output {error}; its deployment did not succeed, repeat it."
+        ) from None
+    return Deployment(f"stage {stage} in {region}", stage, region, bucket, secret, client)
+
+
+def account(environment: Mapping[str, str]) -> tuple[ClientFactory, str | None]:
+    """What makes clients of the caller's AWS account, and the caller's region.
+
+    Raises
+    ------
+    CloudError : the caller's AWS configuration is wrong
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        # As the CDK does, and unlike boto3, AWS_REGION counts first.
+        session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
+    except BotoCoreError as error:
+        raise CloudError(f"AWS cannot be used: {error}") from None
+    config = Config(connect_timeout=_CONNECT, read_timeout=_READ, retries={"total_max_attempts": 1})
+
+    def client(service: str, *, region: str | None = None, endpoint: str | None = None) -> Any:
+        return session.client(service, region_name=region, endpoint_url=endpoint, config=config)
+
+    return client, session.region_name

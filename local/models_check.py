@@ -1,0 +1,142 @@
+"""An operator's overlay of the model catalogue: whether it is right, what it changes, and into the bucket with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import deployment as deployments
+from local.cloud import CloudError
+from pixelprompt import catalogue, overlay, registry
+from pixelprompt.errors import ConfigurationError
+from pixelprompt.registry import ModelRegistry
+
+
+def run(
+    file: Path,
+    directory: Path,
+    environment: Mapping[str, str],
+    *,
+    put: bool = False,
+    bucket: str | None = None,
+    stage: str | None = None,
+    local: bool = False,
+) -> int:
+    """Check an overlay, say what it changes, and upload it where that is asked for; the exit code.
+
+    Parameters
+    ----------
+    directory : where the cloud on a laptop lives
+    put : upload it to `bucket`, or to that of a deployment; `stage` and `local` as in `local.deployment.find`
+
+    Raises
+    ------
+    CloudError : there is no such deployment, or its bucket cannot be written
+    """
+    prompt_model = environment.get("PROMPT_MODEL_INDEX", "").strip() or "1"
+    client: deployments.ClientFactory | None = None
+    if put and bucket:
+        client, _ = deployments.account(environment)
+    elif put:
+        found = deployments.find(directory, environment, stage=stage, local=local)
+        client, bucket, prompt_model = found.client, found.bucket, found.prompt_model()
+    try:
+        changes = read(file)
+        lines = describe(changes, prompt_model=prompt_model)
+    except ConfigurationError as error:
+        print(f"{file}: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    if client and bucket:
+        _upload(client("s3"), bucket, changes)
+        print(f"It lies at s3://{bucket}/{overlay.KEY}; running functions use it within a minute.")
+    else:
+        print("It is right; nothing was uploaded.")
+    return 0
+
+
+def read(file: Path) -> Any:
+    """The JSON in a file.
+
+    Raises
+    ------
+    ConfigurationError : it cannot be read, or is no JSON
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"The overlay cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"The overlay is no JSON: {error}.") from error
+
+
+def describe(changes: Any, *, prompt_model: str = "1", day: Callable[[], date] = registry.today) -> list[str]:
+    """A line for each entry of an overlay: what it does to the built-in catalogue.
+
+    Raises
+    ------
+    ConfigurationError : the service would not use the overlay; the message says which entry and what is allowed
+    """
+    loaded = ModelRegistry.load(prompt_model=prompt_model, overlay=changes, day=day)
+    built_in = json.loads(registry.CATALOGUE.read_text(encoding="utf-8"))
+    merged = catalogue.overlay(built_in, changes)
+    lines: list[str] = []
+    for section in catalogue.SECTIONS:
+        before = {entry["name"]: entry for entry in built_in[section]}
+        after = {entry["name"]: entry for entry in merged[section]}
+        counts = Counter(entry["name"] for entry in changes.get(section, []))
+        for name, count in counts.items():
+            lines.append(_line(before.get(name), after[name], day().isoformat()))
+            if count > 1:
+                lines.append(f"  {name} is there {count} times; the last one counts")
+            if (model := loaded.find(name)) and section == "models" and (warning := loaded.warning(model)):
+                lines.append(f"  {warning}")
+    defaults = [model.name for model in loaded.get_all_models() if model.default]
+    lines.append(f"A job that names no model takes: {', '.join(defaults) or 'none'}.")
+    return lines
+
+
+def _line(before: Mapping[str, Any] | None, after: Mapping[str, Any], today: str) -> str:
+    title = f"{after['name']} ({after['provider']}, {after['id']})"
+    known = before or {}
+    was_enabled, is_enabled = known.get("enabled", True), after.get("enabled", True)
+    was_over, is_over = (str(entry.get("shutdown", "9999-12-31")) <= today for entry in (known, after))
+    fields = [
+        f"{name} {_short(known.get(name))} → {_short(after.get(name))}"
+        for name in after
+        if name not in ("enabled", "name") and after.get(name) != known.get(name)
+    ]
+    if before is None:
+        key = f", needs the key {after['keyName']} in the secret" if after.get("keyName") else ""
+        return f"added     {title}{key}" + ("" if is_enabled else ", but disabled") + (", but shut down" * is_over)
+    if is_over and not was_over:
+        instead = f"; requests for it name {after['replacement']}" if after.get("replacement") else ""
+        return f"retired   {title}, shut down on {after['shutdown']}{instead}"
+    if was_enabled != is_enabled:
+        return f"{'enabled ' if is_enabled else 'disabled'}  {title}" + (f": {'; '.join(fields)}" if fields else "")
+    return f"changed   {title}: {'; '.join(fields)}" if fields else f"unchanged {title}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _upload(s3: Any, bucket: str, changes: Any) -> None:
+    body = json.dumps(changes, indent=2, ensure_ascii=False).encode()
+    try:
+        s3.put_object(Bucket=bucket, Key=overlay.KEY, Body=body, ContentType="application/json")
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        raise CloudError(
+            f"S3 answered {code} for {overlay.KEY} in {bucket}. Is it the right bucket, and yours?"
+        ) from None
+    except BotoCoreError as error:
+        raise CloudError(f"AWS cannot be used: {error}") from None

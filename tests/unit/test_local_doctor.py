@@ -1,0 +1,464 @@
+"""The doctor, over sockets: providers as the simulators play them, or as a server that answers what a test says."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from local import __main__ as command
+from local import deployment
+from local.cloud import CloudError
+from local.deployment import Deployment
+from local.doctor import BAD, CHECKS, GOOD, WARNING, Row, examine, line, report
+from local.options import SIMULATED_PATHS
+from local.simulator import Simulator
+from pixelprompt import overlay
+from pixelprompt.registry import ModelRegistry
+from tests.canned import Answer, Asked, Canned
+from tests.unit.conftest import BUCKET
+
+TODAY = date(2026, 11, 23)
+SECRET = "pixel-prompt-dev/provider-keys"
+KEYS = {
+    name: f"secret-of-{name.lower()}"
+    for name in (
+        "OPENAI_API_KEY", "GEMINI_API_KEY", "STABILITY_API_KEY", "BFL_API_KEY", "RECRAFT_API_KEY", "XAI_API_KEY",
+    )
+}  # fmt: skip
+DEFAULTS = [model.name for model in ModelRegistry.load(day=lambda: TODAY).get_all_models() if model.default]
+ACTIVE = {"status": "ACTIVE"}
+CORE = "stability.stable-image-core-v1:1"
+OPEN = {
+    "agreementAvailability": {"status": "AVAILABLE"},
+    "authorizationStatus": "AUTHORIZED",
+    "entitlementAvailability": "AVAILABLE",
+    "regionAvailability": "AVAILABLE",
+}
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator(latency=(0, 0), today=TODAY) as running:
+        yield running
+
+
+@pytest.fixture
+def quota() -> Iterator[Canned]:
+    """Lambda, with a large account."""
+    with Canned(Answer(content=account_of(1000))) as server:
+        yield server
+
+
+@pytest.fixture
+def deployed(s3: Any, quota: Canned, simulator: Simulator) -> Deployment:
+    """A deployment with all keys, whose providers are simulated."""
+    simulator.clear_requests()
+    boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString=json.dumps(KEYS))
+    endpoints = {provider: simulator.url + path for provider, path in SIMULATED_PATHS.items()}
+    return Deployment("a test", "dev", "us-east-1", BUCKET, SECRET, clients({"lambda": quota.url}), endpoints)
+
+
+def clients(places: Mapping[str, str]) -> deployment.ClientFactory:
+    """Clients of moto, but for the services that have a place of their own."""
+
+    def client(service: str, *, region: str | None = None, endpoint: str | None = None) -> Any:
+        config = Config(retries={"total_max_attempts": 1})
+        return boto3.client(
+            service, region_name=region, endpoint_url=endpoint or places.get(service), config=config
+        )  # fmt: skip
+
+    return client
+
+
+def account_of(executions: int) -> dict[str, Any]:
+    return {"AccountLimit": {"ConcurrentExecutions": executions, "UnreservedConcurrentExecutions": executions}}
+
+
+def stacks(outputs: Mapping[str, Mapping[str, str]]) -> Callable[[Asked], Answer]:
+    """CloudFormation with these stacks, by their outputs."""
+
+    def answer(asked: Asked) -> Answer:
+        name = parse_qs(asked.body.decode())["StackName"][0]
+        if name not in outputs:
+            error = f"<Code>ValidationError</Code><Message>Stack with id {name} does not exist</Message>"
+            return Answer(400, f"<ErrorResponse><Error>{error}</Error></ErrorResponse>".encode())
+        listed = "".join(
+            f"<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>"
+            for key, value in outputs[name].items()
+        )
+        stack = f"<member><StackName>{name}</StackName><Outputs>{listed}</Outputs></member>"
+        result = f"<DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult>"
+        return Answer(content=f"<DescribeStacksResponse>{result}</DescribeStacksResponse>".encode())
+
+    return answer
+
+
+def set_keys(keys: Mapping[str, str]) -> None:
+    boto3.client("secretsmanager").put_secret_value(SecretId=SECRET, SecretString=json.dumps(keys))
+
+
+def set_overlay(s3: Any, *models: Mapping[str, Any]) -> None:
+    s3.put_object(Bucket=BUCKET, Key=overlay.KEY, Body=json.dumps({"models": models}))
+
+
+def rows_of(deployed: Deployment, **options: Any) -> dict[str, Row]:
+    return {row.subject: row for row in examine(deployed, day=lambda: TODAY, **options)}
+
+
+def with_endpoint(deployed: Deployment, provider: str, url: str) -> Deployment:
+    return replace(deployed, endpoints={**deployed.endpoints, provider: url})
+
+
+def sentences(row: Row) -> str:
+    return " ".join(finding.sentence for finding in row.findings)
+
+
+def test_a_healthy_deployment_is_all_good_and_asks_each_provider_once(
+    deployed: Deployment, simulator: Simulator
+) -> None:
+    rows = rows_of(deployed)
+    assert {row.mark for row in rows.values()} == {GOOD}, [line(row) for row in rows.values()]
+    assert set(DEFAULTS) <= set(rows)
+    assert rows["GPT Image 2.6 Flare"].listed == rows["Nano Banana 2.1"].listed == "yes"
+    asked = sorted(record.provider for record in simulator.requests)
+    assert asked == sorted(SIMULATED_PATHS)
+    assert {record.method for record in simulator.requests} == {"GET"}
+
+
+def test_models_that_are_no_default_are_looked_at_only_when_asked_for(deployed: Deployment) -> None:
+    assert "GPT Image 1.5" not in rows_of(deployed)
+    every = rows_of(deployed, every=True)
+    assert every["GPT Image 1.5"].mark == WARNING
+    assert "DALL-E 3" not in every
+    names = [name for name in every if name in DEFAULTS or name == "GPT Image 1.5"]
+    assert names == [*DEFAULTS, "GPT Image 1.5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [
+        ("OPENAI_API_KEY", "openai"),
+        ("GEMINI_API_KEY", "gemini"),
+        ("STABILITY_API_KEY", "stability"),
+        ("BFL_API_KEY", "bfl"),
+        ("RECRAFT_API_KEY", "recraft"),
+    ],
+)
+def test_a_key_that_is_not_accepted(deployed: Deployment, name: str, provider: str) -> None:
+    set_keys({**KEYS, name: "bad-and-still-a-secret"})
+    rows = rows_of(deployed)
+    touched = {row.subject for row in rows.values() if row.key == "refused"}
+    assert touched
+    for row in rows.values():
+        assert "bad-and-still-a-secret" not in line(row)
+        assert (row.mark == BAD) == (row.subject in touched)
+        assert (row.provider == f"{provider} (simulated)") == (row.subject in touched)
+        assert not row.findings or f"does not accept {name}; get a valid one and run `make keys" in sentences(row)
+
+
+def test_a_missing_key_is_named_and_nobody_is_asked(deployed: Deployment, simulator: Simulator) -> None:
+    set_keys({name: key for name, key in KEYS.items() if name not in ("BFL_API_KEY", "OPENAI_API_KEY")})
+    rows = rows_of(deployed, every=True)
+    assert rows["FLUX 1.1 Pro"].mark == BAD
+    assert "no usable BFL_API_KEY; run `make keys STAGE=dev`" in sentences(rows["FLUX 1.1 Pro"])
+    # Jobs do not need it unless they name it, and /enhance answers without its model.
+    assert rows["FLUX.2 Pro"].mark == rows["GPT-5.4 mini (enhances prompts)"].mark == WARNING
+    assert not {"bfl", "openai"} & {record.provider for record in simulator.requests}
+
+
+def test_on_the_laptop_the_cure_is_another_one(deployed: Deployment) -> None:
+    set_keys({})
+    rows = rows_of(replace(deployed, on_laptop=True))
+    assert "set BFL_API_KEY in the environment and run `make up`" in sentences(rows["FLUX 1.1 Pro"])
+
+
+def test_what_the_provider_says_of_the_end_counts_before_the_catalogue(deployed: Deployment, s3: Any) -> None:
+    set_overlay(s3, {"name": "GPT Image 1.5", "default": True, "shutdown": "2027-06-01"})
+    row = rows_of(deployed)["GPT Image 1.5"]
+    assert (row.mark, row.ends) == (WARNING, "2026-12-01")
+    assert sentences(row) == ("It will be shut down on 2026-12-01, says its provider; use gpt-image-2.6-flare instead.")
+
+
+@pytest.mark.parametrize(
+    ("shutdown", "mark"),
+    [("2026-11-23", BAD), ("2026-11-24", WARNING), ("2027-01-22", WARNING), ("2027-01-23", GOOD)],
+)
+def test_the_catalogues_date_counts_where_the_provider_tells_none(
+    deployed: Deployment, s3: Any, shutdown: str, mark: str
+) -> None:
+    set_overlay(s3, {"name": "Recraft V3", "shutdown": shutdown, "replacement": "recraftv4_1"})
+    row = rows_of(deployed)["Recraft V3"]
+    assert (row.mark, row.ends) == (mark, shutdown)
+    assert mark == GOOD or f"on {shutdown}, says the catalogue; use recraftv4_1 instead" in sentences(row)
+
+
+def test_a_model_that_is_not_listed(deployed: Deployment, s3: Any) -> None:
+    local = {"provider": "compatible", "baseUrl": "https://models.example/v1"}
+    set_overlay(
+        s3,
+        {"name": "Gone", "provider": "openai", "id": "gpt-image-0", "replacement": "gpt-image-2"},
+        {"name": "Gone too", "provider": "gemini", "id": "gemini-0-image"},
+        {"name": "Never there", "provider": "bedrock", "id": "stability.sd0-v1:0", "region": "us-west-2"},
+        {"name": "Perhaps", "id": "plain-0", **local},
+        {"name": "Listed", "id": "plain-diffusion", **local},
+    )
+    rows = rows_of(deployed)
+    marks = {name: rows[name].mark for name in ("Gone", "Gone too", "Never there", "Perhaps", "Listed")}
+    assert marks == {"Gone": BAD, "Gone too": BAD, "Never there": BAD, "Perhaps": WARNING, "Listed": GOOD}
+    assert "does not list gpt-image-0" in sentences(rows["Gone"])
+    assert "use gpt-image-2 instead" in sentences(rows["Gone"])
+
+
+def test_a_disabled_model_is_left_out(deployed: Deployment, s3: Any) -> None:
+    set_overlay(s3, {"name": "Recraft V3", "enabled": False})
+    assert "Recraft V3" not in rows_of(deployed, every=True)
+
+
+def test_a_broken_overlay_is_reported_and_the_built_in_catalogue_examined(deployed: Deployment, s3: Any) -> None:
+    set_overlay(s3, {"name": "Broken", "provider": "nobody", "id": "x"})
+    rows = rows_of(deployed)
+    assert rows["Model catalogue"].mark == BAD
+    assert "provider='nobody'" in sentences(rows["Model catalogue"])
+    assert "make models-check" in sentences(rows["Model catalogue"])
+    assert set(DEFAULTS) <= set(rows)
+    s3.put_object(Bucket=BUCKET, Key=overlay.KEY, Body=b"{")
+    assert "no JSON object" in sentences(rows_of(deployed)["Model catalogue"])
+
+
+def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator) -> None:
+    rows = rows_of(replace(deployed, secret="no-such-secret"))
+    assert rows["Secret of the keys"].mark == BAD
+    assert "ResourceNotFoundException" in sentences(rows["Secret of the keys"])
+    assert {record.provider for record in simulator.requests} == {"bedrock"}
+    set_keys({})
+    boto3.client("secretsmanager").put_secret_value(SecretId=SECRET, SecretString="[]")
+    assert "make keys" in sentences(rows_of(deployed)["Secret of the keys"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "mark", "says"),
+    [
+        (Answer(content={"credits": 12}), GOOD, ""),
+        (Answer(content={"credits": 0}), BAD, "no credit left"),
+        (Answer(402), BAD, "no credit left"),
+        (Answer(401), BAD, "does not accept BFL_API_KEY"),
+        (Answer(403, b"Missing scopes: api.model.read"), WARNING, "may not list models"),
+        (Answer(429), WARNING, "HTTP 429"),
+        (Answer(500), WARNING, "HTTP 500"),
+        (Answer(302, headers={"Location": "https://elsewhere.example/"}), WARNING, "HTTP 302"),
+        (Answer(content=b"<html>"), WARNING, "unreadable"),
+    ],
+)
+def test_what_an_answer_means(deployed: Deployment, answer: Answer, mark: str, says: str) -> None:
+    with Canned(answer) as server:
+        row = rows_of(with_endpoint(deployed, "bfl", server.url))["FLUX 1.1 Pro"]
+    assert row.mark == mark
+    assert says in sentences(row)
+    (asked,) = server.asked
+    assert (asked.path, asked.headers["x-key"]) == ("/v1/credits", KEYS["BFL_API_KEY"])
+
+
+def test_a_list_of_several_pages_is_read_to_its_end(deployed: Deployment) -> None:
+    def pages(asked: Asked) -> Answer:
+        if "pageToken=second" in asked.path:
+            return Answer(content={"models": [{"name": "models/gemini-nano-banana-2.1"}]})
+        return Answer(content={"models": [], "nextPageToken": "second"})
+
+    with Canned(pages) as server:
+        row = rows_of(with_endpoint(deployed, "gemini", server.url))["Nano Banana 2.1"]
+    assert (row.mark, row.listed, len(server.asked)) == (GOOD, "yes", 2)
+
+
+def test_a_server_that_nobody_started(deployed: Deployment) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        row = rows_of(with_endpoint(deployed, "bfl", f"http://127.0.0.1:{unused.getsockname()[1]}"))["FLUX 1.1 Pro"]
+    assert row.mark == BAD
+    assert "cannot be reached" in sentences(row)
+
+
+def test_a_server_that_never_answers_holds_nobody_up(deployed: Deployment) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        rows = rows_of(
+            with_endpoint(deployed, "bfl", f"http://127.0.0.1:{silent.getsockname()[1]}"), seconds=0.5
+        )  # fmt: skip
+    assert time.monotonic() - began < 5
+    assert (rows["FLUX 1.1 Pro"].mark, rows["GPT Image 2.6 Flare"].mark) == (BAD, GOOD)
+    assert "did not answer" in sentences(rows["FLUX 1.1 Pro"])
+
+
+def test_a_server_of_ones_own_is_asked_where_it_is(deployed: Deployment, s3: Any) -> None:
+    entry = {"name": "Mine", "provider": "compatible", "id": "sd"}
+    with Canned(Answer(content={"data": [{"id": "sd"}]})) as server:
+        set_overlay(s3, {**entry, "baseUrl": f"{server.url}/v1"})
+        here = rows_of(replace(deployed, on_laptop=True))["Mine"]
+        assert (here.mark, here.key, here.provider) == (GOOD, "not needed", "compatible")
+        assert [asked.path for asked in server.asked] == ["/v1/models"]
+        assert "authorization" not in server.asked[0].headers
+        on_aws = rows_of(deployed)["Mine"]
+        assert (on_aws.mark, len(server.asked)) == (BAD, 1)
+        assert "loopback" in sentences(on_aws)
+    with Canned(Answer(404)) as server:
+        set_overlay(s3, {**entry, "baseUrl": f"{server.url}/v1"})
+        row = rows_of(replace(deployed, on_laptop=True))["Mine"]
+        assert (row.mark, "does not list its models" in sentences(row)) == (WARNING, True)
+
+
+def bedrock(availability: Any, lifecycle: Mapping[str, Any]) -> Callable[[Asked], Answer]:
+    def answer(asked: Asked) -> Answer:
+        if asked.path.startswith("/foundation-models"):
+            return Answer(content={"modelSummaries": [{"modelId": CORE, "modelLifecycle": lifecycle}]})
+        return availability if isinstance(availability, Answer) else Answer(content=availability)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("availability", "lifecycle", "mark", "says"),
+    [
+        (OPEN, ACTIVE, GOOD, ""),
+        (
+            {**OPEN, "agreementAvailability": {"status": "NOT_AVAILABLE"}},
+            ACTIVE,
+            BAD,
+            f"aws bedrock create-foundation-model-agreement --region us-west-2 --model-id {CORE} --offer-token",
+        ),
+        ({**OPEN, "agreementAvailability": {"status": "PENDING"}}, ACTIVE, WARNING, "few minutes"),
+        (
+            {**OPEN, "agreementAvailability": {"status": "ERROR", "errorMessage": "no card"}},
+            ACTIVE,
+            BAD,
+            "no card",
+        ),
+        ({**OPEN, "authorizationStatus": "NOT_AUTHORIZED"}, ACTIVE, BAD, "not authorised"),
+        ({**OPEN, "entitlementAvailability": "NOT_AVAILABLE"}, ACTIVE, BAD, "not entitled"),
+        ({**OPEN, "regionAvailability": "NOT_AVAILABLE"}, ACTIVE, BAD, "another region"),
+        (
+            Answer(403, {"message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"}),
+            ACTIVE,
+            WARNING,
+            "AccessDeniedException",
+        ),
+        (OPEN, {"status": "LEGACY"}, WARNING, "legacy"),
+        (OPEN, {"status": "LEGACY", "endOfLifeTime": "2026-12-31T00:00:00Z"}, WARNING, "on 2026-12-31"),
+        (OPEN, {"status": "LEGACY", "endOfLifeTime": "2026-09-30T00:00:00Z"}, BAD, "on 2026-09-30"),
+    ],
+)
+def test_bedrock_says_whether_the_account_may_invoke_a_model(
+    deployed: Deployment, quota: Canned, availability: Any, lifecycle: Mapping[str, Any], mark: str, says: str
+) -> None:
+    real = {provider: url for provider, url in deployed.endpoints.items() if provider != "bedrock"}
+    with Canned(bedrock(availability, lifecycle)) as server:
+        client = clients({"lambda": quota.url, "bedrock": server.url})
+        row = rows_of(replace(deployed, endpoints=real, client=client))["Stable Image Core (Bedrock)"]
+    assert (row.mark, row.provider) == (mark, "bedrock")
+    assert says in sentences(row)
+
+
+def test_a_bedrock_model_of_the_overlay_is_not_in_the_roles_policy(
+    deployed: Deployment, s3: Any, quota: Canned
+) -> None:
+    set_keys({})
+    set_overlay(s3, {"name": "Stable Image Core (Bedrock)", "region": "us-east-1"})
+    with Canned(bedrock(OPEN, ACTIVE)) as server:
+        client = clients({"lambda": quota.url, "bedrock": server.url})
+        row = rows_of(replace(deployed, endpoints={}, client=client))["Stable Image Core (Bedrock)"]
+    assert row.mark == BAD
+    assert "may invoke only the Bedrock models of the built-in catalogue" in sentences(row)
+
+
+@pytest.mark.parametrize(("executions", "mark"), [(10, WARNING), (35, WARNING), (36, GOOD), (1000, GOOD)])
+def test_the_quota_of_functions_at_once(deployed: Deployment, executions: int, mark: str) -> None:
+    with Canned(Answer(content=account_of(executions))) as server:
+        row = rows_of(replace(deployed, client=clients({"lambda": server.url})))["Lambda concurrency"]
+    assert row.mark == mark
+    assert (f"runs {executions} functions at once" in sentences(row)) == (mark == WARNING)
+    assert ("request-service-quota-increase --region us-east-1" in sentences(row)) == (mark == WARNING)
+
+
+def test_every_provider_has_its_check() -> None:
+    assert set(CHECKS) == set(SIMULATED_PATHS) - {"bedrock"}
+    assert all(check.base_url.startswith("https://") for name, check in CHECKS.items() if name != "compatible")
+
+
+def test_the_report_has_one_line_or_one_row_each(
+    deployed: Deployment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Row("Good"), Row("Bad", "openai", "refused", "no", "2026-12-01")]
+    rows[1].add(WARNING, "It ends.")
+    rows[1].add(BAD, "It is [gone].")
+    report(deployed, rows)
+    _, good, bad, sums = capsys.readouterr().out.splitlines()
+    assert good == "✓ Good"
+    assert bad == "✗ Bad [openai, key refused, not listed, ends 2026-12-01]: It ends. It is [gone]."
+    assert sums == "1 ✓, 0 !, 1 ✗"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    report(deployed, rows)
+    shown = capsys.readouterr().out
+    assert "It is [gone]." in shown
+    assert "what to do" in shown
+
+
+@pytest.fixture
+def stack(s3: Any, quota: Canned, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stage dev on AWS: S3 and Secrets Manager are moto's, the other services are servers of their own."""
+    boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString="{}")
+    outputs = {"BucketName": BUCKET, "ProviderSecretName": SECRET}
+    with Canned(stacks({"PixelPrompt-dev": outputs})) as formation, Canned(bedrock(OPEN, ACTIVE)) as models:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", models.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", quota.url)
+        yield
+
+
+def test_the_command_examines_a_stage_on_aws(stack: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--directory", str(tmp_path), "doctor", "--stage", "dev"]
+    assert command.main(arguments) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Pixel Prompt, stage dev in us-east-1"
+    assert any(text.startswith("✓ Stable Image Core (Bedrock) [bedrock, key AWS role, listed]") for text in lines)
+    assert any(text.startswith("✗ FLUX 1.1 Pro [bfl, key missing]") for text in lines)
+
+
+def test_without_failures_the_command_succeeds(
+    stack: None, s3: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = [name for name in DEFAULTS if name != "Stable Image Core (Bedrock)"]
+    set_overlay(s3, *({"name": name, "enabled": False} for name in others))
+    assert command.main(["--directory", str(tmp_path), "doctor"]) == 0, capsys.readouterr().out
+
+
+def test_without_a_deployment_the_cure_is_named(stack: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CloudError, match="make up"):
+        deployment.find(tmp_path, {}, local=True)
+    with pytest.raises(CloudError, match="no stack PixelPrompt-prod in eu-west-1"):
+        deployment.find(tmp_path, {"AWS_REGION": "eu-west-1"}, stage="prod")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(CloudError, match="AWS_REGION"):
+        deployment.find(tmp_path, {})
+
+
+def test_the_text_model_is_the_deployed_one(deployed: Deployment) -> None:
+    environment = {"Environment": {"Variables": {"PROMPT_MODEL_INDEX": "Gemini 3.5 Flash"}}}
+
+    def answer(asked: Asked) -> Answer:
+        if "account-settings" in asked.path:
+            return Answer(content=account_of(1000))
+        assert "/functions/pixel-prompt-dev-enhance/" in asked.path
+        return Answer(content=environment)
+
+    with Canned(answer) as server:
+        rows = rows_of(replace(deployed, client=clients({"lambda": server.url})))
+    assert rows["Gemini 3.5 Flash (enhances prompts)"].mark == GOOD
+    assert not any(name.startswith("GPT-5.4 mini") for name in rows)
