@@ -3,9 +3,9 @@
 from functools import cache
 
 from pixelprompt import aws, http
-from pixelprompt.enhancement import EnhancementCache, enhance_prompt
-from pixelprompt.errors import InappropriateContent
+from pixelprompt.enhancement import EnhancementCache, enhance_prompt, unchanged
 from pixelprompt.moderation import ContentFilter
+from pixelprompt.moderation_model import content_filter, refusal
 from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.settings import Settings
@@ -20,20 +20,21 @@ def _services() -> tuple[EnhancementCache, LiveRegistry, ProviderKeys, ContentFi
     s3, bucket = aws.client("s3"), settings.bucket_name
     registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model)
     keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
-    return EnhancementCache(s3, bucket), registry, keys, ContentFilter()
+    return EnhancementCache(s3, bucket), registry, keys, content_filter(settings.moderation, registry, keys)
 
 
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
     """Answer with the enhanced prompt, or with the original and a warning."""
     prompt = read_prompt(request.json(), PROMPT_LIMIT)
-    cache_, registry, keys, content_filter = _services()
-    verdict = content_filter.verdict(prompt)
+    cache_, registry, keys, moderation = _services()
+    verdict = moderation.verdict(prompt)
     if verdict.blocked:
-        raise InappropriateContent(
-            "The prompt was blocked by moderation. Change it and try again.", category=verdict.category
-        )
+        raise refusal(verdict)
     model = registry().get_prompt_model()
     credentials = keys.credentials(model) if model else None
     enhancement = cache_.get(prompt, model, lambda: enhance_prompt(prompt, model, credentials))
+    # A harmless prompt may have been made into another.
+    if enhancement.long != prompt and moderation.verdict(enhancement.long).blocked:
+        enhancement = unchanged(prompt, "The enhanced prompt was blocked by moderation.")
     return http.Response(enhancement.answer())

@@ -110,6 +110,8 @@ TEXT_MODELS = {
     **{name: TextModel(1744225351, shutdown=_OLD_END) for name in ("o1", "o3-mini", "o4-mini")},
 }
 
+MODERATION_MODELS = ("omni-moderation-latest", "omni-moderation-2024-09-26")
+
 IMAGE_PARAMETERS = {
     "model": str,
     "prompt": str,
@@ -225,6 +227,7 @@ class OpenAI(Provider):
         self.routes = [
             route("POST", "/v1/images/generations", self.generate_images),
             route("POST", "/v1/chat/completions", self.complete_chat),
+            route("POST", "/v1/moderations", self.moderate),
             route("GET", "/v1/models", self.list_models),
             route("GET", "/v1/models/(?P<model>[^/]+)", self.get_model),
         ]
@@ -376,6 +379,26 @@ class OpenAI(Provider):
             "system_fingerprint": None,
         }
         return Response.json(200, document)
+
+    def moderate(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        body = self._read(exchange)
+        model = str(body.get("model", MODERATION_MODELS[0]))
+        exchange.identify(model)
+        if model not in MODERATION_MODELS:
+            raise Refusal(_error(404, f"The model `{model}` does not exist.", param="model"))
+        if not isinstance(body.get("input"), str) or not body["input"]:
+            raise Refusal(_error(400, "Invalid type for 'input': expected a string.", param="input"))
+        if unknown := sorted(set(body) - {"model", "input"}):
+            raise Refusal(_error(400, f"Unknown parameter: '{unknown[0]}'.", param=unknown[0]))
+        self.refuse_early(exchange)
+        flagged = prose.FORBIDDEN_WORD in body["input"].lower()
+        result = {
+            "flagged": flagged,
+            "categories": {"sexual": flagged},
+            "category_scores": {"sexual": 0.98 if flagged else 0.01},
+            "category_applied_input_types": {"sexual": ["text"]},
+        }
+        return Response.json(200, {"id": new_id("modr-", 24), "model": model, "results": [result]})
 
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
