@@ -90,6 +90,11 @@ class Settings:
         return entries
 
     @property
+    def moderation(self) -> str:
+        """How prompts are checked; see ``pixelprompt.moderation_model``."""
+        return self._text("MODERATION", "keyword")
+
+    @property
     def trust_body_ip(self) -> bool:
         """Whether the body's ``ip`` names the caller."""
         return self._text("TRUST_BODY_IP", "false").lower() == "true"
