@@ -1,0 +1,76 @@
+"""The emulator alone, without the stack: S3 whose conditional writes are atomic, for real processes."""
+
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from local.processes import Server, end, with_children
+
+BUCKET = "reliability"
+_KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+
+
+@contextmanager
+def emulator(directory: Path) -> Iterator[int]:
+    """The port of an emulator with an empty bucket; its data lie in the directory and it ends with the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        **{name: str(directory) for name in ("HOME", "TMPDIR", "STATE_DIR", "S3_DATA_DIR")},
+    }
+    server = Server.launch(
+        [sys.executable, "-m", "ministack"],
+        port,
+        environment=environment,
+        folder=directory,
+        log=directory / "emulator.log",
+    )
+    try:
+        _await(port)
+        s3_client(f"http://127.0.0.1:{port}").create_bucket(Bucket=BUCKET)
+        yield port
+    finally:
+        process = server.process()
+        if process:
+            end(with_children(process))
+
+
+def _await(port: int) -> None:
+    limit = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_ministack/ready", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            assert time.monotonic() < limit, "the emulator does not answer"
+            time.sleep(0.05)
+
+
+def s3_client(endpoint: str, *, read_timeout: float = 10, connections: int = 50) -> Any:
+    """A client with the retries and time limits of the service's own, for another address."""
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=3,
+        read_timeout=read_timeout,
+        max_pool_connections=connections,
+        signature_version="s3v4",
+        s3={"addressing_style": "path"},
+        proxies={},
+    )
+    return boto3.client("s3", endpoint_url=endpoint, config=config, **_KEYS)
