@@ -3,15 +3,13 @@
 from functools import cache
 
 from pixelprompt import aws, http
-from pixelprompt.enhancement import EnhancementCache, enhance_prompt, unchanged
+from pixelprompt.enhancement import PROMPT_LIMIT, EnhancementCache, enhance_prompt, unchanged
 from pixelprompt.moderation import ContentFilter
 from pixelprompt.moderation_model import content_filter, refusal
 from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.settings import Settings
 from pixelprompt.submission import read_prompt
-
-PROMPT_LIMIT = 500
 
 
 @cache

@@ -16,7 +16,7 @@ from pixelprompt.settings import Settings
 @cache
 def _completion() -> Completion:
     s3, bucket = aws.client("s3"), Settings.from_environment().bucket_name
-    return Completion(JobManager(s3, bucket), ImageStorage(s3, bucket))
+    return Completion(JobManager(s3, bucket, patience=45.0), ImageStorage(s3, bucket))
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:

@@ -19,7 +19,8 @@ def _generation() -> Generation:
     settings = Settings.from_environment()
     s3, bucket = aws.client("s3"), settings.bucket_name
     keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
-    jobs, images = JobManager(s3, bucket), ImageStorage(s3, bucket)
+    # An image that was paid for is worth all the time that the Lambda has.
+    jobs, images = JobManager(s3, bucket), ImageStorage(s3, bucket, patience=200.0)
     return Generation(jobs, images, ResumeTokens(s3, bucket), LiveRegistry(s3, bucket), keys)
 
 

@@ -1,9 +1,11 @@
-"""GET /status/{jobId}: the job document as it is now. Also answers preflights and every unknown route."""
+"""GET /status/{jobId}: the job document as it is now; GET /openapi.json. Also answers preflights and unknown routes."""
 
 import json
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from pixelprompt import aws, http
 from pixelprompt.images import ImageStorage
@@ -30,9 +32,16 @@ def _finish(settings: Settings) -> Callable[[str, int], None]:
     return finish
 
 
+@cache
+def _description() -> Any:
+    return json.loads((Path(__file__).parent / "pixelprompt" / "openapi.json").read_text(encoding="utf-8"))
+
+
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
-    """Answer with the job document, or 304 where the caller has this version."""
+    """Answer with the job document, or 304 where the caller has this version; with the description of the API."""
+    if (request.method, request.path) == ("GET", "/openapi.json"):
+        return http.Response(_description(), headers={"Cache-Control": "max-age=300"})
     job_id = request.path_parameters.get("jobId")
     if job_id is None or request.method != "GET":
         raise http.no_such_route(request)

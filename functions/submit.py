@@ -3,8 +3,10 @@
 from functools import cache
 
 from pixelprompt import aws, http
+from pixelprompt.executions import Executions
+from pixelprompt.idempotency import REPLAYED, IdempotencyRecords, read_key
 from pixelprompt.jobs import JobManager
-from pixelprompt.moderation import ContentFilter
+from pixelprompt.moderation_model import content_filter
 from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.rate_limit import RateLimiter
@@ -19,19 +21,16 @@ def _submission() -> tuple[str, Submission]:
     limiter = RateLimiter(s3, bucket, settings.global_limit, settings.ip_limit, settings.ip_whitelist)
     keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
     registry = LiveRegistry(s3, bucket)
-    states, machine = aws.client("stepfunctions"), settings.state_machine_arn
-
-    def start_execution(name: str, payload: str) -> None:
-        states.start_execution(stateMachineArn=machine, name=name, input=payload)
-
+    executions = Executions(aws.client("stepfunctions"), settings.state_machine_arn)
     return settings.api_url, Submission(
         # The caller waits; Lambda itself allows 15 s.
         JobManager(s3, bucket, patience=5.0),
         limiter,
-        ContentFilter(),
+        content_filter(settings.moderation, registry, keys),
         registry,
         keys,
-        start_execution,
+        executions.start,
+        IdempotencyRecords(s3, bucket),
         trust_body_ip=settings.trust_body_ip,
     )
 
@@ -39,8 +38,10 @@ def _submission() -> tuple[str, Submission]:
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
     """Answer with the new job's id, or with what it would cost."""
+    key = read_key(request.headers)
     api_url, submission = _submission()
-    job = submission.submit(request.json(), request.source_ip, request.correlation_id)
+    asked = (request.json(), request.source_ip, request.correlation_id)
+    job, is_replayed = (submission.submit(*asked), False) if key is None else submission.submit_once(*asked, key)
     if "jobId" in job:
         job["statusUrl"] = f"{api_url or request.url}/status/{job['jobId']}"
-    return http.Response(job)
+    return http.Response(job, headers={REPLAYED: "true"} if is_replayed else {})

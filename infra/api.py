@@ -42,11 +42,17 @@ class Api(Construct):
         if settings.api_url:
             # The emulator takes the id of an API from this tag.
             Tags.of(self.http_api).add("ms-custom-id", settings.api_url.rstrip("/").rpartition("/")[2])
+        gallery = HttpLambdaIntegration("Gallery", functions.gallery)
         for method, path, integration in (
             (apigatewayv2.HttpMethod.POST, "/generate", HttpLambdaIntegration("Submit", functions.submit)),
             (apigatewayv2.HttpMethod.GET, "/status/{jobId}", status),
+            (apigatewayv2.HttpMethod.POST, "/cancel/{jobId}", HttpLambdaIntegration("Cancel", functions.cancel)),
+            (apigatewayv2.HttpMethod.POST, "/retry/{jobId}", HttpLambdaIntegration("Retry", functions.retry)),
             (apigatewayv2.HttpMethod.POST, "/enhance", HttpLambdaIntegration("Enhance", functions.enhance)),
             (apigatewayv2.HttpMethod.GET, "/models", HttpLambdaIntegration("Models", functions.models)),
+            (apigatewayv2.HttpMethod.GET, "/gallery/list", gallery),
+            (apigatewayv2.HttpMethod.GET, "/gallery/{galleryId}", gallery),
+            (apigatewayv2.HttpMethod.GET, "/openapi.json", status),
         ):
             self.http_api.add_routes(path=path, methods=[method], integration=integration)
         access_logs = ServiceLogGroup(

@@ -232,19 +232,24 @@ class Functions(Construct):
                 environment=environment,
             )
 
+        limits = {
+            "GLOBAL_LIMIT": str(settings.global_limit),
+            "IP_LIMIT": str(settings.ip_limit),
+            "IP_INCLUDE": settings.ip_include,
+            "TRUST_BODY_IP": str(settings.trust_body_ip).lower(),
+            "API_URL": settings.api_url,
+        }
         self.submit = function(
             "submit",
             {
-                "GLOBAL_LIMIT": str(settings.global_limit),
-                "IP_LIMIT": str(settings.ip_limit),
-                "IP_INCLUDE": settings.ip_include,
-                "TRUST_BODY_IP": str(settings.trust_body_ip).lower(),
-                "API_URL": settings.api_url,
+                **limits,
                 **keys,
                 **cors,
                 **moderation,
             },
             timeout=15,
+            # A model that judges prompts is asked with its provider's SDK.
+            code=core if settings.moderation == "keyword" else providers,
         )
         self.generate = function("generate", keys, timeout=240, memory=1024, code=providers)
         self.record_failure = function("record_failure", {}, timeout=30)
@@ -265,20 +270,27 @@ class Functions(Construct):
             code=providers,
         )
 
-        self.models = function("models", {**keys, **cors}, timeout=15)
+        self.cancel = function("cancel", {"CLOUDFRONT_DOMAIN": "", **cors}, timeout=15)
+        self.retry = function("retry", {**limits, **cors}, timeout=15)
+        self.models = function(
+            "models", {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors}, timeout=15
+        )
+        self.gallery = function("gallery", {"CLOUDFRONT_DOMAIN": "", **cors}, timeout=15)
 
         for reader in (self.submit, self.generate, self.enhance, self.models):
             reader.allow(["secretsmanager:GetSecretValue"], [provider_keys.arn])
             # The operator's overlay of the model catalogue.
             reader.allow_objects("GetObject", keys=["config/models.json"])
-        for writer in (self.submit, self.generate, self.record_failure, self.finish):
+        for writer in (self.submit, self.generate, self.record_failure, self.finish, self.cancel, self.retry):
             writer.allow_objects("GetObject", "PutObject", keys=["jobs/*/status.json"])
 
-        self.submit.allow_objects("GetObject", "PutObject", keys=["rate-limit/ratelimit.json"])
-        self.submit.allow_list("rate-limit/*", "jobs/*", "config/*")
+        for counter in (self.submit, self.retry):
+            counter.allow_objects("GetObject", "PutObject", keys=["rate-limit/ratelimit.json"])
+        self.submit.allow_objects("GetObject", "PutObject", keys=["idempotency/*"])
+        self.submit.allow_list("rate-limit/*", "jobs/*", "config/*", "idempotency/*")
 
         self.generate.allow_objects("PutObject", keys=["jobs/*/resume/*"])
-        self.generate.allow_objects("PutObject", keys=["group-images/*", "images/*"])
+        self.generate.allow_objects("PutObject", keys=["group-images/*", "images/*", "gallery-index/*"])
         self.generate.allow_list("jobs/*", "config/*")
 
         arns = [f"arn:aws:bedrock:{region}::foundation-model/{model}" for model, region in bedrock_models.items()]
@@ -295,7 +307,18 @@ class Functions(Construct):
         self.status.allow_list("jobs/*")
         self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
 
+        # The role of cancel signs the addresses of images, too.
+        self.cancel.allow_objects("GetObject", keys=["images/*"])
+        self.cancel.allow_list("jobs/*")
+
+        self.retry.allow_objects("GetObject", keys=["jobs/*/resume/*"])
+        self.retry.allow_list("rate-limit/*", "jobs/*", "images/*", "group-images/*")
+
         self.enhance.allow_objects("GetObject", "PutObject", keys=["enhanced/*"])
         self.enhance.allow_list("enhanced/*", "config/*")
 
         self.models.allow_list("config/*")
+
+        # The role of gallery signs the addresses of images, too.
+        self.gallery.allow_objects("GetObject", keys=["jobs/*/status.json", "images/*"])
+        self.gallery.allow_list("gallery-index/*", "jobs/*", "images/*", "group-images/*")

@@ -49,7 +49,7 @@ class Settings:
     cors_origins : origins that browsers may call from, separated by commas; ``*`` is every one
     max_concurrency : models of one job that run at once
     prompt_model_index : which text model enhances prompts: its place counted from 1, its name or its id
-    moderation : how prompts are checked
+    moderation : how prompts are checked: by ``keyword``, and then by a text ``model`` or by ``openai``'s moderation
     throttle_rate : requests per second that the API lets through
     throttle_burst : requests at once that the API lets through
     provider_endpoints : base URLs of simulators by provider; only for ``local``, only loopback
@@ -205,7 +205,7 @@ _READERS: dict[str, Reader] = {
     "corsOrigins": (_origins, "* or origins such as https://example.com, separated by commas"),
     "maxConcurrency": _whole_number(1, MOST_MODELS),
     "promptModelIndex": (_word, "the place (from 1), name or id of a text model of the catalogue"),
-    "moderation": _choice("keyword"),
+    "moderation": _choice("keyword", "model", "openai"),
     "throttleRate": _whole_number(1, 10_000),
     "throttleBurst": _whole_number(1, 5_000),
     "providerEndpoints": (

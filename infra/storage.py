@@ -9,6 +9,8 @@ from infra.settings import Settings
 ENHANCED_DAYS = 7
 # The longest window that is counted is one day.
 RATE_LIMIT_DAYS = 2
+# A record counts for 24 hours.
+IDEMPOTENCY_DAYS = 2
 
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
@@ -26,8 +28,10 @@ class Storage(Construct):
             "jobs/": settings.retention_days,
             "group-images/": settings.retention_days,
             "images/": settings.retention_days,
+            "gallery-index/": settings.retention_days,
             "enhanced/": ENHANCED_DAYS,
             "rate-limit/": RATE_LIMIT_DAYS,
+            "idempotency/": IDEMPOTENCY_DAYS,
         }
         self.bucket = s3.Bucket(
             self,

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from aws_cdk import Duration
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -54,8 +54,17 @@ class Workflow(Construct):
         self.machine.add_to_role_policy(
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(tasks.values()))
         )
-        functions.submit.add_environment("STATE_MACHINE_ARN", self.machine.state_machine_arn)
-        functions.submit.allow(["states:StartExecution"], [self.machine.state_machine_arn])
+        for function in (functions.submit, functions.retry, functions.cancel):
+            function.add_environment("STATE_MACHINE_ARN", self.machine.state_machine_arn)
+        for starter in (functions.submit, functions.retry):
+            starter.allow(["states:StartExecution"], [self.machine.state_machine_arn])
+        executions = Stack.of(self).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{name}:*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        functions.cancel.allow(["states:StopExecution"], [executions])
         self._finish_broken_jobs(functions)
 
     def _finish_broken_jobs(self, functions: Functions) -> None:

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelprompt.documents import Value
+from pixelprompt.executions import job_and_run
 from pixelprompt.images import ImageStorage, StoredImage, stem
 from pixelprompt.jobs import JobManager, epoch_milliseconds, gallery
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Which job to finish, and the outcomes of its Map items as far as they are known."""
+    """Which run of which job to finish, and the outcomes of its Map items as far as they are known.
+
+    Without a run it is the present one.
+    """
 
     job_id: str
     outcomes: tuple[Mapping[str, Any], ...] = ()
     correlation_id: str | None = None
+    run: int | None = None
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Ending":
@@ -25,10 +30,12 @@ class Ending:
         if isinstance(detail, Mapping):
             text = detail.get("input")
             given = json.loads(text) if text else {}
-            return cls(given.get("jobId") or str(detail["name"]), correlation_id=given.get("correlationId"))
+            job_id, run = job_and_run(str(detail["name"]))
+            return cls(job_id, correlation_id=given.get("correlationId"), run=run)
         outcomes = event.get("outcomes")
         told = outcomes if isinstance(outcomes, Sequence) else ()
-        return cls(event["jobId"], tuple(o for o in told if isinstance(o, Mapping)), event.get("correlationId"))
+        known = tuple(outcome for outcome in told if isinstance(outcome, Mapping))
+        return cls(event["jobId"], known, event.get("correlationId"), event.get("run"))
 
 
 class Completion:
@@ -46,18 +53,21 @@ class Completion:
         JobNotFound
         """
         untold = {outcome["index"]: outcome for outcome in ending.outcomes if outcome.get("row")}
-        return self._jobs.finish(ending.job_id, untold, self._stored)
+        return self._jobs.finish(
+            ending.job_id, untold, lambda document: stored_images(self._images, document), run=ending.run
+        )
 
-    def _stored(self, document: Value) -> dict[str, list[StoredImage]]:
-        """The images of a job that lie in S3, by model name."""
-        target = gallery(document["jobId"], document["createdAt"])
-        timestamp = epoch_milliseconds(document["createdAt"])
-        found = self._images.find(f"{target}/")
-        by_model = {}
-        for row in document["results"]:
-            name = f"{stem(target, row['model'], timestamp)}"
-            by_model[row["model"]] = [i for i in found if _is_of(i["imageKey"], name)]
-        return by_model
+
+def stored_images(images: ImageStorage, document: Value) -> dict[str, list[StoredImage]]:
+    """The images of a job that lie in S3, by model name."""
+    target = gallery(document["jobId"], document["createdAt"])
+    timestamp = epoch_milliseconds(document["createdAt"])
+    found = images.find(f"{target}/")
+    by_model = {}
+    for row in document["results"]:
+        name = f"{stem(target, row['model'], timestamp)}"
+        by_model[row["model"]] = [i for i in found if _is_of(i["imageKey"], name)]
+    return by_model
 
 
 def _is_of(image_key: str, name: str) -> bool:

@@ -13,6 +13,7 @@ from pixelprompt.observability import log_failure, logger
 from pixelprompt.providers import PROVIDERS, adapter
 from pixelprompt.providers.base import Credentials, Model, ProviderError
 
+PROMPT_LIMIT = 500
 TIME_LIMIT = 20.0
 
 _INSTRUCTION = """\

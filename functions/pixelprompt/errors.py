@@ -14,9 +14,12 @@
         ├── PromptTooLong          400 PROMPT_TOO_LONG
         ├── InvalidParameter       400 INVALID_PARAMETER
         ├── InappropriateContent   400 INAPPROPRIATE_CONTENT
+        ├── NothingToRetry         400 NOTHING_TO_RETRY
         ├── JobNotFound            404 JOB_NOT_FOUND
         ├── RouteNotFound          404 NOT_FOUND
         ├── MethodNotAllowed       405 METHOD_NOT_ALLOWED
+        ├── IdempotencyConflict    409 IDEMPOTENCY_CONFLICT
+        ├── JobNotFinished         409 JOB_NOT_FINISHED
         ├── PayloadTooLarge        413 PAYLOAD_TOO_LARGE
         ├── RateLimitExceeded      429 RATE_LIMIT_EXCEEDED
         ├── NoProviderConfigured   503 NO_PROVIDER_CONFIGURED
@@ -97,6 +100,12 @@ class InappropriateContent(RequestError):
     code = "INAPPROPRIATE_CONTENT"
 
 
+class NothingToRetry(RequestError):
+    """Every model of the job has made its image."""
+
+    code = "NOTHING_TO_RETRY"
+
+
 class JobNotFound(RequestError):
     """There is no job with this id."""
 
@@ -116,6 +125,20 @@ class MethodNotAllowed(RequestError):
 
     status = 405
     code = "METHOD_NOT_ALLOWED"
+
+
+class IdempotencyConflict(RequestError):
+    """The key came with another body before."""
+
+    status = 409
+    code = "IDEMPOTENCY_CONFLICT"
+
+
+class JobNotFinished(RequestError):
+    """Models of the job are still at work."""
+
+    status = 409
+    code = "JOB_NOT_FINISHED"
 
 
 class PayloadTooLarge(RequestError):

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
 from typing import Any
 
-from pixelprompt.cost import computed, reported
+from pixelprompt.cost import UNKNOWN, computed, reported
 from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
 from pixelprompt.images import ImageStorage, number_of, stem
@@ -33,7 +33,7 @@ from pixelprompt.jobs import (
     seconds_between,
 )
 from pixelprompt.observability import log_failure, logger
-from pixelprompt.parameters import DEFAULTS, image_request, receipt
+from pixelprompt.parameters import DEFAULTS, MOST_IMAGES, image_request, receipt
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers import adapter
 from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
@@ -44,6 +44,8 @@ MAX_WAIT = 180.0
 WAIT_HERE = 10.0
 # What storing and recording may need after the provider has answered: at most this, and at most a quarter of the time.
 _RESERVE = 30.0
+# What recording may need after the image is stored, likewise.
+_RECORDING = 10.0
 
 Outcome = dict[str, Any]
 
@@ -145,6 +147,7 @@ class Progress:
     failures: dict[int, Row] = field(default_factory=dict)
     costs: dict[int, float] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
+    used: dict[str, str] = field(default_factory=dict)
     request_id: str | None = None
 
     @classmethod
@@ -173,6 +176,14 @@ class Progress:
             if not self.is_closed(call) and call not in self.tokens:
                 self.failures[call] = ProviderError("unknown_outcome").row()
 
+    def failure(self) -> Row:
+        """The first error, with the worst that any call may be billed; nothing where no call has failed."""
+        if not self.failures:
+            return {}
+        billable = {row["billable"] for row in self.failures.values()}
+        worst = next((word for word in ("yes", "unknown") if word in billable), "no")
+        return {**self.failures[min(self.failures)], "billable": worst}
+
     def result(self) -> Row:
         """The fields of a row with all images so far."""
         return images_result([image for call in sorted(self.images) for image in self.images[call]])
@@ -190,7 +201,7 @@ class Generation:
 
     Parameters
     ----------
-    registry : gives the models as they are now
+    registry : gives the models as they are now, with ``fresh=True`` without any cache
     clock : epoch seconds
     sleep : waits for seconds
     """
@@ -200,7 +211,7 @@ class Generation:
         jobs: JobManager,
         images: ImageStorage,
         tokens: ResumeTokens,
-        registry: Callable[[], ModelRegistry],
+        registry: Callable[..., ModelRegistry],
         keys: ProviderKeys,
         *,
         clock: Callable[[], float] = time.time,
@@ -224,6 +235,7 @@ class Generation:
             item,
             deadline=item.deadline or now + MAX_WAIT,
             call_until=now + seconds_left - min(_RESERVE, seconds_left / 4),
+            store_until=now + seconds_left - min(_RECORDING, seconds_left / 8),
             progress=Progress.load(item.resume),
         )
         answered = False
@@ -253,35 +265,38 @@ class Generation:
         return outcome
 
     def _closed(self, item: Item) -> Outcome | None:
-        """The outcome of a row of a retry that is closed already: by the image of an earlier run, or a cancellation."""
+        """The outcome of a row of a retry that is closed already, by an earlier run's image or a cancellation, or is
+        in the hands of a later run; None where its provider is to be asked.
+        """
         try:
             document = self._jobs.get_job_status(item.job_id)
         except PixelPromptError as error:
             log_failure("The row could not be read before its provider is asked.", error)
             return None
-        for row in document["results"] if document else []:
-            if row["model"] == item.model and row["status"] in FINAL_ROW:
+        if document is None:
+            return None
+        for row in document["results"]:
+            if row["model"] == item.model and (row["status"] in FINAL_ROW or document["run"] != item.run):
                 done = row["status"] == "completed"
                 return item.outcome("done" if done else "failed", recorded=True, errorCode=row.get("errorCode"))
         return None
 
     def _make(self, turn: "_Turn") -> float | None:
         """Make what is still open; the seconds after which to come again, or None at the end."""
-        model = self._registry().find(turn.item.model)
+        model = self._find(turn)
         if model is None:
-            turn.fail(0, ProviderError("model_retired", "This deployment does not offer the model any more."))
+            turn.refuse(ProviderError("model_retired", "This deployment does not offer the model any more."))
             return None
         try:
             credentials = self._keys.credentials(model)
         except PixelPromptError as error:
             log_failure("The keys of the providers cannot be read.", error)
-            turn.fail(0, ProviderError("internal", billable="no"))
+            turn.refuse(ProviderError("internal", billable="no"))
             return None
         if credentials is None:
             key = self._keys.key_name(model)
-            turn.fail(
-                0, ProviderError("bad_credentials", f"The key {key} is missing; its owner sets it with `make keys`.")
-            )
+            message = f"The key {key} is missing; its owner sets it with `make keys`."
+            turn.refuse(ProviderError("bad_credentials", message))
             return None
         turn.model, turn.credentials = model, credentials
         turn.used = receipt(turn.item.parameters, model.takes).used()
@@ -295,6 +310,14 @@ class Generation:
             with ThreadPoolExecutor(len(waiting)) as pool:
                 pauses = list(pool.map(lambda call: self._call(turn, call), waiting))
         return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _find(self, turn: "_Turn") -> Model | None:
+        """The item's model as the catalogue has it now; one that was retired meanwhile still ends what it has begun."""
+        name = turn.item.model
+        model = self._registry().find(name) or self._registry(fresh=True).find(name)
+        if model is None and turn.progress.tokens:
+            model = self._registry().find_retired(name)
+        return model
 
     def _call(self, turn: "_Turn", call: int) -> float | None:
         """Bring one call to its end; the seconds after which to come again, or None at its end."""
@@ -331,7 +354,8 @@ class Generation:
                 pause = answer.seconds
                 out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
             elif isinstance(answer, ProviderError) and answer.safe_to_repeat:
-                pause = answer.retry_after if answer.retry_after is not None else backoff(attempt)
+                # A provider that says "now" is given a moment all the same.
+                pause = answer.retry_after or backoff(attempt)
                 out_of_time = answer
             else:
                 return answer
@@ -341,7 +365,7 @@ class Generation:
                 return _Later(max(pause, min(10.0, 1.5 * item.attempt)))
             self._sleep(pause)
             waited += pause
-        return ProviderError("timeout")
+        return out_of_time
 
     def _remember(self, turn: "_Turn", call: int, token: str) -> None:
         """Keep the token of a request before it is first polled."""
@@ -361,7 +385,9 @@ class Generation:
     def _store(self, turn: "_Turn", call: int, generated: Generated) -> None:
         item = turn.item
         stored: list[Row] = []
-        for number, image in enumerate(generated.images, start=call):
+        # Where each image has a call of its own, whatever else a server sends has no place.
+        images = generated.images[:1] if turn.calls > 1 else generated.images
+        for number, image in enumerate(images, start=call):
             record = {
                 "model": item.model,
                 "prompt": item.prompt,
@@ -374,7 +400,7 @@ class Generation:
                 "seed": image.seed,
                 "revisedPrompt": image.revised_prompt,
             }
-            keys = self._images.save(image.data, record, number)
+            keys = self._images.save(image.data, record, number, patience=turn.store_until - self._clock())
             about = {"width": image.width, "height": image.height, "seed": image.seed}
             stored.append({**keys, **{name: value for name, value in about.items() if value is not None}})
         with turn.lock:
@@ -394,7 +420,7 @@ class Generation:
         started = {"startedAt": started_at} if item.attempt == 1 else {}
         if progress.images:
             return self._complete(item, {**started, **turn.row()})
-        return self._fail(item, {**started, **progress.failures[min(progress.failures)]})
+        return self._fail(item, {**started, **progress.failure()})
 
     def _complete(self, item: Item, row: Row) -> Outcome:
         recorded = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
@@ -416,11 +442,12 @@ class Generation:
 
 @dataclass
 class _Turn:
-    """One invocation's work on an item; ``deadline`` and ``call_until`` in epoch seconds."""
+    """One invocation's work on an item; ``deadline``, ``call_until`` and ``store_until`` in epoch seconds."""
 
     item: Item
     deadline: float
     call_until: float
+    store_until: float
     progress: Progress
     lock: Lock = field(default_factory=Lock)
     calls: int = 1
@@ -437,6 +464,12 @@ class _Turn:
             seed = receipt({"seed": seed + call}, self.model.takes).used()["seed"]
         return replace(self.request, seed=seed, resume=self.progress.tokens.get(call))
 
+    def refuse(self, error: ProviderError) -> None:
+        """Close what is open with an error of ours; what a provider is at work on may still be charged for."""
+        if self.progress.tokens:
+            error.billable = "unknown"
+        self.fail(min(set(range(MOST_IMAGES + 1)) - set(self.progress.images)), error)
+
     def fail(self, call: int, error: ProviderError) -> None:
         """Close a call with its error."""
         with self.lock:
@@ -448,6 +481,7 @@ class _Turn:
         self.progress.request_id = self.progress.request_id or generated.request_id
         if generated.cost is not None:
             self.progress.costs[call] = generated.cost
+        self.progress.used.update(generated.used or {})
         for kind, count in (generated.usage or {}).items():
             self.progress.usage[kind] = self.progress.usage.get(kind, 0) + count
 
@@ -455,15 +489,24 @@ class _Turn:
         """The fields of the row at its end."""
         progress = self.progress
         result = progress.result()
-        made, wanted = len(result["images"]), self.item.parameters.get("n", 1)
-        if set(progress.costs) == set(progress.images):
+        made, wanted = len(result["images"]), self.used.get("n", 1)
+        failure = progress.failure()
+        if failure.get("billable", "no") != "no":
+            # One of the calls may have been charged for although it gave no image.
+            cost = UNKNOWN
+        elif set(progress.costs) == set(progress.images):
             cost = reported(sum(progress.costs.values()))
         else:
             cost = computed(self.model.price if self.model else None, made, self.used, progress.usage)
-        row = {**result, "cost": cost, "requestId": progress.request_id, "usage": progress.usage or None}
+        row = {
+            **result,
+            "cost": cost,
+            "requestId": progress.request_id,
+            "usage": progress.usage or None,
+            "used": progress.used or None,
+        }
         if made < wanted:
-            reason = progress.failures[min(progress.failures)] if progress.failures else {}
-            row["missing"] = {"images": wanted - made, **reason}
+            row["missing"] = {"images": wanted - made, **failure}
         return row
 
 
@@ -499,7 +542,8 @@ class FailureRecorder:
         stored = self._images.find(item.stem)
         deadline = item.deadline or self._clock() + MAX_WAIT
         if len(stored) < item.parameters.get("n", 1):
-            resume = self._tokens.load(item)
+            # A request that a retry resumes was kept by the earlier run; what the item brings stands for it.
+            resume = self._tokens.load(item) or (item.resume if item.run > 1 else None)
             if resume and self._clock() < deadline and item.attempt < self._MOST_ATTEMPTS:
                 progress = Progress.load(resume)
                 progress.recover(item.parameters.get("n", 1), {number_of(item.stem, image): image for image in stored})

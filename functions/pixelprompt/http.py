@@ -14,12 +14,32 @@ from dataclasses import dataclass, field
 from functools import cache, wraps
 from typing import Any
 
-from pixelprompt.errors import InvalidJson, MethodNotAllowed, PayloadTooLarge, RequestError, RouteNotFound
+from pixelprompt.documents import may_pass
+from pixelprompt.errors import (
+    InvalidJson,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    RequestError,
+    RouteNotFound,
+    StorageError,
+)
 from pixelprompt.observability import begin, log_failure, logger
 from pixelprompt.settings import Settings
 
 BODY_LIMIT = 64 * 1024
-ROUTES = {"/generate": "POST", "/status/{jobId}": "GET", "/enhance": "POST", "/models": "GET"}
+# No valid request is nested deeper than three levels; what is read here, whoever gets it can write and compare.
+DEPTH_LIMIT = 32
+ROUTES = {
+    "/generate": "POST",
+    "/status/{jobId}": "GET",
+    "/cancel/{jobId}": "POST",
+    "/retry/{jobId}": "POST",
+    "/enhance": "POST",
+    "/models": "GET",
+    "/gallery/list": "GET",
+    "/gallery/{galleryId}": "GET",
+    "/openapi.json": "GET",
+}
 ALLOWED_METHODS = "GET, POST, OPTIONS"
 ALLOWED_HEADERS = "Content-Type, Authorization, If-None-Match, Idempotency-Key, X-Correlation-ID"
 EXPOSED = "ETag, Retry-After, X-Correlation-ID, Idempotent-Replayed"
@@ -38,6 +58,7 @@ class Request:
     path: str
     headers: Mapping[str, str]
     path_parameters: Mapping[str, str]
+    query: Mapping[str, str]
     source_ip: str
     url: str
     correlation_id: str
@@ -59,6 +80,7 @@ class Request:
             path=event.get("rawPath", "/"),
             headers=headers,
             path_parameters=event.get("pathParameters") or {},
+            query=event.get("queryStringParameters") or {},
             source_ip=http.get("sourceIp", ""),
             url=f"https://{context.get('domainName', 'localhost')}",
             correlation_id=correlation_id(headers),
@@ -78,6 +100,8 @@ class Request:
             )
         try:
             value = json.loads(self.body.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+            if _is_deeper(value, DEPTH_LIMIT):
+                raise _NotStrict("The body is nested too deeply.")
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeDecodeError:
             raise InvalidJson("The body is not valid UTF-8.") from None
@@ -116,6 +140,17 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         raise _NotStrict("The body names a member twice.")
     return value
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Whether a JSON value has objects and arrays inside each other on more than ``limit`` levels."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [entry for entry in level if isinstance(entry, dict | list)]
+        if not level:
+            return False
+        level = [inner for entry in level for inner in (entry.values() if isinstance(entry, dict) else entry)]
+    return True
 
 
 def _body(event: Event) -> bytes:
@@ -164,11 +199,19 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
             response = Response(body, error.status, error.headers)
         except Exception as error:
             log_failure("The request failed.", error)
-            response = Response({"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong on our side."}, 500)
+            response = _failure(error)
         logger.info("Answered.", status=response.status, path=event.get("rawPath"))
         return _proxy(response, {**_cors(headers.get("origin", "")), "X-Correlation-ID": correlation})
 
     return handler
+
+
+def _failure(error: Exception) -> Response:
+    """The answer where the fault is ours: whether trying again helps, and nothing else."""
+    if isinstance(error, StorageError) and may_pass(error):
+        body = {"error": "SERVICE_UNAVAILABLE", "message": "The service is busy. Try again in a few seconds."}
+        return Response(body, 503, {"Retry-After": "5"})
+    return Response({"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong on our side."}, 500)
 
 
 def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -176,7 +219,9 @@ def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
     if response.body is not None:
         answer["headers"].setdefault("Content-Type", "application/json")
         answer["headers"].setdefault("Cache-Control", "no-store")
-        answer["body"] = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
+        # What quotes the caller may hold half a surrogate pair, which no answer can.
+        answer["body"] = text.encode(errors="replace").decode()
     return answer
 
 

@@ -130,7 +130,14 @@ def starting_rows(document: Value, losses: int) -> int:
 
 
 def start_row(row: Row, now: str) -> bool:
-    """Mark a row as begun. False: nothing changed."""
+    """Mark a row as begun. False: nothing changed.
+
+    A start is written beside the request to the provider, so a row may be cancelled as pending although its provider
+    was asked. It stays cancelled, but says then that it may have been billed.
+    """
+    if row["status"] == "cancelled" and row.get("billable") == "no":
+        row.update(billable="unknown", cost=UNKNOWN)
+        return True
     if row["status"] != "pending":
         return False
     row.update(status="in_progress", startedAt=now)
@@ -248,8 +255,12 @@ def finish_rows(
 
 def keep_images(rows: Sequence[Row], outcomes: Mapping[int, Mapping[str, Any]], now: str) -> bool:
     """Complete the rows whose image an earlier run has made after all. False: nothing changed."""
-    made = [(row, outcomes[row["index"]]) for row in rows if row["index"] in outcomes]
-    return any([complete_row(row, told.get("row", {}), now) for row, told in made if told.get("state") == "done"])
+    changed = False
+    for row in rows:
+        outcome = outcomes.get(row["index"], {})
+        if outcome.get("state") == "done":
+            changed |= complete_row(row, outcome.get("row", {}), now)
+    return changed
 
 
 def images_result(images: Sequence[Mapping[str, str]]) -> Row:
@@ -309,9 +320,22 @@ class JobManager:
         StorageError : S3 kept failing
         """
         job_id = job_id or str(uuid.uuid4())
-        document = new_document(job_id, prompt, params, models, created_at or self.now())
-        self.documents.update(status_key(job_id), lambda current: None if current else document, new=True)
+        self.create(prompt, params, models, job_id=job_id, created_at=created_at)
         return job_id
+
+    def create(
+        self,
+        prompt: str,
+        params: Mapping[str, Any],
+        models: Sequence[Mapping[str, Any]],
+        *,
+        job_id: str,
+        created_at: str | None = None,
+    ) -> Value:
+        """Write the document of a new job, unless it is there; returns the one that is there then."""
+        document = new_document(job_id, prompt, params, models, created_at or self.now())
+        written = self.documents.update(status_key(job_id), lambda current: None if current else document, new=True)
+        return written or document
 
     def read(self, job_id: str) -> Document | None:
         """The job document with its ETag, or None."""
@@ -397,10 +421,10 @@ class JobManager:
 
         def change(document: Value) -> bool:
             now = self.now()
-            changed = any([cancel_row(row, now) for row in document["results"]])
-            if changed:
+            cancelled = [row for row in document["results"] if cancel_row(row, now)]
+            if cancelled:
                 document["cancelRequested"] = now
-            return changed
+            return bool(cancelled)
 
         return self._change(job_id, change)
 
@@ -458,8 +482,8 @@ class JobManager:
     ) -> Value:
         """Bring a job to its end: close every open row, compute the status.
 
-        ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended. The end of an
-        earlier ``run`` closes no row but with an image.
+        ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended. The end of
+        an earlier ``run`` closes no row but with an image.
         """
         found: Mapping[str, Sequence[Mapping[str, str]]] | None = None
 

@@ -1,13 +1,16 @@
 """The logger that all Lambdas share: one JSON object a line, with the job and the request in every line."""
 
+import json
 import traceback
+from functools import partial
 from pathlib import Path
 
 from aws_lambda_powertools import Logger
 
 from pixelprompt.providers.base import clean
 
-logger = Logger(service="pixel-prompt")
+# Only ASCII: what quotes a caller can neither end a line, nor steer a terminal, nor hold half a surrogate pair.
+logger = Logger(service="pixel-prompt", json_serializer=partial(json.dumps, default=str, separators=(",", ":")))
 
 _OWN_CODE = Path(__file__).parent.parent
 

@@ -3,39 +3,43 @@
 import ipaddress
 import json
 import math
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from unicodedata import category
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pixelprompt.cost import estimate, total
+from pixelprompt.documents import Value
 from pixelprompt.errors import (
-    InappropriateContent,
     InvalidParameter,
     NoProviderConfigured,
     PromptRequired,
     PromptTooLong,
     RateLimitExceeded,
+    RequestError,
     ServiceUnavailable,
+    StorageError,
 )
+from pixelprompt.executions import error_code, may_have_started
+from pixelprompt.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
 from pixelprompt.jobs import JobManager
 from pixelprompt.moderation import ContentFilter
+from pixelprompt.moderation_model import refusal
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.parameters import DEFAULTS, Receipt, read_parameters, receipt
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
-from pixelprompt.rate_limit import Decision, RateLimiter
+from pixelprompt.rate_limit import Decision, RateLimiter, caller
 from pixelprompt.registry import ModelRegistry
 
 PROMPT_LIMIT = 1000
+
+# How long one request waits for the job that another one with its key is making, in seconds.
+_PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
 
 Body = Mapping[str, Any]
 
@@ -57,7 +61,7 @@ def read_prompt(body: Body, limit: int = PROMPT_LIMIT) -> str:
         raise PromptRequired("The prompt is blank.")
     if len(prompt) > limit:
         raise PromptTooLong(f"The prompt has {len(prompt)} characters; at most {limit} are taken.", limit=limit)
-    if any(ord(character) < 32 and character not in "\t\n\r" for character in prompt):
+    if any(category(character) == "Cc" and character not in "\t\n\r" for character in prompt):
         raise InvalidParameter("The prompt has control characters.", parameter="prompt")
     return prompt
 
@@ -81,9 +85,10 @@ def read_models(body: Body, registry: ModelRegistry) -> list[Model] | None:
 def _no_such_model(name: str, registry: ModelRegistry) -> NoReturn:
     retired = registry.find_retired(name)
     if retired:
+        on = f" on {retired.shutdown}" if retired.shutdown else ""
         instead = f" Use {retired.replacement} instead." if retired.replacement else ""
         raise InvalidParameter(
-            f"{retired.name} ({retired.id}) was shut down on {retired.shutdown}.{instead}",
+            f"{retired.name} ({retired.id}) was shut down{on}.{instead}",
             parameter="models",
             shutdown=retired.shutdown,
             replacement=retired.replacement,
@@ -152,14 +157,6 @@ class Plan:
             )
 
 
-def may_have_started(error: ClientError | BotoCoreError) -> bool:
-    """Whether an execution may run although StartExecution failed: its answer was lost, or it ran already."""
-    if isinstance(error, ClientError):
-        refused = 400 <= error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) < 500
-        return not refused or error.response.get("Error", {}).get("Code") == "ExecutionAlreadyExists"
-    return not isinstance(error, EndpointConnectionError | ConnectTimeoutError | NoCredentialsError)
-
-
 class Submission:
     """Takes a request, checks it and starts its job.
 
@@ -167,6 +164,8 @@ class Submission:
     ----------
     registry : gives the models as they are now
     start_execution : starts the execution of this name with this input
+    records : of the idempotency keys
+    sleep : waits for seconds
     """
 
     def __init__(
@@ -177,8 +176,10 @@ class Submission:
         registry: Callable[[], ModelRegistry],
         keys: ProviderKeys,
         start_execution: Callable[[str, str], None],
+        records: IdempotencyRecords,
         *,
         trust_body_ip: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._jobs = jobs
         self._limiter = limiter
@@ -186,7 +187,9 @@ class Submission:
         self._registry = registry
         self._keys = keys
         self._start = start_execution
+        self._records = records
         self._trust_body_ip = trust_body_ip
+        self._sleep = sleep
 
     def submit(self, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
         """Start a job, or with ``dryRun`` say what it would cost; the JSON of the answer.
@@ -196,28 +199,82 @@ class Submission:
         RequestError : of the kind that tells what is wrong
         """
         plan = self._plan(body, source_ip)
-        if read_flag(body, "strict"):
-            plan.check()
         if read_flag(body, "dryRun"):
             return self._estimate(plan)
+        return self._submit(str(uuid.uuid4()), plan, correlation_id)
+
+    def submit_once(self, body: Body, source_ip: str, correlation_id: str, key: str) -> tuple[dict[str, Any], bool]:
+        """Likewise, but only one job for one idempotency key of a caller.
+
+        Returns
+        -------
+        the JSON of the answer, and whether an earlier request with the key has made this job
+
+        Raises
+        ------
+        RequestError : of the kind that tells what is wrong
+        """
+        plan = self._plan(body, source_ip)
+        if read_flag(body, "dryRun"):
+            return self._estimate(plan), False
+        digest = body_hash(body)
+        for pause in _PAUSES:
+            claim = self._records.claim(caller(plan.ip), key, digest)
+            if claim.is_mine:
+                return self._submit_claimed(claim, plan, correlation_id), False
+            document = self._jobs.get_job_status(claim.job_id)
+            if document:
+                return self._replay(document, plan, correlation_id), True
+            if claim.is_abandoned and self._records.take_over(claim):
+                return self._submit_claimed(claim, plan, correlation_id), False
+            self._sleep(pause)
+        message = f"Another request with this {HEADER} is still being worked on. Try again in a few seconds."
+        raise ServiceUnavailable(message, headers={"Retry-After": "5"})
+
+    def _submit_claimed(self, claim: Claim, plan: Plan, correlation_id: str) -> dict[str, Any]:
+        """Make the job of a key; a request that fails leaves the key to the next."""
+        try:
+            return self._submit(claim.job_id, plan, correlation_id)
+        except Exception as error:
+            try:
+                if isinstance(error, RequestError):
+                    self._records.vacate(claim)
+                else:
+                    self._records.lay_down(claim)
+            except StorageError as second:
+                log_failure("The idempotency record could not be given up; it is held until its time is over.", second)
+            raise
+
+    def _replay(self, document: Value, plan: Plan, correlation_id: str) -> dict[str, Any]:
+        """The answer of a job that was made; it is started where the request that made it has died before that."""
+        if document["status"] == "pending" and document["run"] == 1:
+            logger.append_keys(job_id=document["jobId"])
+            self._start_execution(document, plan, correlation_id)
+        return _answer(document)
+
+    def _submit(self, job_id: str, plan: Plan, correlation_id: str) -> dict[str, Any]:
         self._count(plan.ip)
         self._moderate(plan)
-        job_id = str(uuid.uuid4())
-        self._run(job_id, plan, correlation_id)
-        warnings = self._warnings(plan)
-        answer = {
-            "jobId": job_id,
-            "message": f"The job was started with {len(plan.models)} models.",
-            "totalModels": len(plan.models),
-        }
-        return answer | {"warnings": warnings} if warnings else answer
+        logger.append_keys(job_id=job_id)
+        rows = [self._row(model, given) for model, given in plan.models]
+        document = self._jobs.create(plan.prompt, {**DEFAULTS, **plan.parameters}, rows, job_id=job_id)
+        try:
+            self._start_execution(document, plan, correlation_id)
+        except ServiceUnavailable:
+            self._jobs.finish(job_id, {}, lambda document: {})
+            raise
+        logger.info("A job was started.", models=len(rows))
+        return _answer(document)
 
     def _plan(self, body: Body, source_ip: str) -> Plan:
         prompt = read_prompt(body)
         parameters = read_parameters(body)
         wanted = read_models(body, self._registry())
         models = tuple((model, receipt(parameters, model.takes)) for model in self._usable(wanted))
-        return Plan(prompt, parameters, models, read_ip(body, source_ip, self._trust_body_ip))
+        plan = Plan(prompt, parameters, models, read_ip(body, source_ip, self._trust_body_ip))
+        if read_flag(body, "strict"):
+            plan.check()
+        return plan
 
     def _usable(self, wanted: Sequence[Model] | None) -> list[Model]:
         def has_key(model: Model) -> bool:
@@ -248,48 +305,57 @@ class Submission:
             raise rate_limit_error(decision)
 
     def _moderate(self, plan: Plan) -> None:
-        for text in (plan.prompt, plan.parameters.get("negativePrompt", "")):
+        for text in filter(None, (plan.prompt, plan.parameters.get("negativePrompt"))):
             verdict = self._filter.verdict(text)
             if verdict.blocked:
                 logger.info("A prompt was blocked.", category=verdict.category)
-                message = "The prompt was blocked by moderation. Change it and try again."
-                raise InappropriateContent(message, category=verdict.category)
+                raise refusal(verdict)
 
-    def _warnings(self, plan: Plan) -> list[str]:
-        warnings = (self._registry().warning(model) for model, _ in plan.models)
-        return [warning for warning in warnings if warning]
+    def _start_execution(self, document: Value, plan: Plan, correlation_id: str) -> None:
+        """Start the execution of a new job; one that was started already counts.
 
-    def _run(self, job_id: str, plan: Plan, correlation_id: str) -> None:
-        created_at = self._jobs.now()
-        rows = [self._row(model, given) for model, given in plan.models]
-        shown = {**DEFAULTS, **plan.parameters}
-        self._jobs.create_job(plan.prompt, shown, rows, job_id=job_id, created_at=created_at)
+        Raises
+        ------
+        ServiceUnavailable : it certainly does not run
+        """
+        job_id = document["jobId"]
         execution = {
             "jobId": job_id,
             "run": 1,
-            "createdAt": created_at,
+            "createdAt": document["createdAt"],
             "correlationId": correlation_id,
             "prompt": plan.prompt,
             "parameters": plan.parameters,
-            "models": [model.name for model, _ in plan.models],
+            "models": [row["model"] for row in document["results"]],
         }
-        logger.append_keys(job_id=job_id)
         try:
             self._start(job_id, json.dumps(execution))
         except (ClientError, BotoCoreError) as error:
+            if error_code(error) == "ExecutionAlreadyExists":
+                return
             log_failure("The execution could not be started.", error)
             if may_have_started(error):
                 # The caller gets the job; if it does not run after all, it is closed as an abandoned one.
                 return
-            self._jobs.finish(job_id, {}, lambda document: {})
             message = "The job could not be started. Try again in a few seconds."
             raise ServiceUnavailable(message, headers={"Retry-After": "5"}, jobId=job_id) from error
-        logger.info("A job was started.", models=len(rows))
 
     def _row(self, model: Model, given: Receipt) -> dict[str, Any]:
         row = {"name": model.name, "provider": model.provider, **given.row()}
         warning = self._registry().warning(model)
         return row | {"warning": warning} if warning else row
+
+
+def _answer(document: Value) -> dict[str, Any]:
+    """The answer to the request that made a job."""
+    models = document["totalModels"]
+    answer = {
+        "jobId": document["jobId"],
+        "message": f"The job was started with {models} models.",
+        "totalModels": models,
+    }
+    warnings = [row["warning"] for row in document["results"] if "warning" in row]
+    return answer | {"warnings": warnings} if warnings else answer
 
 
 def rate_limit_error(decision: Decision) -> RateLimitExceeded:

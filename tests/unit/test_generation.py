@@ -58,7 +58,7 @@ class Job:
         self.registry = ModelRegistry([MODEL])
         keys = ProviderKeys(Secrets(), "keys", {"openai": f"{url}/openai/v1"})
         self.generation = Generation(
-            self.jobs, self.images, self.tokens, lambda: self.registry, keys, sleep=self.slept.append
+            self.jobs, self.images, self.tokens, lambda **_: self.registry, keys, sleep=self.slept.append
         )
         self.created_at = self.jobs.now()
         rows = [{"name": MODEL.name, "provider": MODEL.provider}]
@@ -396,3 +396,36 @@ class TestSeveralImages:
         answers.update({seed: [ProviderError("quota_exhausted")] for seed in (5, 6, 7)})
         assert job.run(self.item(job))["errorCode"] == "quota_exhausted"
         assert "cost" not in job.row
+
+    def test_a_server_that_sends_too_many_gives_one_image_a_call(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        for seed in (5, 6, 7):
+            made = self.made(seed)
+            answers[seed] = [replace(made, images=made.images * 2)]
+        job.run(self.item(job))
+        assert [image["seed"] for image in job.row["images"]] == [5, 6, 7]
+
+    def test_what_may_have_been_billed_is_said_for_all_calls(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        answers.update({5: [ProviderError("refused")], 6: [ProviderError("unknown_outcome")], 7: [self.made(7)]})
+        job.run(self.item(job))
+        assert (job.row["missing"]["errorCode"], job.row["missing"]["billable"]) == ("refused", "unknown")
+        assert job.row["cost"]["basis"] == "unknown"
+
+
+def test_a_provider_that_says_now_is_not_asked_in_a_loop(
+    job: Job, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def throttled(*_: Any) -> ProviderError:
+        asked.append(1)
+        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=0)
+
+    monkeypatch.setattr(providers.adapter("openai"), "generate", throttled)
+    assert job.run()["state"] == "wait"
+    assert len(asked) < 20
+
+
+def test_an_order_of_a_model_that_left_the_catalogue_may_still_be_billed(job: Job) -> None:
+    job.registry = ModelRegistry([])
+    job.run(job.item(2, resume=TOKEN))
+    assert (job.row["errorCode"], job.row["billable"]) == ("model_retired", "unknown")

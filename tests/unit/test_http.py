@@ -8,11 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelprompt import http
-from pixelprompt.errors import ConfigurationError, InvalidJson, PayloadTooLarge, RequestError
+from pixelprompt.errors import (
+    ConfigurationError,
+    InvalidJson,
+    PayloadTooLarge,
+    PermissionMissing,
+    RequestError,
+    StorageError,
+)
 
 
 class Context:
@@ -192,3 +200,22 @@ def test_the_catch_all_knows_the_routes(method: str, path: str, status: int, cod
 )
 def test_if_none_match(header: str, matched: bool) -> None:
     assert http.matches(header, '"a"') == matched
+
+
+def test_an_s3_that_is_busy_can_be_asked_again() -> None:
+    def fail(request: http.Request) -> http.Response:
+        raise StorageError("S3 answered SlowDown.") from ClientError(
+            {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]
+            "GetObject",
+        )
+
+    answer = answer_of(fail, event("{}"))
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "5")
+    assert json.loads(answer["body"])["error"] == "SERVICE_UNAVAILABLE"
+
+
+def test_an_s3_that_refuses_is_a_fault_of_the_deployment() -> None:
+    def fail(request: http.Request) -> http.Response:
+        raise PermissionMissing("S3 refused GetObject on jobs/x.")
+
+    assert answer_of(fail, event("{}"))["statusCode"] == 500

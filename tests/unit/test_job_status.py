@@ -20,13 +20,16 @@ class World:
 
     def __init__(self, s3: Any, domain: str = "") -> None:
         self.now = CREATED + 5
-        self.finished: list[str] = []
+        self.finished: list[tuple[str, int]] = []
         self.jobs = JobManager(s3, BUCKET, clock=lambda: datetime.fromtimestamp(self.now, UTC))
         self.now = CREATED
         models = [{"name": name, "provider": "openai"} for name in "AB"]
         self.id = self.jobs.create_job("a fox", {}, models)
         images = ImageStorage(s3, BUCKET, domain)
-        self.status = JobStatus(self.jobs, images, self.finished.append, clock=lambda: self.now)
+        self.status = JobStatus(self.jobs, images, self.finish, clock=lambda: self.now)
+
+    def finish(self, job_id: str, run: int) -> None:
+        self.finished.append((job_id, run))
 
 
 def test_each_image_has_an_address(s3: Any) -> None:
@@ -68,11 +71,25 @@ def test_a_job_that_is_open_for_too_long_is_finished(s3: Any) -> None:
     assert world.finished == []
     world.now += 2
     world.status.get(world.id)
-    assert world.finished == [world.id]
+    assert world.finished == [(world.id, 1)]
     for name in "AB":
         world.jobs.mark_model_error(world.id, name, "No.")
     world.status.get(world.id)
-    assert world.finished == [world.id]
+    assert world.finished == [(world.id, 1)]
+
+
+def test_the_age_of_a_retry_is_that_of_its_run(s3: Any) -> None:
+    world = World(s3)
+    for name in "AB":
+        world.jobs.mark_model_error(world.id, name, "No.")
+    world.now = CREATED + 5000
+    world.jobs.begin_run(world.id, 1, {}, 1)
+    world.now += 1199
+    world.status.get(world.id)
+    assert world.finished == []
+    world.now += 2
+    world.status.get(world.id)
+    assert world.finished == [(world.id, 2)]
 
 
 def test_one_read_of_s3_is_enough(s3: Any) -> None:

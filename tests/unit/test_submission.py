@@ -19,6 +19,7 @@ from pixelprompt.errors import (
     RequestError,
     ServiceUnavailable,
 )
+from pixelprompt.idempotency import IdempotencyRecords
 from pixelprompt.jobs import JobManager
 from pixelprompt.moderation import ContentFilter
 from pixelprompt.parameters import read_parameters
@@ -76,6 +77,7 @@ def submission(s3: Any, executions: Executions, secrets: Secrets, ip_limit: int 
         lambda: REGISTRY,
         ProviderKeys(secrets, "keys"),
         executions,
+        IdempotencyRecords(s3, BUCKET),
         trust_body_ip=True,
     )
 

@@ -1,0 +1,29 @@
+"""POST /cancel/{jobId}: keep what is finished, end the rest."""
+
+from functools import cache
+
+from pixelprompt import aws, http
+from pixelprompt.control import Cancellation
+from pixelprompt.executions import Executions
+from pixelprompt.images import ImageStorage
+from pixelprompt.job_status import with_addresses
+from pixelprompt.jobs import JobManager
+from pixelprompt.settings import Settings
+
+
+@cache
+def _services() -> tuple[Cancellation, ImageStorage]:
+    settings = Settings.from_environment()
+    s3, bucket = aws.client("s3"), settings.bucket_name
+    executions = Executions(aws.client("stepfunctions"), settings.state_machine_arn)
+    # The caller waits; Lambda itself allows 15 s.
+    cancellation = Cancellation(JobManager(s3, bucket, patience=5.0, time_limit=8.0), executions.stop)
+    return cancellation, ImageStorage(s3, bucket, settings.cloudfront_domain)
+
+
+@http.endpoint
+def handler(request: http.Request) -> http.Response:
+    """Answer with the job document."""
+    cancellation, images = _services()
+    document = cancellation.cancel(request.path_parameters["jobId"])
+    return http.Response(with_addresses(document, images))

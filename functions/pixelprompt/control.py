@@ -1,0 +1,226 @@
+"""What a caller can do with a job that was started: cancel it, run again what failed."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pixelprompt.completion import stored_images
+from pixelprompt.documents import Value
+from pixelprompt.errors import JobNotFinished, JobNotFound, NothingToRetry, ServiceUnavailable
+from pixelprompt.executions import execution_name, may_have_started
+from pixelprompt.generation import Progress, ResumeTokens
+from pixelprompt.images import ImageStorage, StoredImage, number_of, stem
+from pixelprompt.jobs import RETRIED_ROW, JobManager, Row, epoch_milliseconds, gallery, is_job_id, open_rows
+from pixelprompt.observability import log_failure, logger
+from pixelprompt.rate_limit import RateLimiter
+from pixelprompt.submission import Body, rate_limit_error, read_ip
+
+# For so many seconds after a run's beginning its execution may still be about to be started.
+_STARTING = 15.0
+_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
+
+
+class Cancellation:
+    """Cancels jobs.
+
+    Parameters
+    ----------
+    stop_execution : stops the execution of this name; False where there is none
+    clock : epoch seconds
+    sleep : waits for seconds
+    """
+
+    def __init__(
+        self,
+        jobs: JobManager,
+        stop_execution: Callable[[str], bool],
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._jobs = jobs
+        self._stop = stop_execution
+        self._clock = clock
+        self._sleep = sleep
+
+    def cancel(self, job_id: str) -> Value:
+        """Close what is open as ``cancelled`` and stop the execution; returns the job document.
+
+        The rows come first: when the stopped execution calls for *finish*, it finds nothing open. A repeat stops the
+        execution again, in case the first could not.
+
+        Raises
+        ------
+        JobNotFound
+        ServiceUnavailable : the rows are cancelled, but the execution could not be stopped
+        """
+        if not is_job_id(job_id):
+            raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
+        document = self._jobs.cancel(job_id)
+        if "cancelRequested" in document:
+            try:
+                self._stop_execution(document)
+            except (ClientError, BotoCoreError) as error:
+                message = "The job is cancelled, but its execution could not be stopped. Cancel it again."
+                raise ServiceUnavailable(message, headers={"Retry-After": "2"}, jobId=job_id) from error
+            logger.info("A job was cancelled.", status=document["status"])
+        return document
+
+    def _stop_execution(self, document: Value) -> None:
+        name = execution_name(document["jobId"], document["run"])
+        for pause in _PAUSES:
+            if self._stop(name) or _age(document, self._clock()) > _STARTING:
+                return
+            # Whoever has written the document is about to start its execution.
+            self._sleep(pause)
+        self._stop(name)
+
+
+def _age(document: Value, now: float) -> float:
+    began_at = document.get("runStartedAt") or document["createdAt"]
+    return now - datetime.fromisoformat(began_at).timestamp()
+
+
+class Retry:
+    """Runs again what has no image.
+
+    Parameters
+    ----------
+    start_execution : starts the execution of this name with this input
+    trust_body_ip : whether the body's ``ip`` names the caller
+    """
+
+    def __init__(
+        self,
+        jobs: JobManager,
+        images: ImageStorage,
+        tokens: ResumeTokens,
+        limiter: RateLimiter,
+        start_execution: Callable[[str, str], None],
+        *,
+        trust_body_ip: bool = False,
+    ) -> None:
+        self._jobs = jobs
+        self._images = images
+        self._tokens = tokens
+        self._limiter = limiter
+        self._start = start_execution
+        self._trust_body_ip = trust_body_ip
+
+    def retry(self, job_id: str, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
+        """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.
+
+        Nothing that was paid for is made again: an image that lies in S3 completes its row, and a request that its
+        provider may still be working on is resumed once, where the provider gave us something to resume it with.
+
+        Raises
+        ------
+        RequestError : of the kind that tells what is wrong
+        """
+        ip = read_ip(body, source_ip, self._trust_body_ip)
+        document = self._jobs.get_job_status(job_id)
+        if document is None:
+            raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
+        failed = _failed(document)
+        stored = stored_images(self._images, document)
+        parameters = given_parameters(document)
+        wanted = parameters.get("n", 1)
+        resumable = self._resumable(document, failed)
+        if any(len(stored[row["model"]]) < wanted for row in failed):
+            decision = self._limiter.check(ip)
+            if decision.limited:
+                raise rate_limit_error(decision)
+        document, rows = self._jobs.begin_run(job_id, document["run"], stored, wanted)
+        if rows:
+            items = [
+                {
+                    "index": row["index"],
+                    "model": row["model"],
+                    "resume": progress(document, row, stored.get(row["model"], []), resumable.get(row["index"])),
+                }
+                for row in rows
+            ]
+            self._run(document, parameters, items, correlation_id)
+        return {
+            "jobId": job_id,
+            "message": f"Run {document['run']} was started with {len(rows)} models."
+            if rows
+            else "Every image was there already; no model runs again.",
+            "run": document["run"],
+            "totalModels": len(rows),
+        }
+
+    def _resumable(self, document: Value, failed: Iterable[Row]) -> dict[int, str]:
+        """By row index, the tokens of requests that a provider may still be working on."""
+        indexes = [r["index"] for r in failed if r["status"] == "cancelled" or r.get("billable") == "unknown"]
+        if not indexes:
+            return {}
+        with ThreadPoolExecutor(8) as pool:
+            tokens = pool.map(lambda i: self._tokens.load_row(document["jobId"], i, document["run"]), indexes)
+            return {index: token for index, token in zip(indexes, tokens, strict=True) if token}
+
+    def _run(
+        self, document: Value, parameters: dict[str, Any], items: list[dict[str, Any]], correlation_id: str
+    ) -> None:
+        job_id, run = document["jobId"], document["run"]
+        execution = {
+            "jobId": job_id,
+            "run": run,
+            "createdAt": document["createdAt"],
+            "correlationId": correlation_id,
+            "prompt": document["prompt"],
+            "parameters": parameters,
+            "models": items,
+        }
+        try:
+            self._start(execution_name(job_id, run), json.dumps(execution))
+        except (ClientError, BotoCoreError) as error:
+            log_failure("The execution could not be started.", error)
+            if may_have_started(error):
+                # If it does not run after all, the job is closed as an abandoned one.
+                return
+            self._jobs.finish(job_id, {}, lambda document: {}, run=run)
+            message = "The run could not be started. Try again in a few seconds."
+            raise ServiceUnavailable(message, headers={"Retry-After": "5"}, jobId=job_id) from error
+        logger.info("A job runs again.", run=run, models=len(items))
+
+
+def _failed(document: Value) -> list[Row]:
+    """The rows that a retry would run.
+
+    Raises
+    ------
+    JobNotFinished, NothingToRetry
+    """
+    if open_rows(document):
+        raise JobNotFinished("Models of this job are still at work. Wait for them, or cancel the job.")
+    failed = [row for row in document["results"] if row["status"] in RETRIED_ROW]
+    if not failed:
+        raise NothingToRetry("Every model of this job has made its image.")
+    return failed
+
+
+def given_parameters(document: Value) -> dict[str, Any]:
+    """The parameters that the job's caller gave; the document shows the defaults of some others beside them."""
+    rows = document["results"]
+    named = {name for row in rows for part in ("applied", "adjusted", "ignored") for name in row.get(part, {})}
+    return {name: value for name, value in document["parameters"].items() if name in named}
+
+
+def progress(document: Value, row: Row, stored: Iterable[StoredImage], token: str | None) -> str | None:
+    """How far a row has come in earlier runs, as its next item takes it; None where nothing is left of them."""
+    name = stem(
+        gallery(document["jobId"], document["createdAt"]), row["model"], epoch_milliseconds(document["createdAt"])
+    )
+    images = {number_of(name, image): [dict(image)] for image in [*stored, *row.get("images", [])]}
+    earlier = Progress.load(token)
+    tokens = {
+        call: value for call, value in earlier.tokens.items() if call not in images and call not in earlier.failures
+    }
+    found = Progress(images=dict(sorted(images.items())), tokens=tokens)
+    return found.dump() if images or tokens else None
