@@ -24,7 +24,8 @@ def build(app: App, context: Mapping[str, Any]) -> PixelPromptStack:
     for provider in settings.provider_endpoints:
         if provider not in PROVIDERS:
             raise SettingsError(f"providerEndpoints has {provider!r}; the providers are {', '.join(PROVIDERS)}.")
-    bedrock = {model.id: model.region or "us-west-2" for model in registry.get_all_models() if model.provider == "bedrock"}
+    models = [model for model in registry.get_all_models() if model.provider == "bedrock"]
+    bedrock = {model.id: model.region or "us-west-2" for model in models}
     return PixelPromptStack(app, settings, bedrock)
 
 

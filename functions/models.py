@@ -12,7 +12,7 @@ from pixelprompt.settings import Settings
 @cache
 def _services() -> tuple[LiveRegistry, ProviderKeys]:
     settings = Settings.from_environment()
-    registry = LiveRegistry(aws.client("s3"), settings.bucket_name)
+    registry = LiveRegistry(aws.client("s3"), settings.bucket_name, prompt_model=settings.prompt_model)
     return registry, ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
 
 

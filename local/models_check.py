@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -91,11 +90,8 @@ def describe(changes: Any, *, prompt_model: str = "1", day: Callable[[], date] =
     for section in catalogue.SECTIONS:
         before = {entry["name"]: entry for entry in built_in[section]}
         after = {entry["name"]: entry for entry in merged[section]}
-        counts = Counter(entry["name"] for entry in changes.get(section, []))
-        for name, count in counts.items():
+        for name in (entry["name"] for entry in changes.get(section, [])):
             lines.append(_line(before.get(name), after[name], day().isoformat()))
-            if count > 1:
-                lines.append(f"  {name} is there {count} times; the last one counts")
             if (model := loaded.find(name)) and section == "models" and (warning := loaded.warning(model)):
                 lines.append(f"  {warning}")
     defaults = [model.name for model in loaded.get_all_models() if model.default]

@@ -1,10 +1,12 @@
 """The catalogue of models: what a file or an overlay may hold, and what it means.
 
 An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
-(sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``path``, ``dialect``, ``keyName``,
-``released``, ``shutdown`` (days) and ``replacement`` (an id).
+(sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``path``,
+``dialect``, ``keyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody gave a day) and
+``replacement`` (an id).
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -29,6 +31,18 @@ _LISTS = {
     "outputFormat": FORMATS,
 }
 DIALECTS = ("openai", "xai", "openrouter", "together")
+# What each adapter sends, beside n.
+_SENT: dict[str, set[str]] = {
+    "openai": {"aspectRatio", "resolution", "quality", "outputFormat"},
+    "gemini": {"aspectRatio", "resolution"},
+    "bedrock": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
+    "stability": {"aspectRatio", "seed", "outputFormat", "negativePrompt", "guidance"},
+    "bfl": {"aspectRatio", "resolution", "seed", "outputFormat", "steps", "guidance"},
+    "recraft": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
+    "compatible": {*_LISTS, "seed", "steps", "guidance", "negativePrompt"},
+}
+_SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
+_OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
 _RANGES = ("seed", "steps", "guidance")
 
 
@@ -64,6 +78,8 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
         if not isinstance(entries, list) or not all(_is_named(entry) for entry in entries):
             raise ConfigurationError(f"{section} of the overlay must be a list of objects, each with a name.")
         changed = {entry["name"]: entry for entry in entries}
+        if len(changed) < len(entries):
+            raise ConfigurationError(f"{section} of the overlay names a model twice.")
         kept = [{**entry, **changed.pop(entry["name"], {})} for entry in catalogue[section]]
         result[section] = [*kept, *changed.values()]
     return result
@@ -102,6 +118,7 @@ def _model(entry: Any, where: str) -> Model:
             raise ConfigurationError(f"{where} has {name!r}, which is unknown; known are {', '.join(_FIELDS)}.")
         if not _passes(check, value):
             raise ConfigurationError(f"{where} has {name}={value!r}; it must be {allowed}.")
+    _check_provider(entry, where)
     return Model(
         name=entry["name"],
         provider=entry["provider"],
@@ -118,8 +135,21 @@ def _model(entry: Any, where: str) -> Model:
         released=entry.get("released"),
         shutdown=entry.get("shutdown"),
         replacement=entry.get("replacement"),
+        retired=entry.get("retired", False),
         default=entry.get("default", True),
     )
+
+
+def _check_provider(entry: Entry, where: str) -> None:
+    """Refuse what the provider's adapter would not send."""
+    provider, takes = entry["provider"], entry.get("takes", {})
+    unsent = sorted(set(takes) - _SENT[provider] - {"n"})
+    if unsent:
+        raise ConfigurationError(f"{where} takes {', '.join(unsent)}, which the adapter of {provider} does not send.")
+    if takes.get("n", {}).get("perCall") and provider not in _SEVERAL_PER_CALL:
+        raise ConfigurationError(f"{where} has n.perCall, but {provider} makes one image in a call.")
+    if "baseUrl" in entry and provider not in _OWN_SERVERS:
+        raise ConfigurationError(f"{where} has baseUrl; only {', '.join(sorted(_OWN_SERVERS))} models may have one.")
 
 
 def _passes(check: Callable[[Any], bool], value: Any) -> bool:
@@ -139,7 +169,7 @@ def _flag(value: Any) -> bool:
 
 
 def _amount(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _day(value: Any) -> bool:
@@ -169,7 +199,8 @@ def _takes_one(name: str, allowed: Any) -> bool:
         return bool(bounds and allowed["min"] <= allowed["max"])
     if name == "n":
         known = isinstance(allowed, Mapping) and set(allowed) <= {"max", "perCall"}
-        return known and 1 <= allowed.get("max", MOST_IMAGES) <= 10 and _flag(allowed.get("perCall", False))
+        most = allowed.get("max", MOST_IMAGES)
+        return known and type(most) is int and 1 <= most <= 10 and _flag(allowed.get("perCall", False))
     return name == "negativePrompt" and allowed is True
 
 
@@ -201,5 +232,6 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "keyName": (lambda value: isinstance(value, str) and value.isidentifier(), "the name of a key in the secret"),
     "released": (_day, "a day such as 2026-11-23"),
     "shutdown": (_day, "a day such as 2026-11-23"),
+    "retired": (_flag, "true or false"),
     "replacement": (_text, "the id of a model"),
 }

@@ -33,10 +33,10 @@ class LiveRegistry:
         self._etag: str | None = None
         self._read_at: float | None = None
 
-    def __call__(self) -> ModelRegistry:
-        """The models as they are now."""
+    def __call__(self, fresh: bool = False) -> ModelRegistry:
+        """The models as they are now; ``fresh`` reads the overlay whenever it was read last."""
         now = self._clock()
-        if self._read_at is None or now - self._read_at >= CACHE_SECONDS:
+        if fresh or self._read_at is None or now - self._read_at >= CACHE_SECONDS:
             self._read_at = now
             try:
                 self._refresh()

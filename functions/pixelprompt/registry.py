@@ -114,7 +114,7 @@ class ModelRegistry:
         return f"{model.name} will be shut down on {model.shutdown}{instead}."
 
     def _retired(self, model: Model) -> bool:
-        return model.shutdown is not None and date.fromisoformat(model.shutdown) <= self._day()
+        return model.retired or (model.shutdown is not None and date.fromisoformat(model.shutdown) <= self._day())
 
 
 def _named(models: Iterable[Model], name_or_id: str) -> Model | None:

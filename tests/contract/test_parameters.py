@@ -90,6 +90,8 @@ def test_a_size_of_the_request_replaces_the_one_of_the_catalogue(simulator: Simu
     assert (wide.width, wide.height) == (2752, 1536)
     (square,) = images(simulator, known, aspect_ratio="1:1", resolution="1K").images
     assert (square.width, square.height) == (1024, 1024)
+    # Models of one size may reject even the name of theirs.
+    assert orders(simulator)[-1].body["generationConfig"]["imageConfig"] == {"aspectRatio": "1:1"}
 
 
 @pytest.mark.parametrize(

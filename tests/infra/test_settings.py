@@ -66,7 +66,7 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("maxConcurrency", 41, "a whole number from 1 to 40"),
         ("maxConcurrency", 0, "a whole number from 1 to 40"),
         ("promptModelIndex", True, "the place (from 1), name or id of a text model of the catalogue"),
-        ("moderation", "none", "keyword"),
+        ("moderation", "none", "keyword, model or openai"),
         ("throttleRate", 0, "a whole number from 1 to 10000"),
         ("throttleBurst", 5001, "a whole number from 1 to 5000"),
         ("removal", "keep", "retain or destroy"),

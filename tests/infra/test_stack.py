@@ -10,7 +10,9 @@ from aws_cdk.assertions import Match, Template
 
 from .conftest import ROOT, Synthesise
 
-FUNCTIONS = ("submit", "generate", "record-failure", "finish", "status", "enhance", "models")
+FUNCTIONS = (
+    "submit", "generate", "record-failure", "finish", "status", "enhance", "models", "cancel", "retry", "gallery",
+)  # fmt: skip
 
 # These actions know no narrower resource.
 LOGS_DELIVERY = {
@@ -95,15 +97,18 @@ def _list(*prefixes: str) -> set[Grant]:
 
 READ_MODELS: set[Grant] = {("secretsmanager:GetSecretValue", "secret", ()), *_objects("Get", "config/models.json")}
 STATUS = "jobs/*/status.json"
+EXECUTIONS = (
+    "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:pixel-prompt-dev-generate-images:*"
+)
 
 GRANTS: dict[str, set[Grant]] = {
-    "submit": _objects("Get Put", STATUS, "rate-limit/ratelimit.json")
-    | _list("rate-limit/*", "jobs/*", "config/*")
+    "submit": _objects("Get Put", STATUS, "rate-limit/ratelimit.json", "idempotency/*")
+    | _list("rate-limit/*", "jobs/*", "config/*", "idempotency/*")
     | READ_MODELS
     | {("states:StartExecution", "machine", ())},
     "generate": _objects("Get Put", STATUS)
     | _objects("Put", "jobs/*/resume/*")
-    | _objects("Put", "group-images/*", "images/*")
+    | _objects("Put", "group-images/*", "images/*", "gallery-index/*")
     | _list("jobs/*", "config/*")
     | READ_MODELS
     | {("bedrock:InvokeModel", "arn:aws:bedrock:us-west-2::foundation-model/some.model-v1:0", ())},
@@ -118,6 +123,15 @@ GRANTS: dict[str, set[Grant]] = {
     | {("lambda:InvokeFunction", "pixel-prompt-dev-finish", ())},
     "enhance": _objects("Get Put", "enhanced/*") | _list("enhanced/*", "config/*") | READ_MODELS,
     "models": _list("config/*") | READ_MODELS,
+    "gallery": _objects("Get", STATUS, "images/*") | _list("gallery-index/*", "jobs/*", "images/*", "group-images/*"),
+    "cancel": _objects("Get Put", STATUS)
+    | _objects("Get", "images/*")
+    | _list("jobs/*")
+    | {("states:StopExecution", EXECUTIONS, ())},
+    "retry": _objects("Get Put", STATUS, "rate-limit/ratelimit.json")
+    | _objects("Get", "jobs/*/resume/*")
+    | _list("rate-limit/*", "jobs/*", "images/*", "group-images/*")
+    | {("states:StartExecution", "machine", ())},
 }
 
 
@@ -161,7 +175,12 @@ ENVIRONMENT = {
     "finish": set(),
     "status": {"FINISH_FUNCTION", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN", "LONGEST_JOB"},
     "enhance": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS", "MODERATION"},
-    "models": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "CORS_ORIGINS"},
+    "models": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS"},
+    "gallery": {"CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
+    "cancel": {"STATE_MACHINE_ARN", "CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
+    "retry": {
+        "STATE_MACHINE_ARN", "GLOBAL_LIMIT", "IP_LIMIT", "IP_INCLUDE", "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS",
+    },
 }  # fmt: skip
 
 
@@ -290,8 +309,10 @@ def test_objects_expire(synthesise: Synthesise) -> None:
         "jobs/": 90,
         "group-images/": 90,
         "images/": 90,
+        "gallery-index/": 90,
         "enhanced/": 7,
         "rate-limit/": 2,
+        "idempotency/": 2,
     }
     assert {"DaysAfterInitiation": 1} in [rule.get("AbortIncompleteMultipartUpload") for rule in rules]
 
@@ -398,6 +419,11 @@ def test_routes(resources: Resources) -> None:
         "GET /status/{jobId}": "pixel-prompt-dev-status",
         "POST /enhance": "pixel-prompt-dev-enhance",
         "GET /models": "pixel-prompt-dev-models",
+        "GET /gallery/list": "pixel-prompt-dev-gallery",
+        "GET /gallery/{galleryId}": "pixel-prompt-dev-gallery",
+        "GET /openapi.json": "pixel-prompt-dev-status",
+        "POST /cancel/{jobId}": "pixel-prompt-dev-cancel",
+        "POST /retry/{jobId}": "pixel-prompt-dev-retry",
         "$default": "pixel-prompt-dev-status",
     }
 

@@ -18,7 +18,8 @@ from pixelprompt.registry import CATALOGUE, ModelRegistry
 BUCKET = "test-bucket"
 TODAY = date(2026, 11, 23)
 ENTRY = {"name": "A", "provider": "openai", "id": "a"}
-SERVER = {"name": "Own Server", "provider": "openai", "id": "own-1", "baseUrl": "http://127.0.0.1:8080/v1"}
+GEMINI = {**ENTRY, "provider": "gemini"}
+SERVER = {"name": "Own Server", "provider": "compatible", "id": "own-1", "baseUrl": "http://127.0.0.1:8080/v1"}
 
 
 def load(tmp_path: Path, content: Any, **options: Any) -> ModelRegistry:
@@ -104,6 +105,13 @@ class TestCatalogue:
             ({"models": [{**ENTRY, "baseUrl": "http://example.org"}], "textModels": []}, "baseUrl="),
             ({"models": [{**ENTRY, "baseUrl": "http://[::1"}], "textModels": []}, "baseUrl="),
             ({"models": [{**ENTRY, "dialect": "klingon"}], "textModels": []}, "dialect="),
+            ({"models": [{**ENTRY, "baseUrl": "https://example.org/v1"}], "textModels": []}, "has baseUrl; only"),
+            ({"models": [{**ENTRY, "takes": {"seed": {"min": 1, "max": 9}}}], "textModels": []}, "takes seed, which"),
+            ({"models": [{**ENTRY, "takes": {"n": {"max": 2.5}}}], "textModels": []}, "takes="),
+            (
+                {"models": [{**ENTRY, "provider": "gemini", "takes": {"n": {"perCall": True}}}], "textModels": []},
+                "perCall",
+            ),
             ({"models": [{**ENTRY, "path": "images"}], "textModels": []}, "path="),
             ({"models": [{**ENTRY, "takes": {"n": {"max": "4"}}}], "textModels": []}, "takes="),
             ({"models": [{**ENTRY, "provider": ["openai"]}], "textModels": []}, "needs 'provider'"),
@@ -130,7 +138,16 @@ class TestOverlay:
         assert [(model.name, model.time_limit) for model in models] == [("A", 90), ("Own Server", 60)]
 
     @pytest.mark.parametrize(
-        "changes", [[], {"model": []}, {"models": {}}, {"models": ["x"]}, {"models": [{"name": []}]}, {"models": [{}]}]
+        "changes",
+        [
+            [],
+            {"model": []},
+            {"models": {}},
+            {"models": ["x"]},
+            {"models": [{"name": []}]},
+            {"models": [{}]},
+            {"models": [SERVER, SERVER]},
+        ],
     )
     def test_what_is_no_overlay_is_refused(self, changes: Any) -> None:
         with pytest.raises(ConfigurationError):

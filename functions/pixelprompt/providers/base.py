@@ -58,6 +58,7 @@ class Model:
     dialect : whose names for size and shape the server takes; see ``pixelprompt.providers.compatible``
     key_name : name of the key in the secret, where it is not the provider's usual one
     released, shutdown : days (ISO 8601)
+    retired : whether it is gone though nobody gave a day
     replacement : id of the model to use instead
     default : whether a job without a list of models takes this one
     """
@@ -77,6 +78,7 @@ class Model:
     released: str | None = None
     shutdown: str | None = None
     replacement: str | None = None
+    retired: bool = False
     default: bool = True
 
 

@@ -23,6 +23,8 @@ from pixelprompt.providers import transport
 SIZE_LIMIT = 32 * 1024 * 1024
 MOST_REDIRECTS = 3
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Newer than the tables of some Python versions (RFC 9637).
+_DOCUMENTATION = ipaddress.ip_network("3fff::/20")
 
 
 class DownloadFailed(PixelPromptError):
@@ -94,6 +96,8 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(ip.packed[-4:])
         if inner is not None:
             ip = inner
+    if isinstance(ip, ipaddress.IPv6Address) and (ip.is_site_local or ip in _DOCUMENTATION):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_loopback or ip.is_link_local)
 
 

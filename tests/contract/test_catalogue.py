@@ -1,0 +1,63 @@
+"""The catalogue as it is shipped: every provider takes what the catalogue says of its models."""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+
+from local.simulator import Simulator
+from pixelprompt import catalogue
+from pixelprompt.parameters import image_request
+from pixelprompt.providers.base import Generated, ImageRequest, Model, ProviderError
+from pixelprompt.registry import CATALOGUE
+from tests.contract.calls import PROMPT, ask_simulator, orders
+from tests.contract.table import ON_THE_WIRE
+
+MODELS = catalogue.parse(json.loads(CATALOGUE.read_text(encoding="utf-8")))["models"]
+TODAY = date.today().isoformat()
+LIVE = [model for model in MODELS if not model.retired and (model.shutdown is None or model.shutdown > TODAY)]
+RETIRED = [model for model in MODELS if model not in LIVE]
+
+
+def values(model: Model) -> Iterator[dict[str, Any]]:
+    """One parameter at a time: every listed value, and both ends of every range."""
+    yield {}
+    for name, allowed in model.takes.items():
+        if name == "n":
+            yield {"n": allowed.get("max", 1)}
+        elif allowed is True:
+            yield {name: "blur"}
+        elif isinstance(allowed, list):
+            yield from ({name: value} for value in allowed)
+        else:
+            yield from ({name: allowed[end]} for end in ("min", "max"))
+    if {"aspectRatio", "resolution"} <= set(model.takes):
+        for resolution in model.takes["resolution"]:
+            yield from ({"aspectRatio": ratio, "resolution": resolution} for ratio in model.takes["aspectRatio"])
+
+
+@pytest.mark.parametrize("model", LIVE, ids=lambda model: model.name)
+def test_the_provider_takes_what_the_catalogue_says(simulator: Simulator, model: Model) -> None:
+    wire = model.id.removeprefix("stable-image-") if model.provider == "stability" else model.id
+    # Accepted, but not drawn: that is quicker.
+    simulator.set_fault(ON_THE_WIRE.get(model.id, wire), "no_image")
+    for given in values(model):
+        request: ImageRequest = image_request(PROMPT, given, model)
+        asked = {name: value for name, value in vars(request).items() if name not in ("prompt", "resume")}
+        answer = ask_simulator(simulator, model, **asked)
+        assert isinstance(answer, ProviderError) and answer.code == "no_image", (given, answer)
+
+
+@pytest.mark.parametrize("model", LIVE, ids=lambda model: model.name)
+def test_the_model_draws(simulator: Simulator, model: Model) -> None:
+    answer = ask_simulator(simulator, model)
+    assert isinstance(answer, Generated), answer
+    assert len(orders(simulator)) == 1
+
+
+@pytest.mark.parametrize("model", RETIRED, ids=lambda model: model.name)
+def test_a_model_of_the_past_is_known_as_retired(simulator: Simulator, model: Model) -> None:
+    answer = ask_simulator(simulator, model)
+    assert isinstance(answer, ProviderError) and answer.code == "model_retired"
