@@ -14,8 +14,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 override PROMPT := $(value PROMPT)
 export PROMPT
 
-.PHONY: help demo up down logs status keys doctor models-check test test-unit test-providers test-integration check synth clean \
-  prepare-python prepare-all
+.PHONY: help demo up down logs status keys doctor models-check test test-unit test-providers test-integration check \
+  openapi fuzz synth clean prepare-python prepare-all
 
 help: ## List what there is
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -64,14 +64,21 @@ test-providers: prepare-all ## The seven protocols over sockets, as a matrix of 
 test-integration: prepare-all ## The tests on the emulator
 	$(VENV_PYTHON) -m pytest tests/integration $(PYTEST_ARGUMENTS)
 
-check: prepare-all ## Style, types, the state machine's definition, the templates for AWS and for here
+check: prepare-all ## Style, types, the state machine's definition, the API's description, the templates for AWS and for here
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy --strict functions infra local app.py
 	@for definition in statemachine/*.json; do \
 	  echo "asl-validator --json-path $$definition"; \
 	  node node_modules/.bin/asl-validator --json-path "$$definition" || exit 1; \
 	done
+	@$(VENV_PYTHON) -m local openapi --check
 	@$(VENV_PYTHON) -m local synth aws local
+
+openapi: prepare-python ## Write the description of the HTTP API anew, from the code
+	@$(VENV_PYTHON) -m local openapi
+
+fuzz: prepare-all ## Send generated requests to every route of a cloud of its own, for SECONDS=60
+	@$(VENV_PYTHON) -m local fuzz --seconds '$(or $(SECONDS),60)'
 
 synth: prepare-all ## Write the CloudFormation templates for AWS and for here; needs no AWS account
 	@$(VENV_PYTHON) -m local synth aws local

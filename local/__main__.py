@@ -44,6 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     models_check.add_argument("--put", action="store_true", help="then upload it into the bucket of the deployment")
     models_check.add_argument("--bucket", metavar="NAME", help="with --put: another bucket of your AWS account")
     _add_deployment(models_check)
+    openapi = commands.add_parser("openapi", help="write the description of the HTTP API anew, from the code")
+    openapi.add_argument("--check", action="store_true", help="only say whether it is up to date; exit code 1 if not")
+    fuzz = commands.add_parser("fuzz", help="send generated requests to every route of a cloud of its own")
+    fuzz.add_argument("--seconds", type=int, default=60, help="for how long (default 60)")
     options = parser.parse_args(arguments)
 
     # Like Ctrl-C: whatever was started is ended on the way out.
@@ -94,6 +98,14 @@ def _run(options: argparse.Namespace) -> int:
                 return _doctor(options)
             case "models-check":
                 return _models_check(options)
+            case "openapi":
+                from local import openapi
+
+                return openapi.run(check=options.check)
+            case "fuzz":
+                from local import fuzz
+
+                return fuzz.run(options.seconds, progress)
             case _:
                 return _synth(options, progress)
     except (CloudError, KeysError, OptionError, cdk.CdkError) as error:

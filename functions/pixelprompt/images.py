@@ -2,7 +2,8 @@
 
 An image lies at two keys: its record ``group-images/{target}/{model}-{timestamp}.json``, with the picture in base64,
 and the picture ``images/{target}/{model}-{timestamp}.{png|jpg|webp}``. Both follow from the job, so saving twice is
-harmless.
+harmless. An empty object ``gallery-index/{9999999999999 - timestamp}-{target}/{model}-{timestamp}.{png|jpg|webp}``
+lists it: S3 lists in ascending order only, and so the newest gallery comes first.
 """
 
 import base64
@@ -20,11 +21,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pixelprompt.catalogue import file_name
 from pixelprompt.documents import DocumentStore, storage_error
-from pixelprompt.errors import PermissionMissing
+from pixelprompt.errors import PermissionMissing, StorageError
 from pixelprompt.image_format import EXTENSIONS, image_format
+from pixelprompt.observability import log_failure
 
 RECORDS = "group-images/"
 PICTURES = "images/"
+INDEX = "gallery-index/"
+# The last epoch millisecond of 13 digits; what is subtracted from it sorts newest first.
+LAST_MOMENT = 10**13 - 1
 URL_SECONDS = 3600
 
 StoredImage = dict[str, str]
@@ -39,6 +44,11 @@ def number_of(name: str, image: StoredImage) -> int:
     """The number, from 0, of an image among those of the stem ``name``."""
     rest = image["imageKey"].removeprefix(RECORDS + name).removesuffix(".json").lstrip("-")
     return int(rest) - 1 if rest.isdecimal() else 0
+
+
+def index_key(timestamp: int, binary_key: str) -> str:
+    """Key of the entry that lists a picture in the index of galleries."""
+    return f"{INDEX}{LAST_MOMENT - timestamp:013}-{binary_key.removeprefix(PICTURES)}"
 
 
 class ImageStorage:
@@ -75,8 +85,14 @@ class ImageStorage:
         """
         return self.save(base64.b64decode(base64_image, validate=True), metadata)["imageKey"]
 
-    def save(self, data: bytes, metadata: Mapping[str, Any], number: int = 0) -> StoredImage:
-        """Store a picture's bytes; returns ``imageKey`` (record) and ``binaryKey`` (picture)."""
+    def save(
+        self, data: bytes, metadata: Mapping[str, Any], number: int = 0, *, patience: float | None = None
+    ) -> StoredImage:
+        """Store a picture's bytes; returns ``imageKey`` (record) and ``binaryKey`` (picture).
+
+        ``patience`` shortens that of the storage for this picture.
+        """
+        give_up = time.monotonic() + min(self.patience, self.patience if patience is None else max(1.0, patience))
         found = image_format(data)
         if found is None:
             raise ValueError("These bytes are no picture of a known type.")
@@ -98,13 +114,18 @@ class ImageStorage:
             "height": found.height,
         }
         body = json.dumps(record, separators=(",", ":")).encode()
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(3) as pool:
             writes = [
-                pool.submit(self._put, stored["imageKey"], body, "application/json"),
-                pool.submit(self._put, stored["binaryKey"], data, found.mime_type),
+                pool.submit(self._put, stored["imageKey"], body, "application/json", give_up),
+                pool.submit(self._put, stored["binaryKey"], data, found.mime_type, give_up),
             ]
+            listing = pool.submit(self._put, index_key(timestamp, stored["binaryKey"]), b"", "text/plain", give_up)
         for write in writes:
             write.result()
+        try:
+            listing.result()
+        except StorageError as error:
+            log_failure("The image is stored, but the index of galleries does not list it.", error)
         return stored
 
     def get_image(self, image_key: str) -> dict[str, Any] | None:
@@ -141,9 +162,8 @@ class ImageStorage:
         )
         return url
 
-    def _put(self, key: str, body: bytes, content_type: str) -> None:
+    def _put(self, key: str, body: bytes, content_type: str, give_up: float) -> None:
         """Write an object, again and again while S3 is failing: the image may have been paid for."""
-        give_up = time.monotonic() + self.patience
         for attempt in itertools.count():
             try:
                 self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)

@@ -28,7 +28,16 @@ NEGATIVE_PROMPT_LIMIT = 1000
 DEFAULTS: Values = {"steps": 28, "guidance": 5, "control": 1.0}
 
 
-def _number(lowest: float, highest: float, *, whole: bool = False) -> tuple[Callable[[Any], Any], str]:
+@dataclass(frozen=True)
+class _Reader:
+    """How a parameter is read: ``read`` raises ValueError for what is not ``allowed``; ``schema`` is JSON Schema."""
+
+    read: Callable[[Any], Any]
+    allowed: str
+    schema: Values
+
+
+def _number(lowest: float, highest: float, *, whole: bool = False) -> _Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
             raise ValueError
@@ -36,16 +45,17 @@ def _number(lowest: float, highest: float, *, whole: bool = False) -> tuple[Call
             raise ValueError
         return int(value) if whole else value
 
-    return read, f"{'a whole number' if whole else 'a number'} from {lowest} to {highest}"
+    schema = {"type": "integer" if whole else "number", "minimum": lowest, "maximum": highest}
+    return _Reader(read, f"{'a whole number' if whole else 'a number'} from {lowest} to {highest}", schema)
 
 
-def _one_of(choices: tuple[str, ...]) -> tuple[Callable[[Any], Any], str]:
+def _one_of(choices: tuple[str, ...]) -> _Reader:
     def read(value: Any) -> str:
         if not isinstance(value, str) or value not in choices:
             raise ValueError
         return value
 
-    return read, f"one of {', '.join(choices)}"
+    return _Reader(read, f"one of {', '.join(choices)}", {"type": "string", "enum": list(choices)})
 
 
 def _negative_prompt(value: Any) -> str:
@@ -54,7 +64,7 @@ def _negative_prompt(value: Any) -> str:
     return value.strip()
 
 
-_READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+_READERS: dict[str, _Reader] = {
     "steps": _number(1, 150, whole=True),
     "guidance": _number(0, 30),
     "control": _number(0, 2),
@@ -64,9 +74,15 @@ _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "seed": _number(0, LARGEST_SEED, whole=True),
     "quality": _one_of(QUALITIES),
     "outputFormat": _one_of(FORMATS),
-    "negativePrompt": (_negative_prompt, f"a text of 1 to {NEGATIVE_PROMPT_LIMIT} printable characters"),
+    "negativePrompt": _Reader(
+        _negative_prompt,
+        f"a text of 1 to {NEGATIVE_PROMPT_LIMIT} printable characters",
+        {"type": "string", "minLength": 1, "maxLength": NEGATIVE_PROMPT_LIMIT},
+    ),
 }
 NAMES = tuple(_READERS)
+# What each parameter may be, as JSON Schema.
+SCHEMAS: Mapping[str, Values] = {name: reader.schema for name, reader in _READERS.items()}
 
 
 def read_parameters(body: Mapping[str, Any]) -> Values:
@@ -77,13 +93,13 @@ def read_parameters(body: Mapping[str, Any]) -> Values:
     InvalidParameter : of the wrong type or out of range
     """
     given = {}
-    for name, (read, allowed) in _READERS.items():
+    for name, reader in _READERS.items():
         value = body.get(name)
         if value is not None:
             try:
-                given[name] = read(value)
+                given[name] = reader.read(value)
             except (ValueError, OverflowError):
-                raise InvalidParameter(f"{name} must be {allowed}.", parameter=name) from None
+                raise InvalidParameter(f"{name} must be {reader.allowed}.", parameter=name) from None
     return given
 
 

@@ -1,0 +1,26 @@
+"""GET /gallery/list and GET /gallery/{galleryId}: the pictures of earlier jobs."""
+
+from functools import cache
+
+from pixelprompt import aws, http
+from pixelprompt.galleries import Galleries, Page
+from pixelprompt.images import ImageStorage
+from pixelprompt.jobs import JobManager
+from pixelprompt.settings import Settings
+
+
+@cache
+def _galleries() -> Galleries:
+    settings = Settings.from_environment()
+    s3, bucket = aws.client("s3"), settings.bucket_name
+    return Galleries(s3, bucket, ImageStorage(s3, bucket, settings.cloudfront_domain), JobManager(s3, bucket))
+
+
+@http.endpoint
+def handler(request: http.Request) -> http.Response:
+    """Answer with a page of galleries, or with the images of one."""
+    gallery_id = request.path_parameters.get("galleryId")
+    if gallery_id is None:
+        page = Page.from_query(request.query)
+        return http.Response(_galleries().page(page), headers={"Cache-Control": "no-cache"})
+    return http.Response(_galleries().gallery(gallery_id), headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,142 @@
+"""The description of the API says what the code does, and the written one what the code says."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from local import openapi as written
+from pixelprompt import errors, http
+from pixelprompt.openapi import description
+from pixelprompt.parameters import NAMES, read_parameters
+
+DESCRIPTION = description()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DESCRIPTION["paths"].items()
+    for method, operation in methods.items()
+}
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects of a JSON value."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(inner)
+
+
+def codes(operation: dict[str, Any], status: str) -> set[str]:
+    """The values of ``error`` that an answer may have."""
+    found = nodes(operation["responses"].get(status, {}))
+    return {code for node in found for code in node.get("properties", {}).get("error", {}).get("enum", [])}
+
+
+def test_the_written_description_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert written.run(check=True) == 0, capsys.readouterr().err
+
+
+def test_a_drift_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(http.ROUTES, "/models", "POST")
+    assert written.run(check=True) == 1
+    assert "docs/openapi.json" in capsys.readouterr().err
+
+
+def test_a_route_without_a_description_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(http.ROUTES, "/new", "GET")
+    with pytest.raises(KeyError, match="/new"):
+        description()
+
+
+def test_every_route_is_there_and_nothing_else() -> None:
+    assert set(OPERATIONS) == {f"{method} {path}" for path, method in http.ROUTES.items()}
+    ids = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = [node["$ref"] for node in nodes(DESCRIPTION) if "$ref" in node]
+    assert references
+    for reference in references:
+        place: Any = DESCRIPTION
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+    linked = {node["operationId"] for node in nodes(DESCRIPTION) if "operationId" in node}
+    assert linked == {operation["operationId"] for operation in OPERATIONS.values()}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_route_can_be_missed_throttled_and_broken(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert {"200", "404", "405", "429", "500", "503"} <= set(operation["responses"])
+    assert "NOT_FOUND" in codes(operation, "404") and codes(operation, "405") == {"METHOD_NOT_ALLOWED"}
+    in_path = {entry["name"] for entry in operation["parameters"] if entry["in"] == "path"}
+    assert in_path == set(re.findall(r"\{(\w+)\}", name))
+    if "requestBody" in operation:
+        assert "INVALID_JSON" in codes(operation, "400") and "PAYLOAD_TOO_LARGE" in codes(operation, "413")
+
+
+def subclasses(kind: type[errors.RequestError]) -> Iterator[type[errors.RequestError]]:
+    for inner in kind.__subclasses__():
+        yield inner
+        yield from subclasses(inner)
+
+
+@pytest.mark.parametrize("kind", [*subclasses(errors.RequestError)], ids=lambda kind: kind.__name__)
+def test_every_error_is_an_answer_of_some_route(kind: type[errors.RequestError]) -> None:
+    assert any(kind.code in codes(operation, str(kind.status)) for operation in OPERATIONS.values())
+
+
+def validator(name: str) -> jsonschema_rs.Validator:
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DESCRIPTION["components"]}
+    return jsonschema_rs.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "value",
+    [0, 1, 1.0, 1.5, 2, 4, 5, 30, 30.5, 150, 151, -1, 2**32 - 1, 2**32, True, "1:1", "16:9", "1K", "high", "png", "gif",
+     "x" * 1000, "x" * 1001, "", [], {}, None],
+    ids=lambda value: repr(value)[:12],
+)  # fmt: skip
+def test_a_parameter_is_described_as_it_is_read(name: str, value: Any) -> None:
+    try:
+        read_parameters({name: value})
+    except errors.InvalidParameter:
+        taken = False
+    else:
+        taken = True
+    assert validator("GenerateRequest").is_valid({"prompt": "a fox", name: value}) == taken
+
+
+@pytest.mark.parametrize(
+    ("body", "valid"),
+    [
+        ({"prompt": "a fox"}, True),
+        ({"prompt": "x" * 1000}, True),
+        ({"prompt": "x" * 1001}, False),
+        ({"prompt": "  "}, False),
+        ({"prompt": None}, False),
+        ({}, False),
+        ({"prompt": "a fox", "models": []}, False),
+        ({"prompt": "a fox", "models": None}, True),
+        ({"prompt": "a fox", "dryRun": 1}, False),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_request_is_described_as_it_is_checked(body: dict[str, Any], valid: bool) -> None:
+    assert validator("GenerateRequest").is_valid(body) == valid
+
+
+def test_an_error_is_described_as_it_is_answered() -> None:
+    error = errors.RateLimitExceeded("Too many.", retryAfter=3, scope="ip")
+    assert validator("Error").is_valid({"error": error.code, "message": error.message, **error.details})
+    assert not validator("Error").is_valid({"message": "Too many."})
+
+
+def test_the_file_is_what_a_lambda_reads() -> None:
+    docs, served = (path.read_bytes() for path in written.FILES)
+    assert docs == served and json.loads(served)["openapi"] == "3.1.0"
