@@ -302,7 +302,7 @@ _OPERATIONS = {
         (_Answer("The job, or with `dryRun` its cost.", {"oneOf": [_ref("JobStarted"), _ref("Estimate")]},
                  (idempotency.REPLAYED,)),),
         (*_INVALID_BODY, *_PROMPT_ERRORS, errors.IdempotencyConflict, errors.RateLimitExceeded,
-         errors.NoProviderConfigured, errors.ServiceUnavailable),
+         errors.NoProviderConfigured),
         body=_ref("GenerateRequest"),
         parameters=(
             _header(
@@ -324,14 +324,14 @@ _OPERATIONS = {
         "cancelJob",
         "End a job; what is finished stays.",
         (_Answer("The job.", _ref("Job")),),
-        (errors.JobNotFound, errors.ServiceUnavailable),
+        (errors.JobNotFound,),
     ),
     "/retry/{jobId}": _Operation(
         "retryJob",
         "Run a job's models again that have made no image.",
         (_Answer("The run.", _ref("RunStarted")),),
         (*_INVALID_BODY, errors.InvalidParameter, errors.NothingToRetry, errors.JobNotFound, errors.JobNotFinished,
-         errors.RateLimitExceeded, errors.ServiceUnavailable),
+         errors.RateLimitExceeded),
         body=_ref("RetryRequest"),
         needs_body=False,
     ),
@@ -339,7 +339,7 @@ _OPERATIONS = {
         "enhance",
         "Make a prompt vivid.",
         (_Answer("The prompt, or the original with a warning.", _ref("Enhancement")),),
-        (*_INVALID_BODY, *_PROMPT_ERRORS, errors.ServiceUnavailable),
+        (*_INVALID_BODY, *_PROMPT_ERRORS),
         body=_ref("EnhanceRequest"),
     ),
     "/models": _Operation(
@@ -435,13 +435,12 @@ def _success(answer: _Answer, links: Schema) -> Schema:
 
 def _failures(kinds: RequestErrors) -> Schema:
     """The answers that an operation gives when it fails: its own, and those that every path has."""
-    every: RequestErrors = (*kinds, errors.RouteNotFound, errors.MethodNotAllowed)
-    codes: dict[int, list[str]] = {}
+    every: RequestErrors = (*kinds, errors.RouteNotFound, errors.MethodNotAllowed, errors.ServiceUnavailable)
+    codes: dict[int, set[str]] = {}
     for kind in every:
-        codes.setdefault(kind.status, []).append(kind.code)
+        codes.setdefault(kind.status, set()).add(kind.code)
     responses = {str(status): _failure(_REASONS[status], sorted(codes[status]), status) for status in sorted(codes)}
-    for status in (429, 503):
-        responses.setdefault(str(status), _failure(_REASONS[status], [], status))
+    responses.setdefault("429", _failure(_REASONS[429], [], 429))
     responses["500"] = _failure("Something went wrong on our side.", ["INTERNAL_SERVER_ERROR"], 500)
     return dict(sorted(responses.items()))
 

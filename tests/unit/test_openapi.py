@@ -73,6 +73,7 @@ def test_every_route_can_be_missed_throttled_and_broken(name: str) -> None:
     operation = OPERATIONS[name]
     assert {"200", "404", "405", "429", "500", "503"} <= set(operation["responses"])
     assert "NOT_FOUND" in codes(operation, "404") and codes(operation, "405") == {"METHOD_NOT_ALLOWED"}
+    assert "SERVICE_UNAVAILABLE" in codes(operation, "503") and codes(operation, "500") == {"INTERNAL_SERVER_ERROR"}
     in_path = {entry["name"] for entry in operation["parameters"] if entry["in"] == "path"}
     assert in_path == set(re.findall(r"\{(\w+)\}", name))
     if "requestBody" in operation:

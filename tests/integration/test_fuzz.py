@@ -1,0 +1,19 @@
+"""Generated requests, valid and not, meet no server error and no answer that the description does not hold."""
+
+import pytest
+
+from local.fuzz import fuzz, fuzzed_cloud
+from pixelprompt.http import ROUTES
+
+# With the start of the cloud and what is shortened at the end, about one minute.
+SECONDS = 40
+
+
+@pytest.mark.slow
+def test_generated_requests_are_answered_as_described() -> None:
+    with fuzzed_cloud() as cloud:
+        outcome = fuzz(cloud, SECONDS)
+    assert outcome.passed, outcome.report
+    assert outcome.routes == len(ROUTES)
+    # Some hundred each; a run that hardly sent any has shown nothing.
+    assert outcome.requests > 20 * len(ROUTES)
