@@ -23,6 +23,11 @@ ACCESS_LOG_FORMAT = {
 }
 
 
+# Routes that may cost money at a provider let through only this part of what the others do.
+PAID_ROUTES = ("POST /generate", "POST /retry/{jobId}", "POST /enhance")
+PAID_SHARE = 5
+
+
 class Api(Construct):
     """The routes, their throttling and access logs.
 
@@ -42,6 +47,7 @@ class Api(Construct):
         if settings.api_url:
             # The emulator takes the id of an API from this tag.
             Tags.of(self.http_api).add("ms-custom-id", settings.api_url.rstrip("/").rpartition("/")[2])
+        routes: list[apigatewayv2.HttpRoute] = []
         gallery = HttpLambdaIntegration("Gallery", functions.gallery)
         for method, path, integration in (
             (apigatewayv2.HttpMethod.POST, "/generate", HttpLambdaIntegration("Submit", functions.submit)),
@@ -54,7 +60,7 @@ class Api(Construct):
             (apigatewayv2.HttpMethod.GET, "/gallery/{galleryId}", gallery),
             (apigatewayv2.HttpMethod.GET, "/openapi.json", status),
         ):
-            self.http_api.add_routes(path=path, methods=[method], integration=integration)
+            routes += self.http_api.add_routes(path=path, methods=[method], integration=integration)
         access_logs = ServiceLogGroup(
             self, "AccessLogs", settings=settings, name=f"/aws/vendedlogs/apigateway/pixel-prompt-{settings.stage}"
         )
@@ -72,3 +78,10 @@ class Api(Construct):
         stage.access_log_settings = apigatewayv2.CfnStage.AccessLogSettingsProperty(
             destination_arn=access_logs.log_group_arn, format=json.dumps(ACCESS_LOG_FORMAT)
         )
+        limits = {
+            "ThrottlingRateLimit": max(1, settings.throttle_rate // PAID_SHARE),
+            "ThrottlingBurstLimit": max(1, settings.throttle_burst // PAID_SHARE),
+        }
+        stage.route_settings = dict.fromkeys(PAID_ROUTES, limits)
+        # A route's settings can only name a route that is there.
+        self.stage.node.add_dependency(*routes)

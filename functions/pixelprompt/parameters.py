@@ -5,13 +5,13 @@ value, and *ignored*, with the reason, where the model does not know it. Nothing
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pixelprompt.errors import InvalidParameter
 from pixelprompt.providers.base import ImageRequest, Model
+from pixelprompt.providers.sizes import ratio, side
 
 Values = dict[str, Any]
 
@@ -170,18 +170,6 @@ def _nearest(name: str, value: Any, allowed: Any) -> Any:
     if name == "resolution":
         return min(allowed, key=lambda choice: abs(math.log2(side(choice) / side(value))))
     return allowed[0]
-
-
-def ratio(text: str) -> float:
-    """Width divided by height of an aspect ratio such as ``16:9``."""
-    width, height = text.split(":")
-    return int(width) / int(height)
-
-
-def side(resolution: str) -> int:
-    """The side of a square picture of this resolution, in pixels."""
-    match = re.fullmatch(r"(\d+)K", resolution)
-    return int(match[1]) * 1024 if match else int(resolution)
 
 
 def image_request(prompt: str, used: Mapping[str, Any], model: Model) -> ImageRequest:

@@ -280,6 +280,14 @@ def test_a_placeholder_without_a_value_is_refused(synthesise: Synthesise, monkey
         synthesise(ipLimit=1)
 
 
+def test_what_costs_money_is_throttled_harder(resources: Resources) -> None:
+    (stage,) = resources.of_type("AWS::ApiGatewayV2::Stage")
+    default = stage["DefaultRouteSettings"]
+    assert (default["ThrottlingRateLimit"], default["ThrottlingBurstLimit"]) == (50, 100)
+    paid = {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20}
+    assert stage["RouteSettings"] == dict.fromkeys(("POST /generate", "POST /retry/{jobId}", "POST /enhance"), paid)
+
+
 def test_machine_logs_everything_but_the_data(template: Template) -> None:
     template.has_resource_properties(
         "AWS::StepFunctions::StateMachine",

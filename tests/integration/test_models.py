@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pixelprompt.overlay import KEY
-from pixelprompt.parameters import ratio
+from pixelprompt.providers.sizes import ratio
 
 from .conftest import Service
 

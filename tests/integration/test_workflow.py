@@ -5,13 +5,15 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pixelprompt.jobs import JobManager, resume_key
+from pixelprompt.images import stem
+from pixelprompt.jobs import JobManager, epoch_milliseconds, gallery, resume_key
 
 from .conftest import Service
 
@@ -58,37 +60,56 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module")
-def machine(cloud: Any) -> Iterator[str]:
-    """A state machine of the real definition whose generate Lambda is the one above; its ARN."""
-    service = Service(cloud)
-    functions, states = cloud.client("lambda"), cloud.client("stepfunctions")
+DEAD = """
+def handler(event, context):
+    raise RuntimeError("boom")
+"""
+ROLE = "arn:aws:iam::000000000000:role/test"
+
+
+def create_function(cloud: Any, name: str, source: str) -> str:
+    """Make a Lambda function of this source; its ARN."""
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("main.py", GENERATE)
-    role = "arn:aws:iam::000000000000:role/test"
-    generate = functions.create_function(
-        FunctionName="broken-generate",
+        archive.writestr("main.py", source)
+    made = cloud.client("lambda").create_function(
+        FunctionName=name,
         Runtime="python3.13",
         Handler="main.handler",
-        Role=role,
+        Role=ROLE,
         Timeout=5,
         Code={"ZipFile": package.getvalue()},
-    )["FunctionArn"]
+    )
+    return str(made["FunctionArn"])
+
+
+@contextmanager
+def state_machine(cloud: Any, name: str, record_failure: str, finish: str) -> Iterator[str]:
+    """A state machine of the real definition whose generate Lambda is the one above; its ARN."""
+    generate = create_function(cloud, f"{name}-generate", GENERATE)
     text = DEFINITION.read_text()
-    json.loads(text)
-    values = {
-        "GenerateFunctionArn": generate,
-        "RecordFailureFunctionArn": service.function("record-failure"),
-        "FinishFunctionArn": service.function("finish"),
-        "MaxConcurrency": "9",
-    }
-    for name, value in values.items():
-        text = text.replace(f"${{{name}}}", value)
-    arn = states.create_state_machine(name="broken", definition=text, roleArn=role)["stateMachineArn"]
+    values = {"GenerateFunctionArn": generate, "RecordFailureFunctionArn": record_failure, "FinishFunctionArn": finish}
+    for placeholder, value in values.items():
+        text = text.replace(f"${{{placeholder}}}", value)
+    states = cloud.client("stepfunctions")
+    arn = states.create_state_machine(name=name, definition=text, roleArn=ROLE)["stateMachineArn"]
     yield arn
     states.delete_state_machine(stateMachineArn=arn)
-    functions.delete_function(FunctionName="broken-generate")
+    cloud.client("lambda").delete_function(FunctionName=f"{name}-generate")
+
+
+@pytest.fixture(scope="module")
+def machine(cloud: Any) -> Iterator[str]:
+    """The workflow with the real *Record failure* and *Finish job*."""
+    service = Service(cloud)
+    with state_machine(cloud, "broken", service.function("record-failure"), service.function("finish")) as arn:
+        yield arn
+
+
+@pytest.fixture(scope="module")
+def dead(cloud: Any) -> str:
+    """A Lambda that always breaks; its ARN."""
+    return create_function(cloud, "dead", DEAD)
 
 
 def execute(service: Service, machine: str, models: Any) -> tuple[dict[str, Any], str]:
@@ -154,3 +175,32 @@ def test_an_abandoned_job_is_closed_when_somebody_looks(service: Service) -> Non
     jobs = JobManager(service.s3, service.bucket, clock=lambda: old)
     job_id = jobs.create_job("a red fox", {}, [{"name": "fine", "provider": "openai"}])
     assert service.wait(job_id, seconds=20)["status"] == "failed"
+
+
+def test_where_record_failure_dies_too_the_end_of_the_job_mends_the_row(service: Service, dead: str) -> None:
+    with state_machine(service.cloud, "no-record-failure", dead, service.function("finish")) as arn:
+        document, status = execute(service, arn, {"fine": None, "crashes": None})
+    assert status == "SUCCEEDED"
+    assert [row["status"] for row in document["results"]] == ["completed", "error"]
+    assert document["status"] == "partial"
+
+
+def test_where_finish_job_dies_too_the_failure_event_ends_the_job_and_keeps_its_images(
+    service: Service, dead: str
+) -> None:
+    with state_machine(service.cloud, "no-finish", dead, dead) as arn:
+        document, status = execute(service, arn, {"fine": None, "crashes": None})
+        assert status == "FAILED"
+        assert document["status"] == "pending"
+        # The image of one model lies in S3; only its row is missing.
+        name = stem(
+            gallery(document["jobId"], document["createdAt"]), "fine", epoch_milliseconds(document["createdAt"])
+        )
+        for key in (f"group-images/{name}.json", f"images/{name}.png"):
+            service.s3.put_object(Bucket=service.bucket, Key=key, Body=b"{}")
+        detail = {"name": document["jobId"], "status": "FAILED", "input": json.dumps({"jobId": document["jobId"]})}
+        event = json.dumps({"detail-type": "Step Functions Execution Status Change", "detail": detail})
+        service.cloud.client("lambda").invoke(FunctionName=service.function("finish"), Payload=event)
+    ended = service.wait(document["jobId"], seconds=5)
+    assert [row["status"] for row in ended["results"]] == ["completed", "error"]
+    assert ended["status"] == "partial"

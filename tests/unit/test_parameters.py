@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelprompt import cost
-from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS, image_request, ratio, receipt, side
+from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS, image_request, receipt
 from pixelprompt.providers.base import Model
 from pixelprompt.registry import ModelRegistry
 
@@ -86,15 +86,6 @@ def test_every_parameter_has_exactly_one_fate_and_the_used_value_fits(given_: di
     assert again.applied == result.used()
     request = image_request("a fox", result.used(), model)
     assert request.n == 1 or model.takes["n"]["perCall"]
-
-
-@pytest.mark.parametrize(("text", "value"), [("512", 512), ("1K", 1024), ("2K", 2048), ("4K", 4096)])
-def test_the_side_of_a_resolution(text: str, value: int) -> None:
-    assert side(text) == value
-
-
-def test_a_ratio_is_width_by_height() -> None:
-    assert ratio("16:9") == pytest.approx(1.7778, abs=1e-4)
 
 
 class TestCost:
