@@ -53,8 +53,7 @@ models-check: prepare-python ## Check an overlay of the model catalogue: FILE=my
 	@$(VENV_PYTHON) -m local models-check '$(FILE)' $(if $(PUT),--put) $(if $(BUCKET),--bucket '$(BUCKET)') $(DEPLOYMENT)
 
 test: prepare-all ## All tests
-	$(VENV_PYTHON) -m pytest tests/unit tests/infra tests/contract -n 2 $(PYTEST_ARGUMENTS)
-	$(VENV_PYTHON) -m pytest tests/integration tests/reliability $(PYTEST_ARGUMENTS)
+	$(VENV_PYTHON) -m pytest tests $(PYTEST_ARGUMENTS)
 
 test-unit: prepare-all ## The quick tests, without the emulator
 	$(VENV_PYTHON) -m pytest tests/unit $(PYTEST_ARGUMENTS)
