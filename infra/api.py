@@ -84,4 +84,5 @@ class Api(Construct):
         }
         stage.route_settings = dict.fromkeys(PAID_ROUTES, limits)
         # A route's settings can only name a route that is there.
-        self.stage.node.add_dependency(*routes)
+        for route in routes:
+            stage.add_dependency(cast(apigatewayv2.CfnRoute, route.node.default_child))
