@@ -72,7 +72,7 @@ def test_looking_counts_nothing(s3: Any, clock: Clock) -> None:
 
 def test_the_allow_list_passes_without_touching_s3(s3: Any, clock: Clock) -> None:
     limits = limiter(s3, clock, ip_limit=0, global_limit=0, include=("192.0.2.1", "198.51.100.0/24", "2001:db8::/32"))
-    for address in ("192.0.2.1", "198.51.100.77", "2001:db8::1"):
+    for address in ("192.0.2.1", "198.51.100.77", "::ffff:198.51.100.77", "2001:db8::1"):
         assert not limits.check_rate_limit(address)
     assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
     assert limits.check_rate_limit("192.0.2.2")
