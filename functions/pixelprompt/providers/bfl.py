@@ -31,7 +31,7 @@ from pixelprompt.providers.transport import (
     is_loopback,
     json_object,
     retry_after,
-    server_error,
+    status_error,
     unreadable,
 )
 
@@ -212,20 +212,7 @@ def _reasons(document: dict[str, Any], sentence: str) -> str:
 
 
 def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:
-    status = answer.status_code
-    if status == 402:
-        return ProviderError("quota_exhausted")
-    if status in (401, 403):
-        return ProviderError("bad_credentials")
-    if status in (404, 410):
-        return ProviderError("model_retired")
-    if status == 429:
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=retry_after(answer.headers))
-    if status == 408:
-        return ProviderError("unknown_outcome")
-    if status >= 500:
-        return server_error(status, retry_after(answer.headers))
-    return ProviderError("invalid_request", excerpt(_detail(answer), key) or None)
+    return status_error(answer, excerpt(_detail(answer), key) or None)
 
 
 def _detail(answer: httpx2.Response) -> str:

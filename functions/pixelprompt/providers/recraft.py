@@ -15,8 +15,7 @@ from pixelprompt.providers.transport import (
     excerpt,
     exchange_error,
     json_object,
-    retry_after,
-    server_error,
+    status_error,
     unreadable,
 )
 
@@ -75,18 +74,10 @@ def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:
     body = json_object(answer) or {}
     code, said = str(body.get("code") or ""), str(body.get("message") or "")
     text = excerpt(said or answer.text, key) or None
-    if status == 402 or _NO_CREDIT.search(f"{code} {said}"):
+    if _NO_CREDIT.search(f"{code} {said}"):
         return ProviderError("quota_exhausted")
-    if _REFUSED.search(f"{code} {said}") and status < 500:
+    if _REFUSED.search(f"{code} {said}") and status != 402 and status < 500:
         return ProviderError("refused", text)
-    if status in (401, 403):
-        return ProviderError("bad_credentials")
-    if status in (404, 410) or code == "invalid_model" or _RETIRED.search(said):
+    if status not in (401, 402, 403) and (code == "invalid_model" or _RETIRED.search(said)):
         return ProviderError("model_retired")
-    if status == 429:
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=retry_after(answer.headers))
-    if status == 408:
-        return ProviderError("unknown_outcome")
-    if status >= 500:
-        return server_error(status, retry_after(answer.headers))
-    return ProviderError("invalid_request", text)
+    return status_error(answer, text)

@@ -212,6 +212,24 @@ def exchange_error(error: BaseException | None) -> ProviderError:
     return ProviderError("unknown_outcome")
 
 
+def status_error(answer: httpx2.Response, text: str | None) -> ProviderError:
+    """What an error status means at a provider that uses it as HTTP does; ``text`` is what the provider says."""
+    status = answer.status_code
+    if status == 402:
+        return ProviderError("quota_exhausted")
+    if status in (401, 403):
+        return ProviderError("bad_credentials")
+    if status in (404, 410):
+        return ProviderError("model_retired")
+    if status == 429:
+        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=retry_after(answer.headers))
+    if status == 408:
+        return ProviderError("unknown_outcome")
+    if status >= 500:
+        return server_error(status, retry_after(answer.headers))
+    return ProviderError("invalid_request", text)
+
+
 def server_error(status: int, retry_after: float | None = None) -> ProviderError:
     """The outcome of a 5xx answer.
 
