@@ -1,0 +1,35 @@
+"""The page's files, and what a browser is told with them wherever they are served.
+
+Imports nothing of the CDK, so that the laptop's server shares it.
+"""
+
+from pathlib import Path
+
+WEB = Path(__file__).resolve().parent.parent / "web"
+# By suffix; what has another one is no part of the page.
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def content_security_policy(*, api: str, images: str = "") -> str:
+    """What the page may load: its own files, the API at the origin ``api``, pictures of its own and of ``images``."""
+    own_and_images = " ".join(filter(None, ("'self'", images)))
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": own_and_images,
+        # Pictures are fetched as well: to be saved, alone or in one archive.
+        "connect-src": " ".join(dict.fromkeys([*own_and_images.split(), api])),
+        # Nothing that is text may become markup or script.
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return "; ".join(f"{name} {sources}" for name, sources in policy.items())

@@ -1,0 +1,108 @@
+"""Serves the page on this laptop: the files of ``web/`` and a ``config.json``, with the headers that CloudFront sends.
+
+Files are read at each request, so a change shows at the next reload; like CloudFront's they are compressed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import signal
+import sys
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+from infra.web import CONTENT_TYPES, WEB, content_security_policy
+
+CONFIG = "config.json"
+
+
+class PageServer(ThreadingHTTPServer):
+    """The page on a port of loopback, 0 for a free one.
+
+    Parameters
+    ----------
+    api_url : where the page finds the API; the emulator serves the pictures from the same origin
+    status_wait : seconds that the page may wait for a change
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port: int, api_url: str, status_wait: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        parts = urlsplit(api_url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        self.config = json.dumps({"apiUrl": api_url, "statusWait": status_wait}).encode()
+        self.headers = {
+            "Cache-Control": "no-cache",
+            "Vary": "Accept-Encoding",
+            "Content-Security-Policy": content_security_policy(api=origin, images=origin),
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Referrer-Policy": "no-referrer",
+        }
+
+    def file(self, name: str) -> tuple[bytes, str] | None:
+        """Content and type of one of the page's files, or None; a name with a slash is none of theirs."""
+        if name == CONFIG:
+            return self.config, "application/json"
+        for path in WEB.iterdir():
+            if path.name == name and path.suffix in CONTENT_TYPES:
+                return path.read_bytes(), CONTENT_TYPES[path.suffix]
+        return None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        found = self.server.file(path.removeprefix("/") or "index.html")
+        content, content_type = found or (b"There is no such file.\n", "text/plain; charset=utf-8")
+        self.send_response(HTTPStatus.OK if found else HTTPStatus.NOT_FOUND)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", content_type)
+        if "gzip" in self.headers.get("Accept-Encoding", ""):
+            content = gzip.compress(content)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET
+
+    def log_request(self, *_: Any) -> None:
+        """Files that were served say nothing."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local.page", description="Serve the page on 127.0.0.1.")
+    parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--api", required=True, metavar="URL", help="address of the HTTP API")
+    parser.add_argument("--status-wait", type=int, default=0, help="seconds that the page may wait for a change")
+    options = parser.parse_args(arguments)
+    ended = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        server = PageServer(options.port, options.api, options.status_wait)
+    except (OSError, OverflowError) as error:
+        parser.exit(1, f"Cannot listen on port {options.port}: {error}.\n")
+    with server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        print(f"The page is at http://127.0.0.1:{server.server_port}/", file=sys.stderr, flush=True)
+        ended.wait()
+        server.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,663 @@
+"""The page, from prompt to pictures, in a real browser against the deployed stack."""
+
+import io
+import json
+import re
+import time
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Error, Page, Route, expect
+
+from infra.web import WEB
+from pixelprompt.images import LAST_MOMENT
+from pixelprompt.jobs import epoch_milliseconds, gallery
+from tests.browser.conftest import Visit, Visitor
+from tests.integration.conftest import Service
+
+Shoot = Callable[[Page, str], None]
+
+PHONE = {"width": 390, "height": 844}
+PROMPT = "a lighthouse in fog, the first ferry of the day far out"
+HOSTILE = (
+    '<img src=x onerror="window.harmed=1"><script>window.harmed=2</script>'
+    "</textarea></title><svg onload=window.harmed=3> ${harmed} {{harmed}} javascript:window.harmed=4 &lt;b&gt; end"
+)
+
+
+def tile(page: Page, model: str) -> Any:
+    """The tile of a model."""
+    return page.locator(".tile", has=page.get_by_role("heading", name=model, exact=True))
+
+
+def defaults(service: Service) -> list[dict[str, Any]]:
+    """The models of a job that names none, in the registry's order."""
+    models = service.cloud.request("GET", "/models").json()["models"]
+    return [model for model in models if model["default"]]
+
+
+def slow(service: Service, number: int, seconds: float) -> list[str]:
+    """Make the last models of the line-up slow; their names."""
+    chosen = defaults(service)[-number:]
+    for model in chosen:
+        service.fault(model["id"], "slow", seconds=seconds)
+    return [model["name"] for model in chosen]
+
+
+def short_job(service: Service, prompt: str = "a red fox") -> str:
+    """Start a job of the first model and the last of the line-up; its id."""
+    models = defaults(service)
+    return service.generate(prompt, models=[models[0]["name"], models[-1]["name"]])
+
+
+def boxes(page: Page) -> list[tuple[float, float, float, float]]:
+    """Where the frames of the tiles are."""
+    found = [frame.bounding_box() for frame in page.locator(".tile .frame").all()]
+    return [(box["x"], box["y"], box["width"], box["height"]) for box in found if box]
+
+
+def test_from_a_prompt_to_nine_pictures(visit: Visit, service: Service, shoot: Shoot) -> None:
+    page = visit.open()
+    models = [model["name"] for model in defaults(service)]
+    assert page.locator(".home h3").all_inner_texts() == models
+    shoot(page, "empty")
+
+    slow(service, 5, 3)
+    job_id = visit.submit(PROMPT)
+    assert page.locator(".job h3").all_inner_texts() == models
+    before = boxes(page)
+    drawing = tile(page, models[-1])
+    expect(drawing.locator(".note")).to_have_text(re.compile(r"Drawing · \d+ s"))
+    page.locator('.tile[data-state="completed"]').nth(3).wait_for()
+    expect(page.locator(".summary")).to_contain_text("so far")
+    expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuetext", re.compile("[4-8] of 9 finished"))
+    shoot(page, "half-filled")
+    kept = page.locator('.tile[data-state="completed"] .tools button').first
+    kept.focus()
+    visit.wait_for_the_end()
+
+    expect(kept).to_be_focused()
+    assert boxes(page) == before, "something has moved when the pictures came"
+    for picture in page.locator(".tile img").all():
+        expect(picture).to_have_class("there")
+        assert picture.evaluate("picture => picture.naturalWidth") >= 512
+    expect(page.locator(".summary")).to_contain_text(re.compile(r"9 of 9 finished .* \$0\.3\d"))
+    assert page.title() == f"9/9 · {PROMPT} – Pixel Prompt"
+    shoot(page, "finished")
+
+    document = service.status(job_id)
+    assert (document["status"], document["prompt"]) == ("completed", PROMPT)
+    view_a_picture(page, document)
+    save_pictures(page, service, document)
+    compare_two(page, models, shoot)
+    for color, name, size in (("dark", "dark", None), ("light", "phone", PHONE)):
+        page.emulate_media(color_scheme=color)  # type: ignore[arg-type]
+        if size:
+            page.set_viewport_size(size)  # type: ignore[arg-type]
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        shoot(page, name)
+    # A window of 1280 pixels at 400 %.
+    page.set_viewport_size({"width": 320, "height": 256})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def view_a_picture(page: Page, document: dict[str, Any]) -> None:
+    """A click opens the picture with its record; the arrows lead to its neighbours."""
+    row = document["results"][2]
+    tile(page, row["model"]).locator(".cell").click()
+    dialog = page.get_by_role("dialog", name=row["model"])
+    for text in (PROMPT, str(row["images"][0]["seed"]), "1024 × 1024", f"{row['duration']:.1f} s", "$0.04"):
+        expect(dialog.locator(".record")).to_contain_text(text)
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("dialog", name=document["results"][3]["model"], exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(tile(page, row["model"]).locator(".cell")).to_be_focused()
+
+
+def save_pictures(page: Page, service: Service, document: dict[str, Any]) -> None:
+    """One picture, and all in an archive, are the bytes that lie in S3."""
+
+    def stored(row: dict[str, Any]) -> bytes:
+        answer = service.s3.get_object(Bucket=service.bucket, Key=row["images"][0]["binaryKey"])
+        content: bytes = answer["Body"].read()
+        return content
+
+    row = document["results"][0]
+    with page.expect_download() as one:
+        page.get_by_role("button", name=f"Download {row['model']}").click()
+    assert one.value.path().read_bytes() == stored(row)
+    with page.expect_download() as every:
+        page.get_by_role("button", name="Download all").click()
+    archive = zipfile.ZipFile(every.value.path())
+    assert archive.testzip() is None
+    names = archive.namelist()
+    assert len(names) == 10
+    for row, name in zip(document["results"], names, strict=False):
+        assert name.startswith(f"{row['index'] + 1:02d}-")
+        assert archive.read(name) == stored(row)
+        Image.open(io.BytesIO(archive.read(name))).verify()
+    record = json.loads(archive.read("job.json"))
+    assert record["jobId"] == document["jobId"]
+    assert "imageUrl" not in json.dumps(record)
+
+
+def compare_two(page: Page, models: list[str], shoot: Shoot) -> None:
+    """Two picks open the comparison, and each side can turn to another."""
+    page.get_by_role("button", name=f"Compare {models[2]}").click()
+    page.get_by_role("button", name=f"Compare {models[8]}").click()
+    dialog = page.get_by_role("dialog", name="Compare two pictures")
+    left, right = dialog.get_by_label("Left picture"), dialog.get_by_label("Right picture")
+    expect(left.locator("option:checked")).to_have_text(models[2])
+    expect(right.locator("option:checked")).to_have_text(models[8])
+    shoot(page, "comparison")
+    dialog.get_by_role("combobox", name="Right picture").select_option(models[4])
+    expect(dialog.locator("section").nth(1).locator("img")).to_have_attribute("alt", f"{models[4]}: {PROMPT}")
+    page.keyboard.press("Escape")
+    expect(page.locator('[aria-pressed="true"]')).to_have_count(0)
+
+
+def test_one_refuses_and_one_is_throttled(visit: Visit, service: Service, shoot: Shoot) -> None:
+    models = defaults(service)
+    service.fault(models[1]["id"], "refused")
+    service.fault(models[0]["id"], "throttled", retryAfter=1, times=1)
+    page = visit.open()
+    job_id = visit.submit("a red fox")
+    visit.wait_for_the_end()
+    expect(page.locator(".summary")).to_contain_text("1 refused")
+    refused = tile(page, models[1]["name"])
+    expect(refused).to_have_attribute("data-state", "refused")
+    expect(refused.locator(".kind")).to_have_text("Refused")
+    row = service.status(job_id)["results"][1]
+    expect(refused.locator(".why")).to_have_text(row["error"])
+    # A refusal would be one again.
+    expect(refused.get_by_role("button", name="Retry")).to_have_count(0)
+    expect(tile(page, models[0]["name"])).to_have_attribute("data-state", "completed")
+    refused.get_by_role("button", name="Details").click()
+    expect(page.get_by_role("dialog", name=models[1]["name"]).locator(".record")).to_contain_text("Refused")
+
+
+def test_what_failed_runs_again(visit: Visit, service: Service) -> None:
+    model = defaults(service)[-1]
+    service.fault(model["id"], "no_image", times=1)
+    job_id = short_job(service)
+    page = visit.follow(job_id)
+    visit.wait_for_the_end()
+    failed = tile(page, model["name"])
+    expect(failed).to_have_attribute("data-state", "error")
+    expect(failed.locator(".kind")).to_have_text("No picture")
+    expect(page.locator(".job-head").get_by_role("button", name="Retry")).to_be_visible()
+    failed.get_by_role("button", name="Retry").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.locator('.tile[data-state="completed"]')).to_have_count(2)
+    visit.wait_for_the_end()
+    assert service.status(job_id)["run"] == 2
+
+
+def test_cancelling_in_the_middle_keeps_what_is_there(visit: Visit, service: Service) -> None:
+    names = slow(service, 2, 15)
+    page = visit.open()
+    job_id = visit.submit("a red fox")
+    expect(page.locator('.tile[data-state="completed"]')).to_have_count(7)
+    page.get_by_role("button", name="Cancel").click()
+    visit.wait_for_the_end()
+    for name in names:
+        expect(tile(page, name)).to_have_attribute("data-state", "cancelled")
+    expect(page.locator(".summary")).to_contain_text("2 cancelled")
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    assert service.status(job_id)["status"] == "cancelled"
+    leave_while_it_is_asked_to_run_again(visit, job_id)
+
+
+def leave_while_it_is_asked_to_run_again(visit: Visit, job_id: str) -> None:
+    """An answer that comes when another view is shown starts no requests behind it."""
+    page = visit.page
+    asked: list[Route] = []
+    page.route("**/retry/*", lambda route: asked.append(route))
+    page.locator(".job-head").get_by_role("button", name="Retry all 2").click()
+    page.get_by_role("link", name="Gallery").click()
+    page.locator('.gallery[aria-busy="false"]').wait_for()
+    visit.requests.clear()
+    asked[0].fulfill(json={"jobId": job_id, "totalModels": 2}, headers={"Access-Control-Allow-Origin": "*"})
+    page.wait_for_timeout(300)
+    assert not visit.asked("/status/")
+
+
+def test_a_reload_in_the_middle_comes_back_to_the_job(visit: Visit, service: Service) -> None:
+    slow(service, 2, 2)
+    page = visit.open()
+    prompt = "🦊" * 61
+    job_id = visit.submit(prompt)
+    page.reload()
+    page.locator('.job[data-status][aria-busy="true"]').wait_for()
+    assert page.url.endswith(f"#/job/{job_id}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(prompt)
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
+    assert f" · {'🦊' * 60} – " in page.title()
+    visit.wait_for_the_end()
+    expect(page.locator(".tile img.there")).to_have_count(9)
+    assert len(visit.asked("/generate")) == 1
+
+
+def test_it_survives_a_lost_connection(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_INTERNET_DISCONNECTED", "net::ERR_NETWORK_CHANGED")
+    slow(service, 1, 2)
+    page = visit.follow(short_job(service))
+    visit.context.set_offline(True)
+    banner = page.locator(".banner")
+    expect(banner).to_contain_text("You are offline")
+    visit.context.set_offline(False)
+    expect(banner).to_be_empty()
+    visit.wait_for_the_end()
+    expect(page.locator(".tile img.there")).to_have_count(2)
+
+
+def test_a_prompt_that_nobody_answered_makes_one_job(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED", "503")
+    page = visit.open()
+
+    def lose(route: Route) -> None:
+        # The service has made the job, but its answer is lost on the way.
+        route.fetch()
+        route.abort()
+
+    page.route("**/generate", lose, times=2)
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    page.unroute("**/generate")
+    page.route(
+        "**/generate",
+        lambda route: route.fulfill(
+            status=503, json={"message": "Service Unavailable"}, headers={"Access-Control-Allow-Origin": "*"}
+        ),
+        times=2,
+    )
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert")).to_contain_text("The service is busy.")
+    page.unroute("**/generate")
+    page.get_by_role("button", name="Generate").click()
+    visit.wait_for_the_end()
+    keys = {request.headers["idempotency-key"] for request in visit.asked("/generate")}
+    assert len(visit.asked("/generate")) == 3
+    assert len(keys) == 1
+    listed = [key for key in service.keys("jobs/") if key.endswith("/status.json")]
+    prompts = [json.loads(service.s3.get_object(Bucket=service.bucket, Key=key)["Body"].read()) for key in listed]
+    newest = max(job["createdAt"] for job in prompts)
+    assert page.url.endswith(next(job["jobId"] for job in prompts if job["createdAt"] == newest))
+
+
+def test_limits_are_said_with_the_seconds(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("429",)
+    page = visit.open()
+    counted = {"global_requests": [time.time() - 3570] * 100, "ip_requests": {}}
+    service.s3.put_object(Bucket=service.bucket, Key="rate-limit/ratelimit.json", Body=json.dumps(counted))
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    page.get_by_role("button", name="Generate").click()
+    problem = page.locator(".problem").first
+    expect(problem).to_contain_text("This deployment has reached its number of requests for an hour.")
+    expect(problem.locator(".soft")).to_have_text(re.compile(r"You can try again in [1-9]\d? s\."))
+    assert page.url == visit.url
+
+
+def test_a_refused_prompt_and_a_long_one_are_said(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("400",)
+    page = visit.open()
+    box = page.get_by_role("textbox", name="Prompt")
+    box.fill("x" * 1001)
+    said = page.get_by_role("alert").element_handle()
+    box.press("y")
+    assert said.evaluate("alert => alert.isConnected"), "it is read out again with each key"
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert")).to_contain_text("at most 1000 characters")
+    expect(box).to_be_focused()
+    assert not visit.asked("/generate")
+    box.fill("hardcore porn")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert")).to_contain_text("The prompt was refused.")
+
+
+def test_an_enhanced_prompt_is_shown_before_it_is_used(visit: Visit, service: Service) -> None:
+    page = visit.open()
+    box = page.get_by_role("textbox", name="Prompt")
+    box.fill("a red fox")
+    page.get_by_role("button", name="Enhance").click()
+    suggested = page.locator(".suggestion .long").inner_text()
+    assert len(suggested) > 100
+    expect(box).to_have_value("a red fox")
+    page.get_by_role("button", name="Use it").click()
+    expect(box).to_have_value(suggested)
+    page.get_by_role("button", name="Undo").click()
+    expect(box).to_have_value("a red fox")
+    page.get_by_role("button", name="Enhance").click()
+    box.focus()
+    page.locator(".suggestion .long").wait_for()
+    # Whoever writes on must not press a button with the next key.
+    expect(box).to_be_focused()
+
+
+def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) -> None:
+    page = visit.open()
+    page.get_by_role("button", name="Options").click()
+    page.get_by_role("button", name="None").click()
+    for name in ("Nano Banana 2.1", "Recraft V3"):
+        page.get_by_role("checkbox", name=name).check()
+    page.get_by_label("Aspect ratio").select_option("16:9")
+    page.get_by_label("Pictures per model").select_option("2")
+    page.get_by_role("textbox", name="Seed").fill("7")
+    expect(page.locator(".chosen")).to_have_text("2 models · about $0.15")
+    # The shutdown that the registry warns of is told.
+    expect(page.locator(".warning").first).to_contain_text("shut down")
+    job_id = visit.submit("a red fox", tiles=2)
+    expect(page.locator(".panel")).to_be_hidden()
+    before = boxes(page)
+    visit.wait_for_the_end()
+    assert boxes(page) == before
+    assert before[0][2] / before[0][3] == pytest.approx(16 / 9, abs=0.01)
+    job = service.status(job_id)
+    assert [row["model"] for row in job["results"]] == ["Nano Banana 2.1", "Recraft V3"]
+    assert {name: job["parameters"][name] for name in ("n", "seed", "aspectRatio")} == {
+        "n": 2,
+        "seed": 7,
+        "aspectRatio": "16:9",
+    }
+    expect(page.locator(".tile img.there")).to_have_count(4)
+    page.locator(".cell").first.click()
+    record = page.get_by_role("dialog").locator(".record")
+    expect(record).to_contain_text("aspect ratio: 16:9")
+    expect(record).to_contain_text("seed: This model takes no seed.")
+    # On a phone that is how dialogs are left.
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(".home")).to_be_visible()
+
+
+def test_with_the_keyboard_alone(visit: Visit, service: Service) -> None:
+    page = visit.open()
+    keys = page.keyboard
+    keys.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    keys.press("Enter")
+    keys.press("Tab")
+    expect(page.get_by_role("textbox", name="Prompt")).to_be_focused()
+    keys.type("a red fox")
+    keys.press("Control+Enter")
+    page.locator(".job[data-status]").wait_for()
+    visit.wait_for_the_end()
+    first = page.locator(".cell").first
+    for _ in range(30):
+        if first.evaluate("cell => cell === document.activeElement"):
+            break
+        keys.press("Tab")
+        focused = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert focused == "solid", "the focus cannot be seen"
+    keys.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    keys.press("ArrowRight")
+    keys.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(first).to_be_focused()
+    announced = page.locator('[role="status"].unseen')
+    expect(announced).to_contain_text("All models have drawn.")
+
+
+def test_a_prompt_full_of_html_stays_text(visit: Visit, service: Service) -> None:
+    page = visit.open()
+    visit.submit(HOSTILE)
+    visit.wait_for_the_end()
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    page.locator(".cell").first.click()
+    expect(page.get_by_role("dialog").locator(".record")).to_contain_text(HOSTILE)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.keyboard.press("Escape")
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    expect(page.locator(".tile img.there")).to_have_count(9)
+    assert page.locator(".tile img").first.get_attribute("alt").endswith(HOSTILE)  # type: ignore[union-attr]
+    assert page.evaluate("window.harmed") is None
+    assert page.locator('img[src="x"], svg[onload], main script').count() == 0
+
+
+def test_while_it_is_hidden_it_asks_nothing(visit: Visit, service: Service) -> None:
+    visit.page.add_init_script(
+        "let hidden = false; Object.defineProperty(document, 'hidden', {get: () => hidden});"
+        "window.hide = (now) => { hidden = now; document.dispatchEvent(new Event('visibilitychange')); };"
+    )
+    slow(service, 1, 2)
+    page = visit.follow(short_job(service))
+    page.evaluate("hide(true)")
+    page.wait_for_timeout(200)
+    before = len(visit.asked("/status/"))
+    # Polls would be half a second apart.
+    page.wait_for_timeout(800)
+    assert len(visit.asked("/status/")) == before
+    page.evaluate("hide(false)")
+    visit.wait_for_the_end()
+    after = len(visit.asked("/status/"))
+    page.wait_for_timeout(800)
+    assert len(visit.asked("/status/")) == after, "it asks on although the job has ended"
+
+
+def test_it_waits_at_the_api_and_polls_where_it_may_not(visit: Visit, service: Service) -> None:
+    slow(service, 1, 2)
+    page = visit.follow(short_job(service))
+    visit.wait_for_the_end()
+    waits = visit.asked("/status/")
+    assert all("wait=20&since=" in request.url for request in waits[1:])
+    # A header would cost each of them a preflight.
+    assert not any("if-none-match" in request.headers for request in waits)
+    assert len(waits) < 8
+
+    # Something on the way ends long requests: the page goes on without a word.
+    visit.tolerated = ("net::ERR_FAILED",)
+    page.route("**/status/*wait=*", lambda route: route.abort())
+    visit.requests.clear()
+    visit.follow(short_job(service, "a blue fox"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("a blue fox")
+    visit.wait_for_the_end()
+    polls = [request for request in visit.asked("/status/") if "wait=" not in request.url]
+    assert [request.headers.get("if-none-match", "") != "" for request in polls[:3]] == [False, True, True]
+    expect(page.locator(".banner")).to_be_empty()
+
+
+def test_pictures_that_may_not_be_fetched_can_still_be_opened(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED",)
+    page = visit.follow(short_job(service))
+    visit.wait_for_the_end()
+    expect(page.locator(".tile img.there")).to_have_count(2)
+    page.route(
+        "**/images/**", lambda route: route.abort() if route.request.resource_type == "fetch" else route.continue_()
+    )
+    page.get_by_role("button", name="Download all").click()
+    expect(page.get_by_role("alert")).to_contain_text("could not be fetched")
+    page.locator(".cell").first.click()
+    link = page.get_by_role("dialog").get_by_role("link", name="Open the file")
+    expect(link).to_have_attribute("href", re.compile("/images/"))
+
+
+def test_a_picture_that_did_not_come_is_loaded_again_with_the_keyboard(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED",)
+    visit.page.route("**/images/**", lambda route: route.abort())
+    page = visit.follow(short_job(service))
+    first = page.locator(".cell").first
+    expect(first).to_contain_text("Load again")
+    visit.wait_for_the_end()
+    page.unroute("**/images/**")
+    first.press("Enter")
+    expect(page.locator(".tile img.there")).to_have_count(1)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_the_list_of_models_can_be_asked_for_again(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED",)
+    page = visit.page
+    page.route("**/models", lambda route: route.abort())
+    page.goto(visit.url)
+    expect(page.get_by_role("alert")).to_contain_text("The list of models could not be loaded.")
+    page.unroute("**/models")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".home h3").first).to_have_text(defaults(service)[0]["name"])
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_role("textbox", name="Prompt")).to_be_focused()
+
+
+def test_the_gallery_shows_pages_at_a_constant_number_of_requests(visit: Visit, service: Service, shoot: Shoot) -> None:
+    prompts = ("a harbour at blue hour", "a red fox asleep in fresh snow", "tea with an old friend")
+    names = [model["name"] for model in defaults(service)]
+    jobs = [service.generate(prompts[number % 3], models=[name]) for number, name in enumerate(names)]
+    for job_id in jobs:
+        service.wait(job_id)
+    page = visit.open()
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.locator(".cover img.there").nth(8)).to_be_visible()
+    shoot(page, "gallery")
+    make_galleries(service, 200)
+
+    visit.requests.clear()
+    page.goto(visit.url + "#/")
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.locator(".cover")).to_have_count(24)
+    first = head = str(page.locator(".cover").first.get_attribute("href"))
+    assert len(visit.asked("/gallery/list")) == 1
+    seen = {first}
+    for number in range(2, 5):
+        page.get_by_role("link", name="Older").click()
+        expect(page.locator(".cover").first).not_to_have_attribute("href", head)
+        expect(page.locator('.gallery[aria-busy="false"] .cover')).to_have_count(24)
+        assert len(visit.asked("/gallery/list")) == number
+        head = str(page.locator(".cover").first.get_attribute("href"))
+        assert head not in seen
+        seen.add(head)
+    assert len(visit.asked("/status/")) == len(visit.asked("/gallery/2")) == 0
+    page.go_back()
+    expect(page.locator('.gallery[aria-busy="false"] .cover')).to_have_count(24)
+    page.get_by_role("link", name="Newest").click()
+    expect(page.locator(".cover").first).to_have_attribute("href", first)
+    page.locator(".cover").first.click()
+    page.locator(".cell").first.click()
+    expect(page.get_by_role("dialog").locator(".record")).to_contain_text("1024 × 1024")
+
+
+def make_galleries(service: Service, number: int) -> None:
+    """Write galleries older than any job, each with one picture, as the library would."""
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(picture, "PNG")
+
+    def put(index: int) -> None:
+        created = f"2026-10-{1 + index // 24:02d}T{index % 24:02d}:00:00.000Z"
+        target = gallery(f"{index:08x}-0000-4000-8000-000000000000", created)
+        name, moment = (
+            f"{target}/Some-Model-{epoch_milliseconds(created)}.png",
+            LAST_MOMENT - epoch_milliseconds(created),
+        )
+        service.s3.put_object(
+            Bucket=service.bucket, Key=f"images/{name}", Body=picture.getvalue(), ContentType="image/png"
+        )
+        service.s3.put_object(Bucket=service.bucket, Key=f"gallery-index/{moment:013}-{name}", Body=b"")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(number)))
+
+
+@pytest.mark.parametrize("color", ["light", "dark"])
+def test_axe_finds_nothing_serious(visitor: Visitor, service: Service, color: str) -> None:
+    # The checker is a script of its own, which the page's policy would refuse.
+    visit = visitor(color_scheme=color, bypass_csp=True, reduced_motion="reduce")
+    models = [model["name"] for model in defaults(service)[:3]]
+    service.fault(defaults(service)[1]["id"], "refused")
+    page = visit.open()
+    page.get_by_role("button", name="Options").click()
+    axe(page)
+    page.get_by_role("button", name="Options").click()
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    page.get_by_role("button", name="Enhance").click()
+    page.get_by_role("button", name="Use it").wait_for()
+    axe(page)
+    visit.follow(service.generate("a red fox", models=models))
+    axe(page)
+    visit.wait_for_the_end()
+    expect(page.locator(".tile img.there")).to_have_count(2)
+    axe(page)
+    page.locator(".cell").first.click()
+    axe(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    axe(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Gallery").click()
+    page.locator(".cover").first.wait_for()
+    axe(page)
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    axe(page)
+
+
+def axe(page: Page) -> None:
+    """Check what is on the page now against the rules of WCAG 2.2 at the levels A and AA."""
+    source = (WEB.parent / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(source)
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = page.evaluate("rules => axe.run(document, {runOnly: rules})", rules)
+    bad = [
+        f"{violation['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+    assert not bad, "\n".join(bad)
+    assert len(found["passes"]) > 10
+
+
+def test_it_is_light_quick_and_keeps_its_policy(visit: Visit, service: Service) -> None:
+    answers = []
+    visit.page.on("response", lambda answer: answers.append(answer))
+    page = visit.open()
+    page.wait_for_timeout(200)
+    own = [answer for answer in answers if answer.url.startswith(visit.url)]
+    assert {answer.status for answer in own} == {200}
+    assert {path.name for path in WEB.iterdir()} - {"index.html"} <= {answer.url.rpartition("/")[2] for answer in own}
+    sizes = [answer.request.sizes() for answer in own]
+    assert sum(size["responseBodySize"] for size in sizes) < 100_000
+    assert sum(path.stat().st_size for path in WEB.iterdir()) < 100_000, "also where nothing is compressed"
+    paints = page.evaluate("performance.getEntriesByType('paint').map(paint => paint.startTime)")
+    assert paints
+    assert max(paints) < 1000
+    headers = own[0].headers
+    assert "script-src 'self';" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    # What the policy forbids does not happen, so the page's own behaviour does not depend on luck.
+    visit.tolerated = ("Content Security Policy", "TrustedScript", "TrustedHTML")
+    harmed = page.evaluate(
+        "() => { const script = document.createElement('script'); script.append('window.harmed = 1');"
+        " document.body.append(script); return window.harmed; }"
+    )
+    assert harmed is None
+    with pytest.raises(Error, match="TrustedHTML"):
+        page.evaluate("() => { document.body.innerHTML = '<p>text</p>'; }")
+
+
+def test_the_theme_can_be_chosen_and_stays(visit: Visit, service: Service) -> None:
+    page = visit.open()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_role("button", name="Switch to dark colours").click()
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(ground) == dark
+
+
+def test_what_is_not_there_is_said(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("404",)
+    page = visit.open("#/job/00000000-0000-4000-8000-000000000000")
+    expect(page.get_by_role("alert")).to_contain_text("There is no job with this id.")
+    page.goto(visit.url + "#/gallery/2020-01-01-00-00-00-00000000")
+    expect(page.locator(".empty")).to_contain_text("kept for a limited time")
+    page.goto(visit.url + "#/elsewhere")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page.")

@@ -1,0 +1,116 @@
+// The HTTP API: requests out, answers or errors in.
+
+import { time } from "./format.js";
+import { texts } from "./texts.js";
+
+const PATIENCE = 35_000;
+
+export const config = { apiUrl: "", statusWait: 0 };
+
+/** An answer that is no success. */
+export class ApiError extends Error {
+  constructor(status, body, headers) {
+    super(body.message ?? "");
+    this.status = status;
+    this.code = body.error ?? "";
+    this.scope = body.scope ?? "";
+    this.correlationId = headers.get("X-Correlation-ID");
+    this.retryAfter = Number(headers.get("Retry-After")) || body.retryAfter || 0;
+  }
+}
+
+/** Nothing answers: the network, the API's host or the browser's own rules are in the way. */
+export class Unreachable extends Error {}
+
+/** Read config.json; false where there is none that can be used. */
+export async function configure() {
+  try {
+    const found = await (await fetch("config.json", { cache: "no-cache" })).json();
+    config.apiUrl = String(found.apiUrl ?? "").replace(/\/+$/, "");
+    config.statusWait = Number(found.statusWait) || 0;
+  } catch {
+    return false;
+  }
+  return config.apiUrl !== "";
+}
+
+async function request(method, path, { body, headers = {}, signal, patience = PATIENCE } = {}) {
+  const limit = AbortSignal.timeout(patience);
+  let response;
+  let text;
+  try {
+    response = await fetch(config.apiUrl + path, {
+      method,
+      headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      cache: "no-store",
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+    });
+    text = await response.text();
+  } catch {
+    if (signal?.aborted) throw signal.reason;
+    throw new Unreachable();
+  }
+  let answer = {};
+  try {
+    if (text) answer = JSON.parse(text);
+  } catch {
+    if (response.ok) throw new Unreachable();
+  }
+  if (!response.ok && response.status !== 304) throw new ApiError(response.status, answer, response.headers);
+  return { status: response.status, body: answer, headers: response.headers };
+}
+
+const part = encodeURIComponent;
+const only = async (answer) => (await answer).body;
+
+export const api = {
+  models: () => only(request("GET", "/models")),
+  generate: (body, key) => only(request("POST", "/generate", { body, headers: { "Idempotency-Key": key } })),
+  enhance: (prompt) => only(request("POST", "/enhance", { body: { prompt } })),
+  cancel: (id) => only(request("POST", `/cancel/${part(id)}`)),
+  retry: (id) => only(request("POST", `/retry/${part(id)}`)),
+  galleries: (limit, cursor) =>
+    only(request("GET", `/gallery/list?limit=${limit}${cursor ? `&cursor=${part(cursor)}` : ""}`)),
+  gallery: (id) => only(request("GET", `/gallery/${part(id)}`)),
+
+  /**
+   * The job document and its ETag; `document` is null where it is still the version `etag`.
+   * With `wait`, the API answers only when there is another version or the seconds are over. A header would cost such a
+   * request a preflight each time, because its address changes with the version.
+   */
+  async status(id, { etag = "", wait = 0, signal } = {}) {
+    const waits = wait > 0 && etag;
+    const query = waits ? `?wait=${wait}&since=${part(etag)}` : "";
+    const headers = etag && !waits ? { "If-None-Match": etag } : {};
+    const patience = waits ? (wait + 10) * 1000 : 15_000;
+    const answer = await request("GET", `/status/${part(id)}${query}`, { headers, signal, patience });
+    return { document: answer.status === 304 ? null : answer.body, etag: answer.headers.get("ETag") ?? "" };
+  },
+};
+
+/** A key for one submission, however often it is sent. */
+export function newKey() {
+  // randomUUID is only there on https and on loopback.
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** What went wrong, in a sentence or two for a person; without the seconds to wait, which count down. */
+export function sentence(error) {
+  if (!(error instanceof ApiError)) return texts.unreachable;
+  if (error.code === "INAPPROPRIATE_CONTENT") return texts.refusedPrompt(error.message);
+  if (error.code === "RATE_LIMIT_EXCEEDED" || error.status === 429)
+    return texts.problems[error.scope] ?? texts.problems[429];
+  if (error.code === "SERVICE_UNAVAILABLE" || (error.status === 503 && !error.code)) return texts.problems[503];
+  if (error.status >= 500 && error.code !== "NO_PROVIDER_CONFIGURED")
+    return [texts.problems[500], error.correlationId && texts.reference(error.correlationId)].filter(Boolean).join(" ");
+  return error.message || texts.problems[500];
+}
+
+/** The sentence about when to try again; "" where the API does not say. */
+export function advice(error, left = error.retryAfter) {
+  if (!error.retryAfter) return "";
+  return left > 0 ? texts.tryAgainIn(time(left)) : texts.tryAgainNow;
+}

@@ -1,0 +1,366 @@
+// The form: a prompt, which models draw it, and how.
+
+import { api, sentence } from "./api.js";
+import { busy, button, fill, h, icon, set, write } from "./dom.js";
+import { dollars, length } from "./format.js";
+import { Problem } from "./problem.js";
+import { texts } from "./texts.js";
+
+const PROMPT_LIMIT = 1000;
+const ENHANCE_LIMIT = 500;
+const MOST_PICTURES = 4;
+const LARGEST_SEED = 2 ** 32 - 1;
+const ASPECT_RATIOS = ["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21"];
+const DRAFT = "prompt";
+
+export class Composer {
+  #models = [];
+  #chosen = new Set();
+  #problem = new Problem();
+  #unlisted = new Problem();
+
+  /** `on` has submit(body, rows), which may throw what the API says; announce(text, visibly); changed(). */
+  constructor(on) {
+    this.on = on;
+    this.box = h("textarea", {
+      id: "prompt",
+      placeholder: texts.promptHint,
+      "aria-describedby": "prompt-count prompt-keys",
+      oninput: () => this.#typed(),
+      onkeydown: (event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+          event.preventDefault();
+          this.submit();
+        }
+      },
+    });
+    this.counter = h("span.counter", { id: "prompt-count" });
+    this.suggestion = h("div.suggestion", { hidden: true });
+    this.enhance = button(texts.enhance, { icon: "spark", onclick: () => this.#enhance() });
+    this.send = button(texts.generate, { kind: "primary", onclick: () => this.submit() });
+    this.summary = h("span.chosen");
+    this.panel = h("div.panel", { id: "options", hidden: true });
+    this.toggle = button(texts.options, {
+      icon: "sliders",
+      "aria-expanded": "false",
+      "aria-controls": "options",
+      onclick: () => this.#unfold(this.panel.hidden),
+    });
+    this.#options();
+    this.element = h(
+      "section.composer",
+      { "aria-label": texts.prompt },
+      h("label.unseen", { for: "prompt" }, texts.prompt),
+      this.box,
+      h("p.unseen", { id: "prompt-keys" }, texts.shortcut),
+      h("div.bar", this.toggle, this.summary, this.counter, this.enhance, this.send),
+      this.#problem.element,
+      this.#unlisted.element,
+      this.suggestion,
+      this.panel,
+    );
+    this.box.value = draft();
+    this.#typed();
+  }
+
+  /** Ask for the models; where they cannot be had, say so with a button to ask again. */
+  async load() {
+    try {
+      this.#models = (await api.models()).models;
+      this.#chosen = new Set(this.usual.map((model) => model.id));
+      this.#list();
+      this.#unlisted.clear();
+    } catch (error) {
+      const again = async () => {
+        await this.load();
+        (this.#unlisted.element.querySelector("button") ?? this.box).focus();
+      };
+      const retry = button(texts.again, { icon: "again", onclick: () => busy(retry, "", again) });
+      fill(this.choice);
+      this.#unlisted.show(`${texts.modelsUnknown} ${sentence(error)}`, retry);
+    }
+  }
+
+  /** The models that draw where none are named. */
+  get usual() {
+    return this.#models.filter((model) => model.default && model.configured);
+  }
+
+  /** The models that are chosen, in the registry's order. */
+  get lineUp() {
+    return this.#models.filter((model) => this.#chosen.has(model.id));
+  }
+
+  get ratio() {
+    return this.aspectRatio.value || null;
+  }
+
+  /** Fill the form from a job. */
+  reuse(job) {
+    const given = (name) => (job.parameters[name] === undefined ? "" : String(job.parameters[name]));
+    this.#put(job.prompt);
+    this.aspectRatio.value = given("aspectRatio");
+    this.quality.value = given("quality");
+    this.resolution.value = given("resolution");
+    this.seed.value = given("seed");
+    this.number.value = given("n") || "1";
+    const names = new Set(job.results.map((row) => row.model));
+    const found = this.#models.filter((model) => names.has(model.name) && model.configured);
+    if (found.length) this.#chosen = new Set(found.map((model) => model.id));
+    this.#list();
+    this.box.focus();
+  }
+
+  async submit() {
+    const wrong = this.#wrong();
+    if (wrong) {
+      this.#problem.show(wrong.text);
+      if (wrong.where !== this.box) this.#unfold(true);
+      wrong.where.focus();
+      return;
+    }
+    this.#problem.clear();
+    await busy(this.send, texts.generating, async () => {
+      try {
+        await this.on.submit(this.#body(), this.lineUp);
+        this.#suggest();
+        // The pictures shall be seen.
+        this.#unfold(false);
+      } catch (error) {
+        this.#problem.show(error);
+      }
+    });
+  }
+
+  #wrong() {
+    const used = length(this.box.value);
+    if (!used) return { text: texts.promptMissing, where: this.box };
+    if (used > PROMPT_LIMIT) return { text: texts.promptTooLong(PROMPT_LIMIT), where: this.box };
+    const seed = this.seed.value.trim();
+    if (seed && (!/^\d{1,10}$/.test(seed) || Number(seed) > LARGEST_SEED))
+      return { text: texts.seedWrong(LARGEST_SEED), where: this.seed };
+    if (this.#models.length && !this.#chosen.size)
+      return { text: texts.modelsMissing, where: this.choice.querySelector("button") };
+    return null;
+  }
+
+  #body() {
+    const body = { prompt: this.box.value.trim() };
+    const usual = this.usual;
+    const isUsual = usual.length === this.#chosen.size && usual.every((model) => this.#chosen.has(model.id));
+    if (!isUsual) body.models = [...this.#chosen];
+    for (const name of ["aspectRatio", "quality", "resolution"]) if (this[name].value) body[name] = this[name].value;
+    if (this.seed.value.trim()) body.seed = Number(this.seed.value);
+    if (this.number.value !== "1") body.n = Number(this.number.value);
+    return body;
+  }
+
+  #typed() {
+    const used = length(this.box.value);
+    const isOver = used > PROMPT_LIMIT;
+    const wasOver = this.box.hasAttribute("aria-invalid");
+    write(this.counter, texts.counter(used, PROMPT_LIMIT));
+    set(this.box, "aria-invalid", isOver && "true");
+    if (!isOver) this.#problem.clear();
+    // It is read out once, not with each key.
+    else if (!wasOver) this.#problem.show(texts.promptTooLong(PROMPT_LIMIT));
+    try {
+      sessionStorage.setItem(DRAFT, this.box.value);
+    } catch {
+      // Storage is forbidden: a reload loses the draft.
+    }
+  }
+
+  #put(text) {
+    this.box.value = text;
+    this.#typed();
+  }
+
+  /** Put an example into the box. */
+  suggest(text) {
+    this.#put(text);
+    this.box.focus();
+  }
+
+  async #enhance() {
+    const prompt = this.box.value.trim();
+    const used = length(prompt);
+    if (!used || used > ENHANCE_LIMIT) {
+      this.#problem.show(used ? texts.enhanceTooLong(ENHANCE_LIMIT) : texts.promptMissing);
+      this.box.focus();
+      return;
+    }
+    this.#problem.clear();
+    await busy(this.enhance, texts.enhancing, async () => {
+      try {
+        const answer = await api.enhance(prompt);
+        if (answer.warning) this.#problem.show(answer.warning);
+        else this.#offerSuggestion(answer);
+      } catch (error) {
+        this.#problem.show(error);
+      }
+    });
+  }
+
+  /** The suggestion is shown before it is used. */
+  #offerSuggestion({ enhanced, short_prompt: short }) {
+    const before = this.box.value;
+    const other = short !== enhanced && short;
+    const close = () => {
+      this.#suggest();
+      this.box.focus();
+    };
+    const use = (text) => {
+      this.#put(text);
+      const undo = button(texts.undo, {
+        icon: "again",
+        onclick: () => {
+          this.#put(before);
+          close();
+          this.on.announce(texts.undone);
+        },
+      });
+      this.#suggest(h("div.row", h("p.soft", texts.enhanceUsed), undo));
+      this.on.announce(texts.enhanceUsed);
+      undo.focus();
+    };
+    const first = button(texts.enhanceUse, { kind: "primary", onclick: () => use(enhanced) });
+    this.#suggest(
+      h("h2", texts.enhanceTitle),
+      h("p.long", enhanced),
+      other && h("p.short", h("b", `${texts.enhanceShort}: `), short),
+      h(
+        "div.row",
+        first,
+        other && button(texts.enhanceUseShort, { onclick: () => use(short) }),
+        button(texts.enhanceKeep, { onclick: close }),
+      ),
+    );
+    this.on.announce(texts.enhanceReady);
+    // Whoever writes on meanwhile is left alone.
+    if (document.activeElement === this.enhance) first.focus();
+  }
+
+  /** What stands below the prompt; without it, nothing does. */
+  #suggest(...content) {
+    fill(this.suggestion, content);
+    this.suggestion.hidden = !content.length;
+  }
+
+  #unfold(open) {
+    this.panel.hidden = !open;
+    set(this.toggle, "aria-expanded", String(open));
+  }
+
+  #options() {
+    const fields = h("div.fields");
+    const field = (label, control) => {
+      fields.append(h("label", label, control));
+      control.addEventListener("change", () => this.#changed());
+      return control;
+    };
+    const choice = (label, values, name = (value) => value) =>
+      field(label, h("select", values.map((value) => h("option", { value }, value ? name(value) : texts.ownChoice))));
+    this.aspectRatio = choice(texts.aspectRatio, ["", ...ASPECT_RATIOS]);
+    this.number = choice(texts.perModel, ["1", "2", "3", "4"]);
+    this.quality = choice(texts.quality, ["", "low", "medium", "high"], (value) => texts.qualities[value]);
+    this.resolution = choice(texts.resolution, ["", "512", "1K", "2K", "4K"]);
+    const seed = { type: "text", inputmode: "numeric", autocomplete: "off", placeholder: texts.seedHint, maxlength: 10 };
+    this.seed = field(texts.seed, h("input", seed));
+    this.choice = h("div.models", h("p.soft", texts.loading));
+    fill(this.panel, fields, this.choice);
+  }
+
+  #list() {
+    const choose = (models) => {
+      this.#chosen = new Set(models.map((model) => model.id));
+      this.#boxes.forEach((box, id) => (box.checked = this.#chosen.has(id)));
+      this.#changed();
+    };
+    this.#boxes = new Map();
+    const group = (models) => h("div.choices", models.map((model) => this.#card(model)));
+    const others = this.#models.filter((model) => !model.default);
+    const quick = (label, models) => button(label, { kind: "small", onclick: () => choose(models) });
+    fill(
+      this.choice,
+      h(
+        "fieldset",
+        h("legend", texts.models),
+        h(
+          "div.row.quick",
+          quick(texts.usual, this.usual),
+          quick(texts.all, this.#models.filter((model) => model.configured)),
+          quick(texts.none, []),
+        ),
+        group(this.#models.filter((model) => model.default)),
+        others.length > 0 && h("h3", texts.otherModels),
+        group(others),
+      ),
+    );
+    this.#changed();
+  }
+
+  #boxes = new Map();
+
+  #card(model) {
+    const box = h("input", {
+      type: "checkbox",
+      disabled: !model.configured,
+      onchange: () => {
+        if (box.checked) this.#chosen.add(model.id);
+        else this.#chosen.delete(model.id);
+        this.#changed();
+      },
+    });
+    box.checked = this.#chosen.has(model.id);
+    this.#boxes.set(model.id, box);
+    const most = model.parameters.n?.max ?? MOST_PICTURES;
+    const facts = [
+      texts.providers[model.provider] ?? model.provider,
+      pricePer(model),
+      most < MOST_PICTURES && texts.atMostPictures(most),
+      texts.timeLimit(model.timeLimit),
+    ];
+    return h(
+      "label.choice",
+      box,
+      h(
+        "span.label",
+        h("span.name", model.name),
+        h("span.note", facts.filter(Boolean).join(" · ")),
+        !model.configured && h("span.warning", icon("alert"), texts.noKey),
+        model.warning && h("span.warning", icon("alert"), model.warning),
+      ),
+    );
+  }
+
+  #changed() {
+    const models = this.lineUp;
+    const own = this.quality.value || this.resolution.value ? "" : this.#estimate(models);
+    write(this.summary, [texts.chosen(models.length), models.length ? own : ""].filter(Boolean).join(" · "));
+    this.on.changed();
+  }
+
+  /** What a job will cost, as far as the list of prices says; prices by size and quality are the API's business. */
+  #estimate(models) {
+    const known = models.filter((model) => model.price.amount !== null);
+    if (!known.length) return texts.priceUnknown;
+    const amount = known.reduce((sum, model) => {
+      return sum + model.price.amount * Math.min(Number(this.number.value), model.parameters.n?.max ?? MOST_PICTURES);
+    }, 0);
+    return texts.estimate(dollars({ amount: amount < 0.01 ? amount : Math.round(amount * 100) / 100 }), models.length - known.length);
+  }
+}
+
+export const pricePer = (model) => {
+  const amount = dollars(model.price);
+  return amount ? texts.price(amount) : texts.priceUnknown;
+};
+
+function draft() {
+  try {
+    return sessionStorage.getItem(DRAFT) ?? "";
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,84 @@
+// Saves pictures. Where they may not be fetched (another origin that does not allow it), the caller is told.
+
+import { button, busy } from "./dom.js";
+import { texts } from "./texts.js";
+import { zip } from "./zip.js";
+
+/** The bytes of a picture as a Blob; an address that has expired is asked for anew, once. */
+async function fetchPicture(entry) {
+  try {
+    return await load(entry.url);
+  } catch (error) {
+    const fresh = await entry.refresh?.();
+    if (!fresh || fresh === entry.url) throw error;
+    return load(fresh);
+  }
+}
+
+async function load(url) {
+  // What the browser has cached for an <img> of another origin lacks the headers that allow a script to read it.
+  const response = await fetch(url, { cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer" });
+  if (!response.ok) throw new Error(response.status);
+  return response.blob();
+}
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** Save one picture; where it cannot be fetched, it opens in a tab of its own, and the answer is false. */
+export async function savePicture(entry) {
+  try {
+    save(await fetchPicture(entry), entry.fileName);
+    return true;
+  } catch {
+    window.open(entry.url, "_blank", "noopener");
+    return false;
+  }
+}
+
+/**
+ * Save pictures in one archive, with `extra` files (`{name, bytes}`) beside them.
+ * Returns how many are in it; where there is none, nothing is saved.
+ */
+export async function saveArchive(entries, name, extra = [], progress = () => {}) {
+  let done = 0;
+  progress(0, entries.length);
+  const found = await Promise.all(
+    entries.map(async (entry) => {
+      try {
+        const bytes = new Uint8Array(await (await fetchPicture(entry)).arrayBuffer());
+        return { name: entry.fileName, bytes };
+      } catch {
+        return null;
+      } finally {
+        done += 1;
+        progress(done, entries.length);
+      }
+    }),
+  );
+  const files = found.filter(Boolean);
+  if (files.length) save(zip([...files, ...extra]), name);
+  return files.length;
+}
+
+/** A button that saves the pictures of now in one archive, with the files of `extra`; what fails is shown as a problem. */
+export function archiveButton(name, problem, entries, extra = () => []) {
+  const element = button(texts.downloadAll, {
+    icon: "download",
+    onclick: () =>
+      busy(element, "", async (label) => {
+        const all = entries();
+        const saved = await saveArchive(all, name, extra(), (done, number) => label(texts.downloading(done, number)));
+        if (saved === all.length) problem.clear();
+        else problem.show(texts.downloadFailed(saved && all.length - saved));
+      }),
+  });
+  return element;
+}

@@ -1,0 +1,329 @@
+// A job: its progress, its grid of tiles, and what can be done with it.
+
+import { api, ApiError } from "./api.js";
+import { busy, button, fill, h, iconButton, set, write } from "./dom.js";
+import { archiveButton, saveArchive, savePicture } from "./download.js";
+import { date, dollars, fileName, time, totalCost } from "./format.js";
+import { Problem } from "./problem.js";
+import { texts } from "./texts.js";
+import { reserve, stateOf, Tile } from "./tile.js";
+import { copy, press, showComparison, showPicture } from "./viewer.js";
+import { FINAL, watch } from "./watch.js";
+
+const LINE_UP = 9;
+
+const hasFailed = (row) => row.status === "error" || row.status === "cancelled";
+const ended = (rows) => rows.filter((row) => row.status === "completed" || hasFailed(row)).length;
+
+export class JobView {
+  #document = null;
+  #tiles = [];
+  #picked = [];
+  #problem = new Problem();
+  #stop = () => {};
+  #timer = 0;
+  #isGone = false;
+  // How far this computer's clock is ahead of the service's, in milliseconds.
+  #skew = null;
+
+  /**
+   * `page` has announce(text), banner(text or "") and reuse(document); `expected` are the models of a job that was
+   * just submitted, `{name, provider}`, and its `ratio`.
+   */
+  constructor(id, page, expected = null, ratio = null) {
+    this.id = id;
+    this.page = page;
+    this.heading = h("h1.prompt", { tabindex: "-1" }, texts.jobStarting);
+    this.facts = h("p.summary");
+    this.track = h("div.track", { role: "progressbar", "aria-label": texts.progress, "aria-valuemin": 0 });
+    this.grid = h("ul.grid");
+    this.#buttons();
+    this.element = h(
+      "section.job",
+      h("div.job-head", h("div.job-title", this.heading, this.facts), this.actions),
+      this.track,
+      this.#problem.element,
+      this.grid,
+    );
+    const lineUp = expected ?? Array(LINE_UP).fill({ name: "\u00a0" });
+    this.#build(lineUp.map(({ name }) => ({ model: name, status: "pending" })), ratio);
+    write(this.facts, texts.loading);
+    this.#watch();
+    this.#timer = setInterval(() => this.#tick(), 500);
+  }
+
+  destroy() {
+    this.#isGone = true;
+    this.#stop();
+    clearInterval(this.#timer);
+    this.#problem.clear();
+    this.page.banner("");
+  }
+
+  get title() {
+    const job = this.#document;
+    if (!job) return texts.untitled;
+    return `${ended(job.results)}/${job.totalModels} · ${[...job.prompt].slice(0, 60).join("")}`;
+  }
+
+  get #isFinal() {
+    return FINAL.includes(this.#document?.status);
+  }
+
+  #buttons() {
+    const guard = (work) => async () => {
+      this.#problem.clear();
+      try {
+        await work();
+      } catch (error) {
+        if (!this.#isGone) this.#problem.show(error);
+      }
+    };
+    this.cancel = button(texts.cancel, {
+      icon: "stop",
+      onclick: () => busy(this.cancel, texts.cancelling, guard(async () => {
+        const job = await api.cancel(this.id);
+        this.#show(job);
+        if (job.status === "cancelled") this.page.announce(texts.cancelled);
+      })),
+    });
+    this.runAgain = guard(async () => {
+      const answer = await api.retry(this.id);
+      this.page.announce(texts.retried(answer.totalModels));
+      this.#watch();
+    });
+    this.retry = button(texts.retry, { icon: "again", onclick: () => busy(this.retry, "", this.runAgain) });
+    this.compare = button(texts.compare, { icon: "compare", onclick: () => this.#compare() });
+    this.save = archiveButton(`pixel-prompt-${this.id.slice(0, 8)}.zip`, this.#problem, () => this.#all(), () => {
+      // The record of the job, without addresses that expire.
+      const plain = JSON.stringify(this.#document, (name, value) => (name === "imageUrl" ? undefined : value), 2);
+      return [{ name: "job.json", bytes: new TextEncoder().encode(`${plain}\n`) }];
+    });
+    this.copyPrompt = iconButton(texts.copyPrompt, "copy", {
+      onclick: async () => this.page.announce(await copy(this.#document.prompt), true),
+    });
+    this.reuse = iconButton(texts.reuse, "reuse", { onclick: () => this.page.reuse(this.#document) });
+    this.actions = h("div.actions", this.cancel, this.retry, this.compare, this.save, this.copyPrompt, this.reuse);
+    for (const each of this.actions.children) each.hidden = true;
+  }
+
+  #watch() {
+    // The answer to a retry may come when another view is shown.
+    if (this.#isGone) return;
+    this.#stop();
+    this.#stop = watch(this.id, {
+      changed: (document) => this.#show(document),
+      lost: (seconds, error) => this.#lost(seconds, error),
+      back: () => {
+        this.page.banner("");
+        this.page.announce(texts.back_online);
+      },
+      failed: (error) => this.#failed(error),
+    });
+  }
+
+  #lost(seconds, error) {
+    const left = time(seconds);
+    if (error instanceof ApiError) this.page.banner(texts.busy(left));
+    else this.page.banner(navigator.onLine ? texts.lost(left) : texts.offline);
+  }
+
+  #failed(error) {
+    this.page.banner("");
+    write(this.heading, texts.untitled);
+    write(this.facts, "");
+    fill(this.grid);
+    this.track.hidden = true;
+    this.#problem.show(error, h("a.button", { href: "#/" }, texts.create));
+  }
+
+  #show(job) {
+    const before = this.#document;
+    // A cancellation's answer may be older than what the watch has seen, or come when another view is shown.
+    if (this.#isGone) return;
+    if (before && (job.run < before.run || (job.run === before.run && job.updatedAt < before.updatedAt))) return;
+    this.#document = job;
+    const late = Date.now() - Date.parse(job.updatedAt);
+    // The first document may be old; those that are seen to change tell how the clocks differ.
+    if (before || late < 0) this.#skew = Math.min(this.#skew ?? late, late);
+    write(this.heading, job.prompt);
+    set(this.heading, "title", date(job.createdAt));
+    if (!before) this.#build(job.results, job.parameters.aspectRatio);
+    const failed = job.results.filter(hasFailed);
+    const focused = document.activeElement;
+    job.results.forEach((row, index) =>
+      this.#tiles[index].update(row, this.#entries(row), { final: this.#isFinal, failed: failed.length }),
+    );
+    this.#progress(job.results);
+    const made = this.#all().length;
+    this.cancel.hidden = this.#isFinal;
+    this.retry.hidden = !(this.#isFinal && failed.some((row) => row.retryable || row.status === "cancelled"));
+    write(this.retry.querySelector("span"), failed.length > 1 ? texts.retryAll(failed.length) : texts.retry);
+    set(this.retry, "title", texts.retryLong(failed.length));
+    this.compare.hidden = made < 2;
+    this.save.hidden = made < 1;
+    this.copyPrompt.hidden = this.reuse.hidden = false;
+    // Whoever has pressed a button that is gone now goes on from the heading.
+    if (focused.hidden || !focused.isConnected) this.heading.focus();
+    set(this.element, "aria-busy", String(!this.#isFinal));
+    set(this.element, "data-status", job.status);
+    this.#tick();
+    this.#tell(before, job);
+    this.page.titled();
+  }
+
+  #build(rows, ratio) {
+    reserve(this.grid, ratio);
+    this.#tiles = rows.map((row) => {
+      const tile = new Tile(row.model, "", {
+        open: (entry) => this.#open(entry),
+        pick: (picked) => this.#pick(picked),
+        save: (saved) => this.#saveTile(saved),
+        retry: (element) => busy(element, "", this.runAgain),
+        details: (failed) => showPicture([this.#failure(failed.row)], 0),
+      });
+      tile.update(row, []);
+      return tile;
+    });
+    fill(this.grid, this.#tiles.map((tile) => tile.element));
+    this.#progress(rows);
+  }
+
+  #progress(rows) {
+    const done = ended(rows);
+    fill(this.track, rows.map((row) => h("span", { "data-state": stateOf(row) })));
+    set(this.track, "aria-valuemax", rows.length);
+    set(this.track, "aria-valuenow", done);
+    set(this.track, "aria-valuetext", texts.finished(done, rows.length));
+  }
+
+  /** Say what has changed, all of one answer at once. */
+  #tell(before, job) {
+    if (!before) return;
+    const said = job.results
+      .filter((row, index) => stateOf(row) !== stateOf(before.results[index]) && texts.announce[stateOf(row)])
+      .map((row) => texts.announce[stateOf(row)](row.model));
+    if (said.length) said.push(this.#isFinal ? texts.ended[job.status] : texts.finished(ended(job.results), job.totalModels));
+    if (said.length) this.page.announce(said.join(" "));
+  }
+
+  #tick() {
+    const job = this.#document;
+    if (!job) return;
+    const now = Date.now() - (this.#skew ?? 0);
+    for (const tile of this.#tiles) tile.tick(now);
+    const counts = {};
+    for (const row of job.results) counts[stateOf(row)] = (counts[stateOf(row)] ?? 0) + 1;
+    const ends = job.results.map((row) => Date.parse(row.completedAt ?? "")).filter((moment) => !Number.isNaN(moment));
+    const end = this.#isFinal ? Math.max(...ends, Date.parse(job.runStartedAt ?? job.createdAt)) : now;
+    const cost = totalCost(job.cost);
+    const parts = [
+      texts.finished(ended(job.results), job.totalModels),
+      ...["refused", "error", "cancelled"].filter((state) => counts[state]).map((state) => `${counts[state]} ${texts.outcomes[state]}`),
+      time((end - Date.parse(job.runStartedAt ?? job.createdAt)) / 1000),
+      this.#isFinal || !job.cost ? cost : texts.costSoFar(cost),
+      job.run > 1 && texts.run(job.run),
+    ];
+    write(this.facts, parts.filter(Boolean).join("  ·  "));
+  }
+
+  #entries(row) {
+    const images = row.images ?? [];
+    return images.map((image, number) => {
+      const name = images.length > 1 ? texts.numbered(row.model, number + 1) : row.model;
+      return {
+        id: image.binaryKey,
+        name,
+        url: image.imageUrl,
+        prompt: this.#document.prompt,
+        fileName: fileName(row.index + 1, name, image.imageUrl),
+        facts: this.#facts(row, image),
+        refresh: () => this.#fresh(image.binaryKey),
+      };
+    });
+  }
+
+  #failure(row) {
+    const sentence = row.status === "cancelled" ? texts.cancelledLong : row.error;
+    return {
+      name: row.model,
+      url: null,
+      icon: stateOf(row) === "refused" ? "refused" : "alert",
+      sentence,
+      prompt: this.#document.prompt,
+      facts: this.#facts(row),
+    };
+  }
+
+  #facts(row, image = {}) {
+    const named = texts.parameter;
+    const label = texts.record;
+    const amount = dollars(row.cost);
+    const isLost = hasFailed(row);
+    return [
+      [label.provider, texts.providers[row.provider] ?? row.provider],
+      [label.prompt, this.#document.prompt],
+      [label.state, isLost && (texts.errors[row.errorCode ?? row.status] ?? texts.states.error)],
+      [label.reason, row.error],
+      [label.seed, image.binaryKey ? String(image.seed ?? texts.unknown) : ""],
+      [label.size, image.width ? texts.size(image.width, image.height) : ""],
+      [label.time, row.duration === undefined ? "" : time(row.duration, true)],
+      [label.cost, row.cost ? (amount ? `${amount}, ${texts.basis[row.cost.basis]}` : texts.unknown) : ""],
+      [label.billable, isLost ? texts.charged[row.billable] : ""],
+      [label.applied, Object.entries(row.applied ?? {}).map(([name, value]) => texts.application(named(name), value))],
+      [
+        label.adjusted,
+        Object.entries(row.adjusted ?? {}).map(([name, { requested, used }]) => texts.adjustment(named(name), requested, used)),
+      ],
+      [label.ignored, Object.entries(row.ignored ?? {}).map(([name, why]) => texts.application(named(name), why))],
+      [label.missing, row.missing && texts.application(texts.missing(row.missing.images), row.missing.error ?? texts.unknown)],
+      [label.warning, row.warning],
+    ];
+  }
+
+  /** The picture's address as it is now: signed addresses expire. */
+  async #fresh(key) {
+    const { document } = await api.status(this.id);
+    const images = document.results.flatMap((row) => row.images ?? []);
+    return images.find((image) => image.binaryKey === key)?.imageUrl ?? null;
+  }
+
+  #all() {
+    return this.#tiles.flatMap((tile) => tile.entries);
+  }
+
+  #open(entry) {
+    const all = this.#all();
+    showPicture(all, all.findIndex((each) => each.id === entry.id));
+  }
+
+  #pick(tile) {
+    if (this.#picked.includes(tile)) {
+      this.#picked = this.#picked.filter((each) => each !== tile);
+      press(tile.pick, false);
+      this.page.announce(texts.unpicked(tile.name));
+      return;
+    }
+    this.#picked.push(tile);
+    press(tile.pick, true);
+    if (this.#picked.length === 2) this.#compare();
+    else this.page.announce(texts.picked(tile.name), true);
+  }
+
+  #compare() {
+    const all = this.#all();
+    const chosen = this.#picked.map((tile) => all.indexOf(tile.entries[0]));
+    const left = chosen[0] ?? 0;
+    const right = chosen[1] ?? (left === 0 ? 1 : 0);
+    showComparison(all, left, right).addEventListener("close", () => {
+      for (const tile of this.#picked) press(tile.pick, false);
+      this.#picked = [];
+    });
+  }
+
+  async #saveTile(tile) {
+    const [only, ...others] = tile.entries;
+    const saved = others.length ? await saveArchive(tile.entries, `${only.fileName.replace(/\.\w+$/, "")}.zip`) : await savePicture(only);
+    if (!saved) this.#problem.show(texts.downloadFailed());
+  }
+}

@@ -1,0 +1,108 @@
+// Follows a job until it ends: waits at the API where that is allowed, else asks at growing intervals.
+
+import { api, ApiError, config } from "./api.js";
+
+export const FINAL = ["completed", "partial", "failed", "cancelled"];
+
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 5000;
+const GROWTH = 1.4;
+// Between two requests that waited: changes that come together are shown together.
+const SHORT_PAUSE = 150;
+// An answer that came sooner was not waited for.
+const WAITED = 800;
+const LONGEST_BACKOFF = 15;
+
+/**
+ * Watch a job. `on` has `changed(document)`, `lost(seconds, error)`, `back()` and `failed(error)` for what no
+ * repetition mends. Returns a function that ends it.
+ */
+export function watch(id, on) {
+  const ended = new AbortController();
+  follow(id, on, ended.signal);
+  return () => ended.abort();
+}
+
+async function follow(id, on, ended) {
+  let etag = "";
+  let pause = FIRST_PAUSE;
+  let failures = 0;
+  let wait = config.statusWait;
+  while (!ended.aborted) {
+    await visible(ended);
+    const asked = performance.now();
+    const waits = wait > 0 && etag !== "" && failures === 0;
+    const hidden = untilHidden(ended);
+    let answer;
+    try {
+      answer = await api.status(id, { etag, wait: waits ? wait : 0, signal: hidden.signal });
+    } catch (error) {
+      if (hidden.signal.aborted) continue;
+      if (error instanceof ApiError && error.status < 500 && error.status !== 429) {
+        on.failed(error);
+        return;
+      }
+      if (waits && !(error.status < 500)) {
+        // Something on the way ends requests that take long.
+        wait = 0;
+        continue;
+      }
+      failures += 1;
+      const seconds = error.retryAfter || Math.min(LONGEST_BACKOFF, 2 ** (failures - 1));
+      on.lost(seconds, error);
+      await sleep(seconds * 1000, ended, window, "online");
+      continue;
+    } finally {
+      hidden.release();
+    }
+    if (ended.aborted) return;
+    if (failures) {
+      failures = 0;
+      on.back();
+    }
+    const changed = answer.document !== null && answer.etag !== etag;
+    if (changed) {
+      etag = answer.etag;
+      pause = FIRST_PAUSE;
+      on.changed(answer.document);
+      if (FINAL.includes(answer.document.status)) return;
+    }
+    if (waits && (changed || performance.now() - asked > WAITED)) {
+      await sleep(SHORT_PAUSE, ended);
+    } else if (!(wait > 0 && changed)) {
+      await sleep(pause, ended);
+      pause = Math.min(LONGEST_PAUSE, pause * GROWTH);
+    }
+  }
+}
+
+/** Resolves when the page can be seen. */
+async function visible(ended) {
+  while (document.hidden && !ended.aborted) await sleep(0, ended, document, "visibilitychange");
+}
+
+/** A signal that aborts when the page is hidden or the watch has ended; `release` lets go of it. */
+function untilHidden(ended) {
+  const controller = new AbortController();
+  const look = () => document.hidden && controller.abort();
+  document.addEventListener("visibilitychange", look);
+  return {
+    signal: AbortSignal.any([controller.signal, ended]),
+    release: () => document.removeEventListener("visibilitychange", look),
+  };
+}
+
+/** Resolves after milliseconds (0: never), when `event` is dispatched at `target`, or at the end. */
+function sleep(milliseconds, ended, target = null, event = "") {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      target?.removeEventListener(event, done);
+      ended.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = milliseconds && setTimeout(done, milliseconds);
+    target?.addEventListener(event, done);
+    ended.addEventListener("abort", done);
+  });
+}
