@@ -13,9 +13,13 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Variables on make's command line reach the commands through the environment; a prompt may hold any character.
 override PROMPT := $(value PROMPT)
 export PROMPT
+# And so do settings of a deployment.
+override CDK := $(value CDK)
+export CDK
 
-.PHONY: help demo up down logs status keys doctor models-check test test-unit test-providers test-integration check \
-  openapi fuzz synth clean prepare-python prepare-all
+.PHONY: help demo up down logs status keys doctor models-check deploy diff destroy \
+  bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-integration test-browser screenshots \
+  check openapi grants fuzz bench synth clean prepare-python prepare-all
 
 help: ## List what there is
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -24,13 +28,14 @@ help: ## List what there is
 	@echo '    PROMPT="a lighthouse in fog"     what demo draws'
 	@echo '    OPENAI_API_KEY GEMINI_API_KEY    a provider whose key is set in the environment is really called'
 	@echo '    IP_LIMIT GLOBAL_LIMIT IP_INCLUDE TRUST_BODY_IP RETENTION_DAYS LOG_LEVEL CORS_ORIGINS'
-	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION              settings of the stack'
+	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION STATUS_WAIT  settings of the stack'
 	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=gpt-image-2=throttled:2   of the simulated providers'
+	@echo '    ENFORCE_IAM=1                    hold each Lambda to what its role allows'
 
 demo: prepare-all ## One prompt to all models, here, without an account: pictures into out/ (PROMPT="…")
 	@$(VENV_PYTHON) -m local demo
 
-up: prepare-all ## Start the cloud on this laptop, or bring it up to date, and print how to call it
+up: prepare-all ## Start the cloud and the page on this laptop, or bring them up to date; print where they are
 	@$(VENV_PYTHON) -m local up
 
 down: prepare-python ## Stop it; nothing stays but the logs of the last run
@@ -52,8 +57,9 @@ models-check: prepare-python ## Check an overlay of the model catalogue: FILE=my
 	@test -n '$(FILE)' || { echo 'Name the overlay: make models-check FILE=my-models.json' >&2; exit 1; }
 	@$(VENV_PYTHON) -m local models-check '$(FILE)' $(if $(PUT),--put) $(if $(BUCKET),--bucket '$(BUCKET)') $(DEPLOYMENT)
 
-test: prepare-all ## All tests
-	$(VENV_PYTHON) -m pytest tests $(PYTEST_ARGUMENTS)
+# Every folder is named: what one adds to the report, it adds where it is an argument.
+test: prepare-all ## All tests, on two cores
+	$(VENV_PYTHON) -m pytest $(filter-out %/__pycache__/,$(wildcard tests/*/)) -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 test-unit: prepare-all ## The quick tests, without the emulator
 	$(VENV_PYTHON) -m pytest tests/unit $(PYTEST_ARGUMENTS)
@@ -64,21 +70,61 @@ test-providers: prepare-all ## The seven protocols over sockets, as a matrix of 
 test-integration: prepare-all ## The tests on the emulator
 	$(VENV_PYTHON) -m pytest tests/integration $(PYTEST_ARGUMENTS)
 
-check: prepare-all ## Style, types, the state machine's definition, the API's description, the templates for AWS and for here
+test-browser: prepare-all ## The page in a real browser; needs Chromium (BROWSER_REQUIRED=1: without it they fail)
+	$(VENV_PYTHON) -m pytest tests/browser $(PYTEST_ARGUMENTS)
+
+screenshots: prepare-all ## Take docs/screenshots anew
+	SCREENSHOTS=docs/screenshots BROWSER_REQUIRED=1 $(VENV_PYTHON) -m pytest tests/browser -k 'nine_pictures or gallery'
+
+deploy: prepare-all ## Deploy STAGE=dev into your AWS account; says what changes and asks (YES=1: without asking)
+	@$(VENV_PYTHON) -m local deploy --stage '$(STAGE)' $(if $(FORWARD),--forward)
+
+diff: prepare-all ## Say what deploying STAGE would change (COMMENT=1: also at the merged pull request)
+	@$(VENV_PYTHON) -m local diff --stage '$(STAGE)' $(if $(COMMENT),--comment)
+
+destroy: prepare-all ## Delete STAGE from your AWS account; says what goes and what stays, and asks
+	@$(VENV_PYTHON) -m local destroy --stage '$(STAGE)'
+
+bootstrap: prepare-all ## Prepare your AWS account for the CDK, once per account and region
+	@$(VENV_PYTHON) -m local bootstrap
+
+smoke: prepare-python ## Try out the deployment at API_URL, or of STAGE, or the cloud here (MODELS=a,b or all)
+	@$(VENV_PYTHON) -m local smoke $(if $(API_URL),--url '$(API_URL)',$(DEPLOYMENT))
+
+mark-good: prepare-python ## Remember this commit, deployed and tried out, as the good one of STAGE
+	@$(VENV_PYTHON) -m local mark-good --stage '$(STAGE)'
+
+rollback: prepare-all ## Deploy the last good commit of STAGE
+	@$(VENV_PYTHON) -m local rollback --stage '$(STAGE)'
+
+pipeline-role: prepare-all ## Deploy the roles of the pipeline on GitHub, once: REPOSITORY=owner/name
+	@$(VENV_PYTHON) -m local pipeline-role
+
+check: prepare-all ## Style, types, workflows, the API's description, the grants, cdk-nag, the templates for AWS and here
 	$(VENV_PYTHON) -m ruff check .
-	$(VENV_PYTHON) -m mypy --strict functions infra local app.py
+	$(VENV_PYTHON) -m mypy --strict functions infra local benchmarks app.py
 	@for definition in statemachine/*.json; do \
 	  echo "asl-validator --json-path $$definition"; \
 	  node node_modules/.bin/asl-validator --json-path "$$definition" || exit 1; \
 	done
+	$(VENV_PYTHON) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	zizmor --offline --no-progress --quiet .github/workflows
 	@$(VENV_PYTHON) -m local openapi --check
+	@$(VENV_PYTHON) -m local grants --check
+	@$(VENV_PYTHON) -m local nag
 	@$(VENV_PYTHON) -m local synth aws local
 
 openapi: prepare-python ## Write the description of the HTTP API anew, from the code
 	@$(VENV_PYTHON) -m local openapi
 
+grants: prepare-all ## Write the table of what each role may do anew, from the stack
+	@$(VENV_PYTHON) -m local grants
+
 fuzz: prepare-all ## Send generated requests to every route of a cloud of its own, for SECONDS=60
 	@$(VENV_PYTHON) -m local fuzz --seconds '$(or $(SECONDS),60)'
+
+bench: prepare-all ## Measure how fast it is, under ten minutes, and write docs/benchmarks.md (ONLY=part for one)
+	@$(VENV_PYTHON) -m benchmarks $(foreach part,$(ONLY),--only '$(part)')
 
 synth: prepare-all ## Write the CloudFormation templates for AWS and for here; needs no AWS account
 	@$(VENV_PYTHON) -m local synth aws local

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import App
+from aws_cdk import App, Stack
 
+from infra.pipeline import PixelPromptPipelineRole
+from infra.pipeline_settings import PipelineSettings
 from infra.settings import Settings, SettingsError
 from infra.stack import PixelPromptStack
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "functions"))
 
 
-def build(app: App, context: Mapping[str, Any]) -> PixelPromptStack:
-    """The stack that `context` asks for, checked against the model catalogue."""
+def build(app: App, context: Mapping[str, Any]) -> Stack:
+    """The stack that `context` asks for: the service's, checked against the model catalogue, or the pipeline's."""
+    if "pipeline" in context:
+        return PixelPromptPipelineRole(app, PipelineSettings.from_context(context))
     from pixelprompt.providers import PROVIDERS
     from pixelprompt.registry import ModelRegistry
 
@@ -26,7 +30,8 @@ def build(app: App, context: Mapping[str, Any]) -> PixelPromptStack:
             raise SettingsError(f"providerEndpoints has {provider!r}; the providers are {', '.join(PROVIDERS)}.")
     models = [model for model in registry.get_all_models() if model.provider == "bedrock"]
     bedrock = {model.id: model.region or "us-west-2" for model in models}
-    return PixelPromptStack(app, settings, bedrock)
+    defaults = [model.name for model in registry.defaults(lambda model: True)]
+    return PixelPromptStack(app, settings, bedrock, defaults)
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pixelprompt import aws, http
+from pixelprompt import aws, cold_start, http
 from pixelprompt.control import Cancellation
 from pixelprompt.executions import Executions
 from pixelprompt.images import ImageStorage
@@ -19,6 +19,9 @@ def _services() -> tuple[Cancellation, ImageStorage]:
     # The caller waits; Lambda itself allows 15 s.
     cancellation = Cancellation(JobManager(s3, bucket, patience=5.0, time_limit=8.0), executions.stop)
     return cancellation, ImageStorage(s3, bucket, settings.cloudfront_domain)
+
+
+cold_start.ready(_services)
 
 
 @http.endpoint

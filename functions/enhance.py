@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pixelprompt import aws, http
+from pixelprompt import aws, cold_start, http
 from pixelprompt.enhancement import PROMPT_LIMIT, EnhancementCache, enhance_prompt, unchanged
 from pixelprompt.moderation import ContentFilter
 from pixelprompt.moderation_model import content_filter, refusal
@@ -19,6 +19,9 @@ def _services() -> tuple[EnhancementCache, LiveRegistry, ProviderKeys, ContentFi
     registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model)
     keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
     return EnhancementCache(s3, bucket), registry, keys, content_filter(settings.moderation, registry, keys)
+
+
+cold_start.ready(_services)
 
 
 @http.endpoint

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pixelprompt import aws, http
+from pixelprompt import aws, cold_start, http
 from pixelprompt.galleries import Galleries, Page
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
@@ -14,6 +14,9 @@ def _galleries() -> Galleries:
     settings = Settings.from_environment()
     s3, bucket = aws.client("s3"), settings.bucket_name
     return Galleries(s3, bucket, ImageStorage(s3, bucket, settings.cloudfront_domain), JobManager(s3, bucket))
+
+
+cold_start.ready(_galleries)
 
 
 @http.endpoint

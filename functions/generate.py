@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pixelprompt import aws
+from pixelprompt import aws, cold_start
 from pixelprompt.generation import Generation, Item, Outcome, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
@@ -22,6 +22,9 @@ def _generation() -> Generation:
     # An image that was paid for is worth all the time that the Lambda has.
     jobs, images = JobManager(s3, bucket), ImageStorage(s3, bucket, patience=200.0)
     return Generation(jobs, images, ResumeTokens(s3, bucket), LiveRegistry(s3, bucket), keys)
+
+
+cold_start.ready(_generation)
 
 
 def handler(event: Mapping[str, Any], context: Any) -> Outcome:

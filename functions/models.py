@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pixelprompt import aws, http
+from pixelprompt import aws, cold_start, http
 from pixelprompt.model_list import model_list
 from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
@@ -14,6 +14,9 @@ def _services() -> tuple[LiveRegistry, ProviderKeys]:
     settings = Settings.from_environment()
     registry = LiveRegistry(aws.client("s3"), settings.bucket_name, prompt_model=settings.prompt_model)
     return registry, ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
+
+
+cold_start.ready(_services)
 
 
 @http.endpoint

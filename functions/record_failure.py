@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pixelprompt import aws
+from pixelprompt import aws, cold_start
 from pixelprompt.generation import FailureRecorder, Item, Outcome, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
@@ -16,6 +16,9 @@ from pixelprompt.settings import Settings
 def _recorder() -> FailureRecorder:
     s3, bucket = aws.client("s3"), Settings.from_environment().bucket_name
     return FailureRecorder(JobManager(s3, bucket), ImageStorage(s3, bucket), ResumeTokens(s3, bucket))
+
+
+cold_start.ready(_recorder)
 
 
 def handler(event: Mapping[str, Any], context: Any) -> Outcome:

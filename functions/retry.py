@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pixelprompt import aws, http
+from pixelprompt import aws, cold_start, http
 from pixelprompt.control import Retry
 from pixelprompt.executions import Executions
 from pixelprompt.generation import ResumeTokens
@@ -25,6 +25,9 @@ def _services() -> tuple[str, Retry]:
         Executions(aws.client("stepfunctions"), settings.state_machine_arn).start,
         trust_body_ip=settings.trust_body_ip,
     )
+
+
+cold_start.ready(_services)
 
 
 @http.endpoint

@@ -7,21 +7,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pixelprompt import aws, http
+from pixelprompt import aws, cold_start, http
 from pixelprompt.images import ImageStorage
-from pixelprompt.job_status import JobStatus
+from pixelprompt.job_status import JobStatus, Wait, is_version
 from pixelprompt.jobs import JobManager
 from pixelprompt.settings import Settings
 
 
 @cache
-def _job_status() -> JobStatus:
+def _services() -> tuple[JobStatus, int]:
     settings = Settings.from_environment()
     s3, bucket = aws.client("s3"), settings.bucket_name
     images = ImageStorage(s3, bucket, settings.cloudfront_domain)
-    return JobStatus(
+    status = JobStatus(
         JobManager(s3, bucket), images, _finish(settings), clock=time.time, longest_job=settings.longest_job
     )
+    return status, settings.status_wait
 
 
 def _finish(settings: Settings) -> Callable[[str, int], None]:
@@ -37,16 +38,24 @@ def _description() -> Any:
     return json.loads((Path(__file__).parent / "pixelprompt" / "openapi.json").read_text(encoding="utf-8"))
 
 
+cold_start.ready(_services)
+
+
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
-    """Answer with the job document, or 304 where the caller has this version; with the description of the API."""
+    """Answer with the job document, or 304 where the caller has this version; with the description of the API.
+
+    ``?wait=20&since=ETAG`` answers when the document is another one or the time is over.
+    """
     if (request.method, request.path) == ("GET", "/openapi.json"):
         return http.Response(_description(), headers={"Cache-Control": "max-age=300"})
     job_id = request.path_parameters.get("jobId")
     if job_id is None or request.method != "GET":
         raise http.no_such_route(request)
-    document, etag = _job_status().get(job_id)
+    status, longest_wait = _services()
+    wait = Wait.from_query(request.query, request.headers.get("if-none-match", ""), longest_wait)
+    document, etag = status.get(job_id, wait)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if http.matches(request.headers.get("if-none-match", ""), etag):
+    if wait.since and is_version(wait.since, etag):
         return http.Response(status=304, headers=headers)
     return http.Response(document, headers=headers)

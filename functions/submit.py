@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pixelprompt import aws, http
+from pixelprompt import aws, cold_start, http
 from pixelprompt.executions import Executions
 from pixelprompt.idempotency import REPLAYED, IdempotencyRecords, read_key
 from pixelprompt.jobs import JobManager
@@ -33,6 +33,9 @@ def _submission() -> tuple[str, Submission]:
         IdempotencyRecords(s3, bucket),
         trust_body_ip=settings.trust_body_ip,
     )
+
+
+cold_start.ready(_submission)
 
 
 @http.endpoint

@@ -5,9 +5,11 @@ from typing import cast
 
 from aws_cdk import Tags
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer, HttpJwtAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
-from constructs import Construct
+from constructs import Construct, IConstruct
 
+from infra.exceptions import acknowledge
 from infra.functions import Functions
 from infra.log_groups import ServiceLogGroup
 from infra.settings import Settings
@@ -32,6 +34,7 @@ class Api(Construct):
     """The routes, their throttling and access logs.
 
     There is no CORS configuration: preflights reach the catch-all route, and one place in the functions answers them.
+    That route is open whatever ``apiAuth`` says: browsers send no credentials with a preflight.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, functions: Functions) -> None:
@@ -47,6 +50,7 @@ class Api(Construct):
         if settings.api_url:
             # The emulator takes the id of an API from this tag.
             Tags.of(self.http_api).add("ms-custom-id", settings.api_url.rstrip("/").rpartition("/")[2])
+        authorizer = _authorizer(settings)
         routes: list[apigatewayv2.HttpRoute] = []
         gallery = HttpLambdaIntegration("Gallery", functions.gallery)
         for method, path, integration in (
@@ -60,7 +64,15 @@ class Api(Construct):
             (apigatewayv2.HttpMethod.GET, "/gallery/{galleryId}", gallery),
             (apigatewayv2.HttpMethod.GET, "/openapi.json", status),
         ):
-            routes += self.http_api.add_routes(path=path, methods=[method], integration=integration)
+            routes += self.http_api.add_routes(
+                path=path, methods=[method], integration=integration, authorizer=authorizer
+            )
+        for route in self._open_routes(routes, authorizer):
+            acknowledge(
+                route,
+                "APIG4",
+                "Open on purpose: the settings say so, or it answers preflights, which carry no credentials, and 404.",
+            )
         access_logs = ServiceLogGroup(
             self, "AccessLogs", settings=settings, name=f"/aws/vendedlogs/apigateway/pixel-prompt-{settings.stage}"
         )
@@ -85,4 +97,17 @@ class Api(Construct):
         stage.route_settings = dict.fromkeys(PAID_ROUTES, limits)
         # A route's settings can only name a route that is there.
         for route in routes:
-            stage.add_dependency(cast(apigatewayv2.CfnRoute, route.node.default_child))
+            stage.add_resource_dependency(cast(apigatewayv2.CfnRoute, route.node.default_child))
+
+    def _open_routes(
+        self, routes: list[apigatewayv2.HttpRoute], authorizer: apigatewayv2.IHttpRouteAuthorizer | None
+    ) -> list[IConstruct]:
+        return [self.http_api.node.find_child("DefaultRoute"), *([] if authorizer else routes)]
+
+
+def _authorizer(settings: Settings) -> apigatewayv2.IHttpRouteAuthorizer | None:
+    if settings.api_auth == "iam":
+        return HttpIamAuthorizer()
+    if settings.api_auth == "jwt":
+        return HttpJwtAuthorizer("Jwt", settings.jwt_issuer, jwt_audience=[settings.jwt_audience])
+    return None

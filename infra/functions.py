@@ -14,6 +14,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infra.exceptions import acknowledge, acknowledge_resource, objects_name
 from infra.log_groups import ServiceLogGroup
 from infra.secrets import ProviderKeys
 from infra.settings import Settings
@@ -139,6 +140,7 @@ class ServiceFunction(lambda_.Function):
         memory_size: int,
         timeout: Duration,
         environment: Mapping[str, str],
+        reserved_concurrency: int = 0,
     ) -> None:
         construct_id = "".join(word.capitalize() for word in name.split("_"))
         function_name = f"pixel-prompt-{settings.stage}-{name.replace('_', '-')}"
@@ -164,15 +166,20 @@ class ServiceFunction(lambda_.Function):
             role=role,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
+            reserved_concurrent_executions=reserved_concurrency or None,
             environment={
                 "LOG_LEVEL": settings.log_level,
-                "POWERTOOLS_SERVICE_NAME": "pixel-prompt",
-                "POWERTOOLS_METRICS_NAMESPACE": "PixelPrompt",
+                # The service of each log line and metric.
+                "POWERTOOLS_SERVICE_NAME": f"pixel-prompt-{settings.stage}",
                 "BUCKET_NAME": storage.bucket.bucket_name,
                 **environment,
             },
         )
         self._bucket = storage.bucket
+        self.short_name = name.replace("_", "-")
+        self.service_role = role
+        acknowledge(self, "L1", "The Python that the pinned packages are built and tested for.")
+        acknowledge_resource(role, "*", "X-Ray's actions know no narrower resource.")
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
 
     def allow(
@@ -184,10 +191,17 @@ class ServiceFunction(lambda_.Function):
     def allow_objects(self, *actions: str, keys: Sequence[str]) -> None:
         """Let the function do S3 `actions` on the objects whose keys match."""
         self.allow([f"s3:{action}" for action in actions], [self._bucket.arn_for_objects(key) for key in keys])
+        for key in keys:
+            if "*" in key:
+                reason = "Keys hold the ids of jobs, which are not known beforehand; no prefix is narrower."
+                acknowledge_resource(self.service_role, objects_name(self._bucket, key), reason)
 
     def allow_list(self, *prefixes: str) -> None:
-        """Let the function list the keys that match; without it S3 answers 403 for a key that does not exist."""
-        self.allow(["s3:ListBucket"], [self._bucket.bucket_arn], {"StringLike": {"s3:prefix": [*prefixes]}})
+        """Let the function list the keys that match; without it S3 answers 403 for a key that does not exist.
+
+        A request for such a key names no prefix, so what names one must name one of these.
+        """
+        self.allow(["s3:ListBucket"], [self._bucket.bucket_arn], {"StringLikeIfExists": {"s3:prefix": [*prefixes]}})
 
 
 class Functions(Construct):
@@ -215,11 +229,18 @@ class Functions(Construct):
             "PROVIDER_SECRET": provider_keys.arn,
             "PROVIDER_ENDPOINTS": json.dumps(dict(settings.provider_endpoints), sort_keys=True),
         }
-        cors = {"CORS_ORIGINS": settings.cors_origins}
+        cors = {"CORS_ORIGINS": _cors_origins(settings, storage)}
+        delivery = {"CLOUDFRONT_DOMAIN": storage.domain}
         moderation = {"MODERATION": settings.moderation}
 
         def function(
-            name: str, environment: Mapping[str, str], *, timeout: int, memory: int = 512, code: lambda_.Code = core
+            name: str,
+            environment: Mapping[str, str],
+            *,
+            timeout: int,
+            memory: int = 512,
+            code: lambda_.Code = core,
+            reserved_concurrency: int = 0,
         ) -> ServiceFunction:
             return ServiceFunction(
                 self,
@@ -230,6 +251,7 @@ class Functions(Construct):
                 memory_size=memory,
                 timeout=Duration.seconds(timeout),
                 environment=environment,
+                reserved_concurrency=reserved_concurrency,
             )
 
         limits = {
@@ -251,17 +273,28 @@ class Functions(Construct):
             # A model that judges prompts is asked with its provider's SDK.
             code=core if settings.moderation == "keyword" else providers,
         )
-        self.generate = function("generate", keys, timeout=240, memory=1024, code=providers)
+        self.generate = function(
+            "generate",
+            keys,
+            timeout=240,
+            memory=1024,
+            code=providers,
+            reserved_concurrency=settings.reserved_concurrency,
+        )
         self.record_failure = function("record_failure", {}, timeout=30)
         self.finish = function("finish", {}, timeout=60)
         self.status = function(
-            "status", {
+            "status",
+            {
                 "FINISH_FUNCTION": self.finish.function_name,
-                "CLOUDFRONT_DOMAIN": "",
                 # What follows an execution has five minutes.
                 "LONGEST_JOB": str(settings.execution_seconds + 300),
+                "STATUS_WAIT": str(settings.status_wait),
+                **delivery,
                 **cors,
-            }, timeout=15
+            },
+            # It may wait for a change, and API Gateway gives up after 30 s.
+            timeout=28,
         )
         self.enhance = function(
             "enhance",
@@ -270,12 +303,25 @@ class Functions(Construct):
             code=providers,
         )
 
-        self.cancel = function("cancel", {"CLOUDFRONT_DOMAIN": "", **cors}, timeout=15)
+        self.cancel = function("cancel", {**delivery, **cors}, timeout=15)
         self.retry = function("retry", {**limits, **cors}, timeout=15)
         self.models = function(
             "models", {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors}, timeout=15
         )
-        self.gallery = function("gallery", {"CLOUDFRONT_DOMAIN": "", **cors}, timeout=15)
+        self.gallery = function("gallery", {**delivery, **cors}, timeout=15)
+
+        self.all = (
+            self.submit,
+            self.generate,
+            self.record_failure,
+            self.finish,
+            self.status,
+            self.enhance,
+            self.cancel,
+            self.retry,
+            self.models,
+            self.gallery,
+        )
 
         for reader in (self.submit, self.generate, self.enhance, self.models):
             reader.allow(["secretsmanager:GetSecretValue"], [provider_keys.arn])
@@ -302,13 +348,15 @@ class Functions(Construct):
 
         self.finish.allow_list("jobs/*", "images/*", "group-images/*")
 
-        # The role of status also signs the addresses of images.
-        self.status.allow_objects("GetObject", keys=["jobs/*/status.json", "images/*"])
+        if not storage.delivery:
+            # A presigned address allows what its signer may do.
+            for signer in (self.status, self.cancel, self.gallery):
+                signer.allow_objects("GetObject", keys=["images/*"])
+
+        self.status.allow_objects("GetObject", keys=["jobs/*/status.json"])
         self.status.allow_list("jobs/*")
         self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
 
-        # The role of cancel signs the addresses of images, too.
-        self.cancel.allow_objects("GetObject", keys=["images/*"])
         self.cancel.allow_list("jobs/*")
 
         self.retry.allow_objects("GetObject", keys=["jobs/*/resume/*"])
@@ -319,6 +367,12 @@ class Functions(Construct):
 
         self.models.allow_list("config/*")
 
-        # The role of gallery signs the addresses of images, too.
-        self.gallery.allow_objects("GetObject", keys=["jobs/*/status.json", "images/*"])
+        self.gallery.allow_objects("GetObject", keys=["jobs/*/status.json"])
         self.gallery.allow_list("gallery-index/*", "jobs/*", "images/*", "group-images/*")
+
+
+def _cors_origins(settings: Settings, storage: Storage) -> str:
+    """The origins that browsers may call from: those of the settings, and the page's own."""
+    if settings.cors_origins == "*" or not settings.serves_page:
+        return settings.cors_origins
+    return f"{settings.cors_origins},https://{storage.domain}"

@@ -6,6 +6,7 @@ from aws_cdk import SecretValue
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infra.exceptions import acknowledge
 from infra.settings import Settings
 from infra.storage import removal_policy
 
@@ -27,5 +28,6 @@ class ProviderKeys(secretsmanager.Secret):
             secret_string_value=SecretValue.unsafe_plain_text("{}"),
             removal_policy=removal_policy(settings),
         )
+        acknowledge(self, "SMG4", "Only the providers can make new keys; docs/operations.md tells how to rotate them.")
         # On AWS a reference to a secret is its ARN, in the emulator its name; this attribute is the ARN on both.
         self.arn = cast(secretsmanager.CfnSecret, self.node.default_child).attr_id

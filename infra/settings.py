@@ -7,13 +7,16 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 STAGES = ("dev", "prod")
 # An inline Map runs at most 40 items at once.
 MOST_MODELS = 40
+
+# API Gateway gives up after 30 s.
+LONGEST_WAIT = 20
 
 # The retention periods that CloudWatch Logs takes.
 LOG_RETENTION_DAYS = (
@@ -52,6 +55,15 @@ class Settings:
     moderation : how prompts are checked: by ``keyword``, and then by a text ``model`` or by ``openai``'s moderation
     throttle_rate : requests per second that the API lets through
     throttle_burst : requests at once that the API lets through
+    reserved_concurrency : invocations of *generate* kept free for it, and at most allowed; 0 reserves none
+    api_auth : who may call: anybody (``none``), whom ``iam`` allows, or whom a ``jwt`` names
+    jwt_issuer : https address of the tokens' issuer; needed with ``jwt``
+    jwt_audience : audience that the tokens must be meant for; needed with ``jwt``
+    allow_public : whether it is meant that anybody may call; the stage ``prod`` asks for it where ``api_auth`` is none
+    cloudfront : whether CloudFront serves pictures and page; else pictures have presigned addresses; off for ``local``
+    status_wait : seconds that a request for a status may wait for a change; 0 answers at once; 20 for ``local``
+    alarm_email : address that alarms are sent to
+    daily_budget : US dollars a day, at AWS and at the providers, above which an alarm is raised; 0 is no budget
     provider_endpoints : base URLs of simulators by provider; only for ``local``, only loopback
     api_url : where the API is called, if not at API Gateway's own address; only for ``local``, only loopback; the last
         part of its path becomes the API's id
@@ -73,6 +85,15 @@ class Settings:
     moderation: str = "keyword"
     throttle_rate: int = 50
     throttle_burst: int = 100
+    reserved_concurrency: int = 0
+    api_auth: Literal["none", "iam", "jwt"] = "none"
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    allow_public: bool = False
+    cloudfront: bool = True
+    status_wait: int = 0
+    alarm_email: str = ""
+    daily_budget: float = 0
     provider_endpoints: Mapping[str, str] = field(default_factory=dict)
     api_url: str = ""
     removal: Literal["retain", "destroy"] = "retain"
@@ -81,6 +102,17 @@ class Settings:
     def execution_seconds(self) -> int:
         """How long an execution may take: 40 models, so many at once, each with 180 s of waiting and 240 s of work."""
         return 480 + 420 * math.ceil(MOST_MODELS / self.max_concurrency)
+
+    @property
+    def serves_page(self) -> bool:
+        """Whether the page is deployed: it needs CloudFront, and calls the API without credentials."""
+        return self.cloudfront and self.api_auth == "none"
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The settings that are not the defaults, by their names in the context."""
+        values, default = {name: getattr(self, _snake_case(name)) for name in _READERS}, Settings()
+        return {name: value for name, value in values.items() if value != getattr(default, _snake_case(name))}
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> "Settings":
@@ -99,31 +131,69 @@ class Settings:
                 f"stage is {json.dumps(stage)}; it must be {_listed(dict.fromkeys((*STAGES, *stages)))}."
             )
         chosen = dict(stages.get(stage, {}))
-        chosen.update(
-            (name, context[name]) for name in context if not re.search("[:/]", name) and name not in _CDK_CONTEXT
-        )
-        values: dict[str, Any] = {}
-        for name, value in chosen.items():
-            if name not in _READERS:
-                close = difflib.get_close_matches(name, _READERS, 1)
-                raise SettingsError(
-                    f"{name} is {json.dumps(value)}, but there is no such setting; "
-                    + (f"did you mean {close[0]}?" if close else f"there are {', '.join(_READERS)}.")
-                )
-            read, allowed = _READERS[name]
-            try:
-                values[_snake_case(name)] = read(value)
-            except (ValueError, TypeError, LookupError, AttributeError):
-                raise SettingsError(f"{name} is {json.dumps(value)}; it must be {allowed}.") from None
+        chosen.update(single_values(context))
+        values = read_values(chosen, _READERS)
         values["stage"] = stage
         target = values.get("target", cls.target)
-        for name in ("providerEndpoints", "apiUrl"):
-            if values.get(_snake_case(name)) and target != "local":
-                given = json.dumps(values[_snake_case(name)])
-                raise SettingsError(f"{name} is {given}; it is allowed only with target=local.")
-        values.setdefault("trust_body_ip", target == "local")
+        is_local = target == "local"
+        values.setdefault("trust_body_ip", is_local)
+        values.setdefault("cloudfront", not is_local)
+        values.setdefault("status_wait", LONGEST_WAIT if is_local else 0)
         values.setdefault("removal", "destroy" if stage == "dev" else "retain")
-        return cls(**values)
+        settings = cls(**values)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        """What single values cannot tell."""
+
+        def refuse(name: str, reason: str) -> NoReturn:
+            raise SettingsError(f"{name} is {json.dumps(getattr(self, _snake_case(name)))}; {reason}")
+
+        is_local = self.target == "local"
+        for name in ("providerEndpoints", "apiUrl"):
+            if getattr(self, _snake_case(name)) and not is_local:
+                refuse(name, "it is allowed only with target=local.")
+        if is_local and self.cloudfront:
+            refuse("cloudfront", "with target=local it must be false.")
+        if is_local and self.api_auth != "none":
+            refuse("apiAuth", "with target=local it must be none.")
+        for name in ("jwtIssuer", "jwtAudience"):
+            if bool(getattr(self, _snake_case(name))) != (self.api_auth == "jwt"):
+                refuse(name, "it is needed with apiAuth=jwt, and only there.")
+        if self.stage == "prod" and self.api_auth == "none" and not (self.allow_public or is_local):
+            refuse(
+                "apiAuth",
+                "in the stage prod it must be iam or jwt, unless allowPublic=true says that anybody may call.",
+            )
+
+
+def read_values(chosen: Mapping[str, Any], readers: Mapping[str, "Reader"]) -> dict[str, Any]:
+    """What context values mean, by the names of the fields that hold them: ``ipLimit`` is ``ip_limit``.
+
+    Raises
+    ------
+    SettingsError : a name has no reader, or its reader does not take the value
+    """
+    values: dict[str, Any] = {}
+    for name, value in chosen.items():
+        if name not in readers:
+            close = difflib.get_close_matches(name, readers, 1)
+            raise SettingsError(
+                f"{name} is {json.dumps(value)}, but there is no such setting; "
+                + (f"did you mean {close[0]}?" if close else f"there are {', '.join(readers)}.")
+            )
+        read, allowed = readers[name]
+        try:
+            values[_snake_case(name)] = read(value)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            raise SettingsError(f"{name} is {json.dumps(value)}; it must be {allowed}.") from None
+    return values
+
+
+def single_values(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a CDK context, without what the CDK itself keeps there."""
+    return {name: value for name, value in context.items() if not re.search("[:/]", name) and name not in _CDK_CONTEXT}
 
 
 def _listed(choices: Iterable[object]) -> str:
@@ -178,6 +248,30 @@ def _origins(value: str) -> str:
     return ",".join(origins)
 
 
+def _issuer(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError
+    return value
+
+
+def _email(value: str) -> str:
+    if value and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        raise ValueError
+    return value
+
+
+def _audience(value: Any) -> str:
+    return _word(value) if value != "" else ""
+
+
+def _dollars(value: Any) -> float:
+    number = float(value)
+    if isinstance(value, bool) or not 0 <= number <= 1_000_000:
+        raise ValueError
+    return number
+
+
 def _loopback_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or parts.hostname not in LOOPBACK_HOSTS:
@@ -208,6 +302,15 @@ _READERS: dict[str, Reader] = {
     "moderation": _choice("keyword", "model", "openai"),
     "throttleRate": _whole_number(1, 10_000),
     "throttleBurst": _whole_number(1, 5_000),
+    "reservedConcurrency": _whole_number(0, 1_000),
+    "apiAuth": _choice("none", "iam", "jwt"),
+    "jwtIssuer": (_issuer, "an https address such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"),
+    "jwtAudience": (_audience, "the audience of the tokens, such as the client id that they are issued to"),
+    "allowPublic": (_boolean, "true or false"),
+    "cloudfront": (_boolean, "true or false"),
+    "statusWait": _whole_number(0, LONGEST_WAIT),
+    "alarmEmail": (_email, "an e-mail address, or empty"),
+    "dailyBudget": (_dollars, "US dollars from 0 to 1000000"),
     "providerEndpoints": (
         _loopback_urls,
         'a JSON object of providers and loopback URLs such as {"openai": "http://127.0.0.1:8000/openai/v1"}',

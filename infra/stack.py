@@ -1,12 +1,14 @@
 """The stack: composes the constructs and names what a client needs to know."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
 from infra.api import Api
 from infra.functions import Functions
+from infra.monitoring import Monitoring
+from infra.page import Page
 from infra.secrets import ProviderKeys
 from infra.settings import Settings
 from infra.storage import Storage
@@ -14,9 +16,17 @@ from infra.workflow import Workflow
 
 
 class PixelPromptStack(Stack):
-    """One deployment of Pixel Prompt; ``bedrock_models`` are the regions of Bedrock's models by their ids."""
+    """One deployment of Pixel Prompt.
 
-    def __init__(self, scope: Construct, settings: Settings, bedrock_models: Mapping[str, str]) -> None:
+    Parameters
+    ----------
+    bedrock_models : the regions of Bedrock's models by their ids
+    default_models : names of the models of a job that names none; each is watched
+    """
+
+    def __init__(
+        self, scope: Construct, settings: Settings, bedrock_models: Mapping[str, str], default_models: Sequence[str]
+    ) -> None:
         super().__init__(
             scope,
             f"PixelPrompt-{settings.stage}",
@@ -35,6 +45,18 @@ class PixelPromptStack(Stack):
         )
         self.workflow = Workflow(self, "Workflow", settings=settings, functions=self.functions)
         self.api = Api(self, "Api", settings=settings, functions=self.functions)
+        Monitoring(
+            self,
+            "Monitoring",
+            settings=settings,
+            functions=self.functions,
+            workflow=self.workflow,
+            api=self.api,
+            models=default_models,
+        )
+        if self.storage.delivery and settings.serves_page:
+            api_url = self.api.http_api.api_endpoint
+            Page(self, "Page", settings=settings, delivery=self.storage.delivery, api_url=api_url)
 
         for name, value, description in (
             ("ApiUrl", self.api.stage.url, "Address of the HTTP API"),

@@ -1,16 +1,25 @@
-"""The bucket that holds jobs, images and rate-limit counts."""
+"""The bucket that holds jobs, images and rate-limit counts, and the CloudFront distribution in front of its images."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_cloudfront_origins as origins
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.exceptions import acknowledge
 from infra.settings import Settings
+from infra.web import content_security_policy
 
 ENHANCED_DAYS = 7
 # The longest window that is counted is one day.
 RATE_LIMIT_DAYS = 2
 # A record counts for 24 hours.
 IDEMPOTENCY_DAYS = 2
+
+PICTURES = "images/*"
+# Every write of these says which version it replaces, or that it replaces none.
+CONDITIONAL_KEYS = ("jobs/*/status.json", "rate-limit/*")
 
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
@@ -19,8 +28,48 @@ def removal_policy(settings: Settings) -> RemovalPolicy:
     return RemovalPolicy.DESTROY if settings.removal == "destroy" else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 
+class PrivateBucket(s3.Bucket):
+    """A bucket that nobody outside the account reaches and nothing without TLS.
+
+    ``lifecycle_rules`` join the one that clears away uploads left half done; ``cors`` says which pages may read.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        lifecycle_rules: list[s3.LifecycleRule],
+        removal_policy: RemovalPolicy,
+        auto_delete_objects: bool,
+        cors: list[s3.CorsRule] | None = None,
+    ) -> None:
+        super().__init__(
+            scope,
+            id,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            lifecycle_rules=[
+                *lifecycle_rules,
+                s3.LifecycleRule(id="abort-uploads", abort_incomplete_multipart_upload_after=Duration.days(1)),
+            ],
+            removal_policy=removal_policy,
+            auto_delete_objects=auto_delete_objects,
+            cors=cors,
+        )
+        acknowledge(self, "S1", "Only this stack's roles and distribution reach it; the API's access log has calls.")
+
+
 class Storage(Construct):
-    """A private bucket whose objects expire."""
+    """A private bucket whose objects expire, and, with ``cloudfront``, the distribution that serves its images.
+
+    Attributes
+    ----------
+    bucket : jobs, images, counts
+    delivery : the distribution with its page bucket, or None where images have presigned addresses
+    """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
         super().__init__(scope, id)
@@ -33,21 +82,156 @@ class Storage(Construct):
             "rate-limit/": RATE_LIMIT_DAYS,
             "idempotency/": IDEMPOTENCY_DAYS,
         }
-        self.bucket = s3.Bucket(
+        on_aws = settings.target == "aws"
+        self.bucket = PrivateBucket(
             self,
             "Bucket",
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
             lifecycle_rules=[
-                *(
-                    s3.LifecycleRule(id=f"expire-{prefix.rstrip('/')}", prefix=prefix, expiration=Duration.days(days))
-                    for prefix, days in days_by_prefix.items()
-                ),
-                s3.LifecycleRule(id="abort-uploads", abort_incomplete_multipart_upload_after=Duration.days(1)),
+                s3.LifecycleRule(id=f"expire-{prefix.rstrip('/')}", prefix=prefix, expiration=Duration.days(days))
+                for prefix, days in days_by_prefix.items()
             ],
             removal_policy=removal_policy(settings),
             # Emptying the bucket takes a custom resource, which the emulator cannot run; its buckets go with it.
-            auto_delete_objects=settings.removal == "destroy" and settings.target == "aws",
+            auto_delete_objects=settings.removal == "destroy" and on_aws,
+            # CloudFront answers for itself; a page that saves pictures fetches presigned addresses from the bucket.
+            cors=None if settings.cloudfront else [_readable_from(settings.cors_origins.split(","))],
         )
+        if on_aws:
+            self._refuse_unconditional_writes()
+        self.delivery: Delivery | None = None
+        if settings.cloudfront:
+            self.delivery = Delivery(self, "Delivery", settings=settings, bucket=self.bucket)
+
+    @property
+    def domain(self) -> str:
+        """Domain that serves ``images/``; empty where presigned URLs are used."""
+        return self.delivery.distribution.distribution_domain_name if self.delivery else ""
+
+    def _refuse_unconditional_writes(self) -> None:
+        """Whatever writes a job or a count must say which version it replaces; the emulator would refuse those, too."""
+        self.bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="OnlyConditionalWrites",
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["s3:PutObject"],
+                resources=[self.bucket.arn_for_objects(key) for key in CONDITIONAL_KEYS],
+                conditions={"Null": {"s3:if-match": "true", "s3:if-none-match": "true"}},
+            )
+        )
+
+
+def _readable_from(origins: list[str]) -> s3.CorsRule:
+    return s3.CorsRule(allowed_origins=origins, allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.HEAD])
+
+
+class Delivery(Construct):
+    """CloudFront in front of the images of a bucket, and of a bucket of its own for the page.
+
+    It reads, signed by an origin access control, only ``images/*`` of the data: jobs and counts are not reachable.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, settings: Settings, bucket: s3.Bucket) -> None:
+        super().__init__(scope, id)
+        self.page_bucket = PrivateBucket(
+            self,
+            "PageBucket",
+            lifecycle_rules=[],
+            # Every deployment can fill it again.
+            removal_policy=RemovalPolicy.DESTROY,
+            auto_delete_objects=True,
+        )
+        access = cloudfront.S3OriginAccessControl(self, "Access", signing=cloudfront.Signing.SIGV4_ALWAYS)
+
+        def origin(source: s3.Bucket) -> cloudfront.IOrigin:
+            # The origins with access control let the distribution read the whole bucket; `_let_read` says what.
+            return origins.S3BucketOrigin.with_bucket_defaults(
+                source, origin_access_control_id=access.origin_access_control_id
+            )
+
+        self.distribution = cloudfront.Distribution(
+            self,
+            "Distribution",
+            comment=f"Pixel Prompt {settings.stage}: images and page",
+            default_root_object="index.html",
+            http_version=cloudfront.HttpVersion.HTTP2_AND_3,
+            price_class=cloudfront.PriceClass.PRICE_CLASS_100,
+            default_behavior=cloudfront.BehaviorOptions(
+                origin=origin(self.page_bucket),
+                viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+                response_headers_policy=self._page_headers(),
+            ),
+            additional_behaviors={
+                PICTURES: cloudfront.BehaviorOptions(
+                    origin=origin(bucket),
+                    viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+                    response_headers_policy=self._image_headers(settings),
+                    # Nothing is gained by compressing a picture again.
+                    compress=False,
+                )
+            },
+        )
+        self._let_read(bucket, PICTURES)
+        self._let_read(self.page_bucket, "*")
+        for rule, reason in (
+            ("CFR1", "Nobody is turned away for where they are."),
+            ("CFR2", "A web application firewall costs every month; whoever needs one attaches it."),
+            ("CFR3", "Pictures and page are public to whoever has the address; the API's access log has the calls."),
+            ("CFR4", "CloudFront's own domain takes TLS 1.0 whatever is set; only a domain of one's own does not."),
+        ):
+            acknowledge(self.distribution, rule, reason)
+
+    def _let_read(self, bucket: s3.Bucket, keys: str) -> None:
+        bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="DistributionReads",
+                principals=[iam.ServicePrincipal("cloudfront.amazonaws.com")],
+                actions=["s3:GetObject"],
+                resources=[bucket.arn_for_objects(keys)],
+                conditions={"StringEquals": {"AWS:SourceArn": self.distribution.distribution_arn}},
+            )
+        )
+
+    def _page_headers(self) -> cloudfront.ResponseHeadersPolicy:
+        # The API's own address would make a circle: the functions behind it know the distribution's domain.
+        api = f"https://*.execute-api.{Stack.of(self).region}.amazonaws.com"
+        return cloudfront.ResponseHeadersPolicy(
+            self,
+            "PageHeaders",
+            security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
+                content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
+                    content_security_policy=content_security_policy(api=api),
+                    override=True,
+                ),
+                content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
+                frame_options=cloudfront.ResponseHeadersFrameOptions(
+                    frame_option=cloudfront.HeadersFrameOption.DENY, override=True
+                ),
+                referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
+                    referrer_policy=cloudfront.HeadersReferrerPolicy.NO_REFERRER, override=True
+                ),
+                strict_transport_security=_STRICT_TRANSPORT,
+            ),
+        )
+
+    def _image_headers(self, settings: Settings) -> cloudfront.ResponseHeadersPolicy:
+        return cloudfront.ResponseHeadersPolicy(
+            self,
+            "ImageHeaders",
+            cors_behavior=cloudfront.ResponseHeadersCorsBehavior(
+                access_control_allow_credentials=False,
+                access_control_allow_headers=["*"],
+                access_control_allow_methods=["GET", "HEAD"],
+                access_control_allow_origins=settings.cors_origins.split(","),
+                origin_override=True,
+            ),
+            security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
+                content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
+                strict_transport_security=_STRICT_TRANSPORT,
+            ),
+        )
+
+
+_STRICT_TRANSPORT = cloudfront.ResponseHeadersStrictTransportSecurity(
+    access_control_max_age=Duration.days(365), override=True
+)

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 from aws_cdk import ArnFormat, Duration, Stack
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -14,6 +13,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from infra.exceptions import acknowledge, acknowledge_resource
 from infra.functions import Functions
 from infra.log_groups import ServiceLogGroup
 from infra.settings import Settings, SettingsError
@@ -54,6 +54,7 @@ class Workflow(Construct):
         self.machine.add_to_role_policy(
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(tasks.values()))
         )
+        acknowledge_resource(self.machine, "*", "What delivers logs and traces knows no narrower resource.")
         for function in (functions.submit, functions.retry, functions.cancel):
             function.add_environment("STATE_MACHINE_ARN", self.machine.state_machine_arn)
         for starter in (functions.submit, functions.retry):
@@ -65,6 +66,11 @@ class Workflow(Construct):
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         functions.cancel.allow(["states:StopExecution"], [executions])
+        acknowledge_resource(
+            functions.cancel.service_role,
+            f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{name}:*",
+            "An execution is named after its job, which is not known beforehand.",
+        )
         self._finish_broken_jobs(functions)
 
     def _finish_broken_jobs(self, functions: Functions) -> None:
@@ -75,6 +81,7 @@ class Workflow(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
+        acknowledge(queue, "SQS3", "It is the dead-letter queue itself.")
         events.Rule(
             self,
             "ExecutionBroke",
@@ -97,16 +104,7 @@ class Workflow(Construct):
         functions.finish.configure_async_invoke(
             on_failure=destinations.SqsDestination(queue), retry_attempts=2, max_event_age=Duration.hours(2)
         )
-        self.unfinished_jobs_alarm = cloudwatch.Alarm(
-            self,
-            "UnfinishedJobsAlarm",
-            alarm_description="Jobs whose execution broke could not be finished; their events wait in the queue.",
-            metric=queue.metric_approximate_number_of_messages_visible(period=Duration.minutes(5), statistic="Maximum"),
-            threshold=1,
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
+        self.unfinished_jobs = queue
 
 
 def _definition(settings: Settings, tasks: set[str]) -> str:

@@ -44,8 +44,29 @@ def main(arguments: list[str] | None = None) -> int:
     models_check.add_argument("--put", action="store_true", help="then upload it into the bucket of the deployment")
     models_check.add_argument("--bucket", metavar="NAME", help="with --put: another bucket of your AWS account")
     _add_deployment(models_check)
+    for name, what in (
+        ("deploy", "deploy a stage: say what changes, ask, do it"),
+        ("diff", "say what a deployment of a stage would change"),
+        ("destroy", "delete a stage: say what goes and what stays, ask, do it"),
+        ("mark-good", "remember the commit of this checkout as the good one of a stage"),
+        ("rollback", "deploy the last good commit of a stage"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.add_argument("--stage", default="dev", help="which one in your AWS account (default dev)")
+        if name == "diff":
+            command.add_argument("--comment", action="store_true", help="also on GitHub, at the merged pull request")
+        if name == "deploy":
+            command.add_argument("--forward", action="store_true", help="refuse a commit older than the good one")
+    commands.add_parser("bootstrap", help="prepare your AWS account for the CDK, once")
+    commands.add_parser("pipeline-role", help="deploy the roles of the pipeline on GitHub, once")
+    smoke = commands.add_parser("smoke", help="try a deployment out, over HTTP; exit code 1 where something is wrong")
+    smoke.add_argument("--url", default="", help="the API's address (default: of the cloud that runs here)")
+    smoke.add_argument("--stage", help="the API of a stage in your AWS account")
     openapi = commands.add_parser("openapi", help="write the description of the HTTP API anew, from the code")
     openapi.add_argument("--check", action="store_true", help="only say whether it is up to date; exit code 1 if not")
+    grants = commands.add_parser("grants", help="write the table of what each role may do anew, from the stack")
+    grants.add_argument("--check", action="store_true", help="only say whether it is up to date; exit code 1 if not")
+    commands.add_parser("nag", help="check the stack, in every shape, against cdk-nag's rules")
     fuzz = commands.add_parser("fuzz", help="send generated requests to every route of a cloud of its own")
     fuzz.add_argument("--seconds", type=int, default=60, help="for how long (default 60)")
     options = parser.parse_args(arguments)
@@ -73,8 +94,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.command in ("up", "demo"):
         progress("looking for a running cloud")
     # Imported late, so that the line above appears at once.
+    from infra.settings import SettingsError
     from local import cdk
     from local.cloud import CloudError
+    from local.confirmation import Unconfirmed
     from local.keys import KeysError
     from local.options import OptionError
 
@@ -98,17 +121,31 @@ def _run(options: argparse.Namespace) -> int:
                 return _doctor(options)
             case "models-check":
                 return _models_check(options)
+            case "deploy" | "diff" | "destroy" | "bootstrap" | "pipeline-role":
+                return _stacks(options, progress)
+            case "mark-good" | "rollback":
+                return _commits(options, progress)
+            case "smoke":
+                return _smoke(options)
             case "openapi":
                 from local import openapi
 
                 return openapi.run(check=options.check)
+            case "grants":
+                from local import grants
+
+                return grants.run(check=options.check)
+            case "nag":
+                from local import nag
+
+                return nag.run()
             case "fuzz":
                 from local import fuzz
 
                 return fuzz.run(options.seconds, progress)
             case _:
                 return _synth(options, progress)
-    except (CloudError, KeysError, OptionError, cdk.CdkError) as error:
+    except (CloudError, KeysError, OptionError, SettingsError, Unconfirmed, cdk.CdkError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -166,7 +203,10 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
         chosen = chosen.over(cloud.current_options(found))
     running = cloud.start(options.directory, options=chosen, progress=progress)
     try:
-        return run(running, prompt, options.out, progress)
+        code = run(running, prompt, options.out, progress)
+        stays = options.keep or not running.started
+        print(f"The page: {running.endpoints['page'] if stays else 'make up serves it; watch such a job in a browser'}")
+        return code
     finally:
         if running.started and not options.keep:
             running.stop()
@@ -185,6 +225,64 @@ def _models_check(options: argparse.Namespace) -> int:
 
     chosen = {"stage": options.stage, "local": options.local, "bucket": options.bucket}
     return models_check.run(options.file, options.directory, os.environ, put=options.put, **chosen)
+
+
+def _stacks(options: argparse.Namespace, progress: Progress) -> int:
+    from local import commits, deploy, pull_request
+
+    environment = os.environ
+    if options.command == "bootstrap":
+        deploy.bootstrap(deploy.Account.of_caller(environment), options.directory, environment, progress)
+        return 0
+    if options.command == "pipeline-role":
+        target = deploy.Target.pipeline(environment, options.directory)
+    else:
+        target = deploy.Target.stage(options.stage, environment.get("CDK", ""), environment, options.directory)
+    match options.command:
+        case "diff":
+            found = deploy.diff(target, progress)
+            print(found)
+            if options.comment:
+                pull_request.comment(f"What deploying {target.stack} changes", found, environment)
+        case "destroy":
+            if deploy.destroy(target, environment, progress, answer=options.stage):
+                commits.forget(target.account, options.stage)
+        case _:
+            if options.command == "deploy" and options.forward:
+                commits.require_forward(target.account, options.stage)
+            deploy.deploy(target, environment, progress)
+    return 0
+
+
+def _commits(options: argparse.Namespace, progress: Progress) -> int:
+    from local import commits, deploy
+
+    account = deploy.Account.of_caller(os.environ)
+    if options.command == "mark-good":
+        print(f"{commits.mark_good(account, options.stage)} is the good commit of {options.stage} in {account}.")
+    else:
+        commits.roll_back(account, options.stage, os.environ, progress)
+    return 0
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    from local import cloud, deployment, smoke
+
+    url, environment = options.url, dict(os.environ)
+    if not url and options.stage:
+        url = deployment.on_aws(options.stage, os.environ).api
+    elif not url and (running := cloud.find(options.directory)):
+        url = running.endpoints["api"]
+        if certificate := running.endpoints["certificate"]:
+            environment["AWS_CA_BUNDLE"] = certificate
+    if not url:
+        print(
+            "Say what to try out: make smoke API_URL=https://…, or STAGE=dev for a stage in your AWS account; "
+            "or start a cloud here (`make up`).",
+            file=sys.stderr,
+        )
+        return 1
+    return smoke.command(url, environment)
 
 
 def _synth(options: argparse.Namespace, progress: Progress) -> int:

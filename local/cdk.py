@@ -1,4 +1,4 @@
-"""The CDK's command line, from `node_modules`, without anything of the user's AWS configuration."""
+"""The CDK's command line, from `node_modules`; of the user's AWS configuration it sees only what it is given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,15 +22,20 @@ ACCOUNT = "000000000000"
 # What the emulator takes for keys; they open nothing elsewhere.
 DUMMY_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 _TAIL = 20
+# Seconds between two looks at the log of a command that is followed.
+_FOLLOW = 0.2
 
-_ISOLATED = {
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
+_QUIET = {
     "CDK_DISABLE_CLI_TELEMETRY": "true",
     "CDK_DISABLE_VERSION_CHECK": "true",
     "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "true",
     "NO_COLOR": "1",
+}
+_ISOLATED = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    **_QUIET,
 }
 
 
@@ -37,8 +43,11 @@ class CdkError(Exception):
     """A command of the CDK failed; the message has the end of its log."""
 
 
-def offline_environment(folder: Path, endpoint: str | None = None) -> dict[str, str]:
-    """Environment of a command that reaches nothing but `endpoint`, and keeps its files in `folder`."""
+def offline_environment(folder: Path, endpoint: str | None = None, *, certificate: str = "") -> dict[str, str]:
+    """Environment of a command that reaches nothing but `endpoint`, and keeps its files in `folder`.
+
+    `certificate` is the file to trust an endpoint with TLS by.
+    """
     return {
         "PATH": f"{SCRIPTS}:{SYSTEM_PATH}",
         "LANG": "C.UTF-8",
@@ -48,6 +57,7 @@ def offline_environment(folder: Path, endpoint: str | None = None) -> dict[str, 
         "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(STATE / "cache" / "jsii"),
         **_ISOLATED,
         **({"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION, **DUMMY_KEYS} if endpoint else {}),
+        **({"AWS_CA_BUNDLE": certificate} if certificate else {}),
     }
 
 
@@ -55,6 +65,12 @@ def online_environment() -> dict[str, str]:
     """The caller's environment without AWS credentials: bundling for AWS fetches packages."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {**inherited, "PATH": f"{SCRIPTS}:{inherited.get('PATH', SYSTEM_PATH)}", **_ISOLATED}
+
+
+def account_environment(region: str) -> dict[str, str]:
+    """The caller's environment, AWS credentials included."""
+    path = f"{SCRIPTS}:{os.environ.get('PATH', SYSTEM_PATH)}"
+    return {**os.environ, "PATH": path, "AWS_REGION": region, **_QUIET}
 
 
 def context_arguments(context: Mapping[str, Any]) -> list[str]:
@@ -99,33 +115,66 @@ class Command:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def wait(self) -> None:
-        """Wait for the end.
+    def wait(self, echo: Callable[[str], object] | None = None) -> None:
+        """Wait for the end; `echo` gets each line that the command prints meanwhile.
 
         Raises
         ------
         CdkError : the command failed
         """
+        if echo:
+            self._follow(echo)
         if code := self._process.wait():
             lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
             end = "\n".join(f"    {line}" for line in lines[-_TAIL:] if line.strip())
             raise CdkError(f"{self._title} failed with exit code {code}:\n{end}\n  The whole log: {self._log}")
 
+    def _follow(self, echo: Callable[[str], object]) -> None:
+        with self._log.open(encoding="utf-8", errors="replace") as log:
+            begun = ""
+            while True:
+                ended = self._process.poll() is not None
+                while line := log.readline():
+                    begun += line
+                    if begun.endswith("\n"):
+                        echo(begun.rstrip())
+                        begun = ""
+                if ended:
+                    return
+                time.sleep(_FOLLOW)
+
+
+def _app() -> str:
+    return f"{shlex.quote(sys.executable)} app.py"
+
 
 def synthesise(output: Path, context: Mapping[str, Any], *, environment: Mapping[str, str], log: Path) -> Command:
     """Write the templates and assets for `context` into the folder `output`."""
-    app = f"{shlex.quote(sys.executable)} app.py"
-    arguments = ["synth", "--quiet", "--app", app, "--output", str(output), *context_arguments(context)]
+    arguments = ["synth", "--quiet", "--app", _app(), "--output", str(output), *context_arguments(context)]
     return Command("Synthesising the stack", arguments, environment=environment, log=log)
 
 
-def bootstrap(output: Path, *, environment: Mapping[str, str], log: Path) -> Command:
-    """Make in the emulator what every deployment of the CDK needs: a bucket for assets, roles.
+def bootstrap(
+    output: Path, *, environment: Mapping[str, str], log: Path, account: str = ACCOUNT, region: str = REGION
+) -> Command:
+    """Make what every deployment of the CDK needs, in the emulator or an account: a bucket for assets, roles.
 
     The command locks the folder `output`, though it writes nothing there.
     """
-    arguments = ["bootstrap", f"aws://{ACCOUNT}/{REGION}", "--output", str(output)]
-    return Command("Bootstrapping the emulator", arguments, environment=environment, log=log)
+    arguments = ["bootstrap", f"aws://{account}/{region}", "--output", str(output)]
+    return Command("Bootstrapping", arguments, environment=environment, log=log)
+
+
+def diff(assembly: Path, *, environment: Mapping[str, str], log: Path) -> Command:
+    """Compare what was synthesised with what is deployed; the log is the answer. A role that only looks is enough."""
+    arguments = ["diff", "--app", str(assembly), "--method", "template"]
+    return Command("Comparing with what is deployed", arguments, environment=environment, log=log)
+
+
+def destroy(output: Path, context: Mapping[str, Any], *, environment: Mapping[str, str], log: Path) -> Command:
+    """Delete the stack of `context`; nothing is bundled for it."""
+    arguments = ["destroy", "--app", _app(), "--output", str(output), "--all", "--force"]
+    return Command("Deleting the stack", [*arguments, *context_arguments(context)], environment=environment, log=log)
 
 
 def deploy(assembly: Path, outputs: Path, *, environment: Mapping[str, str], log: Path) -> Command:

@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import socket
+import ssl
 import sys
 import time
 import urllib.error
@@ -25,6 +26,7 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
+from infra.settings import Settings, SettingsError
 from local import cdk
 from local.options import SIMULATED_KEY, Options
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
@@ -32,11 +34,14 @@ from local.processes import Server, end, running_from, with_children
 
 # What a deployment is made from.
 SOURCES = ("app.py", "cdk.json", "infra", "functions", "statemachine")
-# What the emulator's processes are made from: its own interpreter runs the Lambdas.
+# What the emulator is made from: its own interpreter runs the Lambdas.
+EMULATOR = "local/emulator.py"
 PACKAGES = ("requirements.txt", "functions/requirements.txt", "functions/requirements-core.txt")
 # The id of the API in the emulator, so that its address is known beforehand.
 API_ID = "pixel-prompt"
 _READY_SECONDS = 30.0
+# The processes of a cloud, each with the path at which it says that it is well.
+_SERVERS = {"emulator": "/_ministack/ready", "simulator": "/_simulator/health", "page": "/config.json"}
 
 
 class Endpoints(TypedDict):
@@ -50,6 +55,9 @@ class Endpoints(TypedDict):
     simulator: str
     simulated: list[str]
     region: str
+    # File to trust the emulator by; empty where it speaks plain HTTP.
+    certificate: str
+    page: str
 
 
 class CloudError(Exception):
@@ -75,9 +83,12 @@ class _State:
 
     emulator: Server | None = None
     simulator: Server | None = None
+    page: Server | None = None
     emulator_made_from: str = ""
     simulator_made_from: str = ""
+    page_made_from: str = ""
     deployed_from: str = ""
+    certificate: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -85,10 +96,14 @@ class _State:
         """The state in a file; an empty one where it is missing or broken."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            servers = {name: Server(**values.pop(name)) for name in ("emulator", "simulator") if values.get(name)}
+            servers = {name: Server(**values.pop(name)) for name in _SERVERS if values.get(name)}
             return cls(**{**values, **servers})
         except (OSError, ValueError, TypeError, AttributeError):
             return cls()
+
+    def is_well(self, name: str) -> bool:
+        """Whether one of `_SERVERS` runs and answers."""
+        return _answers(getattr(self, name), _SERVERS[name], self.certificate if name == "emulator" else "")
 
     def save(self, path: Path) -> None:
         """Write the file atomically."""
@@ -118,7 +133,7 @@ class Cloud:
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud."""
         if self._make_client is None:
-            self._make_client = _clients(self.endpoints["aws"])
+            self._make_client = _clients(self.endpoints["aws"], self.endpoints["certificate"])
         return self._make_client(service)
 
     def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -133,12 +148,12 @@ class Cloud:
             body = json.dumps(body)
             given.setdefault("Content-Type", "application/json")
         data = body.encode() if isinstance(body, str) else body
-        url = path if path.startswith("http://") else self.endpoints["api"] + path
+        url = path if path.startswith(("http://", "https://")) else self.endpoints["api"] + path
         request = urllib.request.Request(url, data=data, headers=given, method=method)
-        return _send(request, timeout=60)
+        return _send(request, timeout=60, certificate=self.endpoints["certificate"])
 
 
-def _clients(endpoint: str) -> Callable[[str], Any]:
+def _clients(endpoint: str, certificate: str) -> Callable[[str], Any]:
     """What makes boto3 clients of an emulator; the user's profile, configuration and proxies have no part in them."""
     # Imported here: it takes a third of a second, and most commands say something first.
     import boto3
@@ -162,7 +177,8 @@ def _clients(endpoint: str) -> Callable[[str], Any]:
         s3={"addressing_style": "path"},
         max_pool_connections=50,
     )
-    return lambda service: session.client(service, endpoint_url=endpoint, config=config)
+    trusted = certificate or None
+    return lambda service: session.client(service, endpoint_url=endpoint, config=config, verify=trusted)
 
 
 def start(
@@ -171,6 +187,7 @@ def start(
     *,
     faults: str = "",
     latency: str = "",
+    enforce_iam: bool = False,
     options: Options | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Cloud:
@@ -179,14 +196,14 @@ def start(
     Parameters
     ----------
     settings : by the names of environment variables, such as ``{"IP_LIMIT": "10"}``
-    faults, latency : of the simulators, as in `Options`
-    options : all of these and real provider keys; instead of the three before
+    faults, latency, enforce_iam : as in `Options`
+    options : all of these and real provider keys; instead of the four before
 
     Raises
     ------
     CloudError : it could not be started; nothing that was started is left
     """
-    chosen = options or Options(settings or {}, faults=faults, latency=latency)
+    chosen = options or Options(settings or {}, faults=faults, latency=latency, enforce_iam=enforce_iam)
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     with _locked(directory):
@@ -197,7 +214,7 @@ def find(directory: Path) -> Cloud | None:
     """The running, healthy cloud of a folder, or None."""
     directory = directory.resolve()
     state = _State.load(directory / "state.json")
-    if not (_answers(state.emulator, "/_ministack/ready") and _answers(state.simulator, "/_simulator/health")):
+    if not all(state.is_well(name) for name in _SERVERS):
         return None
     try:
         return Cloud(directory, json.loads((directory / "endpoints.json").read_text(encoding="utf-8")))
@@ -212,6 +229,14 @@ def current_options(cloud: Cloud) -> Options:
     return Options(**_State.load(cloud.directory / "state.json").options, keys=keys)
 
 
+def forget_deployment(cloud: Cloud) -> None:
+    """Have the next `start` deploy again: somebody else changes what is deployed."""
+    path = cloud.directory / "state.json"
+    state = _State.load(path)
+    state.deployed_from = ""
+    state.save(path)
+
+
 def stop(directory: Path) -> bool:
     """End the cloud of a folder, whatever state it is in; whether anything was running."""
     directory = directory.resolve()
@@ -223,11 +248,12 @@ def stop(directory: Path) -> bool:
 
 def _stop(directory: Path) -> bool:
     state = _State.load(directory / "state.json")
-    servers = [server.process() for server in (state.emulator, state.simulator) if server]
+    servers = [server.process() for name in _SERVERS if (server := getattr(state, name))]
     processes = [process for server in servers if server for process in with_children(server)]
     # Those of an emulator that was killed have no parent any more.
     processes += [process for process in running_from(directory / "run") if process not in processes]
-    end(processes)
+    # With TLS the emulator would wait half a minute for clients that stay connected.
+    end(processes, patience=3.0 if state.certificate else 10.0)
     for name in ("state.json", "endpoints.json", "outputs.json"):
         (directory / name).unlink(missing_ok=True)
     for name in ("run", "cdk.out"):
@@ -246,13 +272,15 @@ class _Start:
         self._run = directory / "run"
         self._state_file = directory / "state.json"
         self._state = _State.load(self._state_file)
-        self._emulator_made_from = _fingerprint(PACKAGES, platform.python_version(), options.network_environment())
+        self._emulator_made_from = _fingerprint(
+            (*PACKAGES, EMULATOR), platform.python_version(), options.network_environment(), options.enforce_iam
+        )
         self._simulator_made_from = _fingerprint(["local/simulator"], options.simulator_arguments())
 
     def run(self) -> Cloud:
         """The running cloud."""
         state = self._state
-        if not (_answers(state.emulator, "/_ministack/ready") and state.emulator_made_from == self._emulator_made_from):
+        if not (state.is_well("emulator") and state.emulator_made_from == self._emulator_made_from):
             if _stop(self._directory):
                 self._progress("what was left of an earlier cloud is ended")
             self._state = state = _State()
@@ -263,7 +291,7 @@ class _Start:
             # Ctrl-C included: what was started here must not stay.
             if fresh:
                 _stop(self._directory)
-            if isinstance(error, cdk.CdkError):
+            if isinstance(error, cdk.CdkError | SettingsError):
                 outcome = "Everything that was started is ended." if fresh else "The cloud runs on as it was."
                 raise CloudError(f"{error}\n  {outcome}") from None
             raise
@@ -277,9 +305,13 @@ class _Start:
         else:
             assert self._state.emulator
             emulator = self._state.emulator
-        url = f"http://127.0.0.1:{emulator.port}"
+        certificate = self._state.certificate
+        url = f"{'https' if certificate else 'http'}://127.0.0.1:{emulator.port}"
         api_url = f"{url}/_aws/execute-api/{API_ID}"
         context = self._options.context(simulator_url, api_url)
+        page_url = f"http://127.0.0.1:{self._ensure_page(api_url, Settings.from_context(context).status_wait).port}"
+        if (origins := context.get("corsOrigins", "*")) != "*":
+            context["corsOrigins"] = f"{origins},{page_url}"
         wanted = _fingerprint(SOURCES, context)
         outputs_file = self._directory / "outputs.json"
         outdated = self._state.deployed_from != wanted
@@ -295,14 +327,21 @@ class _Start:
             simulator=simulator_url,
             simulated=self._options.simulated(),
             region=cdk.REGION,
+            certificate=certificate,
+            page=f"{page_url}/",
         )
         cloud = Cloud(self._directory, endpoints, started=fresh, changed=fresh or outdated)
         self._put_keys(cloud)
         if outdated:
-            _answer_preflights(cloud, self._options.settings.get("CORS_ORIGINS", "*"))
+            _answer_preflights(cloud, context.get("corsOrigins", "*"))
         _write(self._directory / "endpoints.json", endpoints)
         options = self._options
-        remembered = {"settings": dict(options.settings), "faults": options.faults, "latency": options.latency}
+        remembered = {
+            "settings": dict(options.settings),
+            "faults": options.faults,
+            "latency": options.latency,
+            "enforce_iam": options.enforce_iam,
+        }
         self._remember(deployed_from=wanted, options=remembered)
         return cloud
 
@@ -311,7 +350,7 @@ class _Start:
         assembly = self._directory / "cdk.out"
         shutil.rmtree(assembly, ignore_errors=True)
         offline = cdk.offline_environment(self._run / "cdk")
-        online = cdk.offline_environment(self._run / "cdk", url)
+        online = cdk.offline_environment(self._run / "cdk", url, certificate=self._state.certificate)
         self._progress("synthesising the stack" + (", bootstrapping the emulator" if bootstrap else ""))
         with contextlib.ExitStack() as commands:
             synth = commands.enter_context(
@@ -345,25 +384,15 @@ class _Start:
     def _ensure_simulator(self) -> Server:
         """The simulator, started anew where it has ended or its options are other ones; its port stays."""
         server = self._state.simulator
-        if _answers(server, "/_simulator/health") and self._state.simulator_made_from == self._simulator_made_from:
+        if self._state.is_well("simulator") and self._state.simulator_made_from == self._simulator_made_from:
             assert server
             return server
-        port = 0
-        if server:
-            if process := server.process():
-                end([process])
-            port = server.port if _is_free(server.port) else 0
+        port = _freed_port(server)
         port_file = self._run / "simulator.port"
         port_file.unlink(missing_ok=True)
         log = self._fresh_log("simulator.log")
         arguments = ["--port", str(port), "--port-file", str(port_file), *self._options.simulator_arguments()]
-        server = Server.launch(
-            [sys.executable, "-m", "local.simulator", *arguments],
-            port,
-            environment={"PATH": f"{SCRIPTS}:{SYSTEM_PATH}", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},
-            folder=self._run,
-            log=log,
-        )
+        server = self._launch("local.simulator", port, arguments, log)
         self._remember(simulator=server, simulator_made_from=self._simulator_made_from)
         _await(server, port_file.exists, "The simulator", log)
         server = Server(server.pid, server.created, int(port_file.read_text(encoding="ascii")))
@@ -371,19 +400,62 @@ class _Start:
         self._progress(f"the simulators listen on 127.0.0.1:{server.port}")
         return server
 
-    def _start_emulator(self) -> Server:
-        port = _free_port()
-        log = self._fresh_log("emulator.log")
-        server = Server.launch(
-            [sys.executable, "-m", "ministack"],
+    def _ensure_page(self, api_url: str, status_wait: int) -> Server:
+        """What serves the page, started anew where it has ended or is an older one; its port stays."""
+        arguments = ["--api", api_url, "--status-wait", str(status_wait)]
+        made_from = _fingerprint(["local/page.py", "infra/web.py"], arguments)
+        server = self._state.page
+        if self._state.is_well("page") and self._state.page_made_from == made_from:
+            assert server
+            return server
+        port = _freed_port(server) or _free_port()
+        log = self._fresh_log("page.log")
+        started = self._launch("local.page", port, ["--port", str(port), *arguments], log)
+        self._remember(page=started, page_made_from=made_from)
+        _await(started, lambda: self._state.is_well("page"), "The page's server", log)
+        self._progress(f"the page is at http://127.0.0.1:{port}/")
+        return started
+
+    def _launch(self, module: str, port: int, arguments: list[str], log: Path) -> Server:
+        return Server.launch(
+            [sys.executable, "-m", module, *arguments],
             port,
-            environment=_emulator_environment(self._run, port, self._options.network_environment()),
+            environment={"PATH": f"{SCRIPTS}:{SYSTEM_PATH}", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},
             folder=self._run,
             log=log,
         )
-        self._remember(emulator=server, emulator_made_from=self._emulator_made_from)
-        _await(server, lambda: _answers(server, "/_ministack/ready"), "The emulator", log)
-        self._progress(f"the emulator listens on 127.0.0.1:{port}")
+
+    def _start_emulator(self) -> Server:
+        port = _free_port()
+        log = self._fresh_log("emulator.log")
+        environment = _emulator_environment(self._run, port, self._options.network_environment())
+        arguments: list[str] = []
+        certificate = ""
+        if self._options.enforce_iam:
+            # Imported here: only tests, and who asks for it, need it.
+            from local.certificate import write
+
+            # The bucket's policy refuses what comes without TLS. The emulator's own command, run as root, would listen
+            # on port 443 as well; its server, started by itself, listens only where it is told.
+            arguments = [
+                "ministack.app:app", "--config", "python:ministack.core.hypercorn_conf",
+                "--bind", f"127.0.0.1:{port}", "--workers", "0", "--keep-alive", "75",
+            ]  # fmt: skip
+            certificate, key = map(str, write(self._run / "tls"))
+            environment |= {"AUTH": "true", "USE_SSL": "1"}
+            environment |= {"MINISTACK_SSL_CERT": certificate, "MINISTACK_SSL_KEY": key}
+            # For the Lambdas; left to itself, the emulator would look at its certificate again for each worker.
+            environment |= {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}", "AWS_CA_BUNDLE": certificate}
+        server = Server.launch(
+            [sys.executable, "-P", str(ROOT / EMULATOR), *arguments],
+            port,
+            environment=environment,
+            folder=self._run,
+            log=log,
+        )
+        self._remember(emulator=server, emulator_made_from=self._emulator_made_from, certificate=certificate)
+        _await(server, lambda: self._state.is_well("emulator"), "The emulator", log)
+        self._progress(f"the emulator listens on 127.0.0.1:{port}" + (", and enforces IAM" if certificate else ""))
         return server
 
     def _fresh_log(self, name: str) -> Path:
@@ -433,20 +505,23 @@ def _emulator_environment(run: Path, port: int, network: Mapping[str, str]) -> d
     }
 
 
-def _answers(server: Server | None, path: str) -> bool:
+def _answers(server: Server | None, path: str, certificate: str = "") -> bool:
     """Whether the server's own process runs and answers."""
     if not server or not server.port or not server.process():
         return False
     with contextlib.suppress(CloudError):
-        request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}")
-        return _send(request, timeout=2).status == http.HTTPStatus.OK
+        request = urllib.request.Request(f"{'https' if certificate else 'http'}://127.0.0.1:{server.port}{path}")
+        return _send(request, timeout=2, certificate=certificate).status == http.HTTPStatus.OK
     return False
 
 
-def _send(request: urllib.request.Request, timeout: float) -> Response:
-    # No proxy: everything asked here is on this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _send(request: urllib.request.Request, timeout: float, certificate: str) -> Response:
     try:
+        # No proxy: everything asked here is on this machine.
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if certificate:
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=certificate)))
+        opener = urllib.request.build_opener(*handlers)
         with contextlib.closing(opener.open(request, timeout=timeout)) as answer:
             return Response(answer.status, _lowered(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
@@ -479,6 +554,15 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _freed_port(server: Server | None) -> int:
+    """The port of a server, which is ended; 0 where another has taken the port, or there was no server."""
+    if not server:
+        return 0
+    if process := server.process():
+        end([process])
+    return server.port if _is_free(server.port) else 0
 
 
 def _free_port() -> int:

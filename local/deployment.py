@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
+from infra.settings import LOOPBACK_HOSTS
 from local import cloud
 from local.cloud import Cloud, CloudError, Endpoints
 from local.options import SIMULATED_PATHS
@@ -31,6 +33,7 @@ class Deployment:
     name : for a person
     endpoints : base URLs of the simulators, by provider; empty on AWS
     on_laptop : whether its functions run on this machine
+    api : address of the HTTP API
     """
 
     name: str
@@ -41,6 +44,7 @@ class Deployment:
     client: ClientFactory = field(repr=False)
     endpoints: Mapping[str, str] = field(default_factory=dict)
     on_laptop: bool = False
+    api: str = ""
 
     def prompt_model(self) -> str:
         """Which text model enhances prompts, as it was deployed; the first one where that cannot be read."""
@@ -97,6 +101,7 @@ def of_cloud(running: Cloud) -> Deployment:
         client,
         {provider: found["simulator"] + SIMULATED_PATHS[provider] for provider in found["simulated"]},
         on_laptop=True,
+        api=found["api"],
     )
 
 
@@ -131,7 +136,20 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
         raise CloudError(
             f"The stack {stack} has no output {error}; its deployment did not succeed, repeat it."
         ) from None
-    return Deployment(f"stage {stage} in {region}", stage, region, bucket, secret, client)
+    endpoint = emulator(environment)
+    api = api_url(endpoint, outputs.get("ApiId", "")) if endpoint else outputs.get("ApiUrl", "")
+    return Deployment(f"stage {stage} in {region}", stage, region, bucket, secret, client, api=api.rstrip("/"))
+
+
+def emulator(environment: Mapping[str, str]) -> str:
+    """Address of the emulator that stands in for AWS, if AWS_ENDPOINT_URL names one on this machine; else empty."""
+    url = environment.get("AWS_ENDPOINT_URL", "").rstrip("/")
+    return url if urlsplit(url).hostname in LOOPBACK_HOSTS else ""
+
+
+def api_url(endpoint: str, api_id: str) -> str:
+    """Where an emulator serves an HTTP API."""
+    return f"{endpoint}/_aws/execute-api/{api_id}"
 
 
 def account(environment: Mapping[str, str]) -> tuple[ClientFactory, str | None]:

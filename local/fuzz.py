@@ -26,8 +26,8 @@ CHECKS = (
     "allow_header_conformance",
     "negative_data_rejection",
 )
-# Enough jobs to meet every state of one, and few enough to meet the limits as well.
-SETTINGS = {"IP_LIMIT": "200", "GLOBAL_LIMIT": "300"}
+# Enough jobs to meet every state of one, and few enough to meet the limits as well; who waits does so shortly.
+SETTINGS = {"IP_LIMIT": "200", "GLOBAL_LIMIT": "300", "STATUS_WAIT": "1"}
 _CATALOGUE = ROOT / "functions" / "pixelprompt" / "models.json"
 
 

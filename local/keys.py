@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from local.confirmation import confirm
 from local.options import key_names
 
 
@@ -25,8 +26,14 @@ def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) ->
     return found
 
 
-def store(secrets: Any, secret: str, keys: Mapping[str, str]) -> list[str]:
+def store(
+    secrets: Any, secret: str, keys: Mapping[str, str], agree: Callable[[list[str]], None] = lambda replaced: None
+) -> list[str]:
     """Put keys into the secret beside those that are there; returns the names of all that it then holds.
+
+    Parameters
+    ----------
+    agree : gets the names of the keys that would be replaced, and raises where they must not be
 
     Raises
     ------
@@ -37,6 +44,7 @@ def store(secrets: Any, secret: str, keys: Mapping[str, str]) -> list[str]:
     try:
         present = _object(secrets.get_secret_value(SecretId=secret)["SecretString"])
         merged = {**(present or {}), **keys}
+        agree(sorted(name for name in keys if present and present.get(name, keys[name]) != keys[name]))
         if merged != present:
             secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(merged))
     except ClientError as error:
@@ -69,6 +77,12 @@ def run(stage: str, environment: Mapping[str, str]) -> int:
     if not session.region_name:
         raise KeysError("No AWS region is set; set AWS_REGION to the region of the deployment.")
     secret = f"pixel-prompt-{stage}/provider-keys"
-    held = store(session.client("secretsmanager"), secret, keys)
+    print(f"Puts {', '.join(sorted(keys))} into the secret {secret} in {session.region_name}; other keys stay.")
+
+    def agree(replaced: list[str]) -> None:
+        if replaced:
+            confirm(f"Replace {', '.join(replaced)}?", environment)
+
+    held = store(session.client("secretsmanager"), secret, keys, agree)
     print(f"{secret} holds {', '.join(held)}. Running functions see them within five minutes.")
     return 0

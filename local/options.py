@@ -28,6 +28,7 @@ SETTINGS = (
     "PROMPT_MODEL_INDEX",
     "MAX_CONCURRENCY",
     "MODERATION",
+    "STATUS_WAIT",
 )
 
 # Where the simulators play a provider, below their own address.
@@ -68,6 +69,7 @@ class Options:
     keys : real keys by their names, such as OPENAI_API_KEY; a provider without one is simulated
     faults : faults of the simulators, such as ``gpt-image-2=throttled:2,gemini-3-pro-image=refused``
     latency : seconds that simulated images take, such as ``0.5-4`` or ``2``; empty is the simulator's own default
+    enforce_iam : whether the emulator holds each Lambda to its role's policies; it then speaks TLS
     network : environment variables that reach the providers through a proxy or a private certificate authority
     """
 
@@ -75,6 +77,7 @@ class Options:
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     faults: str = ""
     latency: str = ""
+    enforce_iam: bool = False
     network: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +103,7 @@ class Options:
             keys={name: given[name] for name in sorted(names) if name in given},
             faults=given.get("SIMULATOR_FAULTS", ""),
             latency=given.get("SIMULATOR_LATENCY", ""),
+            enforce_iam=_switch("ENFORCE_IAM", given.get("ENFORCE_IAM", "0")),
             network={name: given[name] for name in given if name.upper() in (*NETWORK_VARIABLES, "NO_PROXY")},
         )
 
@@ -110,6 +114,7 @@ class Options:
             keys={**other.keys, **self.keys},
             faults=self.faults or other.faults,
             latency=self.latency or other.latency,
+            enforce_iam=self.enforce_iam or other.enforce_iam,
             network=self.network,
         )
 
@@ -166,6 +171,12 @@ def key_names() -> dict[str, set[str]]:
         if model.key_name:
             names.setdefault(model.key_name, set()).add(model.provider)
     return names
+
+
+def _switch(name: str, value: str) -> bool:
+    if value not in ("0", "1"):
+        raise OptionError(f"{name} is {value!r}; it takes 0 or 1.")
+    return value == "1"
 
 
 def _camel_case(name: str) -> str:

@@ -11,11 +11,15 @@ _PROMPT = '{"prompt": "a lighthouse in fog"}'
 
 
 def usage(endpoints: Endpoints) -> str:
-    """Shell commands that start a job, ask for its status, enhance a prompt, and point the AWS tools here."""
+    """Where the page is; shell commands that start a job, ask for it, enhance a prompt, point the AWS tools here."""
     body = shlex.quote(_PROMPT)
     keys = " ".join(f"{name}={value}" for name, value in cdk.DUMMY_KEYS.items())
+    certificate = shlex.quote(endpoints["certificate"]) if endpoints["certificate"] else ""
     simulated = ", ".join(endpoints["simulated"])
     lines = [
+        f"# the page, for a browser{f' that trusts {certificate}' if certificate else ''}: {endpoints['page']}",
+        "",
+        *([f"export CURL_CA_BUNDLE={certificate} AWS_CA_BUNDLE={certificate}"] if certificate else []),
         f"API={endpoints['api']}",
         "",
         "# start a job, and ask how it is going",

@@ -1,6 +1,9 @@
 """What every test may use."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 # Nothing of the caller's AWS set-up may reach a test.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -13,3 +16,21 @@ os.environ.update(
     AWS_CONFIG_FILE=os.devnull,
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
 )
+
+# What each of these folders starts is shared by all its tests, and takes its time: they begin first.
+SHARING = ("integration", "browser", "reliability")
+# Tests that start what they need, whatever their folder shares.
+ON_THEIR_OWN = ("test_fuzz.py", "test_stages.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, what belongs together runs in one of them."""
+
+    def group(item: pytest.Item) -> str:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return folder if folder in SHARING and item.path.name not in ON_THEIR_OWN else str(item.path)
+
+    groups = {item: group(item) for item in items}
+    for item, name in groups.items():
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: (SHARING.index(groups[item]) if groups[item] in SHARING else len(SHARING)))

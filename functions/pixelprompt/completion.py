@@ -8,7 +8,8 @@ from typing import Any
 from pixelprompt.documents import Value
 from pixelprompt.executions import job_and_run
 from pixelprompt.images import ImageStorage, StoredImage, stem
-from pixelprompt.jobs import JobManager, epoch_milliseconds, gallery
+from pixelprompt.jobs import FINAL_ROW, JobManager, epoch_milliseconds, gallery
+from pixelprompt.metrics import record_completion, record_failure
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,21 @@ class Completion:
         JobNotFound
         """
         untold = {outcome["index"]: outcome for outcome in ending.outcomes if outcome.get("row")}
-        return self._jobs.finish(
-            ending.job_id, untold, lambda document: stored_images(self._images, document), run=ending.run
-        )
+        abandoned: set[str] = set()
+
+        def stored(document: Value) -> dict[str, list[StoredImage]]:
+            rows = document["results"]
+            abandoned.update(r["model"] for r in rows if r["status"] not in FINAL_ROW and r["index"] not in untold)
+            return stored_images(self._images, document)
+
+        document = self._jobs.finish(ending.job_id, untold, stored, run=ending.run)
+        # Whoever worked on these died before it could measure them.
+        for row in document["results"]:
+            if row["model"] in abandoned and row["status"] == "completed":
+                record_completion(row["model"], None)
+            elif row["model"] in abandoned and row["status"] == "error":
+                record_failure(row["model"], row["errorCode"])
+        return document
 
 
 def stored_images(images: ImageStorage, document: Value) -> dict[str, list[StoredImage]]:

@@ -32,6 +32,7 @@ from pixelprompt.jobs import (
     resume_key,
     seconds_between,
 )
+from pixelprompt.metrics import record, record_completion, record_failure
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.parameters import DEFAULTS, MOST_IMAGES, image_request, receipt
 from pixelprompt.provider_keys import ProviderKeys
@@ -248,6 +249,7 @@ class Generation:
                     item.model,
                     started_at=started_at,
                     run=item.run,
+                    place=item.index,
                     give_up=lambda: answered,
                 )
             pause = self._make(turn)
@@ -354,6 +356,8 @@ class Generation:
                 pause = answer.seconds
                 out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
             elif isinstance(answer, ProviderError) and answer.safe_to_repeat:
+                if answer.code == "rate_limited":
+                    record({"ProviderThrottles": 1}, model=item.model)
                 # A provider that says "now" is given a moment all the same.
                 pause = answer.retry_after or backoff(attempt)
                 out_of_time = answer
@@ -418,9 +422,16 @@ class Generation:
     def _close(self, turn: "_Turn", started_at: str) -> Outcome:
         item, progress = turn.item, turn.progress
         started = {"startedAt": started_at} if item.attempt == 1 else {}
+        seconds = self._clock() - (turn.deadline - MAX_WAIT)
         if progress.images:
-            return self._complete(item, {**started, **turn.row()})
-        return self._fail(item, {**started, **progress.failure()})
+            row = turn.row()
+            outcome = self._complete(item, {**started, **row})
+            record_completion(item.model, row["cost"]["amount"], seconds)
+            return outcome
+        failure = progress.failure()
+        outcome = self._fail(item, {**started, **failure})
+        record_failure(item.model, failure["errorCode"])
+        return outcome
 
     def _complete(self, item: Item, row: Row) -> Outcome:
         recorded = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
@@ -550,9 +561,11 @@ class FailureRecorder:
                 return item.wait(1.0, progress.dump(), deadline)
         if stored:
             self._jobs.mark_model_complete(item.job_id, item.model, images_result(stored))
+            record_completion(item.model, None)
             return item.outcome("done", recorded=True)
         failure = self._failure(error)
         self._jobs.mark_model_error(item.job_id, item.model, failure.row(), run=item.run)
+        record_failure(item.model, failure.code)
         return item.outcome("failed", recorded=True, errorCode=failure.code)
 
     def _failure(self, error: str) -> ProviderError:

@@ -23,6 +23,7 @@ from pixelprompt.errors import (
     RouteNotFound,
     StorageError,
 )
+from pixelprompt.jobs import is_job_id
 from pixelprompt.observability import begin, log_failure, logger
 from pixelprompt.settings import Settings
 
@@ -190,7 +191,12 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
     def handler(event: Event, context: Any) -> dict[str, Any]:
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         correlation = correlation_id(headers)
-        begin(correlation_id=correlation, function=getattr(context, "function_name", None))
+        job_id = str((event.get("pathParameters") or {}).get("jobId", ""))
+        begin(
+            correlation_id=correlation,
+            function=getattr(context, "function_name", None),
+            job_id=job_id if is_job_id(job_id) else None,
+        )
         try:
             request = Request.from_event({**event, "headers": {**headers, "x-correlation-id": correlation}})
             response = Response(status=204) if request.method == "OPTIONS" else respond(request)
@@ -243,9 +249,3 @@ def _cors(origin: str) -> dict[str, str]:
     if origin in allowed:
         return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", **headers}
     return {"Vary": "Origin"}
-
-
-def matches(if_none_match: str, etag: str) -> bool:
-    """Whether an ``If-None-Match`` header names this ETag; weak comparison (RFC 9110, 13.1.2)."""
-    names = {name.strip().removeprefix("W/") for name in if_none_match.split(",")}
-    return "*" in names or etag.removeprefix("W/") in names

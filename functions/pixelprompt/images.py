@@ -7,6 +7,8 @@ lists it: S3 lists in ascending order only, and so the newest gallery comes firs
 """
 
 import base64
+import binascii
+import io
 import itertools
 import json
 import random
@@ -14,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -31,6 +34,8 @@ INDEX = "gallery-index/"
 # The last epoch millisecond of 13 digits; what is subtracted from it sorts newest first.
 LAST_MOMENT = 10**13 - 1
 URL_SECONDS = 3600
+# Bytes that are encoded at once; a multiple of three, so that only the last piece is padded.
+_PIECE = 3 * 2**18
 
 StoredImage = dict[str, str]
 
@@ -68,6 +73,8 @@ class ImageStorage:
         self.cloudfront_domain = cloudfront_domain
         self.patience = patience
         self._documents = DocumentStore(s3_client, bucket)
+        # A client asks for the same job again and again, and signing 160 addresses takes longer than all the rest.
+        self._presigned = lru_cache(1000)(self._presign)
 
     def save_image(self, base64_image: str, metadata: Mapping[str, Any]) -> str:
         """Store an image; returns the key of its record.
@@ -104,7 +111,6 @@ class ImageStorage:
             "binaryKey": f"{PICTURES}{name}.{EXTENSIONS[found.mime_type]}",
         }
         record = {
-            "output": base64.b64encode(data).decode(),
             "NSFW": False,
             **metadata,
             "target": target,
@@ -113,7 +119,7 @@ class ImageStorage:
             "width": found.width,
             "height": found.height,
         }
-        body = json.dumps(record, separators=(",", ":")).encode()
+        body = _record_body(data, record)
         with ThreadPoolExecutor(3) as pool:
             writes = [
                 pool.submit(self._put, stored["imageKey"], body, "application/json", give_up),
@@ -157,6 +163,10 @@ class ImageStorage:
         """An address from which anybody can load the picture now."""
         if self.cloudfront_domain:
             return f"https://{self.cloudfront_domain}/{quote(binary_key)}"
+        return self._presigned(binary_key, int(time.time() // (URL_SECONDS / 2)))
+
+    def _presign(self, binary_key: str, half_life: int) -> str:
+        """An address that works for an hour; it is given out for half of that, to all who ask in this ``half_life``."""
         url: str = self.s3.generate_presigned_url(
             "get_object", Params={"Bucket": self.bucket, "Key": binary_key}, ExpiresIn=URL_SECONDS
         )
@@ -185,6 +195,18 @@ class ImageStorage:
             yield from paginator.paginate(Bucket=self.bucket, Prefix=prefix, **options)
         except (ClientError, BotoCoreError) as error:
             raise storage_error(error, prefix) from error
+
+
+def _record_body(data: bytes, record: Mapping[str, Any]) -> bytes:
+    """The JSON of a record with the picture as ``output``, made piece by piece: a large one is in memory only once."""
+    body = io.BytesIO()
+    body.write(b'{"output":"')
+    picture = memoryview(data)
+    for start in range(0, len(data), _PIECE):
+        body.write(binascii.b2a_base64(picture[start : start + _PIECE], newline=False))
+    body.write(b'",' + json.dumps(record, separators=(",", ":")).encode()[1:])
+    # Shares its bytes instead of copying them.
+    return body.getvalue()
 
 
 def _stem_of(key: str, prefix: str) -> str:

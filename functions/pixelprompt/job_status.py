@@ -1,13 +1,50 @@
 """What a caller sees of a job."""
 
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from pixelprompt.documents import Value
-from pixelprompt.errors import JobNotFound
+from pixelprompt.errors import InvalidParameter, JobNotFound
 from pixelprompt.images import URL_SECONDS, ImageStorage
 from pixelprompt.jobs import FINAL_JOB, JobManager
+from pixelprompt.metrics import record
 from pixelprompt.observability import log_failure
+
+# While a request waits for a change, it reads the document at most so often, in seconds.
+PAUSE = 1.0
+
+
+def is_version(if_none_match: str, etag: str) -> bool:
+    """Whether an ``If-None-Match`` header names this ETag; weak comparison (RFC 9110, 13.1.2)."""
+    given = {name.strip().removeprefix("W/") for name in if_none_match.split(",")}
+    return "*" in given or etag.removeprefix("W/") in given
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long to wait for a change, in ``seconds``, from the version that ``since`` names, an ``If-None-Match``."""
+
+    seconds: float = 0.0
+    since: str = ""
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str], if_none_match: str, longest: int) -> "Wait":
+        """Read the parameters of a query string; what asks for more than ``longest`` seconds gets those.
+
+        Raises
+        ------
+        InvalidParameter
+        """
+        text = query.get("wait", "0")
+        if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text):
+            raise InvalidParameter("wait must be a number of seconds from 0, such as 20.", parameter="wait")
+        since = query.get("since", "").strip('"')
+        if not re.fullmatch(r"[A-Za-z0-9-]{0,100}", since):
+            raise InvalidParameter("since must be the ETag of an earlier answer.", parameter="since")
+        return cls(min(float(text), longest), f'"{since}"' if since else if_none_match)
 
 
 def with_addresses(document: Value, images: ImageStorage) -> Value:
@@ -27,6 +64,7 @@ class JobStatus:
     ----------
     finish : asks the finish Lambda to close this run of a job, without waiting for it
     clock : epoch seconds
+    sleep : waits for seconds
     longest_job : seconds after which a job that is still open was abandoned
     """
 
@@ -37,34 +75,48 @@ class JobStatus:
         finish: Callable[[str, int], None],
         *,
         clock: Callable[[], float],
+        sleep: Callable[[float], None] = time.sleep,
         longest_job: float = 1200,
     ) -> None:
         self._jobs = jobs
         self._images = images
         self._finish = finish
         self._clock = clock
+        self._sleep = sleep
         self._longest_job = longest_job
 
-    def get(self, job_id: str) -> tuple[Value, str]:
+    def get(self, job_id: str, wait: Wait = Wait()) -> tuple[Value, str]:
         """The job document with an ``imageUrl`` for each image, and its ETag.
+
+        With ``wait`` it is the first version other than ``since``, or the present one when the time is over. A job that
+        has ended is not waited for.
 
         Raises
         ------
         JobNotFound
         """
+        until = self._clock() + wait.seconds
+        document, etag = self._read(job_id)
+        if document["status"] not in FINAL_JOB and self._age(document) > self._longest_job:
+            self._close(document)
+        since = wait.since or etag
+        while document["status"] not in FINAL_JOB and is_version(since, etag) and (left := until - self._clock()) > 0:
+            self._sleep(min(PAUSE, left))
+            document, etag = self._read(job_id)
+        return with_addresses(document, self._images), etag
+
+    def _read(self, job_id: str) -> tuple[Value, str]:
         found = self._jobs.read(job_id)
         if found is None:
             raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
-        document = found.value
-        if document["status"] not in FINAL_JOB and self._age(document) > self._longest_job:
-            self._close(document)
-        return with_addresses(document, self._images), self._etag(found.etag)
+        return found.value, self._etag(found.etag)
 
     def _age(self, document: Value) -> float:
         began_at = document.get("runStartedAt") or document["createdAt"]
         return self._clock() - datetime.fromisoformat(began_at).timestamp()
 
     def _close(self, document: Value) -> None:
+        record({"JobsAbandoned": 1})
         try:
             self._finish(document["jobId"], document["run"])
         except Exception as error:

@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pixelprompt.cost import UNKNOWN, total
-from pixelprompt.documents import Document, DocumentStore, Value
-from pixelprompt.errors import JobNotFinished, JobNotFound, NothingToRetry
+from pixelprompt.documents import Document, DocumentStore, Value, wait
+from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFinished, JobNotFound, NothingToRetry
 from pixelprompt.providers.base import ProviderError
 
 Row = dict[str, Any]
 
 SCHEMA_VERSION = 1
+# Seconds between the start records of a job's rows: a read and a write of S3 take about as long.
+START_SLOT = 0.1
 FINAL_ROW = frozenset({"completed", "error", "cancelled"})
 # A row that a retry runs again.
 RETRIED_ROW = frozenset({"error", "cancelled"})
@@ -125,7 +127,7 @@ def closing_rows(document: Value, losses: int) -> int:
 
 
 def starting_rows(document: Value, losses: int) -> int:
-    """Over how many round trips starts spread: a job's rows start together, and nobody waits for the record of it."""
+    """Over how many round trips starts spread that have lost a race, though each has a time of its own."""
     return 2 * open_rows(document)
 
 
@@ -373,13 +375,18 @@ class JobManager:
         *,
         started_at: str | None = None,
         run: int | None = None,
+        place: int = 0,
         give_up: Callable[[], bool] = lambda: False,
     ) -> Value:
         """Mark a model's row as begun; ``give_up`` ends the attempts early with a ``ConflictError``.
 
-        What belongs to an earlier ``run`` changes nothing.
+        What belongs to an earlier ``run`` changes nothing. Rows start together, so each writes in a time of its own, by
+        its ``place`` in the job: nobody waits for this record, and a lost race would cost two more requests.
         """
         now = started_at or self.now()
+        wait(place * START_SLOT, give_up)
+        if give_up():
+            raise ConflictError("The row is about to be closed.")
 
         def change(document: Value) -> bool:
             return is_of_run(document, run) and start_row(_row(document, model_name), now)
@@ -511,7 +518,11 @@ class JobManager:
         give_up: Callable[[], bool] = lambda: False,
     ) -> Value:
         def apply(document: Value | None) -> Value | None:
-            if document is None or not change(document):
+            if document is None:
+                return None
+            if document["schemaVersion"] > SCHEMA_VERSION:
+                raise ConfigurationError("A later release has written this job; deploy that release, or a later one.")
+            if not change(document):
                 return None
             document["updatedAt"] = self.now()
             if recompute:
@@ -523,7 +534,13 @@ class JobManager:
             return document
 
         document = self.documents.update(
-            status_key(job_id), apply, contenders=contenders, landed=landed, give_up=give_up
+            status_key(job_id),
+            apply,
+            contenders=contenders,
+            landed=landed,
+            give_up=give_up,
+            # Who works on the only open row is the only one to write.
+            alone=lambda document: open_rows(document) <= 1,
         )
         if document is None:
             raise JobNotFound("There is no job with this id.")

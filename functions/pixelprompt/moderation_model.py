@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from pixelprompt.errors import ConfigurationError, InappropriateContent, RequestError, ServiceUnavailable
+from pixelprompt.metrics import record
 from pixelprompt.moderation import UNAVAILABLE, Classifier, ContentFilter, Verdict, yes_no_classifier
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers import adapter
@@ -39,7 +40,8 @@ def content_filter(mode: str, registry: Callable[[], ModelRegistry], keys: Provi
 
 
 def refusal(verdict: Verdict) -> RequestError:
-    """The answer to a prompt that was blocked."""
+    """The answer to a prompt that was blocked, which is counted."""
+    record({"PromptsRefused": 1}, category=str(verdict.category))
     if verdict.category == UNAVAILABLE:
         message = "The prompt could not be checked at the moment. Try again in a few seconds."
         return ServiceUnavailable(message, headers={"Retry-After": "5"})

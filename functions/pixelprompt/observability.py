@@ -10,7 +10,11 @@ from aws_lambda_powertools import Logger
 from pixelprompt.providers.base import clean
 
 # Only ASCII: what quotes a caller can neither end a line, nor steer a terminal, nor hold half a surrogate pair.
-logger = Logger(service="pixel-prompt", json_serializer=partial(json.dumps, default=str, separators=(",", ":")))
+# Its service, which has the stage, is in the environment that the stack gives.
+logger = Logger(json_serializer=partial(json.dumps, default=str, separators=(",", ":")))
+
+# What an invocation is about, in each of its lines as far as it applies.
+KEYS = ("function", "correlation_id", "job_id", "model")
 
 _OWN_CODE = Path(__file__).parent.parent
 

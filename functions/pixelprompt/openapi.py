@@ -317,8 +317,20 @@ _OPERATIONS = {
         "getJob",
         "A job as it is now.",
         (_Answer("The job.", _ref("Job"), ("ETag",)), _Answer("The caller has this version.", None, ("ETag",), 304)),
-        (errors.JobNotFound,),
-        parameters=(_header("If-None-Match", _TEXT, "The `ETag` of an earlier answer."),),
+        (errors.JobNotFound, errors.InvalidParameter),
+        parameters=(
+            _header("If-None-Match", _TEXT, "The `ETag` of an earlier answer."),
+            _query(
+                "wait",
+                {"type": "number", "minimum": 0, "maximum": 99_999, "multipleOf": 0.001},
+                "Seconds to wait for a change, as the deployment allows. A job that has ended is not waited for.",
+            ),
+            _query(
+                "since",
+                {"type": "string", "pattern": '^"?[A-Za-z0-9-]{0,100}"?$'},
+                "The `ETag` of the version to wait from; it stands before `If-None-Match`.",
+            ),
+        ),
     ),
     "/cancel/{jobId}": _Operation(
         "cancelJob",

@@ -16,6 +16,7 @@ from typing import Any
 
 from pixelprompt.documents import DocumentStore, Value
 from pixelprompt.errors import ConflictError
+from pixelprompt.metrics import record
 
 KEY = "rate-limit/ratelimit.json"
 HOUR = 3600.0
@@ -167,7 +168,9 @@ class RateLimiter:
         try:
             self._documents.update(KEY, count, contenders=lambda windows, losses: _CONTENDERS, landed=counted)
         except ConflictError:
-            return Decision(True, "busy", random.uniform(*_BUSY_SECONDS))
+            decision = Decision(True, "busy", random.uniform(*_BUSY_SECONDS))
+        if decision.scope:
+            record({"RateLimited": 1}, scope=decision.scope)
         return decision
 
     def _passes_freely(self, address: str) -> bool:

@@ -21,6 +21,11 @@ def endpoint_is_overridden() -> bool:
     return bool(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
 
 
+def runs_in_lambda() -> bool:
+    """Whether Lambda, or what plays it, runs this process."""
+    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a deployment hands to its Lambdas as environment variables."""
@@ -108,6 +113,11 @@ class Settings:
     def longest_job(self) -> int:
         """Seconds after which a job that is still open was abandoned."""
         return self._count("LONGEST_JOB", 1200)
+
+    @property
+    def status_wait(self) -> int:
+        """Seconds that a request for a status may wait for a change; 0 answers every one at once."""
+        return self._count("STATUS_WAIT", 0)
 
     @property
     def api_url(self) -> str:

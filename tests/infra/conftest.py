@@ -2,6 +2,7 @@
 
 import json
 import os
+import typing
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,10 @@ from aws_cdk.assertions import Template  # noqa: E402
 
 from infra.settings import Settings  # noqa: E402
 from infra.stack import PixelPromptStack  # noqa: E402
+
+# Once this attribute has been read, the constructs library's type checks refuse every variadic call, as they always do
+# under some Pythons 3.11: the stack must do without.
+assert typing._GenericAlias.__annotations__ == {}  # type: ignore[attr-defined]
 
 Synthesise = Callable[..., Template]
 
@@ -42,7 +47,8 @@ def synthesise(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
             tree_metadata=False,
         )
         bedrock = {"some.model-v1:0": "us-west-2"}
-        return Template.from_stack(PixelPromptStack(app, Settings.from_context({**context, **settings}), bedrock))
+        chosen = Settings.from_context({**context, **settings})
+        return Template.from_stack(PixelPromptStack(app, chosen, bedrock, ["Some Model 1.0", "Other Model"]))
 
     return synthesise
 

@@ -2,23 +2,31 @@
 
 import ast
 import hashlib
+import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 
 from infra.functions import BOTOCORE_SERVICES, SOURCES, Bundle, BundlingError
+from local.paths import STATE
 
 from .conftest import ROOT
 
 CORE = SOURCES / "requirements-core.txt"
 PROVIDERS = SOURCES / "requirements.txt"
+ENTRY_POINTS = {source.stem for source in SOURCES.glob("*.py")}
+CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance"}
 AARCH64 = 183
 
 
@@ -42,14 +50,19 @@ def version(requirement: Requirement) -> str:
 
 
 def fill(directory: Path, bundle: Bundle) -> str:
-    """Fill a directory; returns a checksum of all names, modes and contents."""
+    """Fill a directory; returns its checksum."""
     directory.mkdir()
     bundle.fill(directory)
-    checksum = hashlib.sha256()
+    return checksum(directory)
+
+
+def checksum(directory: Path) -> str:
+    """A checksum of all names, modes and contents."""
+    digest = hashlib.sha256()
     for path in sorted(directory.rglob("*")):
         content = path.read_bytes() if path.is_file() else b""
-        checksum.update(f"{path.relative_to(directory)} {path.stat().st_mode} {len(content)}\n".encode() + content)
-    return checksum.hexdigest()
+        digest.update(f"{path.relative_to(directory)} {path.stat().st_mode} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def size(directory: Path) -> float:
@@ -57,12 +70,15 @@ def size(directory: Path) -> float:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1e6
 
 
-def import_alone(directory: Path, statements: str) -> subprocess.CompletedProcess[str]:
+def import_alone(
+    directory: Path, statements: str, python: Sequence[str] = (sys.executable,)
+) -> subprocess.CompletedProcess[str]:
     """Run Python statements that can import nothing but the archive and the standard library."""
     program = f"import sys; sys.path.insert(0, {str(directory)!r}); {statements}"
     environment = {"AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {name: value for name, value in os.environ.items() if name == "QEMU_LD_PREFIX"}
     return subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", program], env=environment, capture_output=True, text=True, check=False
+        [*python, "-I", "-S", "-B", "-c", program], env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -111,12 +127,88 @@ def test_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         Bundle(CORE).fill(tmp_path / "archive")
 
 
+@dataclass(frozen=True)
+class Assembly:
+    """What the CDK has written for AWS into a folder: the template, and the archives before they are zipped."""
+
+    folder: Path
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """The stack's template."""
+        return dict(json.loads((self.folder / "PixelPrompt-dev.template.json").read_text()))
+
+    def archives(self) -> dict[str, Path]:
+        """The archive of each entry point, by its module."""
+        functions = [
+            entry["Properties"]
+            for entry in self.template["Resources"].values()
+            if entry["Type"] == "AWS::Lambda::Function" and "FunctionName" in entry["Properties"]
+        ]
+        assert all(function["Architectures"] == ["arm64"] for function in functions)
+        return {
+            function["Handler"].removesuffix(".handler"): self.folder
+            / f"asset.{function['Code']['S3Key'].removesuffix('.zip')}"
+            for function in functions
+        }
+
+    def archive(self, path: Path) -> Path:
+        """The archive with the packages of a requirements file."""
+        return self.archives()["generate" if path == PROVIDERS else "status"]
+
+
+def synthesise(folder: Path, *prefix: str, **variables: str) -> Assembly:
+    """What `make synth` does for AWS; no test has AWS credentials."""
+    folder.mkdir()
+    # Unpacking aws-cdk-lib takes seconds: all commands of the checkout share it.
+    environment = {**os.environ, "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(STATE / "cache" / "jsii"), **variables}
+    command = [*prefix, sys.executable, "-m", "local", "--directory", str(folder), "synth", "aws"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return Assembly(folder / "synth" / "aws")
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """A synthesis that may ask the package index for what uv's cache lacks."""
+    return synthesise(tmp_path_factory.mktemp("synth") / "a")
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_second_synthesis_needs_nothing_from_outside_and_gives_the_same(assembly: Assembly, tmp_path: Path) -> None:
+    """No network, where the system lets us take it away, and else no way there; no Docker, no user's settings."""
+    uv = Path(sys.executable).with_name("uv")
+    cache = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9")
+    outside = {**nowhere, "UV_OFFLINE": "1", "UV_CACHE_DIR": cache, "HOME": str(tmp_path), "CDK_DOCKER": "/bin/false"}
+    alone = ["unshare", "--map-root-user", "--net"]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        alone = []
+    second = synthesise(tmp_path / "b", *alone, **outside)
+    assert second.template == assembly.template
+    archives = {archive.name for archive in assembly.archives().values()}
+    assert {archive.name for archive in second.archives().values()} == archives and len(archives) == 2
+    for name in archives:
+        assert checksum(second.folder / name) == checksum(assembly.folder / name)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_only_who_calls_providers_carries_their_packages(assembly: Assembly) -> None:
+    archives = assembly.archives()
+    assert set(archives) == ENTRY_POINTS
+    sdks = ("openai", "google", "pydantic", "httpx2")
+    with_sdks = {module for module, archive in archives.items() if any((archive / name).exists() for name in sdks)}
+    assert with_sdks == {"generate", "enhance"}
+    assert all((archives["generate"] / name).is_dir() for name in ("openai", "google"))
+
+
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize(("path", "megabytes"), [(CORE, 20), (PROVIDERS, 75)], ids=["core", "providers"])
-def test_archive_for_lambda(tmp_path: Path, path: Path, megabytes: int) -> None:
-    archive = tmp_path / "a"
-    assert fill(archive, Bundle(path)) == fill(tmp_path / "b", Bundle(path))
+def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> None:
+    archive = assembly.archive(path)
     assert {source.name for source in SOURCES.glob("*.py")} <= {entry.name for entry in archive.iterdir()}
     assert (archive / "pixelprompt" / "models.json").is_file()
 
@@ -144,13 +236,35 @@ def test_archive_for_lambda(tmp_path: Path, path: Path, megabytes: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_core_is_enough_for_its_functions(tmp_path: Path) -> None:
+def test_core_is_enough_for_its_functions(assembly: Assembly) -> None:
     """It has no compiled code, so this Python can try what Lambda's will import."""
-    fill(tmp_path / "core", Bundle(CORE))
-    functions = import_alone(tmp_path / "core", "import submit, record_failure, finish, status")
+    core = assembly.archive(CORE)
+    modules = [module for module, archive in assembly.archives().items() if archive == core]
+    assert len(modules) == len(ENTRY_POINTS) - 2
+    functions = import_alone(core, f"import {', '.join(modules)}")
     assert functions.returncode == 0, functions.stderr
     clients = f"import boto3; [boto3.client(service) for service in {sorted(BOTOCORE_SERVICES)!r}]"
-    result = import_alone(tmp_path / "core", clients)
+    result = import_alone(core, clients)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("path", [CORE, PROVIDERS], ids=["core", "providers"])
+def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path) -> None:
+    """The very bytes that go to Lambda, under the very Python: on arm64 itself, or under qemu."""
+    native = platform.machine() == "aarch64"
+    python = os.environ.get("AARCH64_PYTHON") or (shutil.which("python3.13") if native else None)
+    if not python:
+        pytest.skip("no Python 3.13 for aarch64; name one in AARCH64_PYTHON (its libraries' folder in QEMU_LD_PREFIX)")
+    emulator = []
+    if not native:
+        found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+        if not found:
+            pytest.skip("no qemu-aarch64 on the PATH; Debian's package qemu-user has it")
+        emulator = [found]
+    statements = f"import {', '.join(sorted(ENTRY_POINTS if path == PROVIDERS else CORE_ENTRY_POINTS))}"
+    result = import_alone(assembly.archive(path), statements, (*emulator, python))
     assert result.returncode == 0, result.stderr
 
 
@@ -164,7 +278,7 @@ def test_providers_survive_the_trimming(tmp_path: Path) -> None:
     fill(tmp_path / "archive", here)
     result = import_alone(
         tmp_path / "archive",
-        "import generate, enhance, openai, google.genai, pydantic, websockets.version; "
+        f"import {', '.join(sorted(ENTRY_POINTS))}, openai, google.genai, pydantic, websockets.version; "
         "openai.OpenAI(api_key='x'); google.genai.Client(api_key='x')",
     )
     assert result.returncode == 0, result.stderr

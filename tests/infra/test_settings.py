@@ -1,13 +1,17 @@
 """Deploy-time settings: what the context may hold, and the sentence that answers what it may not."""
 
 import json
+import re
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from infra.settings import Settings, SettingsError
+from infra.settings import _READERS, Settings, SettingsError
 
+from .conftest import ROOT
+
+JWT_ISSUER = "an https address such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
 
 def test_defaults() -> None:
     settings = Settings.from_context({})
@@ -37,6 +41,15 @@ def test_defaults() -> None:
         ("promptModelIndex", 2, "prompt_model_index", "2"),
         ("throttleRate", "5", "throttle_rate", 5),
         ("removal", "retain", "removal", "retain"),
+        ("reservedConcurrency", "20", "reserved_concurrency", 20),
+        ("cloudfront", "false", "cloudfront", False),
+        ("apiAuth", "iam", "api_auth", "iam"),
+        ("allowPublic", "true", "allow_public", True),
+        ("statusWait", "20", "status_wait", 20),
+        ("alarmEmail", "owner@example.com", "alarm_email", "owner@example.com"),
+        ("alarmEmail", "", "alarm_email", ""),
+        ("dailyBudget", "12.5", "daily_budget", 12.5),
+        ("dailyBudget", 10, "daily_budget", 10),
     ],
 )  # fmt: skip
 def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None:
@@ -70,6 +83,18 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("throttleRate", 0, "a whole number from 1 to 10000"),
         ("throttleBurst", 5001, "a whole number from 1 to 5000"),
         ("removal", "keep", "retain or destroy"),
+        ("reservedConcurrency", "-1", "a whole number from 0 to 1000"),
+        ("apiAuth", "basic", "none, iam or jwt"),
+        ("jwtIssuer", "http://example.com", JWT_ISSUER),
+        ("jwtIssuer", 5, JWT_ISSUER),
+        ("jwtAudience", True, "the audience of the tokens, such as the client id that they are issued to"),
+        ("allowPublic", "yes", "true or false"),
+        ("cloudfront", "on", "true or false"),
+        ("statusWait", 21, "a whole number from 0 to 20"),
+        ("alarmEmail", "owner", "an e-mail address, or empty"),
+        ("dailyBudget", "-1", "US dollars from 0 to 1000000"),
+        ("dailyBudget", True, "US dollars from 0 to 1000000"),
+        ("dailyBudget", "nan", "US dollars from 0 to 1000000"),
     ],
 )
 def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> None:
@@ -77,6 +102,64 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
         Settings.from_context({name: given})
     message = str(raised.value)
     assert message == f"{name} is {json.dumps(given)}; it must be {allowed}."
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"stage": "prod"}, 'apiAuth is "none"; in the stage prod it must be iam or jwt, unless allowPublic=true'),
+        ({"apiAuth": "jwt", "jwtAudience": "a"}, 'jwtIssuer is ""; it is needed with apiAuth=jwt, and only there.'),
+        ({"apiAuth": "jwt", "jwtIssuer": "https://a.example"}, 'jwtAudience is ""; it is needed with apiAuth=jwt'),
+        ({"jwtAudience": "a"}, 'jwtAudience is "a"; it is needed with apiAuth=jwt, and only there.'),
+        ({"target": "local", "cloudfront": "true"}, "cloudfront is true; with target=local it must be false."),
+        ({"target": "local", "apiAuth": "iam"}, 'apiAuth is "iam"; with target=local it must be none.'),
+    ],
+    ids=str,
+)
+def test_values_that_do_not_go_together(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_context(given)
+    assert str(raised.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"stage": "prod", "allowPublic": "true"},
+        {"stage": "prod", "apiAuth": "iam"},
+        {"stage": "prod", "apiAuth": "jwt", "jwtIssuer": "https://issuer.example/x", "jwtAudience": "client"},
+    ],
+    ids=str,
+)
+def test_prod_is_public_only_on_purpose(given: dict[str, Any]) -> None:
+    assert Settings.from_context(given).stage == "prod"
+
+
+def test_what_a_laptop_has_by_default() -> None:
+    local, aws = Settings.from_context({"target": "local"}), Settings.from_context({})
+    assert (local.cloudfront, local.status_wait) == (False, 20)
+    assert (aws.cloudfront, aws.status_wait) == (True, 0)
+
+
+def test_the_readme_has_one_table_of_all_settings() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| setting \| laptop \| default \| what \|\n\|[ |-]+\|\n((?:\|.*\n)+)", text)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert all(len(row) == 4 for row in rows)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert names == [name for name in _READERS if name not in ("providerEndpoints", "apiUrl")]
+    for row in rows:
+        defaults = [_written(getattr(Settings(), _field(name))) for name in re.findall(r"`(\w+)`", row[0])]
+        given = row[2].split(" (")[0].replace("`", "")
+        assert row[0] == "`removal`" or given == ", ".join(filter(None, defaults)), row
+
+
+def _written(default: Any) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _field(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name)
 
 
 def test_wrong_log_retention_names_the_periods() -> None:
@@ -88,7 +171,7 @@ def test_unknown_name_suggests_the_near_one() -> None:
     with pytest.raises(SettingsError, match=r"no such setting; did you mean ipLimit\?"):
         Settings.from_context({"ipLimits": 10})
     with pytest.raises(SettingsError, match="no such setting; there are stage, target, globalLimit"):
-        Settings.from_context({"colour": "red"})
+        Settings.from_context({"zzz": "red"})
 
 
 def test_unknown_name_in_a_stage() -> None:
@@ -103,7 +186,7 @@ def test_context_of_the_cdk_is_no_setting() -> None:
 
 def test_single_value_overrides_the_stage_and_the_stage_the_default() -> None:
     stages = {"dev": {"ipLimit": 5}, "prod": {"ipLimit": 7, "globalLimit": 70}}
-    prod = Settings.from_context({"stages": stages, "stage": "prod", "globalLimit": "700"})
+    prod = Settings.from_context({"stages": stages, "stage": "prod", "globalLimit": "700", "allowPublic": True})
     assert (prod.stage, prod.ip_limit, prod.global_limit) == ("prod", 7, 700)
     assert Settings.from_context({"stages": stages}).ip_limit == 5
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from local import cloud as local_cloud
-from local.cloud import Cloud
+from local.cloud import Cloud, Response
 
 FINAL = {"completed", "partial", "failed", "cancelled"}
 
@@ -100,6 +101,12 @@ class Service:
                     found.append(child)
         return found
 
+    def download(self, url: str) -> Response:
+        """A picture by its address."""
+        answer = self.cloud.request("GET", url)
+        assert answer.status == 200, answer.body
+        return answer
+
     def execution(self, job_id: str) -> dict[str, Any]:
         """The execution of a job."""
         arn = self.cloud.endpoints["stateMachineArn"].replace(":stateMachine:", ":execution:") + f":{job_id}"
@@ -107,20 +114,35 @@ class Service:
         return described
 
 
+def restart(service: Service, *parts: str) -> None:
+    """Give Lambdas fresh processes, which remember nothing."""
+    functions = service.cloud.client("lambda")
+    for part in parts:
+        name = service.function(part)
+        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        variables["RESTARTED"] = uuid.uuid4().hex
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A cloud in a folder of its own; the simulators answer at once."""
+    """A cloud in a folder of its own that holds each Lambda to its role; the simulators answer at once."""
     directory: Path = tmp_path_factory.mktemp("cloud")
-    running = local_cloud.start(directory, {}, latency="0-0.2")
+    running = local_cloud.start(directory, {}, latency="0-0.2", enforce_iam=True)
     yield running
     running.stop()
 
 
-@pytest.fixture
-def service(cloud: Cloud) -> Iterator[Service]:
-    """The service without faults, and with nothing counted yet."""
+def fresh(cloud: Cloud) -> Iterator[Service]:
+    """The service of a cloud without faults, and with nothing counted yet; without faults again afterwards."""
     running = Service(cloud)
     running.s3.delete_object(Bucket=running.bucket, Key="rate-limit/ratelimit.json")
     running.simulator("DELETE", "/requests")
     yield running
     running.simulator("DELETE", "/faults")
+
+
+@pytest.fixture
+def service(cloud: Cloud) -> Iterator[Service]:
+    """The service, as every test finds it."""
+    yield from fresh(cloud)

@@ -5,8 +5,8 @@ import pytest
 from local.fuzz import fuzz, fuzzed_cloud
 from pixelprompt.http import ROUTES
 
-# With the start of the cloud and what is shortened at the end, about one minute.
-SECONDS = 40
+# The start of the cloud and what is shortened at the end come on top.
+SECONDS = 20
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Galleries through the deployed API."""
 
 import json
-import urllib.request
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +28,8 @@ def test_jobs_become_galleries_newest_first(service: Service) -> None:
     assert [entry["images"] for entry in newest["galleries"]] == [2, 1]
     for entry, job in zip(newest["galleries"], jobs[::-1], strict=True):
         assert datetime.fromisoformat(entry["createdAt"]) == datetime.fromisoformat(job["createdAt"])
-        with urllib.request.urlopen(entry["coverUrl"], timeout=10) as cover:
-            assert cover.headers["Content-Type"].startswith("image/") and cover.read()
+        cover = service.download(entry["coverUrl"])
+        assert cover.headers["content-type"].startswith("image/") and cover.body
 
     first = page(service, "?limit=1")
     second = page(service, f"?limit=1&cursor={first['nextCursor']}")
@@ -43,8 +42,7 @@ def test_jobs_become_galleries_newest_first(service: Service) -> None:
     assert {image["imageKey"] for image in shown["images"]} == {row["imageKey"] for row in jobs[1]["results"]}
     for image in shown["images"]:
         assert image["width"] > 0 and image["height"] > 0
-        with urllib.request.urlopen(image["imageUrl"], timeout=10) as picture:
-            assert picture.status == 200
+        assert service.download(image["imageUrl"]).body
 
 
 def test_a_gallery_that_does_not_exist_is_empty(service: Service) -> None:

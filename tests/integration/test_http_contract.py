@@ -3,9 +3,11 @@
 import base64
 import http.client
 import json
+import ssl
+import time
 import uuid
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -45,6 +47,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("POST", "/generate", json.dumps({"prompt": "x" * 2_000_000}), 413, "PAYLOAD_TOO_LARGE"),
         ("GET", f"/status/{UNKNOWN}", None, 404, "JOB_NOT_FOUND"),
         ("GET", "/status/nonsense", None, 404, "JOB_NOT_FOUND"),
+        ("GET", f"/status/{UNKNOWN}?wait=soon", None, 400, "INVALID_PARAMETER"),
         ("POST", "/enhance", "{}", 400, "PROMPT_REQUIRED"),
         ("POST", "/enhance", json.dumps({"prompt": "x" * 501}), 400, "PROMPT_TOO_LONG"),
         ("POST", "/enhance", '{"prompt": "a naked woman"}', 400, "INAPPROPRIATE_CONTENT"),
@@ -94,9 +97,10 @@ def test_a_job_is_answered_with_its_id_and_address(service: Service) -> None:
 def test_a_body_without_content_type_is_json(service: Service) -> None:
     """As ``curl -d`` sends it: API Gateway hands it over base64-encoded."""
     body = b'{"prompt":"sunset","steps":25,"guidance":7,"ip":"1.2.3.4"}'
+    trusting = ssl.create_default_context(cafile=service.cloud.endpoints["certificate"])
     for headers in ({"Content-Type": "application/x-www-form-urlencoded"}, {}):
         url = urlsplit(service.cloud.endpoints["api"])
-        connection = http.client.HTTPConnection(url.netloc, timeout=20)
+        connection = http.client.HTTPSConnection(url.netloc, timeout=20, context=trusting)
         connection.request("POST", f"{url.path}/generate", body, headers)
         answer = connection.getresponse()
         job = json.loads(answer.read())
@@ -122,6 +126,25 @@ def test_status_knows_what_the_caller_has(service: Service) -> None:
     again = service.cloud.request("GET", path, None, {"If-None-Match": etag})
     assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
     assert service.cloud.request("GET", path, None, {"If-None-Match": '"other"'}).status == 200
+
+
+def test_who_waits_hears_of_each_change_and_of_the_end(service: Service) -> None:
+    service.fault("gpt-image-2.6-flare", "slow", seconds=2)
+    job_id = service.generate(models=["gpt-image-2.6-flare", "recraftv3"])
+    etags: list[str] = []
+    statuses: list[str] = []
+    while not statuses or statuses[-1] != "completed":
+        since = f"&since={quote(etags[-1])}" if etags else ""
+        began = time.monotonic()
+        answer = service.cloud.request("GET", f"/status/{job_id}?wait=10{since}")
+        assert time.monotonic() - began < 5, "the change was waited past"
+        assert answer.status == 200, "nothing has changed within ten seconds"
+        etags.append(answer.headers["etag"])
+        statuses.append(answer.json()["status"])
+    assert len(set(etags)) == len(etags)
+    assert len(etags) <= 7, "each answer tells of a change"
+    ended = service.cloud.request("GET", f"/status/{job_id}?wait=10&since={quote(etags[-1])}")
+    assert (ended.status, ended.body) == (304, b"")
 
 
 def test_a_correlation_id_goes_through_to_the_logs_of_every_lambda(service: Service) -> None:

@@ -2,8 +2,6 @@
 
 import io
 import json
-import urllib.request
-import uuid
 from typing import Any
 
 import pytest
@@ -12,13 +10,15 @@ from PIL import Image
 from pixelprompt.overlay import KEY
 from pixelprompt.providers.sizes import ratio
 
-from .conftest import Service
+from .conftest import Service, restart
+
+# What they know of it they keep for a minute.
+KNOW_THE_CATALOGUE = ("submit", "generate", "models")
 
 
-def picture(url: str) -> Image.Image:
+def picture(service: Service, url: str) -> Image.Image:
     """The picture at an address."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        found = Image.open(io.BytesIO(answer.read()))
+    found = Image.open(io.BytesIO(service.download(url).body))
     found.load()
     return found
 
@@ -32,7 +32,7 @@ class TestReceipts:
             job = service.run(aspectRatio="21:9", models=part)
             assert job["status"] == "completed", [row for row in job["results"] if row["status"] != "completed"]
             for row in job["results"]:
-                size = picture(row["imageUrl"]).size
+                size = picture(service, row["imageUrl"]).size
                 assert (row["images"][0]["width"], row["images"][0]["height"]) == size
                 fate = {**row["applied"], **{k: v["used"] for k, v in row["adjusted"].items()}}
                 if "aspectRatio" in fate:
@@ -45,7 +45,7 @@ class TestReceipts:
         for row in job["results"]:
             assert row["status"] == "completed", row
             assert len({image["binaryKey"] for image in row["images"]}) == 4
-            pictures = {picture(image["imageUrl"]).tobytes() for image in row["images"]}
+            pictures = {picture(service, image["imageUrl"]).tobytes() for image in row["images"]}
             # Without a seed the simulator draws the same picture again.
             assert len(pictures) == 4 or "seed" in row["ignored"], row["model"]
 
@@ -109,24 +109,14 @@ class TestCatalogue:
             "default": False,
         }
         service.s3.put_object(Bucket=service.bucket, Key=KEY, Body=json.dumps({"models": [entry]}))
-        restart(service)
+        restart(service, *KNOW_THE_CATALOGUE)
         try:
             job = service.run(models=["My Own Server"])
             assert job["status"] == "completed"
-            assert picture(job["results"][0]["imageUrl"]).size[0] > 0
+            assert picture(service, job["results"][0]["imageUrl"]).size[0] > 0
         finally:
             service.s3.delete_object(Bucket=service.bucket, Key=KEY)
-            restart(service)
-
-
-def restart(service: Service) -> None:
-    """Give the Lambdas that know the catalogue fresh processes, as a minute would."""
-    functions = service.cloud.client("lambda")
-    for part in ("submit", "generate", "models"):
-        name = service.function(part)
-        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-        variables["RESTARTED"] = uuid.uuid4().hex
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+            restart(service, *KNOW_THE_CATALOGUE)
 
 
 class TestPolling:

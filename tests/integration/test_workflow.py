@@ -64,11 +64,21 @@ DEAD = """
 def handler(event, context):
     raise RuntimeError("boom")
 """
-ROLE = "arn:aws:iam::000000000000:role/test"
+
+
+def role(cloud: Any, name: str) -> str:
+    """Make a role that may do nothing; its ARN."""
+    principal = {"Service": ["lambda.amazonaws.com", "states.amazonaws.com"]}
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}],
+    }
+    made = cloud.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    return str(made["Role"]["Arn"])
 
 
 def create_function(cloud: Any, name: str, source: str) -> str:
-    """Make a Lambda function of this source; its ARN."""
+    """Make a Lambda function of this source with a role of its own; its ARN."""
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("main.py", source)
@@ -76,7 +86,7 @@ def create_function(cloud: Any, name: str, source: str) -> str:
         FunctionName=name,
         Runtime="python3.13",
         Handler="main.handler",
-        Role=ROLE,
+        Role=role(cloud, name),
         Timeout=5,
         Code={"ZipFile": package.getvalue()},
     )
@@ -92,10 +102,12 @@ def state_machine(cloud: Any, name: str, record_failure: str, finish: str) -> It
     for placeholder, value in values.items():
         text = text.replace(f"${{{placeholder}}}", value)
     states = cloud.client("stepfunctions")
-    arn = states.create_state_machine(name=name, definition=text, roleArn=ROLE)["stateMachineArn"]
+    arn = states.create_state_machine(name=name, definition=text, roleArn=role(cloud, name))["stateMachineArn"]
     yield arn
     states.delete_state_machine(stateMachineArn=arn)
     cloud.client("lambda").delete_function(FunctionName=f"{name}-generate")
+    for role_name in (name, f"{name}-generate"):
+        cloud.client("iam").delete_role(RoleName=role_name)
 
 
 @pytest.fixture(scope="module")

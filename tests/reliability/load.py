@@ -42,11 +42,12 @@ def close_without_condition(client: Any, task: Closing, await_instant: Callable[
 
 @dataclass(frozen=True)
 class Turn:
-    """One row's way: when it starts and closes, in seconds after the common instants."""
+    """One row's way: when it starts and closes, in seconds after the common instants, and its place in the job."""
 
     job_id: str
     model: str
     offset: float
+    place: int = 0
 
 
 def turn(client: Any, task: Turn, await_instant: Callable[[int], None]) -> tuple[float, float]:
@@ -57,7 +58,7 @@ def turn(client: Any, task: Turn, await_instant: Callable[[int], None]) -> tuple
     def start() -> float:
         began = time.monotonic()
         with contextlib.suppress(ConflictError):
-            jobs.mark_model_started(task.job_id, task.model, give_up=lambda: answered)
+            jobs.mark_model_started(task.job_id, task.model, place=task.place, give_up=lambda: answered)
         return time.monotonic() - began
 
     with ThreadPoolExecutor(1) as pool:

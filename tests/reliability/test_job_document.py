@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.job_document import measure, model_names
 from pixelprompt.documents import DocumentStore
 from pixelprompt.jobs import JobManager
 
@@ -11,7 +12,6 @@ from .emulator import BUCKET, s3_client
 from .fault_proxy import Fault, FaultProxy
 from .fleet import Fleet
 from .load import Closing, close, close_without_condition
-from .measure_job_document import measure, model_names
 
 
 def lost(jobs: JobManager, job_ids: list[str]) -> list[Closing]:

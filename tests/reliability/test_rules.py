@@ -159,12 +159,13 @@ class MemoryS3:
             raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
         return {"Body": io.BytesIO(self.body), "ETag": f'"{self.version}"'}
 
-    def put_object(self, *, Body: bytes, IfMatch: str = "", IfNoneMatch: str = "", **_: str) -> None:
+    def put_object(self, *, Body: bytes, IfMatch: str = "", IfNoneMatch: str = "", **_: str) -> dict[str, str]:
         """Write if the condition holds."""
         if (IfNoneMatch and self.body is not None) or (IfMatch and IfMatch != f'"{self.version}"'):
             raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
         self.body = Body
         self.version += 1
+        return {"ETag": f'"{self.version}"'}
 
     @property
     def value(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.job_document import model_names
 from pixelprompt.errors import StorageError
 from pixelprompt.jobs import JobManager
 
@@ -14,7 +15,6 @@ from .emulator import BUCKET, s3_client
 from .fault_proxy import Fault, FaultProxy
 from .fleet import Fleet
 from .load import Closing, close
-from .measure_job_document import model_names
 from .test_job_document import lost
 
 
@@ -85,10 +85,9 @@ def test_an_s3_that_stays_away_is_reported_when_patience_ends(jobs: JobManager, 
 
 
 def test_a_document_that_is_no_json_is_reported_at_once(s3: Any, proxy: FaultProxy) -> None:
+    job_id = JobManager(s3, BUCKET).create_job("a red fox", {}, model_names(1))
     manager = JobManager(s3_client(proxy.url), BUCKET)
-    job_id = manager.create_job("a red fox", {}, model_names(1))
     s3.put_object(Bucket=BUCKET, Key=f"jobs/{job_id}/status.json", Body=b"not json")
-    proxy.clear()
     with pytest.raises(StorageError, match="no JSON object"):
         manager.mark_model_complete(job_id, "Model 0", {"imageKey": "x"})
     assert dict(proxy.requests) == {("GET", 200): 1}

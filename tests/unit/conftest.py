@@ -1,7 +1,8 @@
 """Unit tests reach no network but sockets on loopback, and S3 only as moto plays it."""
 
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -34,3 +35,24 @@ def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
     monkeypatch.setattr(logger.handlers[0], "stream", stream)
     return stream
+
+
+Metric = dict[str, Any]
+
+
+@pytest.fixture
+def metrics(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[Metric]]:
+    """What the Lambdas have measured since the last call: values and dimensions as CloudWatch would read them."""
+
+    def read() -> list[Metric]:
+        found = []
+        for line in capsys.readouterr().out.splitlines():
+            value = json.loads(line) if line.startswith('{"_aws"') else {}
+            for directive in value.get("_aws", {}).get("CloudWatchMetrics", []):
+                assert directive["Namespace"] == "PixelPrompt"
+                (names,) = directive["Dimensions"]
+                measured = {metric["Name"]: value[metric["Name"]][0] for metric in directive["Metrics"]}
+                found.append(measured | {name: value[name] for name in names if name != "service"})
+        return found
+
+    return read

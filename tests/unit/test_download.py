@@ -101,7 +101,7 @@ def web(
 
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(transport, "_trusted_authorities", lambda: contexts[1])
+    monkeypatch.setattr(transport, "trusted_authorities", lambda: contexts[1])
     with Canned(answer, contexts[0]) as server:
         yield server, Network(monkeypatch, server), answers
 

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from local.simulator import Simulator
 from pixelprompt import providers
 from pixelprompt.completion import Completion, Ending
-from pixelprompt.errors import ServiceUnavailable
+from pixelprompt.errors import JobNotFound, ServiceUnavailable
 from pixelprompt.generation import FailureRecorder, Generation, Item, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
@@ -429,3 +429,67 @@ def test_an_order_of_a_model_that_left_the_catalogue_may_still_be_billed(job: Jo
     job.registry = ModelRegistry([])
     job.run(job.item(2, resume=TOKEN))
     assert (job.row["errorCode"], job.row["billable"]) == ("model_retired", "unknown")
+
+
+def test_a_model_measures_its_outcome_its_time_and_its_cost(
+    job: Job, metrics: Callable[[], list[dict[str, Any]]]
+) -> None:
+    job.run()
+    done, *costs = metrics()
+    assert (done["ModelsCompleted"], done["model"]) == (1, MODEL.name)
+    assert 0 <= done["ModelSeconds"] < 60
+    # This model has no price.
+    assert costs == [{"UnknownCosts": 1}]
+
+
+def test_known_dollars_are_measured_by_model_and_in_all(
+    s3: Any, simulator: Simulator, metrics: Callable[[], list[dict[str, Any]]]
+) -> None:
+    job = Job(s3, simulator.url)
+    job.registry = ModelRegistry([replace(MODEL, price={"unit": "image", "amount": 0.04})])
+    job.run()
+    assert metrics()[1:] == [{"ModelDollars": 0.04, "model": MODEL.name}, {"Dollars": 0.04}]
+
+
+def test_a_failure_measures_its_code_and_each_throttling(
+    job: Job, simulator: Simulator, metrics: Callable[[], list[dict[str, Any]]]
+) -> None:
+    simulator.set_fault(MODEL.id, "throttled", retry_after=1, times=2)
+    job.run()
+    assert metrics()[:2] == [{"ProviderThrottles": 1, "model": MODEL.name}] * 2
+    simulator.set_fault(MODEL.id, "refused")
+    job.run(job.item(2))
+    assert metrics() == failed("refused")
+
+
+def failed(code: str) -> list[dict[str, Any]]:
+    """What a model measures that has made no image."""
+    return [{"ModelsCompleted": 0, "ModelsFailed": 1, "model": MODEL.name}, {"ModelErrors": 1, "errorCode": code}]
+
+
+def test_the_end_of_a_job_measures_the_models_whose_invocation_could_not(
+    job: Job, metrics: Callable[[], list[dict[str, Any]]]
+) -> None:
+    job.jobs.mark_model_started(job.id, MODEL.name)
+    for _ in range(2):
+        Completion(job.jobs, job.images).finish(Ending(job.id))
+    assert metrics() == failed("unknown_outcome"), "once, however often the job is finished"
+
+
+def test_the_end_of_a_job_measures_no_model_twice(job: Job, metrics: Callable[[], list[dict[str, Any]]]) -> None:
+    outcome = job.run()
+    metrics()
+    Completion(job.jobs, job.images).finish(Ending(job.id, (outcome,)))
+    assert metrics() == []
+
+
+def test_a_broken_invocation_is_measured_when_it_is_recorded(
+    job: Job, metrics: Callable[[], list[dict[str, Any]]]
+) -> None:
+    recorder = FailureRecorder(job.jobs, job.images, job.tokens)
+    recorder.record(job.item(), "Sandbox.Timedout")
+    assert metrics() == failed("unknown_outcome")
+    job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
+    with pytest.raises(JobNotFound):
+        recorder.record(job.item(), "Sandbox.Timedout")
+    assert metrics() == []

@@ -194,14 +194,6 @@ def test_the_catch_all_knows_the_routes(method: str, path: str, status: int, cod
     assert ("Allow" in error.headers) == (status == 405)
 
 
-@pytest.mark.parametrize(
-    ("header", "matched"),
-    [('"a"', True), ('W/"a"', True), ('"b", "a"', True), ("*", True), ("", False), ('"b"', False), ("a", False)],
-)
-def test_if_none_match(header: str, matched: bool) -> None:
-    assert http.matches(header, '"a"') == matched
-
-
 def test_an_s3_that_is_busy_can_be_asked_again() -> None:
     def fail(request: http.Request) -> http.Response:
         raise StorageError("S3 answered SlowDown.") from ClientError(

@@ -1,13 +1,14 @@
 """What a caller sees of a job."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from pixelprompt.errors import JobNotFound
+from pixelprompt.errors import InvalidParameter, JobNotFound
 from pixelprompt.images import ImageStorage
-from pixelprompt.job_status import JobStatus
+from pixelprompt.job_status import JobStatus, Wait, is_version
 from pixelprompt.jobs import JobManager
 
 BUCKET = "test-bucket"
@@ -26,7 +27,13 @@ class World:
         models = [{"name": name, "provider": "openai"} for name in "AB"]
         self.id = self.jobs.create_job("a fox", {}, models)
         images = ImageStorage(s3, BUCKET, domain)
-        self.status = JobStatus(self.jobs, images, self.finish, clock=lambda: self.now)
+        self.status = JobStatus(self.jobs, images, self.finish, clock=lambda: self.now, sleep=self.sleep)
+        # What happens while somebody waits, by the second.
+        self.events: dict[float, Callable[[], object]] = {}
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.events.pop(self.now - CREATED, lambda: None)()
 
     def finish(self, job_id: str, run: int) -> None:
         self.finished.append((job_id, run))
@@ -98,3 +105,76 @@ def test_one_read_of_s3_is_enough(s3: Any) -> None:
     s3.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
     world.status.get(world.id)
     assert calls == ["GetObject"]
+
+
+@pytest.mark.parametrize(
+    ("header", "matched"),
+    [('"a"', True), ('W/"a"', True), ('"b", "a"', True), ("*", True), ("", False), ('"b"', False), ("a", False)],
+)
+def test_if_none_match(header: str, matched: bool) -> None:
+    assert is_version(header, '"a"') == matched
+
+
+def test_who_waits_is_answered_when_the_document_changes(s3: Any) -> None:
+    world = World(s3, "d1.cloudfront.net")
+    _, etag = world.status.get(world.id)
+    world.events[3] = lambda: world.jobs.mark_model_started(world.id, "A")
+    document, changed = world.status.get(world.id, Wait(20, etag))
+    assert (world.now, document["status"]) == (CREATED + 3, "in_progress")
+    assert changed != etag
+    assert world.status.get(world.id, Wait(20, etag))[1] == changed, "it has changed already"
+    assert world.now == CREATED + 3
+
+
+def test_without_a_version_the_present_one_counts(s3: Any) -> None:
+    world = World(s3, "d1.cloudfront.net")
+    world.events[2] = lambda: world.jobs.mark_model_started(world.id, "A")
+    assert world.status.get(world.id, Wait(20))[0]["status"] == "in_progress"
+    assert world.now == CREATED + 2
+
+
+def test_who_waits_in_vain_is_answered_in_time_with_a_read_a_second(s3: Any) -> None:
+    world = World(s3, "d1.cloudfront.net")
+    _, etag = world.status.get(world.id)
+    calls: list[str] = []
+    s3.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
+    document, unchanged = world.status.get(world.id, Wait(2.5, etag))
+    assert (world.now, document["status"], unchanged) == (CREATED + 2.5, "pending", etag)
+    assert len(calls) == 4
+
+
+def test_a_job_that_has_ended_is_not_waited_for(s3: Any) -> None:
+    world = World(s3, "d1.cloudfront.net")
+    for name in "AB":
+        world.jobs.mark_model_error(world.id, name, {"error": "No.", "errorCode": "internal"})
+    _, etag = world.status.get(world.id)
+    assert world.status.get(world.id, Wait(20, etag))[1] == etag
+    assert world.now == CREATED
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "expected"),
+    [
+        ({}, "", Wait(0, "")),
+        ({}, '"a"', Wait(0, '"a"')),
+        ({"wait": "20"}, '"a"', Wait(20, '"a"')),
+        ({"wait": "2.5", "since": '"b-1"'}, '"a"', Wait(2.5, '"b-1"')),
+        ({"wait": "600", "since": "b"}, "", Wait(20, '"b"')),
+    ],
+)
+def test_what_a_query_asks_for(query: dict[str, str], header: str, expected: Wait) -> None:
+    assert Wait.from_query(query, header, 20) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [*({"wait": text} for text in ("soon", "-1", "", "1e9", "nan")), {"since": "x" * 101}, {"since": "a b"}],
+)
+def test_a_wrong_query_is_told(query: dict[str, str]) -> None:
+    with pytest.raises(InvalidParameter) as error:
+        Wait.from_query(query, "", 20)
+    assert error.value.details == {"parameter": next(iter(query))}
+
+
+def test_where_waiting_is_not_allowed_the_answer_comes_at_once() -> None:
+    assert Wait.from_query({"wait": "20"}, "", 0).seconds == 0

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from pixelprompt.documents import DocumentStore
-from pixelprompt.errors import ConflictError, JobNotFound, PermissionMissing
+from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound, PermissionMissing
 from pixelprompt.jobs import (
     JobManager,
     complete_row,
@@ -251,3 +251,39 @@ class TestDocumentStore:
             with pytest.raises(ConflictError):
                 DocumentStore(s3, BUCKET).update("k", lambda value: {"a": 1}, give_up=lambda: True)
             stub.assert_no_pending_responses()
+
+
+def test_what_a_later_release_has_written_survives_every_write(s3: Any) -> None:
+    jobs = JobManager(s3, BUCKET)
+    job_id = jobs.create_job("a fox", {}, MODELS)
+    key = f"jobs/{job_id}/status.json"
+    document = json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    document["later"] = {"a": 1}
+    for row in document["results"]:
+        row["later"] = "b"
+    s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(document))
+    jobs.mark_model_started(job_id, "Model A")
+    jobs.mark_model_complete(job_id, "Model A", RESULT)
+    jobs.mark_model_error(job_id, "Model B", FAILURE)
+    jobs.finish(job_id, {}, lambda document: {})
+    found = jobs.get_job_status(job_id)
+    assert found is not None and found["later"] == {"a": 1}
+    assert [row["later"] for row in found["results"]] == ["b", "b", "b"]
+    assert found["status"] == "partial"
+
+
+def test_what_only_later_code_can_read_is_shown_and_not_changed(s3: Any) -> None:
+    jobs = JobManager(s3, BUCKET)
+    job_id = jobs.create_job("a fox", {}, MODELS)
+    key = f"jobs/{job_id}/status.json"
+    document = json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    document["schemaVersion"] += 1
+    s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(document))
+    for write in (
+        lambda: jobs.mark_model_started(job_id, "Model A"),
+        lambda: jobs.mark_model_complete(job_id, "Model A", RESULT),
+        lambda: jobs.finish(job_id, {}, lambda document: {}),
+    ):
+        with pytest.raises(ConfigurationError, match="later release"):
+            write()
+    assert jobs.get_job_status(job_id) == document

@@ -23,6 +23,7 @@ def test_every_setting_reaches_the_stack() -> None:
         "PROMPT_MODEL_INDEX": "2",
         "MAX_CONCURRENCY": "4",
         "MODERATION": "keyword",
+        "STATUS_WAIT": "7",
     }
     assert set(given) == set(SETTINGS)
     settings = Settings.from_context(Options.from_environment(given).context(SIMULATOR, API))
@@ -31,6 +32,7 @@ def test_every_setting_reaches_the_stack() -> None:
     assert (settings.trust_body_ip, settings.retention_days, settings.log_level) == (False, 3, "DEBUG")
     assert (settings.cors_origins, settings.prompt_model_index) == ("https://example.com", "2")
     assert (settings.max_concurrency, settings.moderation) == (4, "keyword")
+    assert settings.status_wait == 7
 
 
 def test_an_empty_variable_and_a_foreign_one_ask_for_nothing() -> None:
@@ -93,9 +95,20 @@ def test_a_wrong_fault_and_an_unknown_setting_are_named() -> None:
         Options({"IP_LIMITS": "3"})
 
 
+@pytest.mark.parametrize(("given", "enforced"), [("", False), ("0", False), ("1", True)])
+def test_iam_is_enforced_for_who_asks(given: str, enforced: bool) -> None:
+    assert Options.from_environment({"ENFORCE_IAM": given}).enforce_iam is enforced
+
+
+def test_a_wrong_switch_is_named() -> None:
+    with pytest.raises(OptionError, match="ENFORCE_IAM is 'maybe'; it takes 0 or 1"):
+        Options.from_environment({"ENFORCE_IAM": "maybe"})
+
+
 def test_options_of_a_running_cloud_hold_where_nothing_else_is_said() -> None:
-    running = Options({"IP_LIMIT": "5", "LOG_LEVEL": "DEBUG"}, {"OPENAI_API_KEY": "k"}, latency="1")
+    running = Options({"IP_LIMIT": "5", "LOG_LEVEL": "DEBUG"}, {"OPENAI_API_KEY": "k"}, latency="1", enforce_iam=True)
     chosen = Options({"IP_LIMIT": "7"}).over(running)
     assert chosen.settings == {"IP_LIMIT": "7", "LOG_LEVEL": "DEBUG"}
     assert chosen.keys == {"OPENAI_API_KEY": "k"}
     assert chosen.latency == "1"
+    assert chosen.enforce_iam

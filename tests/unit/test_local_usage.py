@@ -52,12 +52,15 @@ def _endpoints(api: str) -> Endpoints:
         simulator="http://127.0.0.1:2",
         simulated=["openai"],
         region="us-east-1",
+        certificate="",
+        page="http://127.0.0.1:3/",
     )
 
 
 @pytest.mark.skipif(not which("curl"), reason="there is no curl")
 def test_the_lines_start_a_job_and_ask_for_it(api: tuple[str, list[tuple[str, str, bytes]]]) -> None:
     url, asked = api
+    assert usage(_endpoints(url)).startswith("# the page, for a browser: http://127.0.0.1:3/\n")
     lines = [line for line in usage(_endpoints(url)).splitlines() if not line.startswith("aws ")]
     environment = {"PATH": "/usr/bin:/bin", "no_proxy": "*"}
     script = "\n".join(["set -e", *lines, 'printf "\\n%s %s" "$JOB" "$AWS_ENDPOINT_URL"'])
@@ -70,6 +73,13 @@ def test_the_lines_start_a_job_and_ask_for_it(api: tuple[str, list[tuple[str, st
         ("GET", f"/api/status/{JOB}", b""),
         ("POST", "/api/enhance", body),
     ]
+
+
+def test_a_cloud_with_tls_comes_with_what_to_trust_it_by() -> None:
+    endpoints: Endpoints = {**_endpoints("https://127.0.0.1:3"), "certificate": "/tmp/my cloud/server.crt"}
+    page, _, trust, *_ = usage(endpoints).splitlines()
+    assert page == "# the page, for a browser that trusts '/tmp/my cloud/server.crt': http://127.0.0.1:3/"
+    assert trust == "export CURL_CA_BUNDLE='/tmp/my cloud/server.crt' AWS_CA_BUNDLE='/tmp/my cloud/server.crt'"
 
 
 def test_the_execution_of_a_job() -> None:

@@ -1,5 +1,7 @@
 """One module per wire protocol, imported only when it is asked for: an SDK costs half a second of a cold start."""
 
+import gc
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -34,4 +36,14 @@ PROVIDERS: dict[str, Provider] = {
 
 def adapter(provider: str) -> ModuleType:
     """The module that speaks this provider's protocol."""
-    return import_module(f"{__name__}.{PROVIDERS[provider].module}")
+    name = f"{__name__}.{PROVIDERS[provider].module}"
+    if name in sys.modules:
+        return import_module(name)
+    # An SDK makes a hundred thousand objects that stay; nothing is gained by searching them for garbage meanwhile.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -5,7 +5,6 @@ text models, a function ``complete``; what a provider answers is data, so both r
 nothing for a provider's sake.
 """
 
-import base64
 import binascii
 import re
 from collections.abc import Mapping
@@ -215,7 +214,8 @@ def clean(text: str) -> str:
 def decode_image(encoded: str, **about: Any) -> Image | ProviderError:
     """The image in a base64 text; ``about`` are further fields of ``Image``."""
     try:
-        data = base64.b64decode(encoded, validate=True)
+        # Unlike ``base64.b64decode``, this makes no copy of the text first.
+        data = binascii.a2b_base64(encoded, strict_mode=True)
     except (binascii.Error, ValueError):
         return ProviderError("no_image", "The provider's image is not valid base64.", billable="unknown")
     return read_image(data, **about)

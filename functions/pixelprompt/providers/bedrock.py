@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, decode_image
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, retry_after, server_error, unreadable
+from pixelprompt.providers.transport import exchange_error, parse_json, retry_after, server_error, unreadable
 
 # The region that serves the Stability models.
 _REGION = "us-west-2"
@@ -57,7 +57,7 @@ def generate(
         answer = _runtime(region, credentials.base_url, deadline).invoke_model(
             modelId=model.id, body=json.dumps(body), contentType="application/json", accept="application/json"
         )
-        document = json.loads(answer["body"].read())
+        document, request_id = parse_json(answer["body"].read()), answer["ResponseMetadata"].get("RequestId")
     except ClientError as error:
         return _client_error(error, model.id, region)
     except httpx2.HTTPError as error:
@@ -66,7 +66,9 @@ def generate(
         return ProviderError("bad_credentials", _NO_CALLER)
     except (BotoCoreError, ValueError):
         return unreadable()
-    return _read(document, answer["ResponseMetadata"].get("RequestId"))
+    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    del answer
+    return _read(document, request_id)
 
 
 @functools.cache

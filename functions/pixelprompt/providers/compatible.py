@@ -59,7 +59,10 @@ def generate(
         return exchange_error(error)
     if answer.status_code != 200:
         return _status_error(answer, credentials.key)
-    return _read(answer, request, base, credentials.key, deadline)
+    document, about = json_object(answer), answer.headers
+    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    del answer
+    return _read(document, about, request, base, credentials.key, deadline)
 
 
 def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
@@ -96,9 +99,13 @@ def _shape(request: ImageRequest, dialect: str | None) -> dict[str, Any]:
 
 
 def _read(
-    answer: httpx2.Response, request: ImageRequest, base: str, key: str | None, deadline: float
+    document: dict[str, Any] | None,
+    headers: httpx2.Headers,
+    request: ImageRequest,
+    base: str,
+    key: str | None,
+    deadline: float,
 ) -> Generated | ProviderError:
-    document = json_object(answer)
     if document is None:
         return unreadable()
     listed = document.get("data")
@@ -116,7 +123,7 @@ def _read(
         return images
     usage = document.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    request_id = answer.headers.get("x-request-id") or document.get("id")
+    request_id = headers.get("x-request-id") or document.get("id")
     return Generated(images, request_id if isinstance(request_id, str) else None, _tokens(usage), _cost(usage))
 
 

@@ -20,7 +20,7 @@ from pixelprompt.providers.base import (
     read_image,
 )
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, server_error, time_left, unreadable
+from pixelprompt.providers.transport import exchange_error, server_error, time_left, trusted_authorities, unreadable
 
 _REFUSED = frozenset(
     {
@@ -76,6 +76,9 @@ def _ask(
                 api_version="v1beta",
                 timeout=round(time_left(deadline) * 1000),
                 httpx_client=http,
+                # Or the SDK would read the authorities twice for each client, for connections that it does not make.
+                client_args={"verify": trusted_authorities()},
+                async_client_args={"verify": trusted_authorities(), "ssl": trusted_authorities()},
             )
             client = genai.Client(api_key=credentials.key, http_options=options)
             return client.models.generate_content(model=model.id, contents=prompt, config=config)

@@ -17,7 +17,7 @@ from pixelprompt.providers.base import (
 from pixelprompt.providers.data_list import read_images
 from pixelprompt.providers.sizes import pixels, ratio
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, retry_after, server_error, timeout, unreadable
+from pixelprompt.providers.transport import exchange_error, parse_json, retry_after, server_error, timeout, unreadable
 
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "project_spend_limit_exceeded"})
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
@@ -44,11 +44,14 @@ def generate(
             answer = client.images.with_raw_response.generate(
                 model=model.id, prompt=request.prompt, n=request.n, extra_body=options
             )
-            return _read(answer.http_response.json(), answer.headers.get("x-request-id"))
+        document, request_id = parse_json(answer.http_response.content), answer.headers.get("x-request-id")
     except openai.OpenAIError as error:
         return _provider_error(error)
     except ValueError:
         return unreadable()
+    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    del answer
+    return _read(document, request_id)
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:

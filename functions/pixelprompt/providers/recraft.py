@@ -54,7 +54,9 @@ def generate(
         return exchange_error(error)
     if answer.status_code != 200:
         return _status_error(answer, credentials.key)
-    document = json_object(answer)
+    document, headers = json_object(answer), answer.headers
+    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    del answer
     if document is None:
         return unreadable()
     # The provider does not say which seeds it used; a single image has the one that was asked for.
@@ -66,7 +68,7 @@ def generate(
         return images
     units = document.get("credits")
     cost = units / _UNITS_PER_DOLLAR if isinstance(units, int | float) else None
-    return Generated(images, answer.headers.get("x-recraft-requestid"), cost=cost)
+    return Generated(images, headers.get("x-recraft-requestid"), cost=cost)
 
 
 def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:

@@ -4,6 +4,8 @@ Facts: https://platform.stability.ai/docs/api-reference
 The body is always multipart; a refusal comes as HTTP 403 or, with a blurred image, as HTTP 200.
 """
 
+from typing import Any
+
 import httpx2
 
 from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, decode_image
@@ -37,7 +39,10 @@ def generate(
         return exchange_error(error)
     if answer.status_code != 200:
         return _status_error(answer, credentials.key)
-    return _read(answer)
+    document, about = json_object(answer), answer.headers
+    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    del answer
+    return _read(document, about)
 
 
 def _door(model_id: str) -> str:
@@ -59,8 +64,7 @@ def _form(request: ImageRequest, model: Model) -> dict[str, tuple[None, str]]:
     return {name: (None, str(value)) for name, value in fields.items() if value is not None}
 
 
-def _read(answer: httpx2.Response) -> Generated | ProviderError:
-    document = json_object(answer)
+def _read(document: dict[str, Any] | None, headers: httpx2.Headers) -> Generated | ProviderError:
     if document is None:
         return unreadable()
     if document.get("finish_reason") == "CONTENT_FILTERED":
@@ -72,7 +76,7 @@ def _read(answer: httpx2.Response) -> Generated | ProviderError:
     image = decode_image(encoded, seed=seed if isinstance(seed, int) else None)
     if isinstance(image, ProviderError):
         return image
-    return Generated((image,), answer.headers.get("x-request-id"))
+    return Generated((image,), headers.get("x-request-id"))
 
 
 def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:

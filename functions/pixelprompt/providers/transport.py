@@ -4,6 +4,7 @@ And what it means when an exchange fails.
 """
 
 import functools
+import io
 import json
 import math
 import re
@@ -17,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
 import httpx2
+import jiter
 
 from pixelprompt.providers.base import ProviderError, clean
 
@@ -149,14 +151,13 @@ class _Transport(httpx2.BaseTransport):
     def _read(self, answer: httpcore2.Response, request: httpx2.Request) -> bytes:
         assert isinstance(answer.stream, Iterable)
         stream = _Chunks(answer.stream)
-        parts: list[bytes] = []
-        size = 0
+        body = io.BytesIO()
         for part in httpx2.Response(answer.status, headers=answer.headers, stream=stream).iter_bytes():
-            size += len(part)
-            if size > self._limit:
+            if body.tell() + len(part) > self._limit:
                 raise AnswerTooLarge(f"The answer has more than {self._limit} bytes.", request=request)
-            parts.append(part)
-        return b"".join(parts)
+            body.write(part)
+        # Shares its bytes instead of copying them.
+        return body.getvalue()
 
 
 class _Chunks(httpx2.SyncByteStream):
@@ -171,11 +172,11 @@ def _pool(url: httpx2.URL, backend: httpcore2.NetworkBackend) -> httpcore2.Conne
     """Connections for one exchange, through the proxy of the environment where there is one."""
     proxy = proxy_for(url)
     if proxy is None:
-        return httpcore2.ConnectionPool(ssl_context=_trusted_authorities(), network_backend=backend)
+        return httpcore2.ConnectionPool(ssl_context=trusted_authorities(), network_backend=backend)
     return httpcore2.HTTPProxy(
         proxy_url=httpcore2.URL(scheme=proxy.raw_scheme, host=proxy.raw_host, port=proxy.port, target=b"/"),
         proxy_auth=(proxy.username, proxy.password) if proxy.userinfo else None,
-        ssl_context=_trusted_authorities(),
+        ssl_context=trusted_authorities(),
         network_backend=backend,
     )
 
@@ -196,7 +197,8 @@ def is_loopback(url: httpx2.URL) -> bool:
 
 
 @functools.cache
-def _trusted_authorities() -> ssl.SSLContext:
+def trusted_authorities() -> ssl.SSLContext:
+    """What certificates are checked with; reading the authorities takes 25 ms, so it is done once."""
     return httpx2.create_ssl_context()
 
 
@@ -256,10 +258,30 @@ def unreadable() -> ProviderError:
 def json_object(response: httpx2.Response) -> dict[str, Any] | None:
     """The JSON object in an answer, or None where there is none."""
     try:
-        document = json.loads(response.content)
-    except (ValueError, RecursionError):
+        document = parse_json(response.content)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def parse_json(content: bytes) -> Any:
+    """The JSON value in these bytes.
+
+    An answer may be tens of megabytes of pictures in base64, so it is read without a copy of the whole as text.
+
+    Raises
+    ------
+    ValueError : there is none
+    """
+    try:
+        return jiter.from_json(content)
+    except ValueError:
+        pass
+    # What a strict reader refuses, such as half a surrogate pair, must not cost an image that was paid for.
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("The JSON is nested too deeply.") from None
 
 
 def excerpt(text: str, key: str | None) -> str:

@@ -1,0 +1,51 @@
+"""The emulator, in which a deployment lets invocations under way end, as it does on AWS.
+
+As it comes, it kills them: whoever updates a function there has its running invocations fail. AWS only begins no new
+one with the old code (Lambda Developer Guide, "Lambda function states": a function can be invoked while it is updated).
+
+Usage: python -P local/emulator.py [ARGUMENTS OF HYPERCORN, the server, instead of the emulator's own]
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from hypercorn.__main__ import main as serve
+from ministack.app import main
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
+
+# Workers of functions that were updated or removed meanwhile; they end with what they are doing.
+_outdated: set[Any] = set()
+_kill, _invalidate, _release = lambda_runtime.kill_workers, lambda_svc.invalidate_worker, lambda_svc.release_worker
+
+
+def invalidate_worker(*arguments: Any, **options: Any) -> None:
+    """Take the workers of a function out of their pool; kill those that are idle."""
+
+    def kill_idle(workers: list[Any]) -> None:
+        busy = {worker for worker in workers if worker.in_use}
+        _outdated.update(busy)
+        _kill([worker for worker in workers if worker not in busy])
+
+    lambda_runtime.kill_workers = kill_idle
+    try:
+        _invalidate(*arguments, **options)
+    finally:
+        lambda_runtime.kill_workers = _kill
+
+
+def release_worker(worker: Any) -> None:
+    """Give a worker back to its pool, or end it where that is gone."""
+    _release(worker)
+    if worker in _outdated:
+        _outdated.discard(worker)
+        _kill([worker])
+
+
+if __name__ == "__main__":
+    lambda_svc.invalidate_worker, lambda_svc.release_worker = invalidate_worker, release_worker
+    if sys.argv[1:]:
+        sys.exit(serve(sys.argv[1:]))
+    main()

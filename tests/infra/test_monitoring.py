@@ -1,0 +1,176 @@
+"""Alarms, dashboard, saved queries and budget, as the template has them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Template
+
+from infra.monitoring import NAMESPACE
+from pixelprompt import metrics
+from tests.infra.conftest import Synthesise
+
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+SERVICE = "pixel-prompt-dev"
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    """The properties of the alarms, by name without the service."""
+    found = template.find_resources("AWS::CloudWatch::Alarm").values()
+    return {entry["Properties"]["AlarmName"].removeprefix(f"{SERVICE}-"): entry["Properties"] for entry in found}
+
+
+def metrics_of(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics that an alarm looks at, metric math or not."""
+    if "Metrics" not in alarm:
+        return [alarm]
+    return [entry["MetricStat"]["Metric"] for entry in alarm["Metrics"] if "MetricStat" in entry]
+
+
+def dashboard(template: Template) -> dict[str, Any]:
+    """The dashboard's body; references are their text."""
+    (board,) = template.find_resources("AWS::CloudWatch::Dashboard").values()
+    parts = board["Properties"]["DashboardBody"]["Fn::Join"][1]
+    text = "".join(part if isinstance(part, str) else "reference" for part in parts)
+    body: dict[str, Any] = json.loads(text)
+    return body
+
+
+def test_what_matters_has_an_alarm(template: Template) -> None:
+    functions = {entry["Properties"]["Handler"] for entry in template.find_resources("AWS::Lambda::Function").values()}
+    own = {name.removesuffix(".handler").replace("_", "-") for name in functions if not name.startswith("index.")}
+    assert set(alarms(template)) == {
+        "executions-failed",
+        "unfinished-jobs",
+        "abandoned-jobs",
+        "model-errors-some-model-1-0",
+        "model-errors-other-model",
+        *(f"function-errors-{name}" for name in own),
+        "function-throttles",
+        "submit-slow",
+        "api-errors",
+    }
+    assert len(own) == 10
+
+
+def test_every_alarm_reaches_the_topic_and_is_quiet_without_data(template: Template) -> None:
+    (topic,) = template.find_resources("AWS::SNS::Topic")
+    for name, alarm in alarms(template).items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": topic}], name
+        assert alarm["TreatMissingData"] == "notBreaching", name
+
+
+def test_every_alarm_has_a_section_that_says_what_to_do(synthesise: Synthesise) -> None:
+    sections = re.findall(r"^### ([a-z-]+)$", OPERATIONS, re.MULTILINE)
+    names = alarms(synthesise(dailyBudget="5"))
+    for name, alarm in names.items():
+        told = alarm["AlarmDescription"].partition(" What to do: docs/operations.md, ")[2].removesuffix(".")
+        assert told in sections and (name == told or name.startswith(f"{told}-")), name
+    for section in sections:
+        assert any(name == section or name.startswith(f"{section}-") for name in names), section
+
+
+def test_the_logs_that_the_operator_is_sent_to_exist(template: Template) -> None:
+    found = template.find_resources("AWS::Logs::LogGroup").values()
+    groups = {entry["Properties"].get("LogGroupName") for entry in found}
+    named = re.findall(r"`(/aws/[^`]+)`", OPERATIONS)
+    assert named
+    assert {name.replace("{stage}", "dev") for name in named} <= groups
+
+
+def test_no_alarm_looks_at_more_than_cloudwatch_lets_it(synthesise: Synthesise) -> None:
+    """At most ten metrics in the metric math of an alarm (CloudWatch User Guide, "CloudWatch service quotas")."""
+    assert all(len(metrics_of(alarm)) <= 10 for alarm in alarms(synthesise(dailyBudget="5")).values())
+
+
+def test_alarms_look_only_at_what_the_functions_measure(synthesise: Synthesise) -> None:
+    own = [
+        metric
+        for alarm in alarms(synthesise(dailyBudget="5")).values()
+        for metric in metrics_of(alarm)
+        if metric["Namespace"] == NAMESPACE
+    ]
+    assert {metric["MetricName"] for metric in own} == {"JobsAbandoned", "ModelsFailed", "ModelsCompleted", "Dollars"}
+    for metric in own:
+        dimensions = {entry["Name"]: entry["Value"] for entry in metric["Dimensions"]}
+        expected = metrics.METRICS[metric["MetricName"]][1]
+        assert set(dimensions) == {"service", *([expected] if expected else [])}
+        assert dimensions["service"] == SERVICE
+
+
+def test_the_functions_measure_under_the_name_that_is_watched(template: Template) -> None:
+    assert metrics.NAMESPACE == NAMESPACE
+    for function in template.find_resources("AWS::Lambda::Function").values():
+        variables = function["Properties"].get("Environment", {}).get("Variables", {})
+        if "BUCKET_NAME" in variables:
+            assert variables["POWERTOOLS_SERVICE_NAME"] == SERVICE
+
+
+def test_the_dashboard_shows_every_metric(template: Template) -> None:
+    text = json.dumps(dashboard(template))
+    shown = set(re.findall(r'MetricName=\\+"(\w+)', text)) | set(re.findall(rf'"{NAMESPACE}", "(\w+)"', text))
+    # These are shown by model, which adds up to them, or watched by an alarm.
+    assert shown == set(metrics.METRICS) - {"Dollars", "JobsAbandoned"}
+    for name, dimension in re.findall(r'\{PixelPrompt,(\w+),service\} MetricName=\\+"(\w+)', text):
+        assert metrics.METRICS[dimension][1] == name
+
+
+def test_widgets_do_not_overlap(template: Template) -> None:
+    places = [(widget["x"], widget["y"]) for widget in dashboard(template)["widgets"]]
+    assert len(places) == len(set(places)) == 18
+
+
+def test_saved_queries_read_all_functions(template: Template) -> None:
+    queries = template.find_resources("AWS::Logs::QueryDefinition").values()
+    names = {query["Properties"]["Name"].partition("/")[2] for query in queries}
+    assert {"everything about one job", "unexpected errors", "failures by model and code"} <= names
+    for query in queries:
+        assert len(query["Properties"]["LogGroupNames"]) == 10
+
+
+def test_alarms_go_to_the_address_of_the_settings(template: Template, synthesise: Synthesise) -> None:
+    template.resource_count_is("AWS::SNS::Subscription", 0)
+    with_address = synthesise(alarmEmail="owner@example.com")
+    with_address.has_resource_properties(
+        "AWS::SNS::Subscription", {"Protocol": "email", "Endpoint": "owner@example.com"}
+    )
+
+
+def test_only_this_accounts_alarms_may_publish_and_only_over_tls(synthesise: Synthesise) -> None:
+    (policy,) = synthesise(dailyBudget="5").find_resources("AWS::SNS::TopicPolicy").values()
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    (allowed,) = [s for s in statements if s["Effect"] == "Allow"]
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert allowed["Action"] == "sns:Publish"
+    assert set(allowed["Principal"]["Service"]) == {"cloudwatch.amazonaws.com", "budgets.amazonaws.com"}
+    (denied,) = [s for s in statements if s["Effect"] == "Deny"]
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_a_budget_watches_aws_and_the_providers(template: Template, synthesise: Synthesise) -> None:
+    template.resource_count_is("AWS::Budgets::Budget", 0)
+    assert "provider-spend" not in alarms(template)
+    with_budget = synthesise(dailyBudget="12.5")
+    alarm = alarms(with_budget)["provider-spend"]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (12.5, "GreaterThanThreshold")
+    assert (alarm["Period"], alarm["Statistic"]) == (86400, "Sum")
+    (budget,) = with_budget.find_resources("AWS::Budgets::Budget").values()
+    assert budget["Properties"]["Budget"]["BudgetLimit"] == {"Amount": 12.5, "Unit": "USD"}
+
+
+def test_the_emulator_gets_what_it_knows(synthesise: Synthesise) -> None:
+    local = synthesise(target="local", dailyBudget="5")
+    local.resource_count_is("AWS::Budgets::Budget", 0)
+    local.resource_count_is("AWS::Logs::QueryDefinition", 0)
+    assert not any("Metrics" in alarm for alarm in alarms(local).values())
+    assert {"unfinished-jobs", "submit-slow", "provider-spend"} <= set(alarms(local))
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_stages_of_an_account_do_not_share_names(synthesise: Synthesise, stage: str) -> None:
+    template = synthesise(stage=stage)
+    for alarm in template.find_resources("AWS::CloudWatch::Alarm").values():
+        assert alarm["Properties"]["AlarmName"].startswith(f"pixel-prompt-{stage}-")
+    template.has_resource_properties("AWS::CloudWatch::Dashboard", {"DashboardName": f"pixel-prompt-{stage}"})

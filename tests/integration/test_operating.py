@@ -1,0 +1,78 @@
+"""What an operator sees of a job: its log lines, its metrics."""
+
+import json
+import time
+from typing import Any
+
+from tests.integration.conftest import Service
+
+PROMPT = "a heron beside a very particular lighthouse"
+
+
+def lines_of(service: Service, job_id: str) -> list[dict[str, Any]]:
+    """The JSON lines of all functions that name the job."""
+    logs = service.cloud.client("logs")
+    return [
+        json.loads(event["message"])
+        for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+        for event in page["events"]
+        if job_id in event["message"] and event["message"].lstrip().startswith("{")
+    ]
+
+
+def everything(service: Service) -> str:
+    logs = service.cloud.client("logs")
+    return "\n".join(
+        event["message"]
+        for group in logs.describe_log_groups()["logGroups"]
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+        for event in page["events"]
+    )
+
+
+def test_every_line_about_a_job_says_so_and_none_has_the_prompt(service: Service) -> None:
+    answer = service.cloud.request("POST", "/generate", {"prompt": PROMPT}, {"X-Correlation-ID": "operator-1"})
+    job = service.wait(answer.json()["jobId"])
+    job_id, models = job["jobId"], {row["model"] for row in job["results"]}
+    limit = time.monotonic() + 15
+    while True:
+        lines = lines_of(service, job_id)
+        ended = [line for line in lines if "JobsEnded" in line]
+        if ended or time.monotonic() > limit:
+            break
+        time.sleep(0.5)
+    by_function: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        by_function.setdefault(line["function"].removeprefix("pixel-prompt-dev-"), []).append(line)
+    assert {"submit", "generate", "finish", "status"} <= set(by_function)
+    for line in lines:
+        assert line["job_id"] == job_id
+        assert line["correlation_id"]
+        assert line["service"] == "pixel-prompt-dev"
+    for name in ("submit", "generate", "finish"):
+        assert {line["correlation_id"] for line in by_function[name]} == {"operator-1"}, name
+    assert {line["model"] for line in by_function["generate"]} == models
+    assert PROMPT not in everything(service)
+
+
+def test_a_job_is_measured_once_in_all_its_parts(service: Service) -> None:
+    job = service.run(PROMPT)
+    limit = time.monotonic() + 15
+    while True:
+        measured = [line for line in lines_of(service, job["jobId"]) if "_aws" in line]
+        if any("JobSeconds" in line for line in measured) or time.monotonic() > limit:
+            break
+        time.sleep(0.5)
+    values: dict[str, float] = {}
+    for line in measured:
+        (directive,) = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == "PixelPrompt"
+        for metric in directive["Metrics"]:
+            values[metric["Name"]] = values.get(metric["Name"], 0) + line[metric["Name"]][0]
+    assert values["JobsEnded"] == 1
+    assert values["ModelsCompleted"] == job["totalModels"]
+    assert values["ModelsFailed"] == 0
+    assert round(values["Dollars"], 6) == job["cost"]["amount"]
+    assert values.get("UnknownCosts", 0) == job["cost"]["unknown"]
+    assert values["JobSeconds"] > 0

@@ -1,0 +1,61 @@
+"""The smoke test, as `make smoke` runs it, against the deployed service."""
+
+import os
+
+import pytest
+
+from local import cdk, deploy, smoke
+from local.progress import Progress
+from tests.integration.conftest import Service
+
+# A machine that is busy with other tests may miss a goal.
+MEASURED = ("time to the job's id", "status, median of ", "first image", "all images")
+
+
+def run(service: Service, models: str = "") -> smoke.Report:
+    endpoints = service.cloud.endpoints
+    return smoke.run(endpoints["api"], {"AWS_CA_BUNDLE": endpoints["certificate"], "MODELS": models})
+
+
+def wrong(report: smoke.Report) -> list[str]:
+    return [what for what in report.wrong if not what.startswith(MEASURED)]
+
+
+def test_a_healthy_deployment_passes_and_is_measured(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    report = run(service)
+    assert wrong(report) == []
+    assert len(report.seconds) == len(MEASURED)
+    assert all(name.startswith(MEASURED) and seconds > 0 for name, seconds in report.seconds.items())
+    printed = capsys.readouterr().out
+    assert "(goal: below 1 s)" in printed and "(goal: below 0.5 s)" in printed and "(goal: below 300 s)" in printed
+    assert report.images == smoke.CHEAPEST
+    assert f"  images asked for: 2; cost of the job at the providers: ${report.cost['amount']:.4f}\n" in printed
+    assert 0 < report.cost["amount"] < 0.1
+
+
+def test_a_provider_that_is_down_is_told_and_no_image_at_all_is_wrong(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.fault("gpt-image-2.6-flare", "refused")
+    both = "GPT Image 2.6 Flare,Recraft V3"
+    assert wrong(run(service, both)) == []
+    assert "! GPT Image 2.6 Flare ended as refused" in capsys.readouterr().out
+    service.fault("*", "bad_key")
+    report = run(service, both)
+    assert wrong(report) == ["the job ends with an image"]
+
+
+def test_a_deployment_without_any_model_is_wrong(service: Service) -> None:
+    report = run(service, "no-such-model")
+    assert (wrong(report), report.images) == (["it tells what a job costs"], 0)
+
+
+def test_the_owners_commands_know_the_cloud_of_the_laptop(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoints = service.cloud.endpoints
+    usage = {"AWS_ENDPOINT_URL": endpoints["aws"], "AWS_REGION": endpoints["region"]}
+    usage["AWS_CA_BUNDLE"] = endpoints["certificate"]
+    for name, value in {**usage, **cdk.DUMMY_KEYS}.items():
+        monkeypatch.setenv(name, value)
+    target = deploy.Target.stage("dev", "", os.environ, service.cloud.directory)
+    assert target.laptop
+    assert "Number of stacks with differences: 0" in deploy.diff(target, Progress())

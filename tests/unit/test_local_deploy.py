@@ -1,0 +1,234 @@
+"""Deploying a stage: what is said before anything is done. The doing is tested in tests/integration/test_stages.py."""
+
+import io
+import json
+import os
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from infra.settings import SettingsError
+from local import __main__ as command
+from local import commits, deploy
+from local.cloud import CloudError
+from local.commits import CommitError
+from local.confirmation import Unconfirmed
+from local.deploy import Account, Target, context_of
+from local.progress import Progress
+from tests.canned import Answer, Canned
+
+REGION = {"AWS_REGION": "eu-west-1"}
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sits at a terminal."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+
+@pytest.fixture
+def aws() -> Any:
+    """An account that moto plays."""
+    with mock_aws():
+        yield boto3.Session(region_name="eu-west-1")
+
+
+def test_settings_on_the_command_line() -> None:
+    assert context_of("") == {}
+    assert context_of("-c globalLimit=10 --context 'alarmEmail=a@example.com'") == {
+        "globalLimit": "10",
+        "alarmEmail": "a@example.com",
+    }
+    for wrong in ("globalLimit=10", "-c globalLimit", "-c", "--profile x", "-c =1"):
+        with pytest.raises(CloudError, match=r'it takes settings, such as CDK="-c globalLimit=10'):
+            context_of(wrong)
+
+
+def test_a_wrong_setting_is_told_before_aws_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r'^ipLimit is "ten"; it must be a whole number'):
+        Target.stage("dev", "-c ipLimit=ten", {}, tmp_path)
+    with pytest.raises(SettingsError, match=r'^stage is "test"; it must be dev or prod'):
+        Target.stage("test", "", {}, tmp_path)
+    with pytest.raises(CloudError, match=r"target=local is for the emulator; set AWS_ENDPOINT_URL"):
+        Target.stage("dev", "-c target=local -c cloudfront=false", {}, tmp_path)
+
+
+def test_region_and_credentials_have_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(CloudError, match=r"No AWS region is set; set AWS_REGION"):
+        Account.of_caller({})
+    with pytest.raises(CloudError, match=r"There are no AWS credentials; run `aws configure`"):
+        Account.of_caller(REGION)
+
+
+def test_credentials_that_have_expired_have_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = "<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
+    with Canned(Answer(403, error.encode(), {"Content-Type": "text/xml"})) as sts:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        with pytest.raises(CloudError, match=r"does not take the credentials \(ExpiredToken\); get new ones"):
+            Account.of_caller(REGION)
+
+
+def test_an_account_without_the_cdk_names_make_bootstrap(aws: boto3.Session) -> None:
+    account = Account.of_caller(REGION)
+    with pytest.raises(CloudError, match=r"in account 123456789012, region eu-west-1; `make bootstrap` prepares"):
+        deploy.require_bootstrap(account)
+    aws.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
+    deploy.require_bootstrap(account)
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("stage", "extra", "sentences"),
+    [
+        ("dev", "", ['Settings other than the defaults: removal="destroy".', "The API is PUBLIC: anybody"]),
+        ("dev", "-c globalLimit=10", ["globalLimit=10", "a day for jobs at globalLimit=10; "]),
+        ("dev", "", ["dailyBudget is 0", "alarmEmail is empty"]),
+        ("prod", "", ['stage="prod", apiAuth="iam".', "The API lets in callers that IAM allows."]),
+        (
+            "prod",
+            "-c apiAuth=jwt -c jwtIssuer=https://issuer.example -c jwtAudience=client -c cloudfront=false",
+            ["holders of a token of https://issuer.example."],
+        ),
+    ],
+)
+def test_what_it_will_be_is_described(stage: str, extra: str, sentences: list[str], tmp_path: Path) -> None:
+    target = Target.stage(stage, extra, REGION, tmp_path)
+    assert (target.stack, target.account.id) == (f"PixelPrompt-{stage}", "123456789012")
+    text = "\n".join(target.description)
+    assert all(sentence in text for sentence in sentences)
+    assert ("Pictures and page are public" in text) == ("cloudfront=false" not in extra)
+
+
+@pytest.mark.usefixtures("aws")
+def test_an_emulator_on_this_machine_gets_the_stack_for_the_laptop(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:4566"
+    local = Target.stage("prod", "", {**REGION, "AWS_ENDPOINT_URL": f"{url}/"}, tmp_path)
+    assert local.context["target"] == "local"
+    assert local.context["apiUrl"] == f"{url}/_aws/execute-api/pixel-prompt-prod"
+    assert str(local.account) == f"the emulator at {url}, region eu-west-1"
+    elsewhere = Target.stage("dev", "", {**REGION, "AWS_ENDPOINT_URL": "https://vpce.example"}, tmp_path)
+    assert "target" not in elsewhere.context
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_pipelines_roles_need_a_repository(tmp_path: Path) -> None:
+    with pytest.raises(CloudError, match=r"make pipeline-role REPOSITORY=owner/name"):
+        Target.pipeline(REGION, tmp_path)
+    with pytest.raises(SettingsError, match=r'^repository is "owner"; it must be owner/name, or '):
+        Target.pipeline({**REGION, "REPOSITORY": "owner"}, tmp_path)
+    asked = {**REGION, "REPOSITORY": "owner/name", "ENVIRONMENTS": "prod", "PROVIDER_ARN": ""}
+    target = Target.pipeline(asked, tmp_path)
+    assert target.stack == "PixelPromptPipelineRole"
+    assert target.context == {"pipeline": "true", "repository": "owner/name", "environments": "prod"}
+
+
+def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
+    aws: boto3.Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resources = {
+        "Bucket": ("S3::Bucket", "b"),
+        "Topic": ("SNS::Topic", "t"),
+        "Log": ("Logs::LogGroup", "/aws/lambda/f"),
+    }
+    summaries = [
+        {
+            "LogicalResourceId": name,
+            "PhysicalResourceId": physical,
+            "ResourceType": f"AWS::{kind}",
+            "ResourceStatus": "CREATE_COMPLETE",
+            "LastUpdatedTimestamp": datetime(2026, 11, 25, tzinfo=UTC),
+        }
+        for name, (kind, physical) in resources.items()
+    ]
+    template = {"Resources": {"Bucket": {"DeletionPolicy": "RetainExceptOnCreate"}, "Topic": {}, "Log": {}}}
+    target = Target.stage("prod", "", REGION, tmp_path)
+    client = aws.client("cloudformation")
+    with Stubber(client) as stubber:
+        stubber.add_response("list_stack_resources", {"StackResourceSummaries": summaries})
+        stubber.add_response("get_template", {"TemplateBody": json.dumps(template)})
+        target = replace(target, account=replace(target.account, client=lambda service, **chosen: client))
+        with pytest.raises(Unconfirmed, match="no terminal to ask at"):
+            deploy.destroy(target, {}, Progress(), answer="prod")
+        goes, _, stays = capsys.readouterr().out.partition("Stays; delete it by hand when you are sure:")
+        assert "Goes, 2 resources: 1 Logs LogGroup, 1 SNS Topic." in goes
+        assert "/aws/lambda/f, with its logs" in goes
+        assert "AWS::S3::Bucket b" in stays and "CDKToolkit" in stays
+
+        stubber.add_client_error("list_stack_resources", "ValidationError", "Stack with id … does not exist")
+        assert not deploy.destroy(target, {}, Progress(), answer="prod")
+    assert "There is no stack PixelPrompt-prod in account 123456789012" in capsys.readouterr().out
+
+
+def test_a_good_commit_is_remembered_by_stage_and_forgotten(
+    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = Account.of_caller(REGION)
+    assert commits.good(account, "dev") == ""
+    monkeypatch.setattr(commits, "head", lambda: ("a" * 40, False))
+    with pytest.raises(CommitError, match=r"changes that are not committed"):
+        commits.mark_good(account, "dev")
+    monkeypatch.setattr(commits, "head", lambda: ("a" * 40, True))
+    assert commits.mark_good(account, "dev") == commits.good(account, "dev") == "a" * 40
+    assert aws.client("ssm").get_parameter(Name="/pixel-prompt/dev/good-commit")["Parameter"]["Value"] == "a" * 40
+    assert commits.good(account, "prod") == ""
+    commits.forget(account, "dev")
+    commits.forget(account, "dev")
+    assert commits.good(account, "dev") == ""
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_commit_that_a_newer_one_has_overtaken_is_not_deployed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    for message in ("older", "newer"):
+        git("commit", "-q", "--allow-empty", "-m", message)
+    older, newer = git("rev-parse", "HEAD~1"), git("rev-parse", "HEAD")
+    monkeypatch.setattr(commits, "ROOT", tmp_path)
+    account = Account.of_caller(REGION)
+    commits.require_forward(account, "dev")
+    assert commits.mark_good(account, "dev") == newer
+    commits.require_forward(account, "dev")
+    git("checkout", "-q", older)
+    with pytest.raises(CommitError, match=f"^{older[:12]} is older than {newer[:12]}, which is deployed as dev"):
+        commits.require_forward(account, "dev")
+    git("commit", "-q", "--allow-empty", "-m", "another way on")
+    commits.require_forward(account, "dev")
+
+
+def test_there_must_be_a_commit_to_go_back_to(aws: boto3.Session) -> None:
+    account = Account.of_caller(REGION)
+    with pytest.raises(CommitError, match=r"No commit of dev has passed the smoke test yet"):
+        commits.roll_back(account, "dev", {"YES": "1"}, Progress())
+    aws.client("ssm").put_parameter(Name=commits.parameter("dev"), Value="b" * 40, Type="String")
+    with pytest.raises(CommitError, match=r"is not in this checkout; `git fetch --unshallow origin` brings it"):
+        commits.roll_back(account, "dev", {"YES": "1"}, Progress())
+
+
+def test_without_a_terminal_the_command_refuses(
+    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.delenv("YES", raising=False)
+    assert command.main(["--directory", str(tmp_path), "deploy"]) == 1
+    assert capsys.readouterr().err == "Nothing is done: there is no terminal to ask at. YES=1 says yes beforehand.\n"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,76 @@
+"""The pipeline on GitHub: what it runs is what anybody runs, and it may do no more than it must."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github/workflows").glob("*.yml")}
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+JOBS = [(name, job, entry) for name, workflow in WORKFLOWS.items() for job, entry in workflow["jobs"].items()]
+STEPS = [(name, job, step) for name, job, entry in JOBS for step in entry.get("steps", [])]
+
+
+def commands() -> list[str]:
+    """The shell commands of all steps."""
+    return [line for _, _, step in STEPS for line in step.get("run", "").splitlines()]
+
+
+def test_there_are_checks_and_deployments() -> None:
+    told = {"make check", "make test", "make deploy YES=1 FORWARD=1", "make smoke YES=1", "make rollback YES=1"}
+    assert told <= set(commands())
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_every_command_is_a_target_of_make(command: str) -> None:
+    found = re.fullmatch(r"make ([a-z-]+)((?: [A-Z]+=[A-Za-z0-9]+)*)", command)
+    assert found and found[1] in TARGETS
+
+
+def test_actions_are_pinned_to_a_commit_whose_version_is_named() -> None:
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        used = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
+        for action in used:
+            assert action.startswith("$/.github/") or re.fullmatch(
+                r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action
+            )
+
+
+def test_nothing_is_allowed_that_no_job_needs() -> None:
+    assert all(workflow["permissions"] == {} for workflow in WORKFLOWS.values())
+    signed = {(name, job) for name, job, entry in JOBS if "id-token" in entry["permissions"]}
+    assert signed == {("main.yml", "diff"), ("main.yml", "dev"), ("main.yml", "prod"), ("deploy.yml", "deploy")}
+    written = {(name, job, what) for name, job, entry in JOBS for what, how in entry["permissions"].items()
+               if how == "write" and what != "id-token"}  # fmt: skip
+    assert written == {("main.yml", "diff", "pull-requests")}
+    assert "secrets." not in "".join(path.read_text("utf-8") for path in (ROOT / ".github/workflows").glob("*.yml"))
+
+
+def test_no_token_stays_in_a_checkout_and_every_job_ends() -> None:
+    checkouts = [step for _, _, step in STEPS if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts and all(step["with"]["persist-credentials"] is False for step in checkouts)
+    assert all(entry["timeout-minutes"] <= 60 for _, _, entry in JOBS if "steps" in entry)
+
+
+def test_prod_follows_dev_and_no_deployment_overlaps_another() -> None:
+    jobs = WORKFLOWS["main.yml"]["jobs"]
+    assert (jobs["diff"]["needs"], jobs["dev"]["needs"], jobs["prod"]["needs"]) == ("ci", "diff", "dev")
+    assert [jobs[name]["with"]["stage"] for name in ("dev", "prod")] == ["dev", "prod"]
+    deploy = WORKFLOWS["deploy.yml"]["jobs"]["deploy"]
+    assert deploy["environment"] == "${{ inputs.stage }}"
+    assert deploy["concurrency"] == {"group": "deploy-${{ inputs.stage }}", "cancel-in-progress": False}
+
+
+def test_only_what_passed_the_smoke_test_is_good_and_what_failed_goes_back() -> None:
+    steps: list[dict[str, Any]] = WORKFLOWS["deploy.yml"]["jobs"]["deploy"]["steps"]
+    runs = [(step["run"], step.get("if", "")) for step in steps if "run" in step]
+    assert runs == [
+        ("make deploy YES=1 FORWARD=1", ""),
+        ("make smoke YES=1", ""),
+        ("make mark-good", ""),
+        ("make rollback YES=1", "failure() && steps.smoke.outcome == 'failure'"),
+        ("make smoke YES=1", "failure() && steps.rollback.outcome == 'success'"),
+    ]
