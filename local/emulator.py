@@ -1,7 +1,9 @@
-"""The emulator, in which a deployment lets invocations under way end, as it does on AWS.
+"""The emulator, changed where it is unlike AWS in what jobs depend on.
 
-As it comes, it kills them: whoever updates a function there has its running invocations fail. AWS only begins no new
-one with the old code (Lambda Developer Guide, "Lambda function states": a function can be invoked while it is updated).
+- A deployment lets invocations under way end. The emulator kills them; AWS only begins no new one with the old code
+  (Lambda Developer Guide, "Lambda function states": a function can be invoked while it is updated).
+- A stopped execution calls nothing any more. The emulator lets the items of a Map go on: one that waits for its
+  provider would ask it again when its time has come, long after the job was cancelled.
 
 Usage: python -P local/emulator.py [ARGUMENTS OF HYPERCORN, the server, instead of the emulator's own]
 """
@@ -14,11 +16,12 @@ from typing import Any
 from hypercorn.__main__ import main as serve
 from ministack.app import main
 from ministack.core import lambda_runtime
-from ministack.services import lambda_svc
+from ministack.services import lambda_svc, stepfunctions
 
 # Workers of functions that were updated or removed meanwhile; they end with what they are doing.
 _outdated: set[Any] = set()
 _kill, _invalidate, _release = lambda_runtime.kill_workers, lambda_svc.invalidate_worker, lambda_svc.release_worker
+_execute_task = stepfunctions._execute_task
 
 
 def invalidate_worker(*arguments: Any, **options: Any) -> None:
@@ -44,7 +47,15 @@ def release_worker(worker: Any) -> None:
         _kill([worker])
 
 
+def execute_task(state: Any, value: Any, execution: dict[str, Any], context: Any) -> Any:
+    """Run a Task state, unless its execution was stopped; the Map's Catch then leads nowhere."""
+    if execution["status"] == "ABORTED":
+        raise stepfunctions._ExecutionError("States.Aborted", "The execution was stopped.")
+    return _execute_task(state, value, execution, context)
+
+
 if __name__ == "__main__":
+    stepfunctions._execute_task = execute_task
     lambda_svc.invalidate_worker, lambda_svc.release_worker = invalidate_worker, release_worker
     if sys.argv[1:]:
         sys.exit(serve(sys.argv[1:]))

@@ -56,7 +56,8 @@ class TestCancel:
         """Five are finished, three are with their providers, one waits for its provider's Retry-After."""
         models = {model["name"]: model["id"] for model in service.cloud.request("GET", "/models").json()["models"]}
         names = [row["model"] for row in service.run()["results"]]
-        slow, waiting = names[:3], names[3]
+        # The one whose simulator gives the seconds of its fault as Retry-After.
+        waiting, slow = names[0], names[1:4]
         service.simulator("DELETE", "/requests")
         for name in slow:
             service.fault(models[name], "slow", seconds=9)
