@@ -18,7 +18,7 @@ override CDK := $(value CDK)
 export CDK
 
 .PHONY: help demo up down logs status keys doctor models-check deploy diff destroy \
-  bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-integration test-browser screenshots \
+  bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-integration test-browser screenshots \
   check openapi grants fuzz bench synth clean prepare-python prepare-all
 
 help: ## List what there is
@@ -66,6 +66,14 @@ test-unit: prepare-all ## The quick tests, without the emulator
 
 test-providers: prepare-all ## The seven protocols over sockets, as a matrix of cases
 	$(VENV_PYTHON) -m pytest tests/contract $(PYTEST_ARGUMENTS)
+
+# Node's clock as well: it warns of its own end of life.
+test-dates: prepare-all ## The tests without the emulator as if run on later days: DAYS="40 365 1826" from now
+	@for days in $(or $(DAYS),40 365 1826); do \
+	  echo "$$days days from now"; \
+	  DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"' \
+	    $(VENV_PYTHON) -m pytest tests/unit tests/contract tests/infra -n 2 --dist loadgroup $(PYTEST_ARGUMENTS) || exit 1; \
+	done
 
 test-integration: prepare-all ## The tests on the emulator
 	$(VENV_PYTHON) -m pytest tests/integration $(PYTEST_ARGUMENTS)

@@ -252,8 +252,7 @@ def _stop(directory: Path) -> bool:
     processes = [process for server in servers if server for process in with_children(server)]
     # Those of an emulator that was killed have no parent any more.
     processes += [process for process in running_from(directory / "run") if process not in processes]
-    # With TLS the emulator would wait half a minute for clients that stay connected.
-    end(processes, patience=3.0 if state.certificate else 10.0)
+    end(processes)
     for name in ("state.json", "endpoints.json", "outputs.json"):
         (directory / name).unlink(missing_ok=True)
     for name in ("run", "cdk.out"):
@@ -297,7 +296,7 @@ class _Start:
             raise
 
     def _bring_up(self, fresh: bool) -> Cloud:
-        for folder in (self._logs, *(self._run / name for name in ("home", "tmp", "cdk"))):
+        for folder in (self._logs, self._run / "cdk"):
             folder.mkdir(parents=True, exist_ok=True)
         simulator_url = f"http://127.0.0.1:{self._ensure_simulator().port}"
         if fresh:
@@ -387,16 +386,7 @@ class _Start:
         if self._state.is_well("simulator") and self._state.simulator_made_from == self._simulator_made_from:
             assert server
             return server
-        port = _freed_port(server)
-        port_file = self._run / "simulator.port"
-        port_file.unlink(missing_ok=True)
-        log = self._fresh_log("simulator.log")
-        arguments = ["--port", str(port), "--port-file", str(port_file), *self._options.simulator_arguments()]
-        server = self._launch("local.simulator", port, arguments, log)
-        self._remember(simulator=server, simulator_made_from=self._simulator_made_from)
-        _await(server, port_file.exists, "The simulator", log)
-        server = Server(server.pid, server.created, int(port_file.read_text(encoding="ascii")))
-        self._remember(simulator=server)
+        server = self._serve("simulator", self._options.simulator_arguments(), self._simulator_made_from)
         self._progress(f"the simulators listen on 127.0.0.1:{server.port}")
         return server
 
@@ -408,54 +398,45 @@ class _Start:
         if self._state.is_well("page") and self._state.page_made_from == made_from:
             assert server
             return server
-        port = _freed_port(server) or _free_port()
-        log = self._fresh_log("page.log")
-        started = self._launch("local.page", port, ["--port", str(port), *arguments], log)
-        self._remember(page=started, page_made_from=made_from)
-        _await(started, lambda: self._state.is_well("page"), "The page's server", log)
-        self._progress(f"the page is at http://127.0.0.1:{port}/")
-        return started
+        server = self._serve("page", arguments, made_from)
+        self._progress(f"the page is at http://127.0.0.1:{server.port}/")
+        return server
 
-    def _launch(self, module: str, port: int, arguments: list[str], log: Path) -> Server:
-        return Server.launch(
-            [sys.executable, "-m", module, *arguments],
+    def _serve(self, name: str, arguments: list[str], made_from: str) -> Server:
+        """Start the module `local.NAME`, on the port of its predecessor where that is still free."""
+        port = _freed_port(getattr(self._state, name))
+        port_file = self._run / f"{name}.port"
+        port_file.unlink(missing_ok=True)
+        log = self._fresh_log(f"{name}.log")
+        server = Server.launch(
+            [sys.executable, "-m", f"local.{name}", "--port", str(port), "--port-file", str(port_file), *arguments],
             port,
             environment={"PATH": f"{SCRIPTS}:{SYSTEM_PATH}", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},
             folder=self._run,
             log=log,
         )
+        self._remember(**{name: server, f"{name}_made_from": made_from})
+        _await(server, port_file.exists, f"The {name}", log)
+        server = Server(server.pid, server.created, int(port_file.read_text(encoding="ascii")))
+        self._remember(**{name: server})
+        return server
 
     def _start_emulator(self) -> Server:
-        port = _free_port()
         log = self._fresh_log("emulator.log")
-        environment = _emulator_environment(self._run, port, self._options.network_environment())
-        arguments: list[str] = []
-        certificate = ""
+        certificate = key = ""
         if self._options.enforce_iam:
             # Imported here: only tests, and who asks for it, need it.
             from local.certificate import write
 
-            # The bucket's policy refuses what comes without TLS. The emulator's own command, run as root, would listen
-            # on port 443 as well; its server, started by itself, listens only where it is told.
-            arguments = [
-                "ministack.app:app", "--config", "python:ministack.core.hypercorn_conf",
-                "--bind", f"127.0.0.1:{port}", "--workers", "0", "--keep-alive", "75",
-            ]  # fmt: skip
+            # The bucket's policy refuses what comes without TLS.
             certificate, key = map(str, write(self._run / "tls"))
-            environment |= {"AUTH": "true", "USE_SSL": "1"}
-            environment |= {"MINISTACK_SSL_CERT": certificate, "MINISTACK_SSL_KEY": key}
-            # For the Lambdas; left to itself, the emulator would look at its certificate again for each worker.
-            environment |= {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}", "AWS_CA_BUNDLE": certificate}
-        server = Server.launch(
-            [sys.executable, "-P", str(ROOT / EMULATOR), *arguments],
-            port,
-            environment=environment,
-            folder=self._run,
-            log=log,
+        server = launch_emulator(
+            self._run, log, network=self._options.network_environment(), certificate=certificate, key=key
         )
         self._remember(emulator=server, emulator_made_from=self._emulator_made_from, certificate=certificate)
         _await(server, lambda: self._state.is_well("emulator"), "The emulator", log)
-        self._progress(f"the emulator listens on 127.0.0.1:{port}" + (", and enforces IAM" if certificate else ""))
+        enforcing = ", and enforces IAM" if certificate else ""
+        self._progress(f"the emulator listens on 127.0.0.1:{server.port}{enforcing}")
         return server
 
     def _fresh_log(self, name: str) -> Path:
@@ -485,8 +466,40 @@ def _answer_preflights(cloud: Cloud, origins: str) -> None:
     )
 
 
-def _emulator_environment(run: Path, port: int, network: Mapping[str, str]) -> dict[str, str]:
-    """Environment of the emulator. All of it reaches the Lambdas, so nothing of the caller's own may be in it."""
+def launch_emulator(
+    run: Path, log: Path, *, network: Mapping[str, str] | None = None, certificate: str = "", key: str = ""
+) -> Server:
+    """Start an emulator on a free port; its data are below ``run``. With a certificate it speaks TLS and enforces IAM.
+
+    All of its environment reaches the Lambdas, so nothing of the caller's own may be in it.
+    """
+    for name in ("home", "tmp"):
+        (run / name).mkdir(parents=True, exist_ok=True)
+    # The port is never free between its choice and its use: the emulator inherits the socket.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+        environment = {**_emulator_environment(run, port), **(network or {})}
+        if certificate:
+            environment |= {"AUTH": "true", "USE_SSL": "1"}
+            environment |= {"MINISTACK_SSL_CERT": certificate, "MINISTACK_SSL_KEY": key}
+            # For the Lambdas; left to itself, the emulator would look at its certificate again for each worker.
+            environment |= {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}", "AWS_CA_BUNDLE": certificate}
+        return Server.launch(
+            [
+                sys.executable, "-P", str(ROOT / EMULATOR), "ministack.app:app",
+                "--config", "python:ministack.core.hypercorn_conf", "--bind", f"fd://{listener.fileno()}",
+                # Clients that stay connected do not hold up the end.
+                "--workers", "0", "--keep-alive", "75", "--graceful-timeout", "1",
+            ],
+            port,
+            environment=environment,
+            folder=run,
+            log=log,
+            listener=listener,
+        )  # fmt: skip
+
+
+def _emulator_environment(run: Path, port: int) -> dict[str, str]:
     return {
         "PATH": f"{SCRIPTS}:{SYSTEM_PATH}",
         "LANG": "C.UTF-8",
@@ -501,7 +514,6 @@ def _emulator_environment(run: Path, port: int, network: Mapping[str, str]) -> d
         # Both would listen on ports of their own.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        **network,
     }
 
 
@@ -563,12 +575,6 @@ def _freed_port(server: Server | None) -> int:
     if process := server.process():
         end([process])
     return server.port if _is_free(server.port) else 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _fingerprint(sources: tuple[str, ...] | list[str], *values: Any) -> str:

@@ -5,16 +5,18 @@
 - A stopped execution calls nothing any more. The emulator lets the items of a Map go on: one that waits for its
   provider would ask it again when its time has come, long after the job was cancelled.
 
-Usage: python -P local/emulator.py [ARGUMENTS OF HYPERCORN, the server, instead of the emulator's own]
+It is started by its server, hypercorn: its own command would, run as root with TLS, listen on port 443 as well.
+
+Usage: python -P local/emulator.py ARGUMENTS OF HYPERCORN
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 from typing import Any
 
 from hypercorn.__main__ import main as serve
-from ministack.app import main
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc, stepfunctions
 
@@ -57,6 +59,7 @@ def execute_task(state: Any, value: Any, execution: dict[str, Any], context: Any
 if __name__ == "__main__":
     stepfunctions._execute_task = execute_task
     lambda_svc.invalidate_worker, lambda_svc.release_worker = invalidate_worker, release_worker
-    if sys.argv[1:]:
-        sys.exit(serve(sys.argv[1:]))
-    main()
+    # Each connection and each worker takes file descriptors.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    sys.exit(serve(sys.argv[1:]))

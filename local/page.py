@@ -12,11 +12,13 @@ import signal
 import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 from infra.web import CONTENT_TYPES, WEB, content_security_policy
+from local.processes import write_port
 
 CONFIG = "config.json"
 
@@ -86,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.page", description="Serve the page on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--port-file", type=Path, help="file that receives the port once requests are accepted")
     parser.add_argument("--api", required=True, metavar="URL", help="address of the HTTP API")
     parser.add_argument("--status-wait", type=int, default=0, help="seconds that the page may wait for a change")
     options = parser.parse_args(arguments)
@@ -98,6 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.exit(1, f"Cannot listen on port {options.port}: {error}.\n")
     with server:
         Thread(target=server.serve_forever, daemon=True).start()
+        if options.port_file:
+            write_port(options.port_file, server.server_port)
         print(f"The page is at http://127.0.0.1:{server.server_port}/", file=sys.stderr, flush=True)
         ended.wait()
         server.shutdown()

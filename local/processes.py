@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,9 +31,19 @@ class Server:
 
     @classmethod
     def launch(
-        cls, command: Sequence[str], port: int, *, environment: Mapping[str, str], folder: Path, log: Path
+        cls,
+        command: Sequence[str],
+        port: int,
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        listener: socket.socket | None = None,
     ) -> Server:
-        """Start a process in a session of its own, so that Ctrl-C at the terminal does not reach it."""
+        """Start a process in a session of its own, so that Ctrl-C at the terminal does not reach it.
+
+        It inherits ``listener``, if any, under the same file descriptor.
+        """
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
@@ -42,6 +53,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=(listener.fileno(),) if listener else (),
             )
         # Where this process lives on, somebody must take its child's exit code.
         threading.Thread(target=process.wait, daemon=True).start()
@@ -59,6 +71,13 @@ class Server:
         except psutil.Error:
             return None
         return process
+
+
+def write_port(path: Path, port: int) -> None:
+    """Tell in a file, atomically, at which port requests are accepted."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(f"{port}\n", encoding="ascii")
+    draft.replace(path)
 
 
 def with_children(process: psutil.Process) -> list[psutil.Process]:

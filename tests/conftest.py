@@ -1,9 +1,13 @@
 """What every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from local.simulator import Simulator
+from tests.today import TODAY
 
 # Nothing of the caller's AWS set-up may reach a test.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -21,6 +25,22 @@ os.environ.update(
 SHARING = ("integration", "browser", "reliability")
 # Tests that start what they need, whatever their folder shares.
 ON_THEIR_OWN = ("test_fuzz.py", "test_stages.py")
+
+
+@pytest.fixture(scope="session")
+def simulated_providers() -> Iterator[Simulator]:
+    """All simulated providers, on the same day whenever the tests run; tests take them as ``simulator``."""
+    with Simulator(latency=(0, 0), today=TODAY) as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(simulated_providers: Simulator) -> Iterator[Simulator]:
+    """All simulated providers, quick, without faults, and with nothing asked of them yet."""
+    simulated_providers.clear_requests()
+    yield simulated_providers
+    simulated_providers.clear_faults()
+    simulated_providers.set_latency(0, 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,10 +6,10 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from threading import Event
 
+from local.processes import write_port
 from local.simulator.faults import FAULTS, FaultError, parse_faults
 from local.simulator.latency import LatencyError
 from local.simulator.server import PROVIDERS, Simulator
@@ -46,16 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: ended.set())
     with simulator:
         if options.port_file:
-            _write_atomically(options.port_file, f"{simulator.port}\n")
+            write_port(options.port_file, simulator.port)
         print(f"Simulating {', '.join(PROVIDERS)} at {simulator.url}", file=sys.stderr, flush=True)
         ended.wait()
     return 0
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(text)
-    os.replace(file.name, path)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ def ask(
     model: Model, base_url: str, *, seconds: float = 20.0, key: str | None = "test-key-0123456789", **request: Any
 ) -> Generated | Waiting | ProviderError:
     """Make images; where the provider wants to be asked again, ask until the deadline."""
-    deadline = time.time() + seconds
+    # Its first import takes time of its own.
     generate = adapter(model.provider).generate
+    deadline = time.time() + seconds
     wanted = ImageRequest(PROMPT, **request)
     while True:
         answer: Generated | Waiting | ProviderError = generate(wanted, model, Credentials(key, base_url), deadline)

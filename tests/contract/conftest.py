@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pytest_socket import socket_allow_hosts
 
-from local.simulator import Simulator
 from tests.contract.table import CASES, PROTOCOLS
 
 _CELL = "contract"
@@ -18,22 +17,6 @@ _results: dict[tuple[str, str], bool] = {}
 @pytest.fixture(autouse=True)
 def _no_network() -> None:
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Simulator]:
-    """All simulated providers."""
-    with Simulator(latency=(0, 0)) as running:
-        yield running
-
-
-@pytest.fixture
-def simulator(server: Simulator) -> Iterator[Simulator]:
-    """All simulated providers, without faults and with nothing asked of them yet."""
-    server.clear_requests()
-    yield server
-    server.clear_faults()
-    server.set_latency(0, 0)
 
 
 class Dripping:
@@ -84,10 +67,11 @@ def dripping() -> Iterator[Dripping]:
 
 
 @pytest.fixture
-def closed_url() -> str:
-    """An address on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+def closed_url() -> Iterator[str]:
+    """An address on which nobody listens, nor can anybody else meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture

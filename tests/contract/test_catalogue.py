@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 import pytest
@@ -14,10 +13,12 @@ from pixelprompt.providers.base import Generated, ImageRequest, Model, ProviderE
 from pixelprompt.registry import CATALOGUE
 from tests.contract.calls import PROMPT, ask_simulator, orders
 from tests.contract.table import ON_THE_WIRE
+from tests.today import TODAY
 
 MODELS = catalogue.parse(json.loads(CATALOGUE.read_text(encoding="utf-8")))["models"]
-TODAY = date.today().isoformat()
-LIVE = [model for model in MODELS if not model.retired and (model.shutdown is None or model.shutdown > TODAY)]
+LIVE = [
+    model for model in MODELS if not model.retired and (model.shutdown is None or model.shutdown > TODAY.isoformat())
+]
 RETIRED = [model for model in MODELS if model not in LIVE]
 
 

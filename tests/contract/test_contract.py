@@ -41,7 +41,8 @@ def test_contract(
     started = time.monotonic()
     answer = ask(model, server + PATHS[protocol], seconds=case.seconds, **case.request)
 
-    assert time.monotonic() - started < max(case.seconds, 0) + 2
+    # What ends at its deadline would otherwise take a minute, or for ever.
+    assert time.monotonic() - started < max(case.seconds, 0) + 20
     expected = case.of(protocol)
     assert summary(answer) == replace(expected, requests=0)
     assert len(orders(simulator)) + dripping.orders == expected.requests

@@ -258,8 +258,8 @@ def test_gemini_shows_the_last_image_and_no_draft() -> None:
 
 
 def test_a_late_answer_is_not_waited_for(simulator: Simulator) -> None:
-    simulator.set_latency(3, 3)
+    simulator.set_latency(60, 60)
     started = time.monotonic()
     answer = ask(MODELS["openai"], simulator.url + PATHS["openai"], seconds=0.5)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 20
     assert isinstance(answer, ProviderError) and answer.code == "unknown_outcome"

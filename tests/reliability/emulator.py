@@ -1,7 +1,5 @@
 """The emulator alone, without the stack: S3 whose conditional writes are atomic, for real processes."""
 
-import socket
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +11,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local.processes import Server, end, with_children
+from local.cloud import launch_emulator
+from local.processes import end, with_children
 
 BUCKET = "reliability"
 _KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
@@ -22,29 +21,11 @@ _KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_n
 @contextmanager
 def emulator(directory: Path) -> Iterator[int]:
     """The port of an emulator with an empty bucket; its data lie in the directory and it ends with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-        **{name: str(directory) for name in ("HOME", "TMPDIR", "STATE_DIR", "S3_DATA_DIR")},
-    }
-    server = Server.launch(
-        [sys.executable, "-m", "ministack"],
-        port,
-        environment=environment,
-        folder=directory,
-        log=directory / "emulator.log",
-    )
+    server = launch_emulator(directory, directory / "emulator.log")
     try:
-        _await(port)
-        s3_client(f"http://127.0.0.1:{port}").create_bucket(Bucket=BUCKET)
-        yield port
+        _await(server.port)
+        s3_client(f"http://127.0.0.1:{server.port}").create_bucket(Bucket=BUCKET)
+        yield server.port
     finally:
         process = server.process()
         if process:

@@ -90,7 +90,7 @@ def test_a_document_that_stays_contended_is_429_for_a_short_time_and_never_a_pas
     proxy.fault = Fault("status", code=412, methods=("PUT",))
     began = time.monotonic()
     decision = limiter.check("192.0.2.1")
-    assert time.monotonic() - began < BOUND + 1
+    assert time.monotonic() - began < 4 * BOUND
     assert (decision.limited, decision.scope) == (True, "busy")
     assert 0 < decision.retry_after <= 3
     assert proxy.requests["PUT", 412] >= 4

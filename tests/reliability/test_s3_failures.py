@@ -81,7 +81,7 @@ def test_an_s3_that_stays_away_is_reported_when_patience_ends(jobs: JobManager, 
     began = time.monotonic()
     with pytest.raises(StorageError, match="cannot be reached"):
         manager.mark_model_complete(job_id, "Model 0", {"imageKey": "x"})
-    assert 0.5 < time.monotonic() - began < 8
+    assert 0.5 < time.monotonic() - began < 30
 
 
 def test_a_document_that_is_no_json_is_reported_at_once(s3: Any, proxy: FaultProxy) -> None:

@@ -1,7 +1,6 @@
 """Prompt enhancement: what is asked, what is made of the answer, and what is cached."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,17 +14,9 @@ BUCKET = "test-bucket"
 MODEL = Model("GPT-5.4 mini", "openai", "gpt-5.4-mini")
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator(latency=(0, 0)) as running:
-        yield running
-
-
 @pytest.fixture
-def credentials(simulator: Simulator) -> Iterator[Credentials]:
-    simulator.clear_requests()
-    yield Credentials("test-key", f"{simulator.url}/openai/v1")
-    simulator.clear_faults()
+def credentials(simulator: Simulator) -> Credentials:
+    return Credentials("test-key", f"{simulator.url}/openai/v1")
 
 
 def test_a_short_prompt_becomes_a_long_one_in_one_request(simulator: Simulator, credentials: Credentials) -> None:
@@ -69,10 +60,10 @@ def test_a_failing_model_leaves_the_prompt_with_a_warning(
 
 
 def test_a_slow_model_is_not_waited_for(simulator: Simulator, credentials: Credentials) -> None:
-    simulator.set_fault(MODEL.id, "slow", seconds=30)
+    simulator.set_fault(MODEL.id, "slow", seconds=60)
     started = time.monotonic()
     assert enhance_prompt("cat", MODEL, credentials, time_limit=0.5).warning
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
 
 
 def test_an_image_only_model_leaves_the_prompt(monkeypatch: pytest.MonkeyPatch, credentials: Credentials) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from local.paths import ROOT
 from pixelprompt import overlay
 from pixelprompt.errors import ConfigurationError
 from tests.canned import Answer, Canned
+from tests.today import TODAY
 from tests.unit.conftest import BUCKET
 from tests.unit.test_local_doctor import stacks
 
-TODAY = date(2026, 11, 23)
 MINE = {"name": "Mine", "provider": "compatible", "id": "my-model", "baseUrl": "http://127.0.0.1:8080/v1"}
 
 

@@ -64,7 +64,7 @@ def test_the_lines_start_a_job_and_ask_for_it(api: tuple[str, list[tuple[str, st
     lines = [line for line in usage(_endpoints(url)).splitlines() if not line.startswith("aws ")]
     environment = {"PATH": "/usr/bin:/bin", "no_proxy": "*"}
     script = "\n".join(["set -e", *lines, 'printf "\\n%s %s" "$JOB" "$AWS_ENDPOINT_URL"'])
-    done = subprocess.run(["/bin/sh", "-c", script], env=environment, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(["/bin/sh", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{JOB} http://127.0.0.1:1"
     body = b'{"prompt": "a lighthouse in fog"}'

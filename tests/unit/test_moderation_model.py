@@ -1,7 +1,6 @@
 """The model-based filter, asked over sockets."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,12 +22,6 @@ class Secrets:
 
     def get_secret_value(self, SecretId: str) -> dict[str, str]:
         return {"SecretString": self.text}
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator(latency=(0, 0)) as running:
-        yield running
 
 
 def make(simulator: Simulator, mode: str, keys: dict[str, str] | None = None) -> ContentFilter:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +17,6 @@ TEXT_MODELS = {
     "openai": Model("GPT-5.4 mini", "openai", "gpt-5.4-mini"),
     "gemini": Model("Gemini 3.5 Flash", "gemini", "gemini-3.5-flash"),
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Simulator]:
-    with Simulator(latency=(0, 0)) as running:
-        yield running
-
-
-@pytest.fixture
-def simulator(server: Simulator) -> Iterator[Simulator]:
-    yield server
-    server.clear_faults()
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))

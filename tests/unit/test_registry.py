@@ -14,9 +14,9 @@ from pixelprompt.overlay import CACHE_SECONDS, KEY, LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers import PROVIDERS
 from pixelprompt.registry import CATALOGUE, ModelRegistry
+from tests.today import TODAY
 
 BUCKET = "test-bucket"
-TODAY = date(2026, 11, 23)
 ENTRY = {"name": "A", "provider": "openai", "id": "a"}
 GEMINI = {**ENTRY, "provider": "gemini"}
 SERVER = {"name": "Own Server", "provider": "compatible", "id": "own-1", "baseUrl": "http://127.0.0.1:8080/v1"}

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,6 @@ from local.simulator.latency import Latency, LatencyError
 
 MODELS = ("gpt-image-2.6-sunburst", "gpt-image-2", "gemini-nano-banana-2.1", "gemini-3-pro-image")
 KEY = {"Authorization": "Bearer key", "Content-Type": "application/json"}
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with Simulator(latency=(0, 0), today=date(2026, 11, 23)) as running:
-        yield running
 
 
 @pytest.fixture
@@ -157,21 +150,22 @@ class TestLatency:
         simulator.set_latency(0.4, 0.4)
         started = time.monotonic()
         assert ask(http, simulator).status == 200
-        assert 0.4 <= time.monotonic() - started < 2
+        assert time.monotonic() - started >= 0.4
+        simulator.set_latency(60, 60)
         body = json.dumps({"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": "a fox"}]}).encode()
         started = time.monotonic()
         http.request("POST", f"{simulator.url}/openai/v1/chat/completions", body=body, headers=KEY)
-        assert time.monotonic() - started < 0.3
+        assert time.monotonic() - started < 20
 
 
 class TestConnection:
     def test_more_than_twenty_at_once(self, simulator: Simulator, http: urllib3.PoolManager) -> None:
-        simulator.set_latency(0.5, 0.5)
-        started = time.monotonic()
+        simulator.set_latency(3, 3)
         with ThreadPoolExecutor(24) as pool:
             answers = list(pool.map(lambda _: ask(http, simulator, quality="low"), range(24)))
         assert [answer.status for answer in answers] == [200] * 24
-        assert time.monotonic() - started < 8, "24 waits of half a second one after another take 12 s"
+        first_answered = min(record.answered or 0.0 for record in simulator.requests)
+        assert sum(record.received < first_answered for record in simulator.requests) > 20
 
     def test_a_connection_serves_request_after_request(self, simulator: Simulator) -> None:
         with urllib3.HTTPConnectionPool("127.0.0.1", simulator.port, maxsize=1) as pool:
@@ -225,7 +219,7 @@ class TestConnection:
             f"{simulator.url}/openai/v1/images/generations",
             image_request().decode(),
         ]
-        assert subprocess.run(command, capture_output=True, timeout=10).returncode == -signal.SIGKILL
+        assert subprocess.run(command, capture_output=True, timeout=60).returncode == -signal.SIGKILL
 
     def test_slow_does_not_hold_up_the_end(self, http: urllib3.PoolManager) -> None:
         with Simulator(latency=(0, 0), faults={"*": Fault("slow")}) as simulator:
@@ -242,8 +236,8 @@ class TestConnection:
             while not (simulator.requests and simulator.requests[0].model == "gpt-image-2"):
                 time.sleep(0.01)
             started = time.monotonic()
-        caller.join(5)
-        assert time.monotonic() - started < 2
+        caller.join(20)
+        assert time.monotonic() - started < 20
         assert isinstance(outcome[0], urllib3.exceptions.ProtocolError)
 
 
@@ -347,20 +341,20 @@ class TestCommand:
         environment = {**os.environ, "SIMULATOR_FAULTS": "gpt-image-2=unavailable"}
         process = subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not port_file.exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
             url = f"http://127.0.0.1:{int(port_file.read_text())}/openai/v1/images/generations"
             assert http.request("POST", url, body=image_request(), headers=KEY).status == 503
         finally:
             process.send_signal(signal.SIGTERM)
-            _, log = process.communicate(timeout=5)
+            _, log = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "openai POST /openai/v1/images/generations gpt-image-2 503" in log
         assert "fault=unavailable" in log
 
     def test_a_wrong_fault_is_explained(self) -> None:
         command = [sys.executable, "-m", "local.simulator", "--faults", "m=nonsense"]
-        result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=10)
+        result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)
         assert result.returncode == 2
         assert "There is no fault 'nonsense'" in result.stderr
