@@ -8,17 +8,21 @@ from pixelprompt.moderation import ContentFilter
 from pixelprompt.moderation_model import content_filter, refusal
 from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.rate_limit import ENHANCE_KEY, RateLimiter
 from pixelprompt.settings import Settings
-from pixelprompt.submission import read_prompt
+from pixelprompt.submission import rate_limit_error, read_ip, read_prompt
 
 
 @cache
-def _services() -> tuple[EnhancementCache, LiveRegistry, ProviderKeys, ContentFilter]:
+def _services() -> tuple[bool, RateLimiter, EnhancementCache, LiveRegistry, ProviderKeys, ContentFilter]:
     settings = Settings.from_environment()
     s3, bucket = aws.client("s3"), settings.bucket_name
+    limits = (settings.enhance_limit, settings.enhance_ip_limit, settings.ip_whitelist)
+    limiter = RateLimiter(s3, bucket, *limits, key=ENHANCE_KEY)
     registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model)
     keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
-    return EnhancementCache(s3, bucket), registry, keys, content_filter(settings.moderation, registry, keys)
+    moderation = content_filter(settings.moderation, registry, keys)
+    return settings.trust_body_ip, limiter, EnhancementCache(s3, bucket), registry, keys, moderation
 
 
 cold_start.ready(_services)
@@ -27,8 +31,13 @@ cold_start.ready(_services)
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
     """Answer with the enhanced prompt, or with the original and a warning."""
-    prompt = read_prompt(request.json(), PROMPT_LIMIT)
-    cache_, registry, keys, moderation = _services()
+    body = request.json()
+    prompt = read_prompt(body, PROMPT_LIMIT)
+    trust_body_ip, limiter, cache_, registry, keys, moderation = _services()
+    # An answer from the cache counts as well: its moderation may ask a model.
+    decision = limiter.check(read_ip(body, request.source_ip, trust_body_ip))
+    if decision.limited:
+        raise rate_limit_error(decision)
     verdict = moderation.verdict(prompt)
     if verdict.blocked:
         raise refusal(verdict)

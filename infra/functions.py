@@ -254,12 +254,12 @@ class Functions(Construct):
                 reserved_concurrency=reserved_concurrency,
             )
 
+        callers = {"IP_INCLUDE": settings.ip_include, "TRUST_BODY_IP": str(settings.trust_body_ip).lower()}
         limits = {
             "GLOBAL_LIMIT": str(settings.global_limit),
             "IP_LIMIT": str(settings.ip_limit),
-            "IP_INCLUDE": settings.ip_include,
-            "TRUST_BODY_IP": str(settings.trust_body_ip).lower(),
             "API_URL": settings.api_url,
+            **callers,
         }
         self.submit = function(
             "submit",
@@ -298,7 +298,15 @@ class Functions(Construct):
         )
         self.enhance = function(
             "enhance",
-            {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors, **moderation},
+            {
+                "PROMPT_MODEL_INDEX": settings.prompt_model_index,
+                "ENHANCE_LIMIT": str(settings.enhance_limit),
+                "ENHANCE_IP_LIMIT": str(settings.enhance_ip_limit),
+                **callers,
+                **keys,
+                **cors,
+                **moderation,
+            },
             timeout=28,
             code=providers,
         )
@@ -362,8 +370,8 @@ class Functions(Construct):
         self.retry.allow_objects("GetObject", keys=["jobs/*/resume/*"])
         self.retry.allow_list("rate-limit/*", "jobs/*", "images/*", "group-images/*")
 
-        self.enhance.allow_objects("GetObject", "PutObject", keys=["enhanced/*"])
-        self.enhance.allow_list("enhanced/*", "config/*")
+        self.enhance.allow_objects("GetObject", "PutObject", keys=["enhanced/*", "rate-limit/enhance.json"])
+        self.enhance.allow_list("rate-limit/*", "enhanced/*", "config/*")
 
         self.models.allow_list("config/*")
 

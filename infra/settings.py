@@ -42,8 +42,10 @@ class Settings:
     ----------
     stage : name of the deployment, ``dev`` or ``prod`` or another key of ``stages`` in ``cdk.json``
     target : ``aws``, or ``local`` for the emulator on a laptop; the one switch for all that must differ there
-    global_limit : requests per rolling hour in all; 0 turns every request away
-    ip_limit : requests per rolling day and address; 0 turns every counted address away
+    global_limit : jobs per rolling hour in all; 0 turns every request away
+    ip_limit : jobs per rolling day and address; 0 turns every counted address away
+    enhance_limit : requests to enhance a prompt per rolling hour in all; 0 turns every one away
+    enhance_ip_limit : requests to enhance a prompt per rolling day and address; 0 turns every counted address away
     ip_include : addresses and networks (CIDR), separated by commas, that pass without being counted
     trust_body_ip : whether the body's ``ip`` names the caller; only behind a trusted front end; true for ``local``
     retention_days : days after which jobs and images expire
@@ -74,6 +76,8 @@ class Settings:
     target: Literal["aws", "local"] = "aws"
     global_limit: int = 100
     ip_limit: int = 50
+    enhance_limit: int = 100
+    enhance_ip_limit: int = 50
     ip_include: str = ""
     trust_body_ip: bool = False
     retention_days: int = 30
@@ -291,6 +295,8 @@ _READERS: dict[str, Reader] = {
     "target": _choice("aws", "local"),
     "globalLimit": _whole_number(0, 1_000_000),
     "ipLimit": _whole_number(0, 1_000_000),
+    "enhanceLimit": _whole_number(0, 1_000_000),
+    "enhanceIpLimit": _whole_number(0, 1_000_000),
     "ipInclude": (_networks, "addresses and networks such as 192.0.2.7,198.51.100.0/24, separated by commas"),
     "trustBodyIp": (_boolean, "true or false"),
     "retentionDays": _whole_number(1, 3650),

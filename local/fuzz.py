@@ -27,7 +27,13 @@ CHECKS = (
     "negative_data_rejection",
 )
 # Enough jobs to meet every state of one, and few enough to meet the limits as well; who waits does so shortly.
-SETTINGS = {"IP_LIMIT": "200", "GLOBAL_LIMIT": "300", "STATUS_WAIT": "1"}
+SETTINGS = {
+    "IP_LIMIT": "200",
+    "GLOBAL_LIMIT": "300",
+    "ENHANCE_IP_LIMIT": "200",
+    "ENHANCE_LIMIT": "300",
+    "STATUS_WAIT": "1",
+}
 _CATALOGUE = ROOT / "functions" / "pixelprompt" / "models.json"
 
 

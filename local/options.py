@@ -20,6 +20,8 @@ from pixelprompt.registry import ModelRegistry
 SETTINGS = (
     "IP_LIMIT",
     "GLOBAL_LIMIT",
+    "ENHANCE_LIMIT",
+    "ENHANCE_IP_LIMIT",
     "IP_INCLUDE",
     "TRUST_BODY_IP",
     "RETENTION_DAYS",

@@ -347,6 +347,8 @@ def _look_at_pictures(api: Api, report: Report, rows: list[dict[str, Any]]) -> N
 
 def _try_enhancement(api: Api, report: Report) -> None:
     answer = api.request("POST", "/enhance", {"prompt": PROMPT})
+    if report.is_limited(answer):
+        return
     found = answer.json()
     report.check(answer.status == 200 and found.get("enhanced"), "a prompt is enhanced", _reason(answer))
     if warning := found.get("warning"):

@@ -211,7 +211,7 @@ def _schemas() -> Schema:
             },
         ),
         "RetryRequest": _object({}, {"ip": _IP}),
-        "EnhanceRequest": _object({"prompt": _prompt(enhancement.PROMPT_LIMIT)}),
+        "EnhanceRequest": _object({"prompt": _prompt(enhancement.PROMPT_LIMIT)}, {"ip": _IP}),
         "JobStarted": _object(
             {"jobId": {"type": "string", "format": "uuid"}, "message": _TEXT, "totalModels": _COUNT, "statusUrl": _URL},
             {"warnings": _list_of(_TEXT)},
@@ -351,7 +351,7 @@ _OPERATIONS = {
         "enhance",
         "Make a prompt vivid.",
         (_Answer("The prompt, or the original with a warning.", _ref("Enhancement")),),
-        (*_INVALID_BODY, *_PROMPT_ERRORS),
+        (*_INVALID_BODY, *_PROMPT_ERRORS, errors.RateLimitExceeded),
         body=_ref("EnhanceRequest"),
     ),
     "/models": _Operation(

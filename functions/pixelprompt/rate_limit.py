@@ -1,7 +1,8 @@
 """Sliding windows over the requests of the last hour (all callers) and the last day (each address).
 
 All of it lies in one S3 document, ``rate-limit/ratelimit.json``: ``{"global_requests": [epoch…], "ip_requests":
-{address: [epoch…]}}``, changed under conditional writes, so the limits are exact at any concurrency.
+{address: [epoch…]}}``, changed under conditional writes, so the limits are exact at any concurrency. ``POST /enhance``
+has windows of its own, in ``rate-limit/enhance.json``.
 
 Each moment is at least the newest that the document holds, whatever the clocks of the Lambdas say: so the document is a
 history in its own order, and what has left a window for one request has left it for all later ones.
@@ -19,6 +20,7 @@ from pixelprompt.errors import ConflictError
 from pixelprompt.metrics import record
 
 KEY = "rate-limit/ratelimit.json"
+ENHANCE_KEY = "rate-limit/enhance.json"
 HOUR = 3600.0
 DAY = 86400.0
 # Longest time that a check takes its attempts in, in seconds.
@@ -99,6 +101,7 @@ class RateLimiter:
     global_limit : requests in any hour, all callers together
     ip_limit : requests in any day, each address
     ip_whitelist : addresses and networks that pass without being counted
+    key : of the document that holds the windows
     clock : epoch seconds
     """
 
@@ -110,12 +113,14 @@ class RateLimiter:
         ip_limit: int,
         ip_whitelist: Iterable[str] = (),
         *,
+        key: str = KEY,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._documents = DocumentStore(s3_client, bucket, patience=BOUND, time_limit=BOUND)
         self.global_limit = global_limit
         self.ip_limit = ip_limit
         self._whitelist = [ipaddress.ip_network(entry, strict=False) for entry in ip_whitelist]
+        self._key = key
         self._clock = clock
 
     def check_rate_limit(self, ip_address: str) -> bool:
@@ -126,7 +131,7 @@ class RateLimiter:
         """Whether a request would be over a limit; counts nothing."""
         if self._passes_freely(ip_address):
             return False
-        document = self._documents.read(KEY)
+        document = self._documents.read(self._key)
         value = document.value if document else {}
         now = latest(value, self._clock())
         windows = prune(value, now)
@@ -166,7 +171,7 @@ class RateLimiter:
             return not offered.isdisjoint(document.get("ip_requests", {}).get(who, []))
 
         try:
-            self._documents.update(KEY, count, contenders=lambda windows, losses: _CONTENDERS, landed=counted)
+            self._documents.update(self._key, count, contenders=lambda windows, losses: _CONTENDERS, landed=counted)
         except ConflictError:
             decision = Decision(True, "busy", random.uniform(*_BUSY_SECONDS))
         if decision.scope:

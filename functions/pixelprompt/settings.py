@@ -73,13 +73,23 @@ class Settings:
 
     @property
     def global_limit(self) -> int:
-        """Requests per rolling hour in all."""
+        """Jobs per rolling hour in all."""
         return self._count("GLOBAL_LIMIT", 100)
 
     @property
     def ip_limit(self) -> int:
-        """Requests per rolling day and address."""
+        """Jobs per rolling day and address."""
         return self._count("IP_LIMIT", 50)
+
+    @property
+    def enhance_limit(self) -> int:
+        """Requests to enhance a prompt per rolling hour in all."""
+        return self._count("ENHANCE_LIMIT", 100)
+
+    @property
+    def enhance_ip_limit(self) -> int:
+        """Requests to enhance a prompt per rolling day and address."""
+        return self._count("ENHANCE_IP_LIMIT", 50)
 
     @property
     def ip_whitelist(self) -> tuple[str, ...]:

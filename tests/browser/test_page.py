@@ -303,6 +303,12 @@ def test_limits_are_said_with_the_seconds(visit: Visit, service: Service) -> Non
     expect(problem).to_contain_text("This deployment has reached its number of requests for an hour.")
     expect(problem.locator(".soft")).to_have_text(re.compile(r"You can try again in [1-9]\d? s\."))
     assert page.url == visit.url
+    counted["global_requests"] = [time.time()] * 100
+    service.s3.put_object(Bucket=service.bucket, Key="rate-limit/enhance.json", Body=json.dumps(counted))
+    page.reload()
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    page.get_by_role("button", name="Enhance").click()
+    expect(problem).to_contain_text("This deployment has reached its number of requests for an hour.")
 
 
 def test_a_refused_prompt_and_a_long_one_are_said(visit: Visit, service: Service) -> None:

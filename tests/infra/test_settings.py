@@ -17,6 +17,7 @@ def test_defaults() -> None:
     settings = Settings.from_context({})
     assert (settings.stage, settings.target, settings.removal) == ("dev", "aws", "destroy")
     assert (settings.global_limit, settings.ip_limit, settings.max_concurrency) == (100, 50, 9)
+    assert (settings.enhance_limit, settings.enhance_ip_limit) == (100, 50)
     assert settings.trust_body_ip is False
     assert settings.provider_endpoints == {}
 
@@ -27,6 +28,8 @@ def test_defaults() -> None:
         ("ipLimit", "10", "ip_limit", 10),
         ("ipLimit", 0, "ip_limit", 0),
         ("globalLimit", "1000000", "global_limit", 1_000_000),
+        ("enhanceLimit", "10", "enhance_limit", 10),
+        ("enhanceIpLimit", 0, "enhance_ip_limit", 0),
         ("ipInclude", " 192.0.2.7, 2001:db8::/32 ,", "ip_include", "192.0.2.7,2001:db8::/32"),
         ("ipInclude", "", "ip_include", ""),
         ("trustBodyIp", "true", "trust_body_ip", True),
@@ -64,6 +67,8 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("target", "azure", "aws or local"),
         ("globalLimit", "-1", "a whole number from 0 to 1000000"),
         ("ipLimit", "ten", "a whole number from 0 to 1000000"),
+        ("enhanceLimit", "ten", "a whole number from 0 to 1000000"),
+        ("enhanceIpLimit", -1, "a whole number from 0 to 1000000"),
         ("ipLimit", 1.5, "a whole number from 0 to 1000000"),
         ("ipLimit", True, "a whole number from 0 to 1000000"),
         ("ipLimit", None, "a whole number from 0 to 1000000"),

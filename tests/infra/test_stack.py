@@ -90,7 +90,9 @@ GRANTS: dict[str, set[Grant]] = {
     "status": _objects("Get", STATUS)
     | _list("jobs/*")
     | {Grant("lambda:InvokeFunction", "pixel-prompt-dev-finish")},
-    "enhance": _objects("Get Put", "enhanced/*") | _list("enhanced/*", "config/*") | READ_MODELS,
+    "enhance": _objects("Get Put", "enhanced/*", "rate-limit/enhance.json")
+    | _list("rate-limit/*", "enhanced/*", "config/*")
+    | READ_MODELS,
     "models": _list("config/*") | READ_MODELS,
     "gallery": _objects("Get", STATUS) | _list("gallery-index/*", "jobs/*", "images/*", "group-images/*"),
     "cancel": _objects("Get Put", STATUS)
@@ -151,7 +153,7 @@ def test_what_is_written_without_a_condition_is_not_refused(resources: Resources
     job = "jobs/0bfe8cdc-d477-41b5-98ae-0b4fcdc504e7"
     unconditional = [f"{job}/resume/0.json", f"{job}/resume/3-r2.json", "group-images/g/m-1.json", "images/g/m-1.png"]
     assert not [key for key in unconditional if any(fnmatch.fnmatchcase(key, pattern) for pattern in refused)]
-    conditional = [f"{job}/status.json", "rate-limit/ratelimit.json"]
+    conditional = [f"{job}/status.json", "rate-limit/ratelimit.json", "rate-limit/enhance.json"]
     assert all(any(fnmatch.fnmatchcase(key, pattern) for pattern in refused) for key in conditional)
 
 
@@ -190,7 +192,10 @@ ENVIRONMENT = {
     "record-failure": set(),
     "finish": set(),
     "status": {"FINISH_FUNCTION", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN", "LONGEST_JOB", "STATUS_WAIT"},
-    "enhance": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS", "MODERATION"},
+    "enhance": {
+        "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "ENHANCE_LIMIT", "ENHANCE_IP_LIMIT",
+        "IP_INCLUDE", "TRUST_BODY_IP", "CORS_ORIGINS", "MODERATION",
+    },
     "models": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS"},
     "gallery": {"CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
     "cancel": {"STATE_MACHINE_ARN", "CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
@@ -214,6 +219,7 @@ def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
     resources = Resources(
         synthesise(
             target="local", globalLimit=7, ipLimit=3, ipInclude="192.0.2.7", logLevel="DEBUG", promptModelIndex=2,
+            enhanceLimit=9, enhanceIpLimit=4,
             maxConcurrency=4, corsOrigins="https://example.com", providerEndpoints='{"openai": "http://127.0.0.1:1"}',
         )
     )  # fmt: skip
@@ -229,6 +235,8 @@ def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
     assert json.loads(submit["PROVIDER_ENDPOINTS"]) == {"openai": "http://127.0.0.1:1"}
     enhance = resources.function("enhance")["Environment"]["Variables"]
     assert (enhance["PROMPT_MODEL_INDEX"], enhance["CORS_ORIGINS"]) == ("2", "https://example.com")
+    assert (enhance["ENHANCE_LIMIT"], enhance["ENHANCE_IP_LIMIT"]) == ("9", "4")
+    assert (enhance["IP_INCLUDE"], enhance["TRUST_BODY_IP"]) == ("192.0.2.7", "true")
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
     states = json.loads(machine["DefinitionString"])["States"].values()
     assert [state["MaxConcurrency"] for state in states if state["Type"] == "Map"] == [4]

@@ -136,7 +136,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def fresh(cloud: Cloud) -> Iterator[Service]:
     """The service of a cloud without faults, and with nothing counted yet; without faults again afterwards."""
     running = Service(cloud)
-    running.s3.delete_object(Bucket=running.bucket, Key="rate-limit/ratelimit.json")
+    for key in ("rate-limit/ratelimit.json", "rate-limit/enhance.json"):
+        running.s3.delete_object(Bucket=running.bucket, Key=key)
     running.simulator("DELETE", "/requests")
     yield running
     running.simulator("DELETE", "/faults")

@@ -40,7 +40,7 @@ NOT_ENFORCED = {
         ("submit", "config/*"), ("submit", "idempotency/*"), ("submit", "jobs/*"), ("submit", "rate-limit/*"),
         ("generate", "config/*"), ("generate", "jobs/*"),
         ("record-failure", "jobs/*"), ("finish", "jobs/*"), ("status", "jobs/*"),
-        ("enhance", "config/*"), ("enhance", "enhanced/*"), ("models", "config/*"),
+        ("enhance", "config/*"), ("enhance", "enhanced/*"), ("enhance", "rate-limit/*"), ("models", "config/*"),
         ("cancel", "jobs/*"), ("retry", "jobs/*"), ("retry", "rate-limit/*"),
     )},
 }  # fmt: skip
@@ -217,6 +217,8 @@ ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
     "enhance": [
         objects("GetObject", "enhanced/*", Bench.enhance),
         objects("PutObject", "enhanced/*", Bench.enhance),
+        objects("GetObject", "rate-limit/enhance.json", Bench.enhance),
+        objects("PutObject", "rate-limit/enhance.json", Bench.enhance),
         *catalogue_and_keys(Bench.enhance),
     ],
     "models": catalogue_and_keys(Bench.models),

@@ -4,12 +4,16 @@ import base64
 import io
 import itertools
 import json
+import random
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from local.cloud import Response
 
 from .conftest import Service
 
@@ -124,6 +128,37 @@ class TestRateLimiting:
             assert self.post(service, "198.51.100.9").status == 429
         finally:
             functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+    def test_enhancement_is_exact_at_any_concurrency_and_leaves_the_limits_of_jobs(self, service: Service) -> None:
+        functions = service.cloud.client("lambda")
+        name = service.function("enhance")
+        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        limited = {"Variables": {**variables, "ENHANCE_LIMIT": "10", "ENHANCE_IP_LIMIT": "60"}}
+
+        def enhance(number: int) -> Response:
+            limit = time.monotonic() + 120
+            while True:
+                answer = service.cloud.request("POST", "/enhance", {"prompt": "a heron"})
+                if answer.json().get("scope") != "busy":
+                    return answer
+                # Refused for the moment only, and not counted.
+                assert time.monotonic() < limit, "the counter stays contended"
+                time.sleep(answer.json()["retryAfter"] * random.uniform(0.5, 1.5))
+
+        # Answers come from the cache: sixty Lambdas need not load a provider's SDK, and such answers count as well.
+        assert enhance(0).status == 200
+        service.s3.delete_object(Bucket=service.bucket, Key="rate-limit/enhance.json")
+        functions.update_function_configuration(FunctionName=name, Environment=limited)
+        try:
+            with ThreadPoolExecutor(60) as pool:
+                answers = list(pool.map(enhance, range(60)))
+        finally:
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 50
+        for refused in (answer for answer in answers if answer.status == 429):
+            assert (refused.json()["error"], refused.json()["scope"]) == ("RATE_LIMIT_EXCEEDED", "global")
+            assert 3_000 < int(refused.headers["retry-after"]) == refused.json()["retryAfter"] <= 3_600
+        assert service.keys("rate-limit/") == ["rate-limit/enhance.json"]
 
 
 class TestContentFiltering:

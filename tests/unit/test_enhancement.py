@@ -1,14 +1,17 @@
-"""Prompt enhancement: what is asked, what is made of the answer, and what is cached."""
+"""Prompt enhancement: what is asked, what is made of the answer, what is cached, and how often it may be asked."""
 
+import json
 import time
 from typing import Any
 
 import pytest
 
+import enhance
 from local.simulator import Simulator
-from pixelprompt import providers
+from pixelprompt import aws, providers
 from pixelprompt.enhancement import Enhancement, EnhancementCache, enhance_prompt, read_answer, unchanged
 from pixelprompt.providers.base import Credentials, Model
+from pixelprompt.rate_limit import ENHANCE_KEY, KEY, RateLimiter
 
 BUCKET = "test-bucket"
 MODEL = Model("GPT-5.4 mini", "openai", "gpt-5.4-mini")
@@ -99,3 +102,87 @@ class TestCache:
     def test_a_cache_out_of_reach_costs_only_the_saving(self, s3: Any) -> None:
         cache = EnhancementCache(s3, "no-such-bucket")
         assert cache.get("cat", MODEL, lambda: Enhancement("cat", "A cat.", "A red cat.")).long == "A red cat."
+
+
+class TestLimits:
+    """The entry point under limits of two requests for an address and three in all."""
+
+    @pytest.fixture(autouse=True)
+    def _deployment(
+        self, s3: Any, simulator: Simulator, credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[None]:
+        aws.client("secretsmanager").create_secret(Name="keys", SecretString='{"OPENAI_API_KEY": "k"}')
+        for name, value in {
+            "BUCKET_NAME": BUCKET,
+            "PROVIDER_SECRET": "keys",
+            "PROVIDER_ENDPOINTS": json.dumps({"openai": credentials.base_url}),
+            "ENHANCE_LIMIT": "3",
+            "ENHANCE_IP_LIMIT": "2",
+            "IP_INCLUDE": "203.0.113.0/24",
+        }.items():
+            monkeypatch.setenv(name, value)
+        enhance._services.cache_clear()
+        yield
+        enhance._services.cache_clear()
+
+    def post(self, prompt: str = "a cat", address: str = "198.51.100.1", **body: Any) -> tuple[int, Any, Any]:
+        """Status, headers and body of the answer."""
+        event = {
+            "rawPath": "/enhance",
+            "requestContext": {"http": {"method": "POST", "sourceIp": address}},
+            "body": json.dumps({"prompt": prompt, **body}),
+        }
+        answer = enhance.handler(event, type("Context", (), {"function_name": "enhance"})())
+        return answer["statusCode"], answer["headers"], json.loads(answer["body"])
+
+    def counted(self, s3: Any) -> int:
+        """How many requests lie in the windows."""
+        return len(json.loads(s3.get_object(Bucket=BUCKET, Key=ENHANCE_KEY)["Body"].read())["global_requests"])
+
+    def test_over_the_limit_of_an_address_nothing_is_asked_or_recorded(self, s3: Any, simulator: Simulator) -> None:
+        assert [self.post(prompt)[0] for prompt in ("a cat", "a dog")] == [200, 200]
+        assert len(simulator.requests) == 2
+        status, headers, body = self.post("a heron")
+        assert (status, body["error"], body["scope"]) == (429, "RATE_LIMIT_EXCEEDED", "ip")
+        assert int(headers["Retry-After"]) == body["retryAfter"] > 80_000
+        assert len(simulator.requests) == self.counted(s3) == 2
+        assert self.post(address="198.51.100.2")[0] == 200
+
+    def test_over_the_limit_of_all_every_address_is_refused(self) -> None:
+        assert [self.post(address=f"198.51.100.{last}")[0] for last in (1, 2, 3)] == [200] * 3
+        status, _, body = self.post(address="198.51.100.4")
+        assert (status, body["scope"]) == (429, "global")
+        assert 3_000 < body["retryAfter"] <= 3_600
+
+    def test_an_answer_from_the_cache_counts(self, simulator: Simulator) -> None:
+        assert [self.post()[0] for _ in range(3)] == [200, 200, 429]
+        assert len(simulator.requests) == 1
+
+    def test_the_limits_come_before_moderation_and_after_the_prompt(
+        self, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MODERATION", "model")
+        assert [self.post(prompt)[2]["error"] for prompt in ("", "x" * 501)] == ["PROMPT_REQUIRED", "PROMPT_TOO_LONG"]
+        blocked = [self.post("a naked woman")[2]["error"] for _ in range(3)]
+        assert blocked == ["INAPPROPRIATE_CONTENT", "INAPPROPRIATE_CONTENT", "RATE_LIMIT_EXCEEDED"]
+        assert self.post()[0] == 429
+        assert simulator.requests == []
+
+    def test_the_allow_list_passes_uncounted(self, s3: Any) -> None:
+        assert [self.post(address="203.0.113.9")[0] for _ in range(5)] == [200] * 5
+        assert s3.list_objects_v2(Bucket=BUCKET, Prefix="rate-limit/")["KeyCount"] == 0
+
+    def test_the_address_in_the_body_counts_only_where_it_is_trusted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert [self.post(ip=f"192.0.2.{last}")[0] for last in (1, 2, 3)] == [200, 200, 429]
+        monkeypatch.setenv("TRUST_BODY_IP", "true")
+        monkeypatch.setenv("ENHANCE_LIMIT", "100")
+        enhance._services.cache_clear()
+        assert [self.post(ip=f"192.0.2.{last}")[0] for last in (1, 1, 1, 2)] == [200, 200, 429, 200]
+        assert self.post(ip="nonsense")[2]["parameter"] == "ip"
+
+    def test_the_limits_of_jobs_are_others(self, s3: Any) -> None:
+        assert [self.post()[0] for _ in range(3)] == [200, 200, 429]
+        assert not RateLimiter(s3, BUCKET, 1, 1).check("198.51.100.1").limited
+        before = s3.get_object(Bucket=BUCKET, Key=KEY)["ETag"]
+        assert self.post(address="198.51.100.2")[0] == 200
+        assert s3.get_object(Bucket=BUCKET, Key=KEY)["ETag"] == before

@@ -147,7 +147,7 @@ def test_a_limit_that_is_reached_is_told_and_proves_nothing_wrong() -> None:
         if asked.path == "/models":
             return MODELS
         if asked.path == "/enhance":
-            return Answer(content={"enhanced": "a red fox at dawn"})
+            return limited
         error = (400, "INVALID_JSON") if asked.path == "/generate" else (404, "JOB_NOT_FOUND")
         return Answer(error[0], {"error": error[1]})
 
@@ -155,7 +155,7 @@ def test_a_limit_that_is_reached_is_told_and_proves_nothing_wrong() -> None:
     with Canned(answer) as running:
         report = smoke.run(running.url, {}, said.append)
     assert report.wrong == []
-    assert said.count("  ! not tried: This deployment has reached its limit.") == 2
+    assert said.count("  ! not tried: This deployment has reached its limit.") == 3
 
 
 def test_an_api_that_is_broken_fails_the_command(capsys: pytest.CaptureFixture[str]) -> None:

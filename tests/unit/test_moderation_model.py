@@ -40,7 +40,11 @@ def test_the_keyword_filter_always_comes_first(simulator: Simulator, mode: str) 
 @pytest.mark.parametrize("mode", ["model", "openai"])
 def test_the_model_judges_what_the_keywords_let_through(simulator: Simulator, mode: str) -> None:
     judge = make(simulator, mode)
+    simulator.clear_requests()
     assert judge.verdict("a red fox") == Verdict(False)
+    (request,) = simulator.requests
+    # The moderation endpoint writes no answer.
+    assert request.body.get("max_completion_tokens") == (2000 if mode == "model" else None)
     assert judge.verdict(FORBIDDEN) == Verdict(True, MODEL_CATEGORY)
 
 

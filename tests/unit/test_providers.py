@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ TEXT_MODELS = {
     "openai": Model("GPT-5.4 mini", "openai", "gpt-5.4-mini"),
     "gemini": Model("Gemini 3.5 Flash", "gemini", "gemini-3.5-flash"),
 }
+MOST_TOKENS = {"openai": "max_completion_tokens", "gemini": "max_output_tokens"}
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
@@ -43,6 +46,30 @@ def test_a_text_model_answers_in_words(simulator: Simulator, protocol: str) -> N
     credentials = Credentials("test-key", simulator.url + PATHS[protocol])
     text = adapter(protocol).complete("Describe a red fox", TEXT_MODELS[protocol], credentials, time.time() + 10)
     assert isinstance(text, str) and "fox" in text
+
+
+def most_tokens(protocol: str, body: Any) -> Any:
+    """The most tokens of an answer that a recorded request names."""
+    return body["max_completion_tokens"] if protocol == "openai" else body["generationConfig"]["maxOutputTokens"]
+
+
+@pytest.mark.parametrize("protocol", sorted(TEXT_MODELS))
+def test_a_text_model_is_asked_for_a_limited_answer(simulator: Simulator, protocol: str) -> None:
+    credentials = Credentials("test-key", simulator.url + PATHS[protocol])
+    model, name = TEXT_MODELS[protocol], MOST_TOKENS[protocol]
+    simulator.clear_requests()
+    adapter(protocol).complete("Describe a fox", model, credentials, time.time() + 10)
+    roomier = replace(model, parameters={name: 5000})
+    assert isinstance(adapter(protocol).complete("Describe a fox", roomier, credentials, time.time() + 10), str)
+    assert [most_tokens(protocol, request.body) for request in simulator.requests] == [2000, 5000]
+
+
+@pytest.mark.parametrize("protocol", sorted(TEXT_MODELS))
+def test_an_answer_that_was_cut_off_is_no_answer(simulator: Simulator, protocol: str) -> None:
+    credentials, name = Credentials("test-key", simulator.url + PATHS[protocol]), MOST_TOKENS[protocol]
+    model = replace(TEXT_MODELS[protocol], parameters={name: 3})
+    answer = adapter(protocol).complete("Describe a fox", model, credentials, time.time() + 10)
+    assert isinstance(answer, ProviderError) and f"than {name}=3 allows" in str(answer)
 
 
 @pytest.mark.parametrize("protocol", sorted(TEXT_MODELS))

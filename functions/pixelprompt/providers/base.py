@@ -33,6 +33,9 @@ _MEANING: dict[str, tuple[str, bool]] = {
 }
 ERROR_CODES = frozenset(_MEANING)
 
+# Most tokens of a text model's answer: /enhance needs about 150, and what a model thinks beforehand counts as well.
+ANSWER_TOKENS = 2000
+
 _SECRET = re.compile(r"(sk-|AIza|key-|Bearer\s+|x-key[:=]\s*)[\w\-.*…]{4,}", re.IGNORECASE)
 _MESSAGE_LIMIT = 300
 
@@ -203,6 +206,14 @@ class ImageAdapter(Protocol):
         self, request: ImageRequest, model: Model, credentials: Credentials, deadline: float
     ) -> Generated | Waiting | ProviderError:
         """Ask the provider for the image; ``deadline`` is the epoch second by which it must have answered."""
+
+
+def cut_off(parameter: str, tokens: object) -> ProviderError:
+    """The error of a text model whose answer ended at so many tokens, which ``parameter`` of the model sets."""
+    return ProviderError(
+        "no_image",
+        f"The answer is longer than {parameter}={tokens} allows; the owner can raise it in the model's parameters.",
+    )
 
 
 def clean(text: str) -> str:

@@ -12,11 +12,13 @@ from google import genai
 from google.genai import errors, types
 
 from pixelprompt.providers.base import (
+    ANSWER_TOKENS,
     Credentials,
     Generated,
     ImageRequest,
     Model,
     ProviderError,
+    cut_off,
     read_image,
 )
 from pixelprompt.providers.transport import client as http_client
@@ -57,11 +59,13 @@ def generate(
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
-    """The text model's answer to one message."""
-    config = types.GenerateContentConfig(**model.parameters)
+    """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
+    config = types.GenerateContentConfig(**{"max_output_tokens": ANSWER_TOKENS, **model.parameters})
     answer = _ask(prompt, config, model, credentials, deadline)
     if isinstance(answer, ProviderError):
         return answer
+    if _finish_reason(answer) == "MAX_TOKENS":
+        return cut_off("max_output_tokens", config.max_output_tokens)
     text = "".join(part.text for part in _parts(answer) if part.text)
     return text or _refusal(answer) or ProviderError("no_image", "The text model gave no text.")
 

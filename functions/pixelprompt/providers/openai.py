@@ -8,11 +8,13 @@ from typing import Any
 import openai
 
 from pixelprompt.providers.base import (
+    ANSWER_TOKENS,
     Credentials,
     Generated,
     ImageRequest,
     Model,
     ProviderError,
+    cut_off,
 )
 from pixelprompt.providers.data_list import read_images
 from pixelprompt.providers.sizes import pixels, ratio
@@ -55,17 +57,20 @@ def generate(
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
-    """The text model's answer to one message."""
+    """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
+    options = {"max_completion_tokens": ANSWER_TOKENS, **model.parameters}
     try:
         with _client(credentials, deadline) as client:
             answer = client.chat.completions.create(
-                model=model.id, messages=[{"role": "user", "content": prompt}], extra_body=dict(model.parameters)
+                model=model.id, messages=[{"role": "user", "content": prompt}], extra_body=options
             )
     except openai.OpenAIError as error:
         return _provider_error(error)
     except ValueError:
         return ProviderError("no_image", "The provider's answer is no valid JSON.")
     choice = answer.choices[0] if answer.choices else None
+    if choice is not None and choice.finish_reason == "length":
+        return cut_off("max_completion_tokens", options["max_completion_tokens"])
     if choice is None or not choice.message.content:
         refused = choice is not None and (choice.message.refusal or choice.finish_reason == "content_filter")
         return ProviderError("refused" if refused else "no_image", "The text model gave no text.")
