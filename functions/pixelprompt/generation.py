@@ -552,6 +552,7 @@ class FailureRecorder:
         """The item's outcome; ``error`` is the name that Step Functions gave."""
         stored = self._images.find(item.stem)
         deadline = item.deadline or self._clock() + MAX_WAIT
+        resume = None
         if len(stored) < item.parameters.get("n", 1):
             # A request that a retry resumes was kept by the earlier run; what the item brings stands for it.
             resume = self._tokens.load(item) or (item.resume if item.run > 1 else None)
@@ -564,6 +565,10 @@ class FailureRecorder:
             record_completion(item.model, None)
             return item.outcome("done", recorded=True)
         failure = self._failure(error)
+        earlier = Progress.load(resume or item.resume)
+        if earlier.tokens or earlier.failure().get("billable", "no") != "no":
+            # This invocation has not begun, but an earlier one of the item has asked the provider.
+            failure.billable = "unknown"
         self._jobs.mark_model_error(item.job_id, item.model, failure.row(), run=item.run)
         record_failure(item.model, failure.code)
         return item.outcome("failed", recorded=True, errorCode=failure.code)

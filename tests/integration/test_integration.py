@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .conftest import Service
+from pixelprompt.overlay import KEY as OVERLAY
+
+from .conftest import KNOW_THE_CATALOGUE, Service, restart
 
 
 class TestFullWorkflow:
@@ -57,6 +59,24 @@ class TestFullWorkflow:
         finally:
             service.simulator("PUT", "/latency", {"min": 0, "max": 0.2})
         assert elapsed < 6, "nine models of two seconds each took their turns"
+
+    def test_twenty_models_need_no_turns(self, service: Service) -> None:
+        names = [f"Twin {number:02}" for number in range(1, 21)]
+        service.offer(names)
+        restart(service, *KNOW_THE_CATALOGUE)
+        service.simulator("PUT", "/latency", {"min": 2, "max": 2})
+        try:
+            # A Lambda for each: they take long enough to be there all at once.
+            service.run(models=names)
+            started = time.monotonic()
+            job = service.run(models=names)
+            elapsed = time.monotonic() - started
+        finally:
+            service.simulator("PUT", "/latency", {"min": 0, "max": 0.2})
+            service.s3.delete_object(Bucket=service.bucket, Key=OVERLAY)
+            restart(service, *KNOW_THE_CATALOGUE)
+        assert (job["status"], job["completedModels"]) == ("completed", 20)
+        assert elapsed < 6, "twenty models of two seconds each took their turns, as in three waves of nine"
 
     def test_the_execution_tells_the_story(self, service: Service) -> None:
         job = service.run()

@@ -14,7 +14,7 @@ from local.simulator import Simulator
 from pixelprompt import providers
 from pixelprompt.completion import Completion, Ending
 from pixelprompt.errors import JobNotFound, ServiceUnavailable
-from pixelprompt.generation import FailureRecorder, Generation, Item, ResumeTokens
+from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, Item, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
 from pixelprompt.provider_keys import ProviderKeys
@@ -117,6 +117,8 @@ def test_a_long_wait_goes_back_to_the_state_machine(job: Job, simulator: Simulat
     simulator.set_fault(MODEL.id, "throttled", retry_after=15)
     outcome = job.run()
     assert (outcome["state"], outcome["waitSeconds"], outcome["attempt"], outcome["resume"]) == ("wait", 15, 2, None)
+    # However long the item waited for a free Lambda before this first invocation.
+    assert outcome["deadline"] == pytest.approx(time.time() + MAX_WAIT, abs=5)
     assert job.slept == []
     assert job.row["status"] == "in_progress"
     simulator.clear_faults()
@@ -281,6 +283,13 @@ class TestFailureRecorder:
         outcome = self.recorder(job).record(job.item(), error)
         assert (outcome["state"], outcome["errorCode"]) == ("failed", code)
         assert (job.row["status"], job.row["errorCode"], job.row["billable"]) == ("error", code, billable)
+        assert job.row["retryable"] is True
+
+    def test_what_an_earlier_invocation_sent_may_still_be_charged_for(self, job: Job) -> None:
+        job.tokens.save(job.item(), TOKEN)
+        item = job.item(2, resume=TOKEN, deadline=time.time() - 1)
+        outcome = self.recorder(job).record(item, "Lambda.TooManyRequestsException")
+        assert (outcome["state"], outcome["errorCode"], job.row["billable"]) == ("failed", "internal", "unknown")
 
 
 class TestCompletion:
