@@ -401,6 +401,16 @@ class TestSeveralImages:
         assert [image["seed"] for image in job.row["images"]] == [6]
         assert (job.row["missing"]["images"], job.row["missing"]["errorCode"]) == (2, "unknown_outcome")
 
+    def test_a_call_that_found_no_free_lambda_is_still_sent(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        resume = '{"tokens":{"1":"t-6"}}'
+        item = self.item(job, 2, resume=resume, deadline=time.time() + 100)
+        recorder = FailureRecorder(job.jobs, job.images, job.tokens)
+        outcome = recorder.record(item, "Lambda.TooManyRequestsException")
+        assert (outcome["state"], outcome["resume"]) == ("wait", resume)
+        answers.update({seed: [self.made(seed)] for seed in (5, 6, 7)})
+        job.run(self.item(job, outcome["attempt"], resume=outcome["resume"], deadline=outcome["deadline"]))
+        assert [image["seed"] for image in job.row["images"]] == [5, 6, 7]
+
     def test_without_any_image_the_first_error_counts(self, job: Job, answers: dict[int, list[Any]]) -> None:
         answers.update({seed: [ProviderError("quota_exhausted")] for seed in (5, 6, 7)})
         assert job.run(self.item(job))["errorCode"] == "quota_exhausted"
