@@ -22,7 +22,7 @@ from tests.integration.conftest import FINAL, Service
 from tests.reliability.emulator import emulator
 
 MOST_MODELS = 40
-SETTINGS = {"IP_LIMIT": "100000", "GLOBAL_LIMIT": "100000", "MAX_CONCURRENCY": str(MOST_MODELS)}
+SETTINGS = {"IP_LIMIT": "100000", "GLOBAL_LIMIT": "100000"}
 
 # What a Lambda costs that does nothing. It prints a line: the emulator waits 50 ms for the log of one that does not.
 _BARE = """
@@ -55,21 +55,7 @@ class Workbench:
         cloud = local_cloud.start(folder, SETTINGS, latency="0", progress=self.progress)
         self._stack.callback(cloud.stop)
         service = Service(cloud)
-        address = f"{cloud.endpoints['simulator']}/compatible/v1"
-        overlay = {
-            "models": [
-                {
-                    "name": name,
-                    "provider": "compatible",
-                    "id": name.lower().replace(" ", "-"),
-                    "baseUrl": address,
-                    "default": False,
-                    "parameters": {"response_format": "b64_json", "size": "64x64"},
-                }
-                for name in self.models
-            ]
-        }
-        service.s3.put_object(Bucket=service.bucket, Key="config/models.json", Body=json.dumps(overlay))
+        service.offer(self.models)
         return service
 
     @property

@@ -17,14 +17,15 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from infra.settings import Settings
 from local import contact_sheet, travel
 from local.cloud import Cloud, CloudError
 from local.paths import ROOT
 from local.usage import execution_arn
 
 POLL_SECONDS = 0.25
-# The state machine ends a job after 900 s; what comes later will never come.
-_PATIENCE = 960.0
+# What comes after the state machine has ended the job will never come.
+_PATIENCE = Settings().execution_seconds + 60.0
 _FINAL = ("completed", "partial", "failed", "cancelled")
 _ROW_STYLES = {"pending": "dim", "in_progress": "cyan", "completed": "green", "error": "red", "cancelled": "yellow"}
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from infra.settings import LOOPBACK_HOSTS
+from infra.settings import LOOPBACK_HOSTS, MOST_MODELS
 from local import cloud
 from local.cloud import Cloud, CloudError, Endpoints
 from local.options import SIMULATED_PATHS
@@ -34,6 +35,7 @@ class Deployment:
     endpoints : base URLs of the simulators, by provider; empty on AWS
     on_laptop : whether its functions run on this machine
     api : address of the HTTP API
+    machine : ARN of the state machine that runs jobs
     """
 
     name: str
@@ -45,6 +47,7 @@ class Deployment:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     on_laptop: bool = False
     api: str = ""
+    machine: str = ""
 
     def prompt_model(self) -> str:
         """Which text model enhances prompts, as it was deployed; the first one where that cannot be read."""
@@ -56,6 +59,17 @@ class Deployment:
         except (ClientError, BotoCoreError):
             return "1"
         return str(answer.get("Environment", {}).get("Variables", {}).get("PROMPT_MODEL_INDEX") or "1")
+
+    def max_concurrency(self) -> int:
+        """How many models of a job run at once, as it was deployed; the most where that cannot be read."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self.client("stepfunctions").describe_state_machine(stateMachineArn=self.machine)
+        except (ClientError, BotoCoreError):
+            return MOST_MODELS
+        states = json.loads(answer["definition"])["States"].values()
+        return int(next(state["MaxConcurrency"] for state in states if state["Type"] == "Map"))
 
 
 def find(
@@ -102,6 +116,7 @@ def of_cloud(running: Cloud) -> Deployment:
         {provider: found["simulator"] + SIMULATED_PATHS[provider] for provider in found["simulated"]},
         on_laptop=True,
         api=found["api"],
+        machine=found["stateMachineArn"],
     )
 
 
@@ -138,7 +153,16 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
         ) from None
     endpoint = emulator(environment)
     api = api_url(endpoint, outputs.get("ApiId", "")) if endpoint else outputs.get("ApiUrl", "")
-    return Deployment(f"stage {stage} in {region}", stage, region, bucket, secret, client, api=api.rstrip("/"))
+    return Deployment(
+        f"stage {stage} in {region}",
+        stage,
+        region,
+        bucket,
+        secret,
+        client,
+        api=api.rstrip("/"),
+        machine=outputs.get("StateMachineArn", ""),
+    )
 
 
 def emulator(environment: Mapping[str, str]) -> str:

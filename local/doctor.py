@@ -40,6 +40,8 @@ _SEVERITY = (GOOD, WARNING, BAD)
 REQUEST_SECONDS = 10.0
 # Of a job's models and of jobs that a deployment should be able to run at once.
 _JOBS_AT_ONCE = 4
+# What runs beside a job's models: submit, status and enhance.
+_OTHER_FUNCTIONS = 3
 _MOST_PAGES = 10
 _LAMBDA_QUOTA = "L-B99A9384"
 _BEDROCK_REGION = "us-west-2"
@@ -328,21 +330,37 @@ class _Examination:
         return row, True
 
     def _quota_row(self, models: int) -> Row:
+        """Whether the account runs as many functions at once as jobs of so many models need."""
         row = Row("Lambda concurrency")
-        needed = max(1, models) * _JOBS_AT_ONCE
-        region = self._deployment.region
+        if self._deployment.on_laptop:
+            # The emulator starts as many processes as it is asked for.
+            return row
+        region, stage = self._deployment.region, self._deployment.stage
         try:
             limits = self._deployment.client("lambda").get_account_settings()["AccountLimit"]
         except (ClientError, BotoCoreError) as error:
             row.add(WARNING, f"The quota is unknown ({_cause(error)}); allow yourself lambda:GetAccountSettings.")
             return row
         free = limits.get("UnreservedConcurrentExecutions", limits["ConcurrentExecutions"])
+        at_once = min(max(1, models), self._deployment.max_concurrency())
+        needed = at_once + _OTHER_FUNCTIONS
+        more = (
+            f"ask for more: aws service-quotas request-service-quota-increase --region {region} --service-code lambda "
+            f"--quota-code {_LAMBDA_QUOTA} --desired-value 1000"
+        )
         if free < needed:
+            lower = max(1, free - _OTHER_FUNCTIONS)
+            row.add(
+                WARNING if free else BAD,
+                f"The account runs {free} functions at once in {region}, and one job of {models} models needs {needed} "
+                f"with the requests about it: models wait for each other, and requests may fail. Lower maxConcurrency "
+                f'(`make deploy STAGE={stage} CDK="-c maxConcurrency={lower}"`, or in cdk.json), or {more}',
+            )
+        elif free < at_once * _JOBS_AT_ONCE:
             row.add(
                 WARNING,
                 f"The account runs {free} functions at once in {region}, and {_JOBS_AT_ONCE} jobs of {models} models "
-                f"need {needed}: further ones wait. Ask for more: aws service-quotas request-service-quota-increase "
-                f"--region {region} --service-code lambda --quota-code {_LAMBDA_QUOTA} --desired-value 1000",
+                f"need {at_once * _JOBS_AT_ONCE}: further ones wait. {more[0].upper()}{more[1:]}",
             )
         return row
 

@@ -551,22 +551,33 @@ class FailureRecorder:
     def record(self, item: Item, error: str) -> Outcome:
         """The item's outcome; ``error`` is the name that Step Functions gave."""
         stored = self._images.find(item.stem)
+        wanted = item.parameters.get("n", 1)
         deadline = item.deadline or self._clock() + MAX_WAIT
-        if len(stored) < item.parameters.get("n", 1):
-            # A request that a retry resumes was kept by the earlier run; what the item brings stands for it.
-            resume = self._tokens.load(item) or (item.resume if item.run > 1 else None)
-            if resume and self._clock() < deadline and item.attempt < self._MOST_ATTEMPTS:
-                progress = Progress.load(resume)
-                progress.recover(item.parameters.get("n", 1), {number_of(item.stem, image): image for image in stored})
-                return item.wait(1.0, progress.dump(), deadline)
+        resume = self._resume(item, error) if len(stored) < wanted else None
+        if resume and self._clock() < deadline and item.attempt < self._MOST_ATTEMPTS:
+            progress = Progress.load(resume)
+            if error not in self._NOT_BEGUN:
+                progress.recover(wanted, {number_of(item.stem, image): image for image in stored})
+            return item.wait(1.0, progress.dump(), deadline)
         if stored:
             self._jobs.mark_model_complete(item.job_id, item.model, images_result(stored))
             record_completion(item.model, None)
             return item.outcome("done", recorded=True)
         failure = self._failure(error)
+        earlier = Progress.load(resume)
+        if earlier.tokens or earlier.failure().get("billable", "no") != "no":
+            # This invocation has not begun, but an earlier one of the item has asked the provider.
+            failure.billable = "unknown"
         self._jobs.mark_model_error(item.job_id, item.model, failure.row(), run=item.run)
         record_failure(item.model, failure.code)
         return item.outcome("failed", recorded=True, errorCode=failure.code)
+
+    def _resume(self, item: Item, error: str) -> str | None:
+        """How far the item had come when its invocation broke."""
+        if error in self._NOT_BEGUN:
+            return item.resume
+        # A request that a retry resumes was kept by the earlier run; what the item brings stands for it.
+        return self._tokens.load(item) or (item.resume if item.run > 1 else None)
 
     def _failure(self, error: str) -> ProviderError:
         if error == "Lambda.TooManyRequestsException":

@@ -122,7 +122,7 @@ class Settings:
     @property
     def longest_job(self) -> int:
         """Seconds after which a job that is still open was abandoned."""
-        return self._count("LONGEST_JOB", 1200)
+        return self._count("LONGEST_JOB", 2880)
 
     @property
     def status_wait(self) -> int:

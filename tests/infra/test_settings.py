@@ -16,7 +16,7 @@ JWT_ISSUER = "an https address such as https://cognito-idp.us-east-1.amazonaws.c
 def test_defaults() -> None:
     settings = Settings.from_context({})
     assert (settings.stage, settings.target, settings.removal) == ("dev", "aws", "destroy")
-    assert (settings.global_limit, settings.ip_limit, settings.max_concurrency) == (100, 50, 9)
+    assert (settings.global_limit, settings.ip_limit, settings.max_concurrency) == (100, 50, 40)
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (100, 50)
     assert settings.trust_body_ip is False
     assert settings.provider_endpoints == {}
@@ -40,7 +40,7 @@ def test_defaults() -> None:
         ("logRetentionDays", 731, "log_retention_days", 731),
         ("logLevel", "DEBUG", "log_level", "DEBUG"),
         ("corsOrigins", "https://example.com, http://127.0.0.1:5173", "cors_origins", "https://example.com,http://127.0.0.1:5173"),
-        ("maxConcurrency", "40", "max_concurrency", 40),
+        ("maxConcurrency", "9", "max_concurrency", 9),
         ("promptModelIndex", 2, "prompt_model_index", "2"),
         ("throttleRate", "5", "throttle_rate", 5),
         ("removal", "retain", "removal", "retain"),

@@ -12,8 +12,10 @@ from aws_cdk.assertions import Match, Template
 from aws_cdk.aws_s3_assets import Asset
 
 from infra.page import NOT_DEPLOYED
+from infra.settings import MOST_MODELS, Settings
 from local import grants
 from local.grants import Grant, listed
+from pixelprompt.catalogue import LONGEST_CALL
 
 from .conftest import ROOT, Synthesise
 
@@ -284,16 +286,53 @@ def test_answers_come_before_the_api_gives_up(resources: Resources) -> None:
 
 def test_definition_is_the_file(resources: Resources) -> None:
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
-    deployed = json.loads(machine["DefinitionString"])
     written = json.loads((ROOT / "statemachine" / "generate_images.asl.json").read_text())
-    # Forty models, nine at once: five waves.
-    assert deployed.pop("TimeoutSeconds") == 480 + 5 * 420
-    assert written.pop("TimeoutSeconds") == 900
-    for definition in (deployed, written):
-        for state in definition["States"].values():
-            state.pop("MaxConcurrency", None)
-    assert deployed == written
+    assert json.loads(machine["DefinitionString"]) == written
+    assert written["States"]["Generate images"]["MaxConcurrency"] == 40
+    # Forty models in waves of nine: five waves.
+    assert written["TimeoutSeconds"] == 480 + 5 * 420 == 2580
     assert set(re.findall(r"\$\{(\w+)\}", machine["DefinitionString"])) == set(machine["DefinitionSubstitutions"])
+
+
+@pytest.mark.parametrize(("max_concurrency", "seconds"), [(1, 480 + 40 * 420), (8, 2580), (5, 3840), (20, 2580)])
+def test_fewer_models_at_once_have_more_time(synthesise: Synthesise, max_concurrency: int, seconds: int) -> None:
+    resources = Resources(synthesise(maxConcurrency=max_concurrency))
+    (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
+    assert json.loads(machine["DefinitionString"])["TimeoutSeconds"] == seconds
+    # Who asks for the status takes a job for abandoned five minutes after that.
+    assert resources.function("status")["Environment"]["Variables"]["LONGEST_JOB"] == str(seconds + 300)
+
+
+def test_the_time_limit_never_falls_below_waves_of_nine() -> None:
+    seconds = [Settings(max_concurrency=number).execution_seconds for number in range(1, MOST_MODELS + 1)]
+    assert seconds == sorted(seconds, reverse=True)
+    assert set(seconds[8:]) == {2580}
+    assert seconds[6] > 2580
+
+
+def test_who_finds_no_free_lambda_is_patient(resources: Resources) -> None:
+    (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
+    states = json.loads(machine["DefinitionString"])["States"]
+    item = states["Generate images"]["ItemProcessor"]["States"]
+    patient = {
+        "ErrorEquals": ["Lambda.TooManyRequestsException"],
+        "IntervalSeconds": 1,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": 30,
+        "JitterStrategy": "FULL",
+        "MaxAttempts": 60,
+    }
+    # After any other error the provider may have been paid already.
+    assert item["Generate image"]["Retry"] == item["Record failure"]["Retry"] == [patient]
+    finish = states["Finish job"]["Retry"]
+    assert finish[0] == patient
+    assert [retrier["ErrorEquals"] for retrier in finish[1:]] == [["States.ALL"]]
+    # Full jitter takes half of each delay on average: 14 minutes. In a new account four waves of nine models come
+    # before the last of 40 models; each holds its Lambdas for at most the longest call of a provider.
+    delays = [min(2**attempt, 30) for attempt in range(60)]
+    assert sum(delays) / 2 == 840.5 > 4 * LONGEST_CALL
+    # Scheduled, started, failed: an execution has room for 25 000 events.
+    assert 40 * 2 * 60 * 3 < 25_000
 
 
 def test_a_placeholder_without_a_value_is_refused(synthesise: Synthesise, monkeypatch: Any, tmp_path: Path) -> None:

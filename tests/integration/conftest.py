@@ -5,7 +5,7 @@ import json
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ import pytest
 
 from local import cloud as local_cloud
 from local.cloud import Cloud, Response
+from pixelprompt.overlay import KEY as OVERLAY
 
 FINAL = {"completed", "partial", "failed", "cancelled"}
+# What they know of the catalogue they keep for a minute.
+KNOW_THE_CATALOGUE = ("submit", "generate", "models")
 
 
 class Service:
@@ -77,6 +80,21 @@ class Service:
         found = self.simulator("GET", "/requests")
         requests = found["requests"] if isinstance(found, dict) else found
         return [request for request in requests if request["model"] == model and request["method"] == "POST"]
+
+    def offer(self, names: Sequence[str]) -> None:
+        """Offer, beside the catalogue's own models, some that answer alike, each with a small picture."""
+        models = [
+            {
+                "name": name,
+                "provider": "compatible",
+                "id": name.lower().replace(" ", "-"),
+                "baseUrl": f"{self.cloud.endpoints['simulator']}/compatible/v1",
+                "default": False,
+                "parameters": {"response_format": "b64_json", "size": "64x64"},
+            }
+            for name in names
+        ]
+        self.s3.put_object(Bucket=self.bucket, Key=OVERLAY, Body=json.dumps({"models": models}))
 
     def keys(self, prefix: str) -> list[str]:
         """The keys of the bucket that begin like this."""

@@ -14,8 +14,21 @@ import pytest
 from PIL import Image
 
 from local.cloud import Response
+from pixelprompt.overlay import KEY as OVERLAY
 
-from .conftest import Service
+from .conftest import KNOW_THE_CATALOGUE, Service, restart
+
+
+def run_at_once(service: Service, **body: Any) -> int:
+    """Run a job of models that all take five seconds; how many were asked before the first was done."""
+    service.simulator("DELETE", "/requests")
+    service.simulator("PUT", "/latency", {"min": 5, "max": 5})
+    try:
+        assert service.run(**body)["status"] == "completed"
+    finally:
+        service.simulator("PUT", "/latency", {"min": 0, "max": 0.2})
+    asked = [request["received"] for request in service.simulator("GET", "/requests") if request["method"] == "POST"]
+    return sum(moment < min(asked) + 5 for moment in asked)
 
 
 class TestFullWorkflow:
@@ -53,16 +66,19 @@ class TestFullWorkflow:
 
     def test_the_models_run_at_the_same_time(self, service: Service) -> None:
         service.run()
-        service.simulator("DELETE", "/requests")
-        service.simulator("PUT", "/latency", {"min": 5, "max": 5})
+        assert run_at_once(service) == 9
+
+    def test_twenty_models_run_at_the_same_time(self, service: Service) -> None:
+        names = [f"Twin {number:02}" for number in range(1, 21)]
+        service.offer(names)
+        restart(service, *KNOW_THE_CATALOGUE)
         try:
-            service.run()
+            # A Lambda for each: they take long enough to be there all at once.
+            run_at_once(service, models=names)
+            assert run_at_once(service, models=names) == 20
         finally:
-            service.simulator("PUT", "/latency", {"min": 0, "max": 0.2})
-        asked = [request for request in service.simulator("GET", "/requests") if request["method"] == "POST"]
-        assert len(asked) == 9
-        first_image = min(request["received"] for request in asked) + 5
-        assert max(request["received"] for request in asked) < first_image, "they took their turns"
+            service.s3.delete_object(Bucket=service.bucket, Key=OVERLAY)
+            restart(service, *KNOW_THE_CATALOGUE)
 
     def test_the_execution_tells_the_story(self, service: Service) -> None:
         job = service.run()

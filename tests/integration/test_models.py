@@ -10,10 +10,7 @@ from PIL import Image
 from pixelprompt.overlay import KEY
 from pixelprompt.providers.sizes import ratio
 
-from .conftest import Service, restart
-
-# What they know of it they keep for a minute.
-KNOW_THE_CATALOGUE = ("submit", "generate", "models")
+from .conftest import KNOW_THE_CATALOGUE, Service, restart
 
 
 def picture(service: Service, url: str) -> Image.Image:

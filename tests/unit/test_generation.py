@@ -14,7 +14,7 @@ from local.simulator import Simulator
 from pixelprompt import providers
 from pixelprompt.completion import Completion, Ending
 from pixelprompt.errors import JobNotFound, ServiceUnavailable
-from pixelprompt.generation import FailureRecorder, Generation, Item, ResumeTokens
+from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, Item, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
 from pixelprompt.provider_keys import ProviderKeys
@@ -104,6 +104,8 @@ def test_a_long_wait_goes_back_to_the_state_machine(job: Job, simulator: Simulat
     simulator.set_fault(MODEL.id, "throttled", retry_after=15)
     outcome = job.run()
     assert (outcome["state"], outcome["waitSeconds"], outcome["attempt"], outcome["resume"]) == ("wait", 15, 2, None)
+    # However long the item waited for a free Lambda before this first invocation.
+    assert outcome["deadline"] == pytest.approx(time.time() + MAX_WAIT, abs=5)
     assert job.slept == []
     assert job.row["status"] == "in_progress"
     simulator.clear_faults()
@@ -272,6 +274,13 @@ class TestFailureRecorder:
         outcome = self.recorder(job).record(job.item(), error)
         assert (outcome["state"], outcome["errorCode"]) == ("failed", code)
         assert (job.row["status"], job.row["errorCode"], job.row["billable"]) == ("error", code, billable)
+        assert job.row["retryable"] is True
+
+    def test_what_an_earlier_invocation_sent_may_still_be_charged_for(self, job: Job) -> None:
+        job.tokens.save(job.item(), TOKEN)
+        item = job.item(2, resume=TOKEN, deadline=time.time() - 1)
+        outcome = self.recorder(job).record(item, "Lambda.TooManyRequestsException")
+        assert (outcome["state"], outcome["errorCode"], job.row["billable"]) == ("failed", "internal", "unknown")
 
 
 class TestCompletion:
@@ -382,6 +391,16 @@ class TestSeveralImages:
         job.run(self.item(job, outcome["attempt"], resume=outcome["resume"], deadline=outcome["deadline"]))
         assert [image["seed"] for image in job.row["images"]] == [6]
         assert (job.row["missing"]["images"], job.row["missing"]["errorCode"]) == (2, "unknown_outcome")
+
+    def test_a_call_that_found_no_free_lambda_is_still_sent(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        resume = '{"tokens":{"1":"t-6"}}'
+        item = self.item(job, 2, resume=resume, deadline=time.time() + 100)
+        recorder = FailureRecorder(job.jobs, job.images, job.tokens)
+        outcome = recorder.record(item, "Lambda.TooManyRequestsException")
+        assert (outcome["state"], outcome["resume"]) == ("wait", resume)
+        answers.update({seed: [self.made(seed)] for seed in (5, 6, 7)})
+        job.run(self.item(job, outcome["attempt"], resume=outcome["resume"], deadline=outcome["deadline"]))
+        assert [image["seed"] for image in job.row["images"]] == [5, 6, 7]
 
     def test_without_any_image_the_first_error_counts(self, job: Job, answers: dict[int, list[Any]]) -> None:
         answers.update({seed: [ProviderError("quota_exhausted")] for seed in (5, 6, 7)})

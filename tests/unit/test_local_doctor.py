@@ -1,6 +1,7 @@
 """The doctor, over sockets: providers as the simulators play them, or as a server that answers what a test says."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -369,13 +370,58 @@ def test_a_bedrock_model_of_the_overlay_is_not_in_the_roles_policy(
     assert "may invoke only the Bedrock models of the built-in catalogue" in sentences(row)
 
 
-@pytest.mark.parametrize(("executions", "mark"), [(10, WARNING), (35, WARNING), (36, GOOD), (1000, GOOD)])
-def test_the_quota_of_functions_at_once(deployed: Deployment, executions: int, mark: str) -> None:
+@pytest.mark.parametrize(
+    ("executions", "mark", "says"),
+    [
+        (0, BAD, 'one job of 9 models needs 12 with the requests about it: .* CDK="-c maxConcurrency=1"'),
+        (10, WARNING, 'one job of 9 models needs 12 with the requests about it: .* CDK="-c maxConcurrency=7"'),
+        (11, WARNING, 'STAGE=dev CDK="-c maxConcurrency=8"'),
+        (12, WARNING, "4 jobs of 9 models need 36: further ones wait. Ask"),
+        (35, WARNING, "4 jobs of 9 models need 36: further ones wait. Ask"),
+        (36, GOOD, "^$"),
+        (1000, GOOD, "^$"),
+    ],
+)
+def test_the_quota_of_functions_at_once(deployed: Deployment, executions: int, mark: str, says: str) -> None:
     with Canned(Answer(content=account_of(executions))) as server:
         row = rows_of(replace(deployed, client=clients({"lambda": server.url})))["Lambda concurrency"]
     assert row.mark == mark
-    assert (f"runs {executions} functions at once" in sentences(row)) == (mark == WARNING)
-    assert ("request-service-quota-increase --region us-east-1" in sentences(row)) == (mark == WARNING)
+    assert re.search(says, sentences(row))
+    assert (f"runs {executions} functions at once" in sentences(row)) == (mark != GOOD)
+    command = (
+        "aws service-quotas request-service-quota-increase --region us-east-1 --service-code lambda "
+        "--quota-code L-B99A9384 --desired-value 1000"
+    )
+    assert (command in sentences(row)) == (mark != GOOD)
+
+
+def test_a_lower_concurrency_needs_less_quota(deployed: Deployment) -> None:
+    """The cure that the doctor names for a new account is one: the warning about a single job goes away."""
+    definition = json.dumps({"States": {"Generate": {"Type": "Map", "MaxConcurrency": 7}, "Finish": {"Type": "Task"}}})
+    with Canned(Answer(content=account_of(10))) as server, Canned(Answer(content={"definition": definition})) as states:
+        client = clients({"lambda": server.url, "stepfunctions": states.url})
+        arn = "arn:aws:states:us-east-1:123456789012:stateMachine:pixel-prompt-dev-generate-images"
+        row = rows_of(replace(deployed, client=client, machine=arn))["Lambda concurrency"]
+    assert row.mark == WARNING
+    assert "4 jobs of 9 models need 28" in sentences(row)
+
+
+def test_a_quota_that_may_not_be_read_is_told_in_a_line(deployed: Deployment) -> None:
+    refusal = Answer(403, {"message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"})
+    with Canned(refusal) as server:
+        rows = rows_of(replace(deployed, client=clients({"lambda": server.url})))
+    row = rows["Lambda concurrency"]
+    assert (row.mark, sentences(row)) == (
+        WARNING,
+        "The quota is unknown (AccessDeniedException); allow yourself lambda:GetAccountSettings.",
+    )
+    assert set(DEFAULTS) <= set(rows)
+
+
+def test_a_laptop_has_no_quota(deployed: Deployment) -> None:
+    with Canned(Answer(content=account_of(10))) as server:
+        client = clients({"lambda": server.url})
+        assert rows_of(replace(deployed, client=client, on_laptop=True))["Lambda concurrency"].mark == GOOD
 
 
 def test_every_provider_has_its_check() -> None:
