@@ -3,7 +3,6 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from aws_cdk import App, Stack
@@ -12,8 +11,6 @@ from infra.pipeline import PixelPromptPipelineRole
 from infra.pipeline_settings import PipelineSettings
 from infra.settings import Settings, SettingsError
 from infra.stack import PixelPromptStack
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "functions"))
 
 
 def build(app: App, context: Mapping[str, Any]) -> Stack:

@@ -14,10 +14,11 @@ from pixelprompt.settings import Settings
 @cache
 def _services() -> tuple[Cancellation, ImageStorage]:
     settings = Settings.from_environment()
-    s3, bucket = aws.client("s3"), settings.bucket_name
-    executions = Executions(aws.client("stepfunctions"), settings.state_machine_arn)
-    # The caller waits; Lambda itself allows 15 s.
-    cancellation = Cancellation(JobManager(s3, bucket, patience=5.0, time_limit=8.0), executions.stop)
+    deadline = http.deadline
+    s3, bucket = aws.request_client("s3", deadline), settings.bucket_name
+    executions = Executions(aws.request_client("stepfunctions", deadline), settings.state_machine_arn)
+    jobs = JobManager(s3, bucket, patience=5.0, time_limit=8.0, deadline=deadline)
+    cancellation = Cancellation(jobs, executions.stop)
     return cancellation, ImageStorage(s3, bucket, settings.cloudfront_domain)
 
 

@@ -3,9 +3,9 @@
 from functools import cache
 
 from pixelprompt import aws, cold_start, http
-from pixelprompt.enhancement import PROMPT_LIMIT, EnhancementCache, enhance_prompt, unchanged
+from pixelprompt.enhancement import PROMPT_LIMIT, TIME_LIMIT, Enhancement, EnhancementCache, enhance_prompt, unchanged
 from pixelprompt.moderation import ContentFilter
-from pixelprompt.moderation_model import content_filter, refusal
+from pixelprompt.moderation_model import content_filter, longest, refusal
 from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.rate_limit import ENHANCE_KEY, RateLimiter
@@ -14,15 +14,17 @@ from pixelprompt.submission import rate_limit_error, read_ip, read_prompt
 
 
 @cache
-def _services() -> tuple[bool, RateLimiter, EnhancementCache, LiveRegistry, ProviderKeys, ContentFilter]:
+def _services() -> tuple[Settings, RateLimiter, EnhancementCache, LiveRegistry, ProviderKeys, ContentFilter]:
     settings = Settings.from_environment()
-    s3, bucket = aws.client("s3"), settings.bucket_name
+    s3, bucket = aws.request_client("s3", http.deadline), settings.bucket_name
     limits = (settings.enhance_limit, settings.enhance_ip_limit, settings.ip_whitelist)
-    limiter = RateLimiter(s3, bucket, *limits, key=ENHANCE_KEY)
+    limiter = RateLimiter(s3, bucket, *limits, key=ENHANCE_KEY, deadline=http.deadline)
     registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model)
-    keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
-    moderation = content_filter(settings.moderation, registry, keys)
-    return settings.trust_body_ip, limiter, EnhancementCache(s3, bucket), registry, keys, moderation
+    secrets = aws.request_client("secretsmanager", http.deadline)
+    keys = ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints)
+    cache_ = EnhancementCache(s3, bucket, http.deadline)
+    moderation = content_filter(settings.moderation, registry, keys, http.deadline)
+    return settings, limiter, cache_, registry, keys, moderation
 
 
 cold_start.ready(_services)
@@ -33,9 +35,9 @@ def handler(request: http.Request) -> http.Response:
     """Answer with the enhanced prompt, or with the original and a warning."""
     body = request.json()
     prompt = read_prompt(body, PROMPT_LIMIT)
-    trust_body_ip, limiter, cache_, registry, keys, moderation = _services()
+    settings, limiter, cache_, registry, keys, moderation = _services()
     # An answer from the cache counts as well: its moderation may ask a model.
-    decision = limiter.check(read_ip(body, request.source_ip, trust_body_ip))
+    decision = limiter.check(read_ip(body, request.source_ip, settings.trust_body_ip))
     if decision.limited:
         raise rate_limit_error(decision)
     verdict = moderation.verdict(prompt)
@@ -43,7 +45,13 @@ def handler(request: http.Request) -> http.Response:
         raise refusal(verdict)
     model = registry().get_prompt_model()
     credentials = keys.credentials(model) if model else None
-    enhancement = cache_.get(prompt, model, lambda: enhance_prompt(prompt, model, credentials))
+
+    def enhance() -> Enhancement:
+        # What comes of it must be moderated as well.
+        seconds = min(TIME_LIMIT, http.deadline.left() - longest(settings.moderation))
+        return enhance_prompt(prompt, model, credentials, time_limit=seconds)
+
+    enhancement = cache_.get(prompt, model, enhance)
     # A harmless prompt may have been made into another.
     if enhancement.long != prompt and moderation.verdict(enhancement.long).blocked:
         enhancement = unchanged(prompt, "The enhanced prompt was blocked by moderation.")

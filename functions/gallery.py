@@ -12,7 +12,7 @@ from pixelprompt.settings import Settings
 @cache
 def _galleries() -> Galleries:
     settings = Settings.from_environment()
-    s3, bucket = aws.client("s3"), settings.bucket_name
+    s3, bucket = aws.request_client("s3", http.deadline), settings.bucket_name
     return Galleries(s3, bucket, ImageStorage(s3, bucket, settings.cloudfront_domain), JobManager(s3, bucket))
 
 

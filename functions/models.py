@@ -12,8 +12,9 @@ from pixelprompt.settings import Settings
 @cache
 def _services() -> tuple[LiveRegistry, ProviderKeys]:
     settings = Settings.from_environment()
-    registry = LiveRegistry(aws.client("s3"), settings.bucket_name, prompt_model=settings.prompt_model)
-    return registry, ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
+    s3, secrets = (aws.request_client(service, http.deadline) for service in ("s3", "secretsmanager"))
+    registry = LiveRegistry(s3, settings.bucket_name, prompt_model=settings.prompt_model)
+    return registry, ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints)
 
 
 cold_start.ready(_services)

@@ -15,15 +15,17 @@ from pixelprompt.settings import Settings
 @cache
 def _services() -> tuple[str, Retry]:
     settings = Settings.from_environment()
-    s3, bucket = aws.client("s3"), settings.bucket_name
+    deadline = http.deadline
+    s3, bucket = aws.request_client("s3", deadline), settings.bucket_name
+    limits = (settings.global_limit, settings.ip_limit, settings.ip_whitelist)
     return settings.api_url, Retry(
-        # The caller waits; Lambda itself allows 15 s.
-        JobManager(s3, bucket, patience=5.0, time_limit=8.0),
+        JobManager(s3, bucket, patience=5.0, time_limit=8.0, deadline=deadline),
         ImageStorage(s3, bucket),
         ResumeTokens(s3, bucket),
-        RateLimiter(s3, bucket, settings.global_limit, settings.ip_limit, settings.ip_whitelist),
-        Executions(aws.client("stepfunctions"), settings.state_machine_arn).start,
+        RateLimiter(s3, bucket, *limits, deadline=deadline),
+        Executions(aws.request_client("stepfunctions", deadline), settings.state_machine_arn).start,
         trust_body_ip=settings.trust_body_ip,
+        deadline=deadline,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelprompt import aws, cold_start, http
+from pixelprompt.executions import Executions
 from pixelprompt.images import ImageStorage
 from pixelprompt.job_status import JobStatus, Wait, is_version
 from pixelprompt.jobs import JobManager
@@ -17,20 +18,35 @@ from pixelprompt.settings import Settings
 @cache
 def _services() -> tuple[JobStatus, int]:
     settings = Settings.from_environment()
-    s3, bucket = aws.client("s3"), settings.bucket_name
-    images = ImageStorage(s3, bucket, settings.cloudfront_domain)
+    s3, bucket = aws.request_client("s3", http.deadline), settings.bucket_name
     status = JobStatus(
-        JobManager(s3, bucket), images, _finish(settings), clock=time.time, longest_job=settings.longest_job
+        JobManager(s3, bucket),
+        ImageStorage(s3, bucket, settings.cloudfront_domain),
+        _finish(settings),
+        _is_running(settings),
+        deadline=http.deadline,
+        clock=time.time,
+        longest_job=settings.longest_job,
     )
     return status, settings.status_wait
 
 
+# The clients of both are made when they are needed, which is seldom.
 def _finish(settings: Settings) -> Callable[[str, int], None]:
     def finish(job_id: str, run: int) -> None:
         payload = json.dumps({"jobId": job_id, "run": run})
-        aws.client("lambda").invoke(FunctionName=settings.finish_function, InvocationType="Event", Payload=payload)
+        client = aws.request_client("lambda", http.deadline)
+        client.invoke(FunctionName=settings.finish_function, InvocationType="Event", Payload=payload)
 
     return finish
+
+
+def _is_running(settings: Settings) -> Callable[[str], bool]:
+    def is_running(name: str) -> bool:
+        client = aws.request_client("stepfunctions", http.deadline)
+        return Executions(client, settings.state_machine_arn).is_running(name)
+
+    return is_running
 
 
 @cache

@@ -17,21 +17,23 @@ from pixelprompt.submission import Submission
 @cache
 def _submission() -> tuple[str, Submission]:
     settings = Settings.from_environment()
-    s3, bucket = aws.client("s3"), settings.bucket_name
-    limiter = RateLimiter(s3, bucket, settings.global_limit, settings.ip_limit, settings.ip_whitelist)
-    keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
+    deadline = http.deadline
+    s3, bucket = aws.request_client("s3", deadline), settings.bucket_name
+    limits = (settings.global_limit, settings.ip_limit, settings.ip_whitelist)
+    secrets = aws.request_client("secretsmanager", deadline)
+    keys = ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints)
     registry = LiveRegistry(s3, bucket)
-    executions = Executions(aws.client("stepfunctions"), settings.state_machine_arn)
+    executions = Executions(aws.request_client("stepfunctions", deadline), settings.state_machine_arn)
     return settings.api_url, Submission(
-        # The caller waits; Lambda itself allows 15 s.
-        JobManager(s3, bucket, patience=5.0),
-        limiter,
-        content_filter(settings.moderation, registry, keys),
+        JobManager(s3, bucket, patience=5.0, deadline=deadline),
+        RateLimiter(s3, bucket, *limits, deadline=deadline),
+        content_filter(settings.moderation, registry, keys, deadline),
         registry,
         keys,
         executions.start,
-        IdempotencyRecords(s3, bucket),
+        IdempotencyRecords(s3, bucket, deadline=deadline),
         trust_body_ip=settings.trust_body_ip,
+        deadline=deadline,
     )
 
 

@@ -19,6 +19,7 @@ from infra.log_groups import ServiceLogGroup
 from infra.secrets import ProviderKeys
 from infra.settings import Settings
 from infra.storage import Storage
+from pixelprompt.deadline import REQUEST_SECONDS
 
 SOURCES = Path(__file__).resolve().parent.parent / "functions"
 PYTHON_VERSION = "3.13"
@@ -269,7 +270,7 @@ class Functions(Construct):
                 **cors,
                 **moderation,
             },
-            timeout=15,
+            timeout=REQUEST_SECONDS,
             # A model that judges prompts is asked with its provider's SDK.
             code=core if settings.moderation == "keyword" else providers,
         )
@@ -293,8 +294,7 @@ class Functions(Construct):
                 **delivery,
                 **cors,
             },
-            # It may wait for a change, and API Gateway gives up after 30 s.
-            timeout=28,
+            timeout=REQUEST_SECONDS,
         )
         self.enhance = function(
             "enhance",
@@ -307,16 +307,16 @@ class Functions(Construct):
                 **cors,
                 **moderation,
             },
-            timeout=28,
+            timeout=REQUEST_SECONDS,
             code=providers,
         )
 
-        self.cancel = function("cancel", {**delivery, **cors}, timeout=15)
-        self.retry = function("retry", {**limits, **cors}, timeout=15)
+        self.cancel = function("cancel", {**delivery, **cors}, timeout=REQUEST_SECONDS)
+        self.retry = function("retry", {**limits, **cors}, timeout=REQUEST_SECONDS)
         self.models = function(
-            "models", {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors}, timeout=15
+            "models", {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors}, timeout=REQUEST_SECONDS
         )
-        self.gallery = function("gallery", {**delivery, **cors}, timeout=15)
+        self.gallery = function("gallery", {**delivery, **cors}, timeout=REQUEST_SECONDS)
 
         self.all = (
             self.submit,

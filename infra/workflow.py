@@ -55,7 +55,7 @@ class Workflow(Construct):
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(tasks.values()))
         )
         acknowledge_resource(self.machine, "*", "What delivers logs and traces knows no narrower resource.")
-        for function in (functions.submit, functions.retry, functions.cancel):
+        for function in (functions.submit, functions.retry, functions.cancel, functions.status):
             function.add_environment("STATE_MACHINE_ARN", self.machine.state_machine_arn)
         for starter in (functions.submit, functions.retry):
             starter.allow(["states:StartExecution"], [self.machine.state_machine_arn])
@@ -66,11 +66,13 @@ class Workflow(Construct):
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         functions.cancel.allow(["states:StopExecution"], [executions])
-        acknowledge_resource(
-            functions.cancel.service_role,
-            f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{name}:*",
-            "An execution is named after its job, which is not known beforehand.",
-        )
+        functions.status.allow(["states:DescribeExecution"], [executions])
+        for function in (functions.cancel, functions.status):
+            acknowledge_resource(
+                function.service_role,
+                f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{name}:*",
+                "An execution is named after its job, which is not known beforehand.",
+            )
         self._finish_broken_jobs(functions)
 
     def _finish_broken_jobs(self, functions: Functions) -> None:

@@ -6,23 +6,49 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
+from pixelprompt.deadline import Deadline
+from pixelprompt.errors import DeadlineExceeded
 from pixelprompt.settings import endpoint_is_overridden
 
+# Of each attempt of a call that a caller waits for, in seconds.
+_REQUEST_CONNECT, _REQUEST_READ = 2, 5
+# What may be under way when a request's time is over: one attempt, and making the response.
+REQUEST_RESERVE = _REQUEST_CONNECT + _REQUEST_READ + 1
 
-def client(service: str) -> Any:
-    """A client as boto3 makes it: standard retries, three attempts in all; 3 s to connect, 10 s to read.
+
+def client(service: str, *, connect: float = 3, read: float = 10) -> Any:
+    """A client as boto3 makes it: standard retries, three attempts in all; by default 3 s to connect, 10 s to read.
 
     It comes from botocore, on which boto3 stands: what boto3 adds (resources, transfers of files) is not used here, and
     loading it would cost each cold start an eighth more.
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 3},
-        connect_timeout=3,
-        read_timeout=10,
+        connect_timeout=connect,
+        read_timeout=read,
         max_pool_connections=20,
         **(_s3_options() if service == "s3" else {}),
     )
     return session().create_client(service, config=config)
+
+
+def request_client(service: str, deadline: Deadline) -> Any:
+    """A client for what a caller waits for: no attempt begins after the deadline.
+
+    Its calls raise ``DeadlineExceeded`` as well as what those of other clients do.
+    """
+
+    def check(request: Any, **_: Any) -> None:
+        # The SDK numbers its attempts in a header: attempt=2; max=3.
+        attempt = str(request.headers.get("amz-sdk-request", ""))
+        try:
+            deadline.check()
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(str(error), sent="attempt=1" not in attempt) from None
+
+    made = client(service, connect=_REQUEST_CONNECT, read=_REQUEST_READ)
+    made.meta.events.register("before-send", check)
+    return made
 
 
 @cache

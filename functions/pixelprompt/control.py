@@ -7,21 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from pixelprompt.completion import stored_images
+from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.documents import Value
 from pixelprompt.errors import JobNotFinished, JobNotFound, NothingToRetry, ServiceUnavailable
-from pixelprompt.executions import execution_name, may_have_started
+from pixelprompt.executions import FAILURES, execution_name, may_have_started
 from pixelprompt.generation import Progress, ResumeTokens
 from pixelprompt.images import ImageStorage, StoredImage, number_of, stem
 from pixelprompt.jobs import RETRIED_ROW, JobManager, Row, epoch_milliseconds, gallery, is_job_id, open_rows
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.rate_limit import RateLimiter
-from pixelprompt.submission import Body, rate_limit_error, read_ip
+from pixelprompt.submission import START_SECONDS, Body, rate_limit_error, read_ip
 
-# For so many seconds after a run's beginning its execution may still be about to be started.
-_STARTING = 15.0
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
 
 
@@ -65,7 +62,7 @@ class Cancellation:
         if "cancelRequested" in document:
             try:
                 self._stop_execution(document)
-            except (ClientError, BotoCoreError) as error:
+            except FAILURES as error:
                 message = "The job is cancelled, but its execution could not be stopped. Cancel it again."
                 raise ServiceUnavailable(message, headers={"Retry-After": "2"}, jobId=job_id) from error
             logger.info("A job was cancelled.", status=document["status"])
@@ -74,9 +71,9 @@ class Cancellation:
     def _stop_execution(self, document: Value) -> None:
         name = execution_name(document["jobId"], document["run"])
         for pause in _PAUSES:
-            if self._stop(name) or _age(document, self._clock()) > _STARTING:
+            # The request that has written the document may still be about to start its execution.
+            if self._stop(name) or _age(document, self._clock()) > REQUEST_SECONDS:
                 return
-            # Whoever has written the document is about to start its execution.
             self._sleep(pause)
         self._stop(name)
 
@@ -93,6 +90,7 @@ class Retry:
     ----------
     start_execution : starts the execution of this name with this input
     trust_body_ip : whether the body's ``ip`` names the caller
+    deadline : of the request
     """
 
     def __init__(
@@ -104,6 +102,7 @@ class Retry:
         start_execution: Callable[[str, str], None],
         *,
         trust_body_ip: bool = False,
+        deadline: Deadline | None = None,
     ) -> None:
         self._jobs = jobs
         self._images = images
@@ -111,6 +110,7 @@ class Retry:
         self._limiter = limiter
         self._start = start_execution
         self._trust_body_ip = trust_body_ip
+        self._deadline = deadline or Deadline()
 
     def retry(self, job_id: str, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
         """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.
@@ -135,6 +135,7 @@ class Retry:
             decision = self._limiter.check(ip)
             if decision.limited:
                 raise rate_limit_error(decision)
+        self._deadline.check(START_SECONDS)
         document, rows = self._jobs.begin_run(job_id, document["run"], stored, wanted)
         if rows:
             items = [
@@ -179,7 +180,7 @@ class Retry:
         }
         try:
             self._start(execution_name(job_id, run), json.dumps(execution))
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             log_failure("The execution could not be started.", error)
             if may_have_started(error):
                 # If it does not run after all, the job is closed as an abandoned one.

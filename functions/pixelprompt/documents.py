@@ -18,6 +18,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnection
 
+from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConflictError, PermissionMissing, StorageError
 from pixelprompt.metrics import record
 
@@ -60,6 +61,7 @@ class DocumentStore:
     attempts : how often an update may lose the race before it gives up
     patience : seconds for which an update goes on while S3 is failing
     time_limit : seconds after which an update begins no further attempt
+    deadline : pauses end with it
     """
 
     def __init__(
@@ -70,12 +72,14 @@ class DocumentStore:
         attempts: int = 40,
         patience: float = 20.0,
         time_limit: float = math.inf,
+        deadline: Deadline | None = None,
     ) -> None:
         self.s3 = s3_client
         self.bucket = bucket
         self.attempts = attempts
         self.patience = patience
         self.time_limit = time_limit
+        self._deadline = deadline or Deadline()
         # The last document that was written here: its key, its bytes and their ETag.
         self._written: tuple[str, bytes, str] | None = None
         # Half of what a read and its write took lately. The shortest tells of S3, longer ones of a queue as well, and
@@ -195,7 +199,7 @@ class DocumentStore:
                 record({"WriteConflicts": 1}, document=key.partition("/")[0])
                 shortest = min(self._round_trips, default=round_trip)
                 pause = random.uniform(0, widest_pause(shortest, contenders(changed, losses)))
-            wait(min(pause, started + self.time_limit - time.monotonic()), give_up)
+            wait(min(pause, started + self.time_limit - time.monotonic(), self._deadline.left()), give_up)
         raise ConflictError(f"{key} was changed by others at every attempt.")
 
     def _own(self, key: str, alone: Callable[[Value], bool]) -> Document | None:

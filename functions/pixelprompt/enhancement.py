@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pixelprompt.deadline import Deadline
 from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import StorageError
 from pixelprompt.observability import log_failure, logger
@@ -100,8 +101,8 @@ def enhance_prompt(
 class EnhancementCache:
     """Enhanced prompts in S3, ``enhanced/{sha256}.json``, so that the same prompt is paid for once."""
 
-    def __init__(self, s3_client: Any, bucket: str) -> None:
-        self._documents = DocumentStore(s3_client, bucket, patience=2.0)
+    def __init__(self, s3_client: Any, bucket: str, deadline: Deadline | None = None) -> None:
+        self._documents = DocumentStore(s3_client, bucket, patience=2.0, deadline=deadline)
 
     def get(self, prompt: str, model: Model | None, make: Callable[[], Enhancement]) -> Enhancement:
         """What is cached for this prompt and model, else what ``make`` gives; a warning is never cached."""

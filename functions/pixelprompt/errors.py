@@ -6,7 +6,8 @@
     ├── ConfigurationError         the deployment is wrong; its owner must change a setting
     ├── StorageError               S3 cannot be used
     │   ├── PermissionMissing      S3 answered 403: the role lacks a permission
-    │   └── ConflictError          a conditional write lost every one of its attempts
+    │   ├── ConflictError          a conditional write lost every one of its attempts
+    │   └── DeadlineExceeded       the time of the request was over before AWS was asked
     ├── ProviderError              a provider did not make the image; see ``pixelprompt.providers.base``
     └── RequestError               the caller's mistake or limit; carries the HTTP status and code
         ├── InvalidJson            400 INVALID_JSON
@@ -47,6 +48,19 @@ class PermissionMissing(StorageError):
 
 class ConflictError(StorageError):
     """A conditional write met somebody else's write at every attempt."""
+
+
+class DeadlineExceeded(StorageError):
+    """The time of the request was over before AWS was asked.
+
+    Attributes
+    ----------
+    sent : an earlier attempt of the same call was sent, and its outcome is unknown
+    """
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class RequestError(PixelPromptError):

@@ -1,6 +1,6 @@
 """Executions of the state machine: their names, and how they are started and stopped."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -9,6 +9,12 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
 )
+
+from pixelprompt.errors import DeadlineExceeded
+
+# What keeps an execution from being started or stopped.
+FAILURES = (ClientError, BotoCoreError, DeadlineExceeded)
+Failure: TypeAlias = ClientError | BotoCoreError | DeadlineExceeded
 
 
 def execution_name(job_id: str, run: int) -> str:
@@ -22,13 +28,15 @@ def job_and_run(name: str) -> tuple[str, int]:
     return job_id, int(run) if run.isdecimal() else 1
 
 
-def error_code(error: ClientError | BotoCoreError) -> str:
+def error_code(error: Failure) -> str:
     """AWS's code of an error; empty where AWS has not answered."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
-def may_have_started(error: ClientError | BotoCoreError) -> bool:
+def may_have_started(error: Failure) -> bool:
     """Whether an execution may run although StartExecution failed: its answer was lost, or it ran already."""
+    if isinstance(error, DeadlineExceeded):
+        return error.sent
     if isinstance(error, ClientError):
         refused = 400 <= error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) < 500
         return not refused or error_code(error) == "ExecutionAlreadyExists"
@@ -53,20 +61,34 @@ class Executions:
 
         Raises
         ------
-        ClientError, BotoCoreError : see ``may_have_started``
+        ClientError, BotoCoreError, DeadlineExceeded : see ``may_have_started``
         """
         self._client.start_execution(stateMachineArn=self._machine, name=name, input=payload)
+
+    def is_running(self, name: str) -> bool:
+        """Whether the execution of this name runs; what Step Functions says may be some seconds old.
+
+        Raises
+        ------
+        ClientError, BotoCoreError, DeadlineExceeded
+        """
+        try:
+            execution = self._client.describe_execution(executionArn=self._arn(name))
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
+            return False
+        return bool(execution["status"] == "RUNNING")
 
     def stop(self, name: str) -> bool:
         """Stop an execution, if it still runs. False: there is none of this name.
 
         Raises
         ------
-        ClientError, BotoCoreError : it may go on
+        ClientError, BotoCoreError, DeadlineExceeded : it may go on
         """
-        arn = f"{self._machine.replace(':stateMachine:', ':execution:', 1)}:{name}"
         try:
-            self._client.stop_execution(executionArn=arn, cause="The job was cancelled.")
+            self._client.stop_execution(executionArn=self._arn(name), cause="The job was cancelled.")
         except ClientError as error:
             # One that has ended cannot be stopped.
             if error_code(error) == "ValidationException":
@@ -75,3 +97,6 @@ class Executions:
                 raise
             return False
         return True
+
+    def _arn(self, name: str) -> str:
+        return f"{self._machine.replace(':stateMachine:', ':execution:', 1)}:{name}"

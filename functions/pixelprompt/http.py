@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 from functools import cache, wraps
 from typing import Any
 
+from pixelprompt.aws import REQUEST_RESERVE
+from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.documents import may_pass
 from pixelprompt.errors import (
+    DeadlineExceeded,
     InvalidJson,
     MethodNotAllowed,
     PayloadTooLarge,
@@ -49,6 +52,9 @@ MAX_AGE = 86400
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 Event = Mapping[str, Any]
+
+# Of the request that this process answers at present, for all that its entry point waits for.
+deadline = Deadline(REQUEST_RESERVE)
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,8 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
 
     @wraps(respond)
     def handler(event: Event, context: Any) -> dict[str, Any]:
+        left = getattr(context, "get_remaining_time_in_millis", None)
+        deadline.begin(left() / 1000 if left else REQUEST_SECONDS)
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         correlation = correlation_id(headers)
         job_id = str((event.get("pathParameters") or {}).get("jobId", ""))
@@ -214,7 +222,7 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
 
 def _failure(error: Exception) -> Response:
     """The answer where the fault is ours: whether trying again helps, and nothing else."""
-    if isinstance(error, StorageError) and may_pass(error):
+    if isinstance(error, DeadlineExceeded) or (isinstance(error, StorageError) and may_pass(error)):
         body = {"error": "SERVICE_UNAVAILABLE", "message": "The service is busy. Try again in a few seconds."}
         return Response(body, 503, {"Retry-After": "5"})
     return Response({"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong on our side."}, 500)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.documents import DocumentStore, Value
 from pixelprompt.errors import IdempotencyConflict, InvalidParameter
 from pixelprompt.jobs import iso
@@ -28,8 +29,7 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 LONGEST_KEY = 255
 LIFE = timedelta(hours=24)
-# A submit Lambda is ended after 15 s.
-LONGEST_SUBMIT = timedelta(seconds=15)
+LONGEST_SUBMIT = timedelta(seconds=REQUEST_SECONDS)
 
 
 def read_key(headers: Mapping[str, str]) -> str | None:
@@ -81,9 +81,14 @@ class IdempotencyRecords:
     """The records in S3."""
 
     def __init__(
-        self, s3_client: Any, bucket: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        s3_client: Any,
+        bucket: str,
+        *,
+        deadline: Deadline | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._documents = DocumentStore(s3_client, bucket, patience=3.0, time_limit=5.0)
+        self._documents = DocumentStore(s3_client, bucket, patience=3.0, time_limit=5.0, deadline=deadline)
         self._clock = clock
 
     def claim(self, caller: str, key: str, digest: str) -> Claim:

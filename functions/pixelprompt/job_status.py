@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.documents import Value
 from pixelprompt.errors import InvalidParameter, JobNotFound
+from pixelprompt.executions import execution_name
 from pixelprompt.images import URL_SECONDS, ImageStorage
 from pixelprompt.jobs import FINAL_JOB, JobManager
 from pixelprompt.metrics import record
@@ -15,6 +17,12 @@ from pixelprompt.observability import log_failure
 
 # While a request waits for a change, it reads the document at most so often, in seconds.
 PAUSE = 1.0
+# A run whose document is still pending after so many seconds, when the request that made it has ended, may never have
+# been started: its execution is looked for, at most so often. Step Functions may not know it yet: once is not enough.
+STARTING_SECONDS = REQUEST_SECONDS + 1.0
+LOOK_SECONDS = 10.0
+LOOKS = 2
+_MAX_LOOKED_FOR = 1000
 
 
 def is_version(if_none_match: str, etag: str) -> bool:
@@ -63,6 +71,8 @@ class JobStatus:
     Parameters
     ----------
     finish : asks the finish Lambda to close this run of a job, without waiting for it
+    is_running : whether the execution of this name runs
+    deadline : of the request
     clock : epoch seconds
     sleep : waits for seconds
     longest_job : seconds after which a job that is still open was abandoned
@@ -73,7 +83,9 @@ class JobStatus:
         jobs: JobManager,
         images: ImageStorage,
         finish: Callable[[str, int], None],
+        is_running: Callable[[str], bool],
         *,
+        deadline: Deadline | None = None,
         clock: Callable[[], float],
         sleep: Callable[[float], None] = time.sleep,
         longest_job: float = 1200,
@@ -81,9 +93,13 @@ class JobStatus:
         self._jobs = jobs
         self._images = images
         self._finish = finish
+        self._is_running = is_running
+        self._deadline = deadline or Deadline()
         self._clock = clock
         self._sleep = sleep
         self._longest_job = longest_job
+        # By the name of an execution, when it was looked for last, and how often in vain.
+        self._looked_for: dict[str, tuple[float, int]] = {}
 
     def get(self, job_id: str, wait: Wait = Wait()) -> tuple[Value, str]:
         """The job document with an ``imageUrl`` for each image, and its ETag.
@@ -95,9 +111,12 @@ class JobStatus:
         ------
         JobNotFound
         """
-        until = self._clock() + wait.seconds
+        # The last look takes time as well.
+        until = self._clock() + min(wait.seconds, self._deadline.left() - PAUSE)
         document, etag = self._read(job_id)
-        if document["status"] not in FINAL_JOB and self._age(document) > self._longest_job:
+        if document["status"] not in FINAL_JOB and (
+            self._age(document) > self._longest_job or self._was_never_started(document)
+        ):
             self._close(document)
         since = wait.since or etag
         while document["status"] not in FINAL_JOB and is_version(since, etag) and (left := until - self._clock()) > 0:
@@ -110,6 +129,24 @@ class JobStatus:
         if found is None:
             raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
         return found.value, self._etag(found.etag)
+
+    def _was_never_started(self, document: Value) -> bool:
+        """Whether a run has no execution, and will have none."""
+        if document["status"] != "pending" or self._age(document) < STARTING_SECONDS:
+            return False
+        name, now = execution_name(document["jobId"], document["run"]), self._clock()
+        looked_at, missed = self._looked_for.get(name, (-LOOK_SECONDS, 0))
+        if now - looked_at < LOOK_SECONDS:
+            return False
+        try:
+            missed = 0 if self._is_running(name) else missed + 1
+        except Exception as error:
+            log_failure("The execution of a job that is pending for long could not be looked for.", error)
+            return False
+        if len(self._looked_for) >= _MAX_LOOKED_FOR:
+            self._looked_for.clear()
+        self._looked_for[name] = now, missed
+        return missed >= LOOKS
 
     def _age(self, document: Value) -> float:
         began_at = document.get("runStartedAt") or document["createdAt"]

@@ -1,13 +1,14 @@
 """The model-based filter behind the keyword filter, where a deployment asks for one.
 
 ``MODERATION`` is ``keyword`` (none), ``model`` (the text model that enhances prompts is asked for YES or NO) or
-``openai`` (OpenAI's moderation endpoint). A model that cannot be asked within five seconds blocks: nothing passes
-unjudged.
+``openai`` (OpenAI's moderation endpoint). A model that cannot be asked within five seconds, or before the deadline of
+the request, blocks: nothing passes unjudged.
 """
 
 import time
 from collections.abc import Callable
 
+from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConfigurationError, InappropriateContent, RequestError, ServiceUnavailable
 from pixelprompt.metrics import record
 from pixelprompt.moderation import UNAVAILABLE, Classifier, ContentFilter, Verdict, yes_no_classifier
@@ -22,8 +23,10 @@ TIME_LIMIT = 5.0
 _OPENAI = Model("OpenAI moderation", "openai", "omni-moderation-latest")
 
 
-def content_filter(mode: str, registry: Callable[[], ModelRegistry], keys: ProviderKeys) -> ContentFilter:
-    """The filter of a deployment.
+def content_filter(
+    mode: str, registry: Callable[[], ModelRegistry], keys: ProviderKeys, deadline: Deadline
+) -> ContentFilter:
+    """The filter of a deployment; ``deadline`` is that of the request.
 
     Raises
     ------
@@ -31,8 +34,8 @@ def content_filter(mode: str, registry: Callable[[], ModelRegistry], keys: Provi
     """
     classifiers: dict[str, Classifier | None] = {
         "keyword": None,
-        "model": yes_no_classifier(lambda question: _ask(question, registry, keys)),
-        "openai": lambda text: _is_flagged(text, keys),
+        "model": yes_no_classifier(lambda question: _ask(question, registry, keys, _until(deadline))),
+        "openai": lambda text: _is_flagged(text, keys, _until(deadline)),
     }
     if mode not in classifiers:
         raise ConfigurationError(f"MODERATION is {mode!r}; it must be one of {', '.join(MODES)}.")
@@ -49,22 +52,33 @@ def refusal(verdict: Verdict) -> RequestError:
     return InappropriateContent(message, category=verdict.category)
 
 
-def _ask(question: str, registry: Callable[[], ModelRegistry], keys: ProviderKeys) -> str:
+def longest(mode: str) -> float:
+    """Seconds that the filter of this mode may take for a text."""
+    return 0.0 if mode == "keyword" else TIME_LIMIT
+
+
+def _until(deadline: Deadline) -> float:
+    """Epoch second by which a model must have answered."""
+    deadline.check()
+    return time.time() + min(TIME_LIMIT, deadline.left())
+
+
+def _ask(question: str, registry: Callable[[], ModelRegistry], keys: ProviderKeys, until: float) -> str:
     model = registry().get_prompt_model()
     credentials = keys.credentials(model) if model else None
     if model is None or credentials is None:
         raise ConfigurationError("There is no text model with a key to ask; set one with `make keys`.")
-    answer = adapter(model.provider).complete(question, model, credentials, time.time() + TIME_LIMIT)
+    answer = adapter(model.provider).complete(question, model, credentials, until)
     if isinstance(answer, ProviderError):
         raise answer
     return str(answer)
 
 
-def _is_flagged(text: str, keys: ProviderKeys) -> bool:
+def _is_flagged(text: str, keys: ProviderKeys, until: float) -> bool:
     credentials = keys.credentials(_OPENAI)
     if credentials is None:
         raise ConfigurationError("OPENAI_API_KEY is missing; its owner sets it with `make keys`.")
-    flagged = adapter("openai").is_flagged(text, _OPENAI, credentials, time.time() + TIME_LIMIT)
+    flagged = adapter("openai").is_flagged(text, _OPENAI, credentials, until)
     if isinstance(flagged, ProviderError):
         raise flagged
     return bool(flagged)

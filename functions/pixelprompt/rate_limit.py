@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pixelprompt.deadline import Deadline
 from pixelprompt.documents import DocumentStore, Value
 from pixelprompt.errors import ConflictError
 from pixelprompt.metrics import record
@@ -23,11 +24,10 @@ KEY = "rate-limit/ratelimit.json"
 ENHANCE_KEY = "rate-limit/enhance.json"
 HOUR = 3600.0
 DAY = 86400.0
-# Longest time that a check takes its attempts in, in seconds.
-BOUND = 3.0
+# Longest time that a check takes its attempts in, in seconds; a request has time for moderation and its job after it.
+BOUND = 6.0
 _BUSY_SECONDS = (0.5, 3.0)
-# Round trips over which writers spread that have lost a race; how many there are, nobody knows.
-_CONTENDERS = 8
+_MAX_CONTENDERS = 128
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ def decide(document: Value, who: str, now: float, global_limit: int, ip_limit: i
     return max(refusals, key=lambda refusal: refusal.retry_after, default=PASS)
 
 
+def contenders(losses: int) -> int:
+    """How many writers to reckon with after so many lost races: nobody can count them, so twice as many each time."""
+    return min(_MAX_CONTENDERS, 2 << losses)
+
+
 def _free_at(times: Iterable[float], limit: int, length: float) -> float:
     """When the window has room again: the moment at which all but ``limit - 1`` of its requests have left it."""
     return sorted(times)[-limit] + length
@@ -102,6 +107,7 @@ class RateLimiter:
     ip_limit : requests in any day, each address
     ip_whitelist : addresses and networks that pass without being counted
     key : of the document that holds the windows
+    deadline : of the request
     clock : epoch seconds
     """
 
@@ -114,9 +120,10 @@ class RateLimiter:
         ip_whitelist: Iterable[str] = (),
         *,
         key: str = KEY,
+        deadline: Deadline | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._documents = DocumentStore(s3_client, bucket, patience=BOUND, time_limit=BOUND)
+        self._documents = DocumentStore(s3_client, bucket, patience=BOUND, time_limit=BOUND, deadline=deadline)
         self.global_limit = global_limit
         self.ip_limit = ip_limit
         self._whitelist = [ipaddress.ip_network(entry, strict=False) for entry in ip_whitelist]
@@ -171,7 +178,9 @@ class RateLimiter:
             return not offered.isdisjoint(document.get("ip_requests", {}).get(who, []))
 
         try:
-            self._documents.update(self._key, count, contenders=lambda windows, losses: _CONTENDERS, landed=counted)
+            self._documents.update(
+                self._key, count, contenders=lambda windows, losses: contenders(losses), landed=counted
+            )
         except ConflictError:
             decision = Decision(True, "busy", random.uniform(*_BUSY_SECONDS))
         if decision.scope:

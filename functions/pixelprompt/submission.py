@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from unicodedata import category
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from pixelprompt.cost import estimate, total
+from pixelprompt.deadline import Deadline
 from pixelprompt.documents import Value
 from pixelprompt.errors import (
     InvalidParameter,
@@ -24,7 +23,7 @@ from pixelprompt.errors import (
     ServiceUnavailable,
     StorageError,
 )
-from pixelprompt.executions import error_code, may_have_started
+from pixelprompt.executions import FAILURES, error_code, may_have_started
 from pixelprompt.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
 from pixelprompt.jobs import JobManager
 from pixelprompt.moderation import ContentFilter
@@ -40,6 +39,8 @@ PROMPT_LIMIT = 1000
 
 # How long one request waits for the job that another one with its key is making, in seconds.
 _PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
+# What writing a job's document and starting its execution may take, in seconds; with less, neither is begun.
+START_SECONDS = 5.0
 
 Body = Mapping[str, Any]
 
@@ -165,6 +166,7 @@ class Submission:
     registry : gives the models as they are now
     start_execution : starts the execution of this name with this input
     records : of the idempotency keys
+    deadline : of the request
     sleep : waits for seconds
     """
 
@@ -179,6 +181,7 @@ class Submission:
         records: IdempotencyRecords,
         *,
         trust_body_ip: bool = False,
+        deadline: Deadline | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._jobs = jobs
@@ -189,6 +192,7 @@ class Submission:
         self._start = start_execution
         self._records = records
         self._trust_body_ip = trust_body_ip
+        self._deadline = deadline or Deadline()
         self._sleep = sleep
 
     def submit(self, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
@@ -257,6 +261,7 @@ class Submission:
         self._moderate(plan)
         logger.append_keys(job_id=job_id)
         rows = [self._row(model, given) for model, given in plan.models]
+        self._deadline.check(START_SECONDS)
         document = self._jobs.create(plan.prompt, {**DEFAULTS, **plan.parameters}, rows, job_id=job_id)
         try:
             self._start_execution(document, plan, correlation_id)
@@ -330,7 +335,7 @@ class Submission:
         }
         try:
             self._start(job_id, json.dumps(execution))
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             if error_code(error) == "ExecutionAlreadyExists":
                 return
             log_failure("The execution could not be started.", error)

@@ -432,16 +432,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _kill_caller(self) -> None:
         """Kill the process at the other end, provided it is a Lambda worker of the emulator."""
+        # The kernel's list of connections is no snapshot: one that is there may be missed while others come and go.
+        for _ in range(20):
+            if caller := self._caller():
+                caller.kill()
+                return
+            time.sleep(0.05)
+
+    def _caller(self) -> psutil.Process | None:
         host, port = self.client_address[:2]
         for process in psutil.process_iter(["cmdline"]):
             if not any(LAMBDA_WORKER in argument for argument in process.info["cmdline"] or ()):
                 continue
             try:
                 if any(c.laddr and (c.laddr.ip, c.laddr.port) == (host, port) for c in process.net_connections("tcp")):
-                    process.kill()
-                    return
+                    return process
             except psutil.Error:
                 continue
+        return None
 
     def version_string(self) -> str:
         return "simulator"

@@ -105,7 +105,7 @@ def test_botocore_keeps_every_service_that_is_called() -> None:
     called = set()
     for path in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "client":
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", None) in ("client", "request_client"):
                 called |= {a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)}
     assert {"s3", "stepfunctions"} <= called <= BOTOCORE_SERVICES
 

@@ -16,6 +16,8 @@ from infra.settings import MOST_MODELS, Settings
 from local import grants
 from local.grants import Grant, listed
 from pixelprompt.catalogue import LONGEST_CALL
+from pixelprompt.deadline import REQUEST_SECONDS
+from pixelprompt.job_status import STARTING_SECONDS
 
 from .conftest import ROOT, Synthesise
 
@@ -91,7 +93,7 @@ GRANTS: dict[str, set[Grant]] = {
     | {Grant(f"sqs:{action}", "queue") for action in ("SendMessage", "GetQueueAttributes", "GetQueueUrl")},
     "status": _objects("Get", STATUS)
     | _list("jobs/*")
-    | {Grant("lambda:InvokeFunction", "pixel-prompt-dev-finish")},
+    | {Grant("lambda:InvokeFunction", "pixel-prompt-dev-finish"), Grant("states:DescribeExecution", EXECUTIONS)},
     "enhance": _objects("Get Put", "enhanced/*", "rate-limit/enhance.json")
     | _list("rate-limit/*", "enhanced/*", "config/*")
     | READ_MODELS,
@@ -193,7 +195,9 @@ ENVIRONMENT = {
     "generate": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS"},
     "record-failure": set(),
     "finish": set(),
-    "status": {"FINISH_FUNCTION", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN", "LONGEST_JOB", "STATUS_WAIT"},
+    "status": {
+        "FINISH_FUNCTION", "STATE_MACHINE_ARN", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN", "LONGEST_JOB", "STATUS_WAIT",
+    },
     "enhance": {
         "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "ENHANCE_LIMIT", "ENHANCE_IP_LIMIT",
         "IP_INCLUDE", "TRUST_BODY_IP", "CORS_ORIGINS", "MODERATION",
@@ -277,11 +281,12 @@ def test_time_limits_nest(resources: Resources) -> None:
 
 
 def test_answers_come_before_the_api_gives_up(resources: Resources) -> None:
-    assert {name: resources.function(name)["Timeout"] for name in ("submit", "status", "enhance")} == {
-        "submit": 15,
-        "status": 28,
-        "enhance": 28,
-    }
+    """API Gateway waits for 30 s (Amazon API Gateway Developer Guide, "Quotas for HTTP APIs")."""
+    called = ("submit", "status", "enhance", "cancel", "retry", "models", "gallery")
+    assert {resources.function(name)["Timeout"] for name in called} == {REQUEST_SECONDS}
+    assert REQUEST_SECONDS < 30
+    # A run that has no execution when its maker has ended will have none.
+    assert STARTING_SECONDS > REQUEST_SECONDS
 
 
 def test_definition_is_the_file(resources: Resources) -> None:

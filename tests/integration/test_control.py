@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.idempotency import body_hash, record_key
 from pixelprompt.jobs import FINAL_ROW, JobManager, iso
 
@@ -229,7 +230,7 @@ class TestIdempotentSubmit:
 
     def test_a_submit_that_died_before_its_document_is_completed_by_the_repeat(self, service: Service) -> None:
         key, job_id = str(uuid.uuid4()), str(uuid.uuid4())
-        self.record(service, key, job_id, age=16)
+        self.record(service, key, job_id, age=REQUEST_SECONDS + 1)
         answer = submit(service, key)
         assert (answer.status, answer.json()["jobId"]) == (200, job_id)
         assert service.wait(job_id)["status"] == "completed"

@@ -125,6 +125,9 @@ class Bench:
         self.service.s3.put_object(Bucket=self.service.bucket, Key=key, Body=old)
         return self.call("status", "GET", f"/status/{job_id}")
 
+    def status_of_an_unstarted_job(self) -> str:
+        return self.call("status", "GET", f"/status/{self.job()}")
+
     def cancel(self) -> str:
         return self.call("cancel", "POST", f"/cancel/{self.job()}")
 
@@ -212,6 +215,7 @@ ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
     "status": [
         objects("GetObject", STATUS, Bench.status),
         ("lambda:InvokeFunction", Bench.status_of_an_abandoned_job, "could not be asked.*AccessDenied"),
+        ("states:DescribeExecution", Bench.status_of_an_unstarted_job, "could not be looked for.*AccessDenied"),
         ("s3:GetObject images/*", Bench.pictures_of_status, NO_ADDRESS),
     ],
     "enhance": [

@@ -6,13 +6,14 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pixelprompt.images import stem
+from pixelprompt.job_status import STARTING_SECONDS
 from pixelprompt.jobs import JobManager, epoch_milliseconds, gallery, resume_key
 
 from .conftest import Service
@@ -187,6 +188,16 @@ def test_an_abandoned_job_is_closed_when_somebody_looks(service: Service) -> Non
     jobs = JobManager(service.s3, service.bucket, clock=lambda: old)
     job_id = jobs.create_job("a red fox", {}, [{"name": "fine", "provider": "openai"}])
     assert service.wait(job_id, seconds=20)["status"] == "failed"
+
+
+def test_a_job_that_was_never_started_is_closed_soon_and_not_billed(service: Service) -> None:
+    """Its submit died between document and execution."""
+    jobs = JobManager(service.s3, service.bucket, clock=lambda: datetime.now(UTC) - timedelta(seconds=STARTING_SECONDS))
+    job_id = jobs.create_job("a red fox", {}, [{"name": "fine", "provider": "openai"}])
+    assert service.status(job_id)["status"] == "pending", "one look is not enough"
+    job = service.wait(job_id, seconds=60)
+    assert job["status"] == "failed"
+    assert [(row["errorCode"], row["billable"]) for row in job["results"]] == [("internal", "no")]
 
 
 def test_where_record_failure_dies_too_the_end_of_the_job_mends_the_row(service: Service, dead: str) -> None:

@@ -1,6 +1,8 @@
 """The whole stack, deployed into a cloud of its own: every job ends, nothing is lost, nothing is over the limit."""
 
+import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from local import cloud as local_cloud
+from local.cloud import Response
 from tests.integration.conftest import Service
 
 from .fault_proxy import Fault, FaultProxy
@@ -90,6 +93,53 @@ def test_of_90_requests_over_http_30_at_a_time_exactly_10_pass(service: Service,
         assert answer.json()["error"] == "RATE_LIMIT_EXCEEDED"
         assert int(answer.headers["retry-after"]) == answer.json()["retryAfter"] > 0
     assert {service.wait(answer.json()["jobId"])["status"] for answer in passed} == {"completed"}
+
+
+def generate_all(service: Service, models: list[str], requests: int, at_once: int) -> list[Response]:
+    """The answers to so many requests for a job, and how many there were of each kind, printed."""
+    body = {"prompt": "a red fox", "models": models}
+    began = time.monotonic()
+    with ThreadPoolExecutor(at_once) as pool:
+        answers = [*pool.map(lambda _: service.cloud.request("POST", "/generate", body), range(requests))]
+    kinds = Counter((answer.status, json.loads(answer.body).get("scope", "")) for answer in answers)
+    print(f"{requests} requests, {at_once} at a time, in {time.monotonic() - began:.0f} s: {dict(kinds)}")
+    return answers
+
+
+def test_of_200_requests_over_http_50_at_a_time_200_may_pass(service: Service, models: list[str]) -> None:
+    """Some may be told to come again; none is lost, and none passes uncounted."""
+    configure(service, "submit", GLOBAL_LIMIT="200")
+    try:
+        answers = generate_all(service, models[:1], 200, 50)
+    finally:
+        configure(service, "submit", GLOBAL_LIMIT="1000")
+    passed = [answer.json()["jobId"] for answer in answers if answer.status == 200]
+    assert {answer.status for answer in answers} <= {200, 429, 503}
+    counted = service.s3.get_object(Bucket=service.bucket, Key="rate-limit/ratelimit.json")["Body"].read()
+    # What is answered with 503 may have been counted.
+    assert len(passed) <= len(json.loads(counted)["global_requests"]) <= 200
+    assert {service.wait(job_id, seconds=300)["status"] for job_id in passed} == {"completed"}
+
+
+def test_80_jobs_of_9_models_20_at_a_time_all_have_an_answer_and_nothing_runs_unknown(
+    service: Service, models: list[str]
+) -> None:
+    states, machine = service.cloud.client("stepfunctions"), service.cloud.endpoints["stateMachineArn"]
+
+    def executions() -> set[str]:
+        pages = states.get_paginator("list_executions").paginate(stateMachineArn=machine)
+        return {execution["name"] for page in pages for execution in page["executions"]}
+
+    def documents() -> set[str]:
+        return {key.split("/")[1] for key in service.keys("jobs/") if key.endswith("/status.json")}
+
+    before = executions(), documents()
+    answers = generate_all(service, models, 80, 20)
+    assert {answer.status for answer in answers} <= {200, 429, 503}
+    accepted = {answer.json()["jobId"] for answer in answers if answer.status == 200}
+    assert executions() - before[0] == accepted
+    assert documents() - before[1] == accepted
+    assert {service.wait(job_id, seconds=600)["status"] for job_id in accepted} == {"completed"}
 
 
 def images_in_s3(service: Service, job: dict[str, Any]) -> set[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from pixelprompt.completion import Completion, Ending
 from pixelprompt.control import Cancellation, Retry, given_parameters
+from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.errors import JobNotFinished, JobNotFound, NothingToRetry, RateLimitExceeded, ServiceUnavailable
 from pixelprompt.executions import Executions as StepFunctions
 from pixelprompt.executions import execution_name, job_and_run
@@ -221,7 +222,7 @@ class TestCancel:
         world.cancellation.cancel(world.id)
         assert 1 < sum(world.slept) < 5
         world.slept.clear()
-        world.now += timedelta(seconds=16)
+        world.now += timedelta(seconds=REQUEST_SECONDS + 1)
         world.cancellation.cancel(world.id)
         assert world.slept == []
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.errors import (
     IdempotencyConflict,
     InappropriateContent,
@@ -193,7 +194,7 @@ class TestHalfWayDeath:
         assert 5 < sum(world.slept) < 10
         assert refused.value.headers["Retry-After"]
         assert (world.charged, world.documents) == (0, 0)
-        world.later(seconds=15)
+        world.later(seconds=REQUEST_SECONDS)
         job, replayed = world.submit()
         assert job["jobId"] == claim.job_id and not replayed
         assert (world.charged, len(world.executions.started)) == (1, 1)
@@ -238,7 +239,7 @@ class TestHalfWayDeath:
 
     def test_of_two_that_take_over_one_succeeds(self, world: World) -> None:
         world.records.claim(IP, "k", body_hash(BODY))
-        world.later(seconds=16)
+        world.later(seconds=REQUEST_SECONDS + 1)
         claims = [world.records.claim(IP, "k", body_hash(BODY)) for _ in range(2)]
         assert [claim.is_abandoned for claim in claims] == [True, True]
         assert [world.records.take_over(claim) for claim in claims] == [True, False]

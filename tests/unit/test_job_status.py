@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, JobNotFound
 from pixelprompt.images import ImageStorage
-from pixelprompt.job_status import JobStatus, Wait, is_version
+from pixelprompt.job_status import PAUSE, JobStatus, Wait, is_version
 from pixelprompt.jobs import JobManager
 
 BUCKET = "test-bucket"
@@ -27,13 +28,30 @@ class World:
         models = [{"name": name, "provider": "openai"} for name in "AB"]
         self.id = self.jobs.create_job("a fox", {}, models)
         images = ImageStorage(s3, BUCKET, domain)
-        self.status = JobStatus(self.jobs, images, self.finish, clock=lambda: self.now, sleep=self.sleep)
+        # Whether the job's execution runs, and the moments at which somebody has looked.
+        self.running = True
+        self.looks: list[float] = []
+        self.deadline = Deadline(clock=lambda: self.now)
+        self.status = JobStatus(
+            self.jobs,
+            images,
+            self.finish,
+            self.is_running,
+            deadline=self.deadline,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+        )
         # What happens while somebody waits, by the second.
         self.events: dict[float, Callable[[], object]] = {}
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
         self.events.pop(self.now - CREATED, lambda: None)()
+
+    def is_running(self, name: str) -> bool:
+        assert name == self.id
+        self.looks.append(self.now - CREATED)
+        return self.running
 
     def finish(self, job_id: str, run: int) -> None:
         self.finished.append((job_id, run))
@@ -83,6 +101,60 @@ def test_a_job_that_is_open_for_too_long_is_finished(s3: Any) -> None:
         world.jobs.mark_model_error(world.id, name, "No.")
     world.status.get(world.id)
     assert world.finished == [(world.id, 1)]
+
+
+def test_a_run_that_was_never_started_is_finished_when_two_looks_have_found_no_execution(s3: Any) -> None:
+    world = World(s3)
+    world.running = False
+    for seconds in (1, 29, 30, 31, 35, 39.9):
+        world.now = CREATED + seconds
+        world.status.get(world.id)
+    assert (world.looks, world.finished) == ([30], [])
+    world.now = CREATED + 40
+    world.status.get(world.id)
+    assert (world.looks, world.finished) == ([30, 40], [(world.id, 1)])
+
+
+def test_a_run_that_waits_for_its_first_model_is_left_alone(s3: Any) -> None:
+    world = World(s3)
+    for seconds in range(30, 100, 5):
+        # Step Functions has forgotten it for a moment, and then knows it.
+        world.running = seconds != 50
+        world.now = CREATED + seconds
+        world.status.get(world.id)
+    assert world.looks == list(range(30, 100, 10))
+    assert world.finished == []
+
+
+def test_a_run_that_cannot_be_looked_for_is_left_alone(s3: Any) -> None:
+    world = World(s3)
+
+    def fail(name: str) -> bool:
+        raise OSError("no network")
+
+    world.status._is_running = fail
+    for seconds in range(30, 100, 5):
+        world.now = CREATED + seconds
+        assert world.status.get(world.id)[0]["status"] == "pending"
+    assert world.finished == []
+
+
+def test_a_run_that_has_begun_is_not_looked_for(s3: Any) -> None:
+    world = World(s3)
+    world.jobs.mark_model_started(world.id, "A")
+    world.now = CREATED + 100
+    world.status.get(world.id)
+    assert world.looks == []
+
+
+def test_who_waits_is_answered_before_the_deadline(s3: Any) -> None:
+    world = World(s3, "d1.cloudfront.net")
+    _, etag = world.status.get(world.id)
+    world.deadline.begin(5)
+    assert world.status.get(world.id, Wait(20, etag))[1] == etag
+    assert world.now <= CREATED + 5 - PAUSE
+    world.deadline.begin(0.5)
+    assert world.status.get(world.id, Wait(20, etag))[1] == etag
 
 
 def test_the_age_of_a_retry_is_that_of_its_run(s3: Any) -> None:

@@ -76,5 +76,6 @@ def test_a_lost_race_is_measured_by_its_kind_of_document(s3: Any, metrics: Metri
 def test_an_abandoned_job_is_measured(s3: Any, metrics: Metrics) -> None:
     jobs = JobManager(s3, BUCKET)
     job = jobs.create_job("a fox", {}, [{"name": "A", "provider": "openai"}])
-    JobStatus(jobs, ImageStorage(s3, BUCKET), lambda *_: None, clock=lambda: time.time() + 5000).get(job)
+    images = ImageStorage(s3, BUCKET)
+    JobStatus(jobs, images, lambda *_: None, lambda _: True, clock=lambda: time.time() + 5000).get(job)
     assert metrics() == [{"JobsAbandoned": 1}]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from local.simulator import Simulator
+from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConfigurationError, InappropriateContent, ServiceUnavailable
 from pixelprompt.moderation import MODEL_CATEGORY, UNAVAILABLE, ContentFilter, Verdict
 from pixelprompt.moderation_model import MODES, content_filter, refusal
@@ -24,10 +25,12 @@ class Secrets:
         return {"SecretString": self.text}
 
 
-def make(simulator: Simulator, mode: str, keys: dict[str, str] | None = None) -> ContentFilter:
+def make(
+    simulator: Simulator, mode: str, keys: dict[str, str] | None = None, deadline: Deadline | None = None
+) -> ContentFilter:
     secrets = Secrets({"OPENAI_API_KEY": "k"} if keys is None else keys)
     provider_keys = ProviderKeys(secrets, "keys", {"openai": f"{simulator.url}/openai/v1"})
-    return content_filter(mode, ModelRegistry.load, provider_keys)
+    return content_filter(mode, ModelRegistry.load, provider_keys, deadline or Deadline())
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -9,7 +9,9 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelprompt.deadline import Deadline
 from pixelprompt.errors import (
+    DeadlineExceeded,
     InappropriateContent,
     InvalidParameter,
     NoProviderConfigured,
@@ -27,7 +29,7 @@ from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
 from pixelprompt.rate_limit import KEY, RateLimiter
 from pixelprompt.registry import ModelRegistry
-from pixelprompt.submission import Submission, read_ip, read_models, read_prompt
+from pixelprompt.submission import START_SECONDS, Submission, read_ip, read_models, read_prompt
 
 BUCKET = "test-bucket"
 REGISTRY = ModelRegistry(
@@ -69,7 +71,9 @@ class Executions:
         self.started.append((name, json.loads(payload)))
 
 
-def submission(s3: Any, executions: Executions, secrets: Secrets, ip_limit: int = 50) -> Submission:
+def submission(
+    s3: Any, executions: Executions, secrets: Secrets, ip_limit: int = 50, deadline: Deadline | None = None
+) -> Submission:
     return Submission(
         JobManager(s3, BUCKET),
         RateLimiter(s3, BUCKET, 100, ip_limit),
@@ -79,6 +83,7 @@ def submission(s3: Any, executions: Executions, secrets: Secrets, ip_limit: int 
         executions,
         IdempotencyRecords(s3, BUCKET),
         trust_body_ip=True,
+        deadline=deadline,
     )
 
 
@@ -187,6 +192,25 @@ def test_the_bodys_ip_counts_only_where_it_is_trusted() -> None:
 
 
 class TestSubmission:
+    def test_a_job_is_not_begun_when_there_is_no_time_to_start_it(self, s3: Any) -> None:
+        executions, deadline = Executions(), Deadline()
+        deadline.begin(START_SECONDS - 0.1)
+        body = {"prompt": "a red fox"}
+        with pytest.raises(DeadlineExceeded):
+            submission(s3, executions, Secrets(**BOTH), deadline=deadline).submit(body, "192.0.2.1", "c")
+        assert executions.started == []
+        assert not s3.list_objects_v2(Bucket=BUCKET, Prefix="jobs/").get("Contents")
+
+    @pytest.mark.parametrize("sent", [True, False])
+    def test_a_start_that_may_have_been_sent_is_answered_with_its_job(self, s3: Any, sent: bool) -> None:
+        executions = Executions(DeadlineExceeded("The time of this request is over.", sent=sent))
+        made = submission(s3, executions, Secrets(**BOTH))
+        if sent:
+            assert made.submit({"prompt": "a red fox"}, "192.0.2.1", "c")["jobId"]
+        else:
+            with pytest.raises(ServiceUnavailable):
+                made.submit({"prompt": "a red fox"}, "192.0.2.1", "c")
+
     def test_a_job_is_stored_and_started(self, s3: Any) -> None:
         executions = Executions()
         job = submission(s3, executions, Secrets(**BOTH)).submit({"prompt": " a fox "}, "192.0.2.1", "corr")

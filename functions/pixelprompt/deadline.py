@@ -1,0 +1,47 @@
+"""The moment by which an invocation must have its response.
+
+Lambda ends an invocation at its time limit without a word to anybody, and its caller gets a 502. So whatever a request
+waits for begins only while it can end in time, and a request whose time is over is answered with an error of ours.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+from pixelprompt.errors import DeadlineExceeded
+
+# Time limit, in seconds, of the functions whose callers wait: API Gateway gives up after 30 s.
+REQUEST_SECONDS = 29
+
+
+class Deadline:
+    """The deadline of the present invocation: one object for an entry point and all services that it makes.
+
+    Parameters
+    ----------
+    reserve : seconds before the end of the invocation: what may still be under way at the deadline takes no longer
+    clock : seconds of a clock that never goes back
+    """
+
+    def __init__(self, reserve: float = 0.0, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._reserve = reserve
+        self._clock = clock
+        self._at = math.inf
+
+    def begin(self, seconds: float) -> None:
+        """Begin an invocation that has so many seconds."""
+        self._at = self._clock() + seconds - self._reserve
+
+    def left(self) -> float:
+        """Seconds until the deadline, 0 after it; infinity before the first invocation."""
+        return max(0.0, self._at - self._clock())
+
+    def check(self, seconds: float = 0.0) -> None:
+        """Make sure that more than so many seconds are left.
+
+        Raises
+        ------
+        DeadlineExceeded
+        """
+        if self.left() <= seconds:
+            raise DeadlineExceeded("The time of this request is over.")
