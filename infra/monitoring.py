@@ -160,7 +160,12 @@ class Monitoring(Construct):
             workflow.unfinished_jobs.metric_approximate_number_of_messages_visible(period=MINUTES, statistic="Maximum"),
             1,
         )
-        self._alarm("abandoned-jobs", "Jobs were found open long after their end.", self._own("JobsAbandoned"), 1)
+        self._alarm(
+            "abandoned-jobs",
+            "Jobs were found open long after their end, or never started.",
+            self._own("JobsAbandoned"),
+            1,
+        )
 
     def _watch_models(self, models: Sequence[str]) -> None:
         quarter = Duration.minutes(15)

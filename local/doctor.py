@@ -349,12 +349,14 @@ class _Examination:
             f"--quota-code {_LAMBDA_QUOTA} --desired-value 1000"
         )
         if free < needed:
-            lower = max(1, free - _OTHER_FUNCTIONS)
+            lower = free - _OTHER_FUNCTIONS
+            command = f'make deploy STAGE={stage} CDK="-c maxConcurrency={lower}"'
+            cure = f"lower maxConcurrency (`{command}`, or in cdk.json), or {more}" if lower > 0 else more
             row.add(
                 WARNING if free else BAD,
                 f"The account runs {free} functions at once in {region}, and one job of {models} models needs {needed} "
-                f"with the requests about it: models wait for each other, and requests may fail. Lower maxConcurrency "
-                f'(`make deploy STAGE={stage} CDK="-c maxConcurrency={lower}"`, or in cdk.json), or {more}',
+                "with the requests about it: models wait for each other, and requests may fail. "
+                f"{cure[0].upper()}{cure[1:]}",
             )
         elif free < at_once * _JOBS_AT_ONCE:
             row.add(

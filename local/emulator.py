@@ -2,7 +2,7 @@
 
 - A deployment lets invocations under way end. The emulator kills them; AWS only begins no new one with the old code
   (Lambda Developer Guide, "Lambda function states": a function can be invoked while it is updated).
-- A stopped execution calls nothing any more. The emulator lets the items of a Map go on: one that waits for its
+- A stopped execution begins no further state. The emulator lets the items of a Map go on: one that waits for its
   provider would ask it again when its time has come, long after the job was cancelled.
 
 It is started by its server, hypercorn: its own command would, run as root with TLS, listen on port 443 as well.
@@ -59,7 +59,7 @@ def execute_task(state: Any, value: Any, execution: dict[str, Any], context: Any
 if __name__ == "__main__":
     stepfunctions._execute_task = execute_task
     lambda_svc.invalidate_worker, lambda_svc.release_worker = invalidate_worker, release_worker
-    # Each connection and each worker takes file descriptors.
+    # Each connection and each worker takes file descriptors; macOS takes no infinity.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (10240 if most == resource.RLIM_INFINITY else most, most))
     sys.exit(serve(sys.argv[1:]))

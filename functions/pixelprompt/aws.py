@@ -5,13 +5,15 @@ from typing import Any
 
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
 
 from pixelprompt.deadline import Deadline
-from pixelprompt.errors import DeadlineExceeded
+from pixelprompt.errors import DeadlineExceeded, Interrupted
 from pixelprompt.settings import endpoint_is_overridden
 
 # Of each attempt of a call that a caller waits for, in seconds.
 _REQUEST_CONNECT, _REQUEST_READ = 2, 5
+_NOT_SENT = (DeadlineExceeded, EndpointConnectionError, ConnectTimeoutError, NoCredentialsError)
 # What may be under way when a request's time is over: one attempt, and making the response.
 REQUEST_RESERVE = _REQUEST_CONNECT + _REQUEST_READ + 1
 
@@ -38,17 +40,37 @@ def request_client(service: str, deadline: Deadline) -> Any:
     Its calls raise ``DeadlineExceeded`` as well as what those of other clients do.
     """
 
-    def check(request: Any, **_: Any) -> None:
-        # The SDK numbers its attempts in a header: attempt=2; max=3.
-        attempt = str(request.headers.get("amz-sdk-request", ""))
-        try:
-            deadline.check()
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(str(error), sent="attempt=1" not in attempt) from None
-
     made = client(service, connect=_REQUEST_CONNECT, read=_REQUEST_READ)
-    made.meta.events.register("before-send", check)
+    made.meta.events.register("before-send", lambda **_: deadline.check())
+    made.meta.events.register("response-received", _note_unanswered)
+    made.meta.events.register("after-call", _tell_of_unanswered)
+    made.meta.events.register("after-call-error", _tell_of_unanswered)
     return made
+
+
+def _note_unanswered(exception: Exception | None, context: dict[str, Any], **_: Any) -> None:
+    """Remember an attempt that was sent and has no response: it may have been carried out."""
+    if exception is not None and (isinstance(exception, Interrupted) or not isinstance(exception, _NOT_SENT)):
+        context["unanswered"] = True
+
+
+def _tell_of_unanswered(
+    context: dict[str, Any], parsed: Any = None, exception: Exception | None = None, **_: Any
+) -> None:
+    """Leave word of it with the error that the call ends with, whatever became of its last attempt."""
+    if context.get("unanswered"):
+        if exception is not None:
+            exception.unanswered = True  # type: ignore[attr-defined]
+        elif isinstance(parsed, dict):
+            parsed.setdefault("ResponseMetadata", {})["Unanswered"] = True
+
+
+def was_unanswered(error: Exception) -> bool:
+    """Whether the call that failed had an attempt that was sent and has no response."""
+    answer = getattr(error, "response", None)
+    metadata = answer.get("ResponseMetadata", {}) if isinstance(answer, dict) else {}
+    told = getattr(error, "unanswered", False) or metadata.get("Unanswered")
+    return bool(told) or isinstance(error, Interrupted)
 
 
 @cache

@@ -5,13 +5,19 @@ waits for begins only while it can end in time, and a request whose time is over
 """
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from pixelprompt.errors import DeadlineExceeded
+from pixelprompt.errors import DeadlineExceeded, Interrupted
 
 # Time limit, in seconds, of the functions whose callers wait: API Gateway gives up after 30 s.
 REQUEST_SECONDS = 29
+# What making the response takes, in seconds.
+RESPONSE_SECONDS = 1.0
 
 
 class Deadline:
@@ -45,3 +51,26 @@ class Deadline:
         """
         if self.left() <= seconds:
             raise DeadlineExceeded("The time of this request is over.")
+
+
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    """Raise ``Interrupted`` in what is still under way after so many seconds.
+
+    The last resort: a name that is not resolved, a response that drips, one address that is tried after another. It
+    works in the main thread, where Lambda calls handlers; elsewhere nothing is interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupted("The time of this request is over.")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

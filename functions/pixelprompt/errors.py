@@ -7,7 +7,8 @@
     ├── StorageError               S3 cannot be used
     │   ├── PermissionMissing      S3 answered 403: the role lacks a permission
     │   ├── ConflictError          a conditional write lost every one of its attempts
-    │   └── DeadlineExceeded       the time of the request was over before AWS was asked
+    │   └── DeadlineExceeded       the time of the request is over
+    │       └── Interrupted        likewise, while something was under way
     ├── ProviderError              a provider did not make the image; see ``pixelprompt.providers.base``
     └── RequestError               the caller's mistake or limit; carries the HTTP status and code
         ├── InvalidJson            400 INVALID_JSON
@@ -51,16 +52,11 @@ class ConflictError(StorageError):
 
 
 class DeadlineExceeded(StorageError):
-    """The time of the request was over before AWS was asked.
+    """The time of the request is over."""
 
-    Attributes
-    ----------
-    sent : an earlier attempt of the same call was sent, and its outcome is unknown
-    """
 
-    def __init__(self, message: str, *, sent: bool = False) -> None:
-        super().__init__(message)
-        self.sent = sent
+class Interrupted(DeadlineExceeded):
+    """Something was under way when the time of the request was over; it may have been carried out."""
 
 
 class RequestError(PixelPromptError):

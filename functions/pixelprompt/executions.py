@@ -10,6 +10,7 @@ from botocore.exceptions import (
     NoCredentialsError,
 )
 
+from pixelprompt.aws import was_unanswered
 from pixelprompt.errors import DeadlineExceeded
 
 # What keeps an execution from being started or stopped.
@@ -35,8 +36,10 @@ def error_code(error: Failure) -> str:
 
 def may_have_started(error: Failure) -> bool:
     """Whether an execution may run although StartExecution failed: its answer was lost, or it ran already."""
+    if was_unanswered(error):
+        return True
     if isinstance(error, DeadlineExceeded):
-        return error.sent
+        return False
     if isinstance(error, ClientError):
         refused = 400 <= error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) < 500
         return not refused or error_code(error) == "ExecutionAlreadyExists"

@@ -66,6 +66,7 @@ class Item:
     deadline: float | None = None
     correlation_id: str | None = None
     run: int = 1
+    late: bool = False
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Item":
@@ -82,6 +83,7 @@ class Item:
             deadline=event.get("deadline"),
             correlation_id=event.get("correlationId"),
             run=event.get("run", 1),
+            late=event.get("late", False),
         )
 
     @property
@@ -228,7 +230,7 @@ class Generation:
 
     def run(self, item: Item, seconds_left: float) -> Outcome:
         """One invocation for one model; ``seconds_left`` of the Lambda's own time."""
-        if item.run > 1 and item.attempt == 1 and (closed := self._closed(item)):
+        if (item.run > 1 or item.late) and item.attempt == 1 and (closed := self._closed(item)):
             return closed
         started_at = self._jobs.now()
         now = self._clock()
@@ -267,8 +269,8 @@ class Generation:
         return outcome
 
     def _closed(self, item: Item) -> Outcome | None:
-        """The outcome of a row of a retry that is closed already, by an earlier run's image or a cancellation, or is
-        in the hands of a later run; None where its provider is to be asked.
+        """The outcome of a row that is closed already, by an earlier run's image, a cancellation or because its run was
+        never started, or is in the hands of a later run; None where its provider is to be asked.
         """
         try:
             document = self._jobs.get_job_status(item.job_id)

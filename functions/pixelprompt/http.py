@@ -15,7 +15,7 @@ from functools import cache, wraps
 from typing import Any
 
 from pixelprompt.aws import REQUEST_RESERVE
-from pixelprompt.deadline import REQUEST_SECONDS, Deadline
+from pixelprompt.deadline import REQUEST_SECONDS, RESPONSE_SECONDS, Deadline, interrupted_after
 from pixelprompt.documents import may_pass
 from pixelprompt.errors import (
     DeadlineExceeded,
@@ -196,7 +196,8 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
     @wraps(respond)
     def handler(event: Event, context: Any) -> dict[str, Any]:
         left = getattr(context, "get_remaining_time_in_millis", None)
-        deadline.begin(left() / 1000 if left else REQUEST_SECONDS)
+        seconds = left() / 1000 if left else REQUEST_SECONDS
+        deadline.begin(seconds)
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         correlation = correlation_id(headers)
         job_id = str((event.get("pathParameters") or {}).get("jobId", ""))
@@ -207,7 +208,8 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
         )
         try:
             request = Request.from_event({**event, "headers": {**headers, "x-correlation-id": correlation}})
-            response = Response(status=204) if request.method == "OPTIONS" else respond(request)
+            with interrupted_after(seconds - RESPONSE_SECONDS):
+                response = Response(status=204) if request.method == "OPTIONS" else respond(request)
         except RequestError as error:
             body = {"error": error.code, "message": error.message, **error.details}
             response = Response(body, error.status, error.headers)

@@ -11,14 +11,14 @@ from pixelprompt.documents import Value
 from pixelprompt.errors import InvalidParameter, JobNotFound
 from pixelprompt.executions import execution_name
 from pixelprompt.images import URL_SECONDS, ImageStorage
-from pixelprompt.jobs import FINAL_JOB, JobManager
+from pixelprompt.jobs import FINAL_JOB, FINAL_ROW, JobManager
 from pixelprompt.metrics import record
 from pixelprompt.observability import log_failure
 
 # While a request waits for a change, it reads the document at most so often, in seconds.
 PAUSE = 1.0
-# A run whose document is still pending after so many seconds, when the request that made it has ended, may never have
-# been started: its execution is looked for, at most so often. Step Functions may not know it yet: once is not enough.
+# A run of which nothing has begun after so many seconds, when the request that made it has ended, may never have been
+# started: its execution is looked for, at most so often. Step Functions may not know it yet: once is not enough.
 STARTING_SECONDS = REQUEST_SECONDS + 1.0
 LOOK_SECONDS = 10.0
 LOOKS = 2
@@ -131,8 +131,9 @@ class JobStatus:
         return found.value, self._etag(found.etag)
 
     def _was_never_started(self, document: Value) -> bool:
-        """Whether a run has no execution, and will have none."""
-        if document["status"] != "pending" or self._age(document) < STARTING_SECONDS:
+        """Whether a run has no execution, and will have none: what is open in it is still pending."""
+        is_open = {row["status"] for row in document["results"]} - FINAL_ROW
+        if is_open != {"pending"} or self._age(document) < STARTING_SECONDS:
             return False
         name, now = execution_name(document["jobId"], document["run"]), self._clock()
         looked_at, missed = self._looked_for.get(name, (-LOOK_SECONDS, 0))
@@ -141,7 +142,7 @@ class JobStatus:
         try:
             missed = 0 if self._is_running(name) else missed + 1
         except Exception as error:
-            log_failure("The execution of a job that is pending for long could not be looked for.", error)
+            log_failure("The execution of a job of which nothing has begun could not be looked for.", error)
             return False
         if len(self._looked_for) >= _MAX_LOOKED_FOR:
             self._looked_for.clear()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pixelprompt.errors import ConfigurationError, ServiceUnavailable
+from pixelprompt.errors import ConfigurationError, DeadlineExceeded, ServiceUnavailable
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.providers import PROVIDERS
 from pixelprompt.providers.base import Credentials, Model
@@ -73,7 +73,7 @@ class ProviderKeys:
     def _read(self) -> dict[str, str]:
         try:
             text = self._client.get_secret_value(SecretId=self._secret)["SecretString"]
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, DeadlineExceeded) as error:
             message = "The keys of the providers cannot be read at the moment. Try again in a few seconds."
             raise ServiceUnavailable(message, headers={"Retry-After": "5"}) from error
         try:

@@ -253,7 +253,7 @@ class Submission:
         """The answer of a job that was made; it is started where the request that made it has died before that."""
         if document["status"] == "pending" and document["run"] == 1:
             logger.append_keys(job_id=document["jobId"])
-            self._start_execution(document, plan, correlation_id)
+            self._start_execution(document, plan, correlation_id, late=True)
         return _answer(document)
 
     def _submit(self, job_id: str, plan: Plan, correlation_id: str) -> dict[str, Any]:
@@ -316,8 +316,10 @@ class Submission:
                 logger.info("A prompt was blocked.", category=verdict.category)
                 raise refusal(verdict)
 
-    def _start_execution(self, document: Value, plan: Plan, correlation_id: str) -> None:
+    def _start_execution(self, document: Value, plan: Plan, correlation_id: str, *, late: bool = False) -> None:
         """Start the execution of a new job; one that was started already counts.
+
+        A ``late`` one may find rows that were closed in the meantime, as never started: they are not run.
 
         Raises
         ------
@@ -332,6 +334,7 @@ class Submission:
             "prompt": plan.prompt,
             "parameters": plan.parameters,
             "models": [row["model"] for row in document["results"]],
+            **({"late": True} if late else {}),
         }
         try:
             self._start(job_id, json.dumps(execution))

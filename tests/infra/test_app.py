@@ -27,6 +27,11 @@ def run(context: dict[str, Any], directory: Path) -> subprocess.CompletedProcess
     )
 
 
+def said(result: subprocess.CompletedProcess[str]) -> str:
+    """What app.py has written, without jsii's banner from the day on which its Node has reached its end of life."""
+    return "".join(line for line in result.stderr.splitlines(keepends=True) if not line.startswith("b'!!"))
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -40,8 +45,8 @@ def test_wrong_setting_is_one_sentence(
 ) -> None:
     result = run({**context, **wrong}, tmp_path)
     assert result.returncode == 1
-    assert result.stderr.startswith(sentence)
-    assert result.stderr.count("\n") == 1
+    assert said(result).startswith(sentence)
+    assert said(result).count("\n") == 1
 
 
 def test_synthesises_without_an_account(context: dict[str, Any], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from infra.pipeline import PixelPromptPipelineRole
 from infra.pipeline_settings import PipelineSettings
 from infra.settings import SettingsError
 
-from .test_app import run
+from .test_app import run, said
 
 PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
 REPOSITORY = "owner/name, or owner@id/name@id, of the repository on GitHub"
@@ -132,4 +132,4 @@ def test_the_app_makes_the_one_stack_or_the_other(context: dict[str, Any], tmp_p
     assert [path.name for path in tmp_path.glob("*.template.json")] == ["PixelPromptPipelineRole.template.json"]
     refused = run({**context, "repository": "owner/name"}, tmp_path)
     assert refused.returncode == 1
-    assert refused.stderr.startswith('repository is "owner/name", but there is no such setting')
+    assert said(refused).startswith('repository is "owner/name", but there is no such setting')

@@ -9,7 +9,7 @@ import pytest
 
 from pixelprompt.completion import Completion, Ending
 from pixelprompt.control import Cancellation, Retry, given_parameters
-from pixelprompt.deadline import REQUEST_SECONDS
+from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.errors import JobNotFinished, JobNotFound, NothingToRetry, RateLimitExceeded, ServiceUnavailable
 from pixelprompt.executions import Executions as StepFunctions
 from pixelprompt.executions import execution_name, job_and_run
@@ -136,7 +136,10 @@ class World:
         self.cancellation = Cancellation(self.jobs, stop, clock=lambda: self.now.timestamp(), sleep=self.slept.append)
         self.executions = Executions()
         limiter = RateLimiter(s3, BUCKET, 100, ip_limit, clock=lambda: self.now.timestamp())
-        self.retries = Retry(self.jobs, self.images, self.tokens, limiter, self.executions, trust_body_ip=True)
+        self.deadline = Deadline()
+        self.retries = Retry(
+            self.jobs, self.images, self.tokens, limiter, self.executions, trust_body_ip=True, deadline=self.deadline
+        )
 
     def retry(self, **body: Any) -> dict[str, Any]:
         return self.retries.retry(self.id, body, IP, "c")

@@ -1,6 +1,8 @@
 """One deadline for a request, and what waits ends before it."""
 
+import importlib
 import json
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +12,14 @@ from botocore.exceptions import ClientError
 
 from local.simulator import Simulator
 from pixelprompt import aws, http
-from pixelprompt.deadline import Deadline
+from pixelprompt.deadline import Deadline, interrupted_after
 from pixelprompt.documents import DocumentStore
-from pixelprompt.errors import ConflictError, DeadlineExceeded, StorageError
+from pixelprompt.errors import ConflictError, DeadlineExceeded, Interrupted, StorageError
 from pixelprompt.executions import Executions, may_have_started
 from tests.canned import Answer, Asked, Canned
 from tests.unit.conftest import BUCKET
+
+JOB = "0b8f9a52-0000-4000-8000-000000000000"
 
 
 class Clock:
@@ -69,7 +73,7 @@ def test_aws_is_not_asked_after_the_deadline(s3: Any, deadline: Deadline, clock:
     ):
         with pytest.raises(DeadlineExceeded) as error:
             ask()
-        assert not error.value.sent
+        assert not may_have_started(error.value)
     clock.now -= 10
     assert documents.read("a.json")
 
@@ -77,8 +81,6 @@ def test_aws_is_not_asked_after_the_deadline(s3: Any, deadline: Deadline, clock:
 def test_an_sdk_does_not_try_again_after_the_deadline(
     deadline: Deadline, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was sent once may have been done."""
-
     def fail(_: Asked) -> Answer:
         clock.now += 10
         return Answer(503, {"__type": "ServiceUnavailable"})
@@ -88,12 +90,98 @@ def test_an_sdk_does_not_try_again_after_the_deadline(
         executions = Executions(aws.request_client("stepfunctions", deadline), "arn:aws:states:x:1:stateMachine:m")
         with pytest.raises(DeadlineExceeded) as error:
             executions.start("a-job", "{}")
+        # It was answered: not started.
         assert len(server.asked) == 1
-        assert error.value.sent and may_have_started(error.value)
+        assert not may_have_started(error.value)
         with pytest.raises(DeadlineExceeded) as error:
             executions.start("a-job", "{}")
         assert len(server.asked) == 1
-        assert not error.value.sent and not may_have_started(error.value)
+        assert not may_have_started(error.value)
+
+
+@pytest.mark.parametrize("then", [Answer(400, {"__type": "ThrottlingException"}), None])
+def test_a_start_of_which_one_attempt_has_no_answer_may_have_been_done(
+    deadline: Deadline, clock: Clock, monkeypatch: pytest.MonkeyPatch, then: Answer | None
+) -> None:
+    """Whatever the SDK's other attempts were told, or where there was no time for another."""
+    monkeypatch.setattr(aws, "_REQUEST_READ", 0.5)
+    done = threading.Event()
+
+    def answer(_: Asked) -> Answer:
+        if len(server.asked) == 1:
+            if then is None:
+                clock.now += 10
+            done.wait(30)
+        return then or Answer(200, {})
+
+    with Canned(answer) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        executions = Executions(aws.request_client("stepfunctions", deadline), "arn:aws:states:x:1:stateMachine:m")
+        with pytest.raises((ClientError, DeadlineExceeded)) as error:
+            executions.start("a-job", "{}")
+        done.set()
+        assert len(server.asked) == (1 if then is None else 3)
+    assert may_have_started(error.value)
+
+
+def test_what_is_under_way_when_the_time_is_over_is_interrupted() -> None:
+    started = time.monotonic()
+    with pytest.raises(Interrupted) as error, interrupted_after(0.2):
+        time.sleep(60)
+    assert time.monotonic() - started < 30
+    assert may_have_started(error.value)
+    with interrupted_after(0.2):
+        pass
+    time.sleep(0.4)
+
+
+def test_a_request_that_hangs_is_answered_before_its_lambda_ends() -> None:
+    def respond(request: http.Request) -> http.Response:
+        time.sleep(60)
+        return http.Response({})
+
+    context = SimpleNamespace(function_name="f", get_remaining_time_in_millis=lambda: 2000)
+    answer = http.endpoint(respond)({"rawPath": "/generate", "headers": {}}, context)
+    assert answer["statusCode"] == 503
+
+
+CALLS: dict[str, tuple[str, str, str | None]] = {
+    "submit": ("POST", "/generate", '{"prompt": "a red fox"}'),
+    "enhance": ("POST", "/enhance", '{"prompt": "a red fox"}'),
+    "status": ("GET", f"/status/{JOB}", None),
+    "cancel": ("POST", f"/cancel/{JOB}", None),
+    "retry": ("POST", f"/retry/{JOB}", None),
+    "models": ("GET", "/models", None),
+    "gallery": ("GET", "/gallery/list", None),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_function_asks_aws_when_its_time_is_over(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, path, body = CALLS[name]
+    with Canned(Answer(500)) as server:
+        for variable, value in {
+            "BUCKET_NAME": BUCKET, "PROVIDER_SECRET": "keys", "STATE_MACHINE_ARN": "arn:aws:states:x:1:stateMachine:m",
+            "FINISH_FUNCTION": "finish", "AWS_ENDPOINT_URL": server.url,
+        }.items():  # fmt: skip
+            monkeypatch.setenv(variable, value)
+        module = importlib.import_module(name)
+        made = next(value for value in vars(module).values() if hasattr(value, "cache_clear"))
+        made.cache_clear()
+        event = {
+            "rawPath": path,
+            "headers": {},
+            "pathParameters": {"jobId": JOB} if JOB in path else {},
+            "requestContext": {"http": {"method": method, "path": path, "sourceIp": "192.0.2.1"}},
+            "body": body,
+        }
+        left = 1000 * aws.REQUEST_RESERVE
+        context = SimpleNamespace(function_name=name, get_remaining_time_in_millis=lambda: left)
+        try:
+            answer = module.handler(event, context)
+        finally:
+            made.cache_clear()
+        assert (answer["statusCode"], server.asked) == (503, [])
 
 
 def test_a_pause_ends_with_the_deadline(s3: Any) -> None:

@@ -218,6 +218,19 @@ def test_the_provider_is_not_kept_waiting_by_the_start_write(job: Job, simulator
     assert job.row["status"] == "completed" and "startedAt" in job.row
 
 
+def test_a_late_item_asks_nobody_for_a_row_that_was_closed(job: Job, simulator: Simulator) -> None:
+    """Its execution was started by the repeat of a request, when the job had been closed as never started."""
+    job.jobs.finish(job.id, {}, lambda document: {}, run=1)
+    outcome = job.run(job.item(late=True))
+    assert (outcome["state"], outcome["recorded"]) == ("failed", True)
+    assert simulator.requests == []
+    assert job.row["billable"] == "no"
+
+
+def test_a_late_item_makes_what_is_open(job: Job) -> None:
+    assert job.run(job.item(late=True))["state"] == "done"
+
+
 class TestPolling:
     """A provider that works asynchronously."""
 

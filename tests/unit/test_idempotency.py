@@ -214,6 +214,7 @@ class TestHalfWayDeath:
         document = world.jobs.get_job_status(job["jobId"])
         assert document is not None and replayed
         assert name == job["jobId"] == given["jobId"]
+        assert given["late"] is True
         assert (given["createdAt"], given["models"], given["run"]) == (document["createdAt"], ["GPT Image 2"], 1)
         assert (world.charged, world.documents) == (1, 1)
 

@@ -30,6 +30,7 @@ class World:
         images = ImageStorage(s3, BUCKET, domain)
         # Whether the job's execution runs, and the moments at which somebody has looked.
         self.running = True
+        self.name = self.id
         self.looks: list[float] = []
         self.deadline = Deadline(clock=lambda: self.now)
         self.status = JobStatus(
@@ -49,7 +50,7 @@ class World:
         self.events.pop(self.now - CREATED, lambda: None)()
 
     def is_running(self, name: str) -> bool:
-        assert name == self.id
+        assert name == self.name
         self.looks.append(self.now - CREATED)
         return self.running
 
@@ -113,6 +114,19 @@ def test_a_run_that_was_never_started_is_finished_when_two_looks_have_found_no_e
     world.now = CREATED + 40
     world.status.get(world.id)
     assert (world.looks, world.finished) == ([30, 40], [(world.id, 1)])
+
+
+def test_a_retry_that_was_never_started_is_finished_though_other_models_have_their_images(s3: Any) -> None:
+    world = World(s3)
+    world.jobs.mark_model_complete(world.id, "A", {"imageKey": IMAGES[0]["imageKey"], "images": IMAGES})
+    world.jobs.mark_model_error(world.id, "B", "No.")
+    document, _ = world.jobs.begin_run(world.id, 1, {}, 1)
+    assert document["status"] == "in_progress"
+    world.running, world.name = False, f"{world.id}-r2"
+    for seconds in (30, 40):
+        world.now = CREATED + seconds
+        world.status.get(world.id)
+    assert (world.looks, world.finished) == ([30, 40], [(world.id, 2)])
 
 
 def test_a_run_that_waits_for_its_first_model_is_left_alone(s3: Any) -> None:

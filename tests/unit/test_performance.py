@@ -22,10 +22,12 @@ from PIL import Image
 from benchmarks.figures import Budget, Figure, number, percentile
 from benchmarks.requests import Requests, Sent, chain
 from pixelprompt import aws
+from pixelprompt.aws import REQUEST_RESERVE
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
 from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model
 from pixelprompt.providers.stability import generate as ask_stability
+from pixelprompt.submission import START_SECONDS
 from tests.canned import Answer, Asked, Canned
 
 from .conftest import BUCKET
@@ -121,6 +123,22 @@ def event(method: str, path: str, body: Any = None, key: str | None = None, job_
         "requestContext": {"http": {"method": method, "sourceIp": "192.0.2.1"}},
         "body": None if body is None else json.dumps(body),
     }
+
+
+def test_what_could_not_be_started_in_time_is_not_begun(load: Load, s3: Any) -> None:
+    jobs = JobManager(s3, BUCKET)
+    job_id = jobs.create_job("a red fox", {}, [{"name": MODEL, "provider": "compatible"}])
+    failed = jobs.mark_model_error(job_id, MODEL, "No.")
+    # Enough to ask AWS, and too little to start a job.
+    left = 1000 * (REQUEST_RESERVE + START_SECONDS - 0.5)
+    context = SimpleNamespace(function_name="f", get_remaining_time_in_millis=lambda: left)
+    for name, given in (
+        ("submit", event("POST", "/generate", {"prompt": "a red fox", "models": [MODEL]})),
+        ("retry", event("POST", f"/retry/{job_id}", {}, job_id=job_id)),
+    ):
+        assert load(name).handler(given, context)["statusCode"] == 503
+    assert s3.list_objects_v2(Bucket=BUCKET, Prefix="jobs/")["KeyCount"] == 1
+    assert jobs.get_job_status(job_id) == failed
 
 
 def sent(requests: Requests, handler: Callable[..., Any], given: dict[str, Any]) -> tuple[list[Sent], Any]:

@@ -13,6 +13,7 @@ from pixelprompt.deadline import Deadline
 from pixelprompt.errors import (
     DeadlineExceeded,
     InappropriateContent,
+    Interrupted,
     InvalidParameter,
     NoProviderConfigured,
     PromptRequired,
@@ -201,9 +202,11 @@ class TestSubmission:
         assert executions.started == []
         assert not s3.list_objects_v2(Bucket=BUCKET, Prefix="jobs/").get("Contents")
 
-    @pytest.mark.parametrize("sent", [True, False])
-    def test_a_start_that_may_have_been_sent_is_answered_with_its_job(self, s3: Any, sent: bool) -> None:
-        executions = Executions(DeadlineExceeded("The time of this request is over.", sent=sent))
+    @pytest.mark.parametrize(("error", "sent"), [(Interrupted, True), (DeadlineExceeded, False)])
+    def test_a_start_that_may_have_been_sent_is_answered_with_its_job(
+        self, s3: Any, error: type[DeadlineExceeded], sent: bool
+    ) -> None:
+        executions = Executions(error("The time of this request is over."))
         made = submission(s3, executions, Secrets(**BOTH))
         if sent:
             assert made.submit({"prompt": "a red fox"}, "192.0.2.1", "c")["jobId"]

@@ -58,7 +58,9 @@ def generate(
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
     """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
-    options = {"max_completion_tokens": ANSWER_TOKENS, **model.parameters}
+    # The older name of the same limit may not stand beside it.
+    limit = {} if "max_tokens" in model.parameters else {"max_completion_tokens": ANSWER_TOKENS}
+    options = {**limit, **model.parameters}
     try:
         with _client(credentials, deadline) as client:
             answer = client.chat.completions.create(
@@ -70,7 +72,8 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
         return ProviderError("no_image", "The provider's answer is no valid JSON.")
     choice = answer.choices[0] if answer.choices else None
     if choice is not None and choice.finish_reason == "length":
-        return cut_off("max_completion_tokens", options["max_completion_tokens"])
+        name = "max_completion_tokens" if "max_completion_tokens" in options else "max_tokens"
+        return cut_off(name, options[name])
     if choice is None or not choice.message.content:
         refused = choice is not None and (choice.message.refusal or choice.finish_reason == "content_filter")
         return ProviderError("refused" if refused else "no_image", "The text model gave no text.")
