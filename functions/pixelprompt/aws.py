@@ -13,7 +13,8 @@ from pixelprompt.settings import endpoint_is_overridden
 
 # Of each attempt of a call that a caller waits for, in seconds.
 _REQUEST_CONNECT, _REQUEST_READ = 2, 5
-_NOT_SENT = (DeadlineExceeded, EndpointConnectionError, ConnectTimeoutError, NoCredentialsError)
+# What ends an attempt before it is sent.
+NOT_SENT = (DeadlineExceeded, EndpointConnectionError, ConnectTimeoutError, NoCredentialsError)
 # What may be under way when a request's time is over: one attempt, and making the response.
 REQUEST_RESERVE = _REQUEST_CONNECT + _REQUEST_READ + 1
 
@@ -39,7 +40,6 @@ def request_client(service: str, deadline: Deadline) -> Any:
 
     Its calls raise ``DeadlineExceeded`` as well as what those of other clients do.
     """
-
     made = client(service, connect=_REQUEST_CONNECT, read=_REQUEST_READ)
     made.meta.events.register("before-send", lambda **_: deadline.check())
     made.meta.events.register("response-received", _note_unanswered)
@@ -50,7 +50,7 @@ def request_client(service: str, deadline: Deadline) -> Any:
 
 def _note_unanswered(exception: Exception | None, context: dict[str, Any], **_: Any) -> None:
     """Remember an attempt that was sent and has no response: it may have been carried out."""
-    if exception is not None and (isinstance(exception, Interrupted) or not isinstance(exception, _NOT_SENT)):
+    if exception is not None and (isinstance(exception, Interrupted) or not isinstance(exception, NOT_SENT)):
         context["unanswered"] = True
 
 

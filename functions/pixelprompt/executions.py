@@ -2,15 +2,9 @@
 
 from typing import Any, TypeAlias
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
-from pixelprompt.aws import was_unanswered
+from pixelprompt.aws import NOT_SENT, was_unanswered
 from pixelprompt.errors import DeadlineExceeded
 
 # What keeps an execution from being started or stopped.
@@ -38,12 +32,10 @@ def may_have_started(error: Failure) -> bool:
     """Whether an execution may run although StartExecution failed: its answer was lost, or it ran already."""
     if was_unanswered(error):
         return True
-    if isinstance(error, DeadlineExceeded):
-        return False
     if isinstance(error, ClientError):
         refused = 400 <= error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) < 500
         return not refused or error_code(error) == "ExecutionAlreadyExists"
-    return not isinstance(error, EndpointConnectionError | ConnectTimeoutError | NoCredentialsError)
+    return not isinstance(error, NOT_SENT)
 
 
 class Executions:
