@@ -183,11 +183,9 @@ class ServiceFunction(lambda_.Function):
         acknowledge_resource(role, "*", "X-Ray's actions know no narrower resource.")
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
 
-    def allow(
-        self, actions: Sequence[str], resources: Sequence[str], conditions: Mapping[str, Any] | None = None
-    ) -> None:
+    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
         """Let the function do `actions` on `resources`."""
-        self.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources, conditions=conditions))
+        self.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=resources))
 
     def allow_objects(self, *actions: str, keys: Sequence[str]) -> None:
         """Let the function do S3 `actions` on the objects whose keys match."""
@@ -196,13 +194,6 @@ class ServiceFunction(lambda_.Function):
             if "*" in key:
                 reason = "Keys hold the ids of jobs, which are not known beforehand; no prefix is narrower."
                 acknowledge_resource(self.service_role, objects_name(self._bucket, key), reason)
-
-    def allow_list(self, *prefixes: str) -> None:
-        """Let the function list the keys that match; without it S3 answers 403 for a key that does not exist.
-
-        A request for such a key names no prefix, so what names one must name one of these.
-        """
-        self.allow(["s3:ListBucket"], [self._bucket.bucket_arn], {"StringLikeIfExists": {"s3:prefix": [*prefixes]}})
 
 
 class Functions(Construct):
@@ -331,6 +322,11 @@ class Functions(Construct):
             self.gallery,
         )
 
+        for reader in self.all:
+            # Each reads keys that may be missing. S3 answers 404 only to a role that may list the bucket, else 403
+            # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html). The grant has no condition on
+            # `s3:prefix`, because a GET carries none.
+            reader.allow(["s3:ListBucket"], [storage.bucket.bucket_arn])
         for reader in (self.submit, self.generate, self.enhance, self.models):
             reader.allow(["secretsmanager:GetSecretValue"], [provider_keys.arn])
             # The operator's overlay of the model catalogue.
@@ -341,42 +337,25 @@ class Functions(Construct):
         for counter in (self.submit, self.retry):
             counter.allow_objects("GetObject", "PutObject", keys=["rate-limit/ratelimit.json"])
         self.submit.allow_objects("GetObject", "PutObject", keys=["idempotency/*"])
-        self.submit.allow_list("rate-limit/*", "jobs/*", "config/*", "idempotency/*")
 
         self.generate.allow_objects("PutObject", keys=["jobs/*/resume/*"])
         self.generate.allow_objects("PutObject", keys=["group-images/*", "images/*", "gallery-index/*"])
-        self.generate.allow_list("jobs/*", "config/*")
-
         arns = [f"arn:aws:bedrock:{region}::foundation-model/{model}" for model, region in bedrock_models.items()]
         if arns:
             self.generate.allow(["bedrock:InvokeModel"], arns)
 
-        self.record_failure.allow_objects("GetObject", keys=["jobs/*/resume/*"])
-        self.record_failure.allow_list("jobs/*", "images/*", "group-images/*")
+        for resumer in (self.record_failure, self.retry):
+            resumer.allow_objects("GetObject", keys=["jobs/*/resume/*"])
 
-        self.finish.allow_list("jobs/*", "images/*", "group-images/*")
-
+        for reader in (self.status, self.gallery):
+            reader.allow_objects("GetObject", keys=["jobs/*/status.json"])
+        self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
         if not storage.delivery:
             # A presigned address allows what its signer may do.
             for signer in (self.status, self.cancel, self.gallery):
                 signer.allow_objects("GetObject", keys=["images/*"])
 
-        self.status.allow_objects("GetObject", keys=["jobs/*/status.json"])
-        self.status.allow_list("jobs/*")
-        self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
-
-        self.cancel.allow_list("jobs/*")
-
-        self.retry.allow_objects("GetObject", keys=["jobs/*/resume/*"])
-        self.retry.allow_list("rate-limit/*", "jobs/*", "images/*", "group-images/*")
-
         self.enhance.allow_objects("GetObject", "PutObject", keys=["enhanced/*", "rate-limit/enhance.json"])
-        self.enhance.allow_list("rate-limit/*", "enhanced/*", "config/*")
-
-        self.models.allow_list("config/*")
-
-        self.gallery.allow_objects("GetObject", keys=["jobs/*/status.json"])
-        self.gallery.allow_list("gallery-index/*", "jobs/*", "images/*", "group-images/*")
 
 
 def _cors_origins(settings: Settings, storage: Storage) -> str:

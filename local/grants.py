@@ -27,12 +27,10 @@ class Grant(NamedTuple):
     Attributes
     ----------
     resource : with references as the names of what they refer to; ``*`` is any
-    prefixes : the key prefixes (``s3:prefix``) that it is limited to
     """
 
     action: str
     resource: str
-    prefixes: tuple[str, ...] = ()
 
 
 class PolicyError(ValueError):
@@ -75,7 +73,7 @@ class Resources:
 
         Raises
         ------
-        PolicyError : a policy forbids something, or has another condition than ``s3:prefix``
+        PolicyError : a policy forbids something, or has a condition
         """
         role_id = role["Fn::GetAtt"][0]
         properties = self.by_id[role_id]["Properties"]
@@ -88,15 +86,11 @@ class Resources:
         return grants
 
     def _of_statement(self, statement: Mapping[str, Any]) -> Iterable[Grant]:
-        condition = statement.get("Condition", {})
-        prefixes = condition.get("StringLikeIfExists", {}).get("s3:prefix", [])
-        if statement["Effect"] != "Allow" or condition not in ({}, {"StringLikeIfExists": {"s3:prefix": prefixes}}):
-            raise PolicyError(
-                f"{statement} is more than actions on resources below a prefix; {__name__} cannot read it."
-            )
+        if statement["Effect"] != "Allow" or statement.get("Condition"):
+            raise PolicyError(f"{statement} is more than actions on resources; {__name__} cannot read it.")
         for action in listed(statement["Action"]):
             for resource in listed(statement["Resource"]):
-                yield Grant(action, self.text(resource), tuple(sorted(listed(prefixes))))
+                yield Grant(action, self.text(resource))
 
 
 def listed(value: Any) -> list[Any]:
@@ -156,17 +150,16 @@ def _holder(resources: Resources, logical_id: str, entry: Mapping[str, Any]) -> 
 
 def _rows(grants: set[Grant]) -> list[tuple[str, str]]:
     """Grants as cells: actions on the same go together, then resources with the same actions."""
-    actions: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
+    actions: dict[str, set[str]] = defaultdict(set)
     for grant in grants:
-        actions[grant.resource, grant.prefixes].add(grant.action)
-    resources: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
-    for (resource, prefixes), allowed in actions.items():
-        resources[tuple(sorted(allowed)), prefixes].append(resource)
-    rows = []
-    for (allowed_actions, prefixes), on in sorted(resources.items()):
-        limit = f", keys {_code(prefixes)}" if prefixes else ""
-        rows.append((_code(allowed_actions), _code(sorted(_short(name) for name in on)) + limit))
-    return rows
+        actions[grant.resource].add(grant.action)
+    resources: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for resource, allowed in actions.items():
+        resources[tuple(sorted(allowed))].append(resource)
+    return [
+        (_code(allowed_actions), _code(sorted(_short(name) for name in on)))
+        for allowed_actions, on in sorted(resources.items())
+    ]
 
 
 def _code(values: Iterable[str]) -> str:

@@ -34,7 +34,7 @@ def test_the_table_tells_both_shapes_apart(table: str) -> None:
     for name in ("status", "cancel", "gallery"):
         assert f"| `{name}` | `s3:GetObject` | `bucket/images/*` | only without CloudFront |" in lines
     assert [line for line in lines if "cloudfront:CreateInvalidation" in line and "only with CloudFront" in line]
-    assert "| `enhance` | `s3:ListBucket` | `bucket`, keys `config/*` `enhanced/*` `rate-limit/*` |  |" in lines
+    assert "| every function | `s3:ListBucket` | `bucket` |  |" in lines
     assert "| every function | `logs:CreateLogStream` `logs:PutLogEvents` | `its log group` |  |" in lines
 
 
