@@ -206,7 +206,13 @@ class ServiceFunction(lambda_.Function):
 
 
 class Functions(Construct):
-    """The functions of the service and what each may do with objects, keys and each other."""
+    """The functions of the service and what each may do with objects, keys and each other.
+
+    Attributes
+    ----------
+    gallery : None where the deployment has no gallery
+    all : every function that is deployed
+    """
 
     def __init__(
         self,
@@ -291,6 +297,8 @@ class Functions(Construct):
                 # What follows an execution has five minutes.
                 "LONGEST_JOB": str(settings.execution_seconds + 300),
                 "STATUS_WAIT": str(settings.status_wait),
+                # This function answers for every path that has no route.
+                "GALLERY": settings.gallery,
                 **delivery,
                 **cors,
             },
@@ -316,7 +324,9 @@ class Functions(Construct):
         self.models = function(
             "models", {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors}, timeout=REQUEST_SECONDS
         )
-        self.gallery = function("gallery", {**delivery, **cors}, timeout=REQUEST_SECONDS)
+        self.gallery = (
+            function("gallery", {**delivery, **cors}, timeout=REQUEST_SECONDS) if settings.has_gallery else None
+        )
 
         self.all = (
             self.submit,
@@ -328,7 +338,7 @@ class Functions(Construct):
             self.cancel,
             self.retry,
             self.models,
-            self.gallery,
+            *([self.gallery] if self.gallery else []),
         )
 
         for reader in (self.submit, self.generate, self.enhance, self.models):
@@ -358,7 +368,7 @@ class Functions(Construct):
 
         if not storage.delivery:
             # A presigned address allows what its signer may do.
-            for signer in (self.status, self.cancel, self.gallery):
+            for signer in (self.status, self.cancel, *([self.gallery] if self.gallery else [])):
                 signer.allow_objects("GetObject", keys=["images/*"])
 
         self.status.allow_objects("GetObject", keys=["jobs/*/status.json"])
@@ -375,8 +385,9 @@ class Functions(Construct):
 
         self.models.allow_list("config/*")
 
-        self.gallery.allow_objects("GetObject", keys=["jobs/*/status.json"])
-        self.gallery.allow_list("gallery-index/*", "jobs/*", "images/*", "group-images/*")
+        if self.gallery:
+            self.gallery.allow_objects("GetObject", keys=["jobs/*/status.json"])
+            self.gallery.allow_list("gallery-index/*", "jobs/*", "images/*", "group-images/*")
 
 
 def _cors_origins(settings: Settings, storage: Storage) -> str:
