@@ -399,6 +399,32 @@ def test_objects_expire(synthesise: Synthesise) -> None:
     assert {"DaysAfterInitiation": 1} in [rule.get("AbortIncompleteMultipartUpload") for rule in rules]
 
 
+def test_the_document_says_how_long_prompts_are_kept(synthesise: Synthesise) -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| where \| content \| kept for \|\n\|[ |-]+\|\n((?:\|.*\n)+)", text)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    kept = {place: row[2] for row in rows for place in re.findall(r"`([\w/-]+)`", row[0]) or [row[0]]}
+    resources = Resources(synthesise(logRetentionDays=731, retentionDays=90))
+    days = {"`retentionDays` (30)": 90, "`logRetentionDays` (30)": 731, "7 days": 7, "2 days": 2, "14 days": 14}
+    rules = resources.data_bucket()["LifecycleConfiguration"]["Rules"]
+    expiry = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
+    assert {place: days[told] for place, told in kept.items() if place.endswith("/")} == expiry
+    (queue,) = resources.of_type("AWS::SQS::Queue")
+    assert queue["MessageRetentionPeriod"] == days[kept["UnfinishedJobs"]] * 24 * 3600
+    logs = {days[told] for place, told in kept.items() if "log" in place.split()}
+    logs |= {days[told] for place, told in kept.items() if "logs" in place.split()}
+    assert logs == {group["RetentionInDays"] for group in resources.of_type("AWS::Logs::LogGroup")}
+    (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
+    # Only of a standard execution does AWS itself keep the history.
+    assert machine["StateMachineType"] == "STANDARD"
+    assert kept["execution history of Step Functions"].startswith("90 days")
+
+
+def test_what_has_expired_is_gone(resources: Resources) -> None:
+    """With versions, an object that expires would stay as an earlier one."""
+    assert "VersioningConfiguration" not in resources.data_bucket()
+
+
 def test_buckets_are_private(resources: Resources) -> None:
     buckets = resources.of_type("AWS::S3::Bucket")
     assert len(buckets) == 2
@@ -739,7 +765,10 @@ def test_api_is_throttled_and_logged(synthesise: Synthesise) -> None:
     assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
     logs = stage["AccessLogSettings"]
     assert resources.text(logs["DestinationArn"]) == "/aws/vendedlogs/apigateway/pixel-prompt-dev"
-    assert {"requestId", "ip", "routeKey", "status", "latency", "integrationError"} <= set(json.loads(logs["Format"]))
+    written = json.loads(logs["Format"])
+    assert {"requestId", "ip", "routeKey", "status", "latency", "integrationError"} <= set(written)
+    # A route's key has names in place of ids; paths, queries and bodies are the callers' own.
+    assert not [variable for variable in written.values() if re.search("path|query|body|protocol", variable)]
 
 
 def test_outputs(template: Template) -> None:
