@@ -29,7 +29,7 @@ help: ## List what there is
 	@echo '    OPENAI_API_KEY GEMINI_API_KEY    a provider whose key is set in the environment is really called'
 	@echo '    IP_LIMIT GLOBAL_LIMIT ENHANCE_LIMIT ENHANCE_IP_LIMIT IP_INCLUDE TRUST_BODY_IP'
 	@echo '    RETENTION_DAYS LOG_LEVEL CORS_ORIGINS'
-	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION STATUS_WAIT  settings of the stack'
+	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION STATUS_WAIT GALLERY  settings of the stack'
 	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=gpt-image-2=throttled:2   of the simulated providers'
 	@echo '    ENFORCE_IAM=1                    hold each Lambda to what its role allows'
 

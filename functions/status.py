@@ -50,6 +50,11 @@ def _is_running(settings: Settings) -> Callable[[str], bool]:
 
 
 @cache
+def _routes() -> dict[str, str]:
+    return http.deployed_routes(Settings.from_environment())
+
+
+@cache
 def _description() -> Any:
     return json.loads((Path(__file__).parent / "pixelprompt" / "openapi.json").read_text(encoding="utf-8"))
 
@@ -67,7 +72,7 @@ def handler(request: http.Request) -> http.Response:
         return http.Response(_description(), headers={"Cache-Control": "max-age=300"})
     job_id = request.path_parameters.get("jobId")
     if job_id is None or request.method != "GET":
-        raise http.no_such_route(request)
+        raise http.no_such_route(request, _routes())
     status, longest_wait = _services()
     wait = Wait.from_query(request.query, request.headers.get("if-none-match", ""), longest_wait)
     document, etag = status.get(job_id, wait)

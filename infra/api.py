@@ -52,7 +52,13 @@ class Api(Construct):
             Tags.of(self.http_api).add("ms-custom-id", settings.api_url.rstrip("/").rpartition("/")[2])
         authorizer = _authorizer(settings)
         routes: list[apigatewayv2.HttpRoute] = []
-        gallery = HttpLambdaIntegration("Gallery", functions.gallery)
+        galleries = []
+        if functions.gallery:
+            gallery = HttpLambdaIntegration("Gallery", functions.gallery)
+            galleries = [
+                (apigatewayv2.HttpMethod.GET, "/gallery/list", gallery),
+                (apigatewayv2.HttpMethod.GET, "/gallery/{galleryId}", gallery),
+            ]
         for method, path, integration in (
             (apigatewayv2.HttpMethod.POST, "/generate", HttpLambdaIntegration("Submit", functions.submit)),
             (apigatewayv2.HttpMethod.GET, "/status/{jobId}", status),
@@ -60,8 +66,7 @@ class Api(Construct):
             (apigatewayv2.HttpMethod.POST, "/retry/{jobId}", HttpLambdaIntegration("Retry", functions.retry)),
             (apigatewayv2.HttpMethod.POST, "/enhance", HttpLambdaIntegration("Enhance", functions.enhance)),
             (apigatewayv2.HttpMethod.GET, "/models", HttpLambdaIntegration("Models", functions.models)),
-            (apigatewayv2.HttpMethod.GET, "/gallery/list", gallery),
-            (apigatewayv2.HttpMethod.GET, "/gallery/{galleryId}", gallery),
+            *galleries,
             (apigatewayv2.HttpMethod.GET, "/openapi.json", status),
         ):
             routes += self.http_api.add_routes(

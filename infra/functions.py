@@ -197,7 +197,13 @@ class ServiceFunction(lambda_.Function):
 
 
 class Functions(Construct):
-    """The functions of the service and what each may do with objects, keys and each other."""
+    """The functions of the service and what each may do with objects, keys and each other.
+
+    Attributes
+    ----------
+    gallery : None where the deployment has no gallery
+    all : every function that is deployed
+    """
 
     def __init__(
         self,
@@ -282,6 +288,8 @@ class Functions(Construct):
                 # What follows an execution has five minutes.
                 "LONGEST_JOB": str(settings.execution_seconds + 300),
                 "STATUS_WAIT": str(settings.status_wait),
+                # This function answers for every path that has no route.
+                "GALLERY": settings.gallery,
                 **delivery,
                 **cors,
             },
@@ -307,7 +315,10 @@ class Functions(Construct):
         self.models = function(
             "models", {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors}, timeout=REQUEST_SECONDS
         )
-        self.gallery = function("gallery", {**delivery, **cors}, timeout=REQUEST_SECONDS)
+        self.gallery = (
+            function("gallery", {**delivery, **cors}, timeout=REQUEST_SECONDS) if settings.has_gallery else None
+        )
+        galleries = (self.gallery,) if self.gallery else ()
 
         self.all = (
             self.submit,
@@ -319,7 +330,7 @@ class Functions(Construct):
             self.cancel,
             self.retry,
             self.models,
-            self.gallery,
+            *galleries,
         )
 
         for reader in self.all:
@@ -347,12 +358,12 @@ class Functions(Construct):
         for resumer in (self.record_failure, self.retry):
             resumer.allow_objects("GetObject", keys=["jobs/*/resume/*"])
 
-        for reader in (self.status, self.gallery):
+        for reader in (self.status, *galleries):
             reader.allow_objects("GetObject", keys=["jobs/*/status.json"])
         self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
         if not storage.delivery:
             # A presigned address allows what its signer may do.
-            for signer in (self.status, self.cancel, self.gallery):
+            for signer in (self.status, self.cancel, *galleries):
                 signer.allow_objects("GetObject", keys=["images/*"])
 
         self.enhance.allow_objects("GetObject", "PutObject", keys=["enhanced/*", "rate-limit/enhance.json"])

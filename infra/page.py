@@ -8,7 +8,7 @@ from infra.exceptions import acknowledge, acknowledge_resource, objects_name
 from infra.log_groups import ServiceLogGroup
 from infra.settings import Settings
 from infra.storage import Delivery
-from infra.web import CONTENT_TYPES, WEB
+from infra.web import CONTENT_TYPES, WEB, page_config
 
 # What lies in the folder beside the page's files, such as an editor's copies, stays there.
 NOT_DEPLOYED = ["*", ".*", *(f"!*{suffix}" for suffix in CONTENT_TYPES)]
@@ -19,7 +19,7 @@ ASSETS_BUCKET = "cdk-hnb659fds-assets-<AWS::AccountId>-<AWS::Region>"
 class Page(Construct):
     """Copies the page into its bucket and has CloudFront forget the one before; the output ``PageUrl`` is its address.
 
-    ``config.json`` beside it holds ``apiUrl`` and ``statusWait``, the seconds that the page may wait for a change.
+    ``config.json`` beside it tells the page about the deployment; see ``page_config``.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, delivery: Delivery, api_url: str) -> None:
@@ -32,7 +32,10 @@ class Page(Construct):
             sources=[
                 s3_deployment.Source.asset(str(WEB), exclude=NOT_DEPLOYED),
                 s3_deployment.Source.json_data(
-                    "config.json", {"apiUrl": api_url.rstrip("/"), "statusWait": settings.status_wait}
+                    "config.json",
+                    page_config(
+                        api_url=api_url.rstrip("/"), status_wait=settings.status_wait, gallery=settings.has_gallery
+                    ),
                 ),
             ],
             # CloudFront forgets at each deployment; browsers ask whether what they have is still good.

@@ -64,6 +64,8 @@ class Settings:
     jwt_issuer : https address of the tokens' issuer; needed with ``jwt``
     jwt_audience : audience that the tokens must be meant for; needed with ``jwt``
     allow_public : whether it is meant that anybody may call; the stage ``prod`` asks for it where ``api_auth`` is none
+    gallery : whether the galleries of all jobs are ``public`` to everyone who may call, or ``off``, without routes; the
+        stage ``prod`` has them off by default, all others public
     cloudfront : whether CloudFront serves pictures and page; else pictures have presigned addresses; off for ``local``
     status_wait : seconds that a request for a status may wait for a change; 0 answers at once; 20 for ``local``
     alarm_email : address that alarms are sent to
@@ -96,6 +98,7 @@ class Settings:
     jwt_issuer: str = ""
     jwt_audience: str = ""
     allow_public: bool = False
+    gallery: Literal["public", "off"] = "public"
     cloudfront: bool = True
     status_wait: int = 0
     alarm_email: str = ""
@@ -113,6 +116,11 @@ class Settings:
     def serves_page(self) -> bool:
         """Whether the page is deployed: it needs CloudFront, and calls the API without credentials."""
         return self.cloudfront and self.api_auth == "none"
+
+    @property
+    def has_gallery(self) -> bool:
+        """Whether the gallery's routes, its function and its part of the page are deployed."""
+        return self.gallery == "public"
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -146,6 +154,7 @@ class Settings:
         values.setdefault("cloudfront", not is_local)
         values.setdefault("status_wait", LONGEST_WAIT if is_local else 0)
         values.setdefault("removal", "destroy" if stage == "dev" else "retain")
+        values.setdefault("gallery", "off" if stage == "prod" else "public")
         settings = cls(**values)
         settings._check()
         return settings
@@ -315,6 +324,7 @@ _READERS: dict[str, Reader] = {
     "jwtIssuer": (_issuer, "an https address such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"),
     "jwtAudience": (_audience, "the audience of the tokens, such as the client id that they are issued to"),
     "allowPublic": (_boolean, "true or false"),
+    "gallery": _choice("public", "off"),
     "cloudfront": (_boolean, "true or false"),
     "statusWait": _whole_number(0, LONGEST_WAIT),
     "alarmEmail": (_email, "an e-mail address, or empty"),

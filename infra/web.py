@@ -4,6 +4,7 @@ Imports nothing of the CDK, so that the laptop's server shares it.
 """
 
 from pathlib import Path
+from typing import Any
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 # By suffix; what has another one is no part of the page.
@@ -13,6 +14,18 @@ CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+
+def page_config(*, api_url: str, status_wait: int, gallery: bool) -> dict[str, Any]:
+    """The content of ``config.json``, which the page reads first.
+
+    Parameters
+    ----------
+    api_url : URL of the HTTP API
+    status_wait : seconds that the page may wait for a change
+    gallery : whether the API has a gallery to show
+    """
+    return {"apiUrl": api_url, "statusWait": status_wait, "gallery": gallery}
 
 
 def content_security_policy(*, api: str, images: str = "") -> str:

@@ -308,7 +308,7 @@ class _Start:
         url = f"{'https' if certificate else 'http'}://127.0.0.1:{emulator.port}"
         api_url = f"{url}/_aws/execute-api/{API_ID}"
         context = self._options.context(simulator_url, api_url)
-        page_url = f"http://127.0.0.1:{self._ensure_page(api_url, Settings.from_context(context).status_wait).port}"
+        page_url = f"http://127.0.0.1:{self._ensure_page(api_url, Settings.from_context(context)).port}"
         if (origins := context.get("corsOrigins", "*")) != "*":
             context["corsOrigins"] = f"{origins},{page_url}"
         wanted = _fingerprint(SOURCES, context)
@@ -390,9 +390,11 @@ class _Start:
         self._progress(f"the simulators listen on 127.0.0.1:{server.port}")
         return server
 
-    def _ensure_page(self, api_url: str, status_wait: int) -> Server:
+    def _ensure_page(self, api_url: str, settings: Settings) -> Server:
         """What serves the page, started anew where it has ended or is an older one; its port stays."""
-        arguments = ["--api", api_url, "--status-wait", str(status_wait)]
+        arguments = ["--api", api_url, "--status-wait", str(settings.status_wait)]
+        if not settings.has_gallery:
+            arguments.append("--no-gallery")
         made_from = _fingerprint(["local/page.py", "infra/web.py"], arguments)
         server = self._state.page
         if self._state.is_well("page") and self._state.page_made_from == made_from:

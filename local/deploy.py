@@ -208,6 +208,8 @@ def _described(settings: Settings) -> Iterable[str]:
         "iam": "The API lets in callers that IAM allows.",
         "jwt": f"The API lets in holders of a token of {settings.jwt_issuer}.",
     }[settings.api_auth] + (" Pictures and page are public, by CloudFront." if settings.cloudfront else "")
+    if settings.has_gallery:
+        yield "Galleries are public: every caller can list all jobs' galleries and see their images (gallery=public)."
     models = ModelRegistry.load().defaults(lambda model: True)
     cost = total(estimate(model.price, {}) for model in models)
     dollars, unknown = cost["amount"] or 0, f", {cost['unknown']} of them of unknown price" if cost["unknown"] else ""

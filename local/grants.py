@@ -15,8 +15,9 @@ FILE = ROOT / "docs" / "security.md"
 BEGIN = "<!-- grants: written by `make grants` -->\n"
 END = "<!-- end of grants -->\n"
 # The two shapes whose roles differ: pictures through CloudFront, or by addresses that the functions sign.
-WITH_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev"}
-WITHOUT_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "cloudfront": "false"}
+# Both have a gallery: without one, its function and role are missing and no other role differs.
+WITH_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public"}
+WITHOUT_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public", "cloudfront": "false"}
 # What the name of each function begins with, in these shapes.
 FUNCTION_NAME = "pixel-prompt-dev-"
 

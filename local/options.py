@@ -31,6 +31,7 @@ SETTINGS = (
     "MAX_CONCURRENCY",
     "MODERATION",
     "STATUS_WAIT",
+    "GALLERY",
 )
 
 # Where the simulators play a provider, below their own address.

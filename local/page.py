@@ -17,7 +17,7 @@ from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra.web import CONTENT_TYPES, WEB, content_security_policy
+from infra.web import CONTENT_TYPES, WEB, content_security_policy, page_config
 from local.processes import write_port
 
 CONFIG = "config.json"
@@ -30,15 +30,16 @@ class PageServer(ThreadingHTTPServer):
     ----------
     api_url : where the page finds the API; the emulator serves the pictures from the same origin
     status_wait : seconds that the page may wait for a change
+    gallery : whether the API has a gallery to show
     """
 
     daemon_threads = True
 
-    def __init__(self, port: int, api_url: str, status_wait: int) -> None:
+    def __init__(self, port: int, api_url: str, status_wait: int, *, gallery: bool = True) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         parts = urlsplit(api_url)
         origin = f"{parts.scheme}://{parts.netloc}"
-        self.config = json.dumps({"apiUrl": api_url, "statusWait": status_wait}).encode()
+        self.config = json.dumps(page_config(api_url=api_url, status_wait=status_wait, gallery=gallery)).encode()
         self.headers = {
             "Cache-Control": "no-cache",
             "Vary": "Accept-Encoding",
@@ -91,12 +92,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port-file", type=Path, help="file that receives the port once requests are accepted")
     parser.add_argument("--api", required=True, metavar="URL", help="address of the HTTP API")
     parser.add_argument("--status-wait", type=int, default=0, help="seconds that the page may wait for a change")
+    parser.add_argument("--no-gallery", action="store_true", help="the API has no gallery to show")
     options = parser.parse_args(arguments)
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        server = PageServer(options.port, options.api, options.status_wait)
+        server = PageServer(options.port, options.api, options.status_wait, gallery=not options.no_gallery)
     except (OSError, OverflowError) as error:
         parser.exit(1, f"Cannot listen on port {options.port}: {error}.\n")
     with server:

@@ -297,7 +297,14 @@ def _try_job(api: Api, report: Report, models: list[str]) -> None:
             else:
                 report.check(False, text)
     _look_at_pictures(api, report, rows)
+    _try_gallery(api, report)
+
+
+def _try_gallery(api: Api, report: Report) -> None:
     answer = api.request("GET", "/gallery/list?limit=1")
+    if answer.status == 404 and answer.json().get("error") == "NOT_FOUND":
+        report.say("  its gallery is off")
+        return
     report.check(answer.status == 200 and "galleries" in answer.json(), "it lists galleries", answer)
 
 

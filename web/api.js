@@ -5,7 +5,7 @@ import { texts } from "./texts.js";
 
 const PATIENCE = 35_000;
 
-export const config = { apiUrl: "", statusWait: 0 };
+export const config = { apiUrl: "", statusWait: 0, gallery: false };
 
 /** An answer that is no success. */
 export class ApiError extends Error {
@@ -28,6 +28,7 @@ export async function configure() {
     const found = await (await fetch("config.json", { cache: "no-cache" })).json();
     config.apiUrl = String(found.apiUrl ?? "").replace(/\/+$/, "");
     config.statusWait = Number(found.statusWait) || 0;
+    config.gallery = found.gallery === true;
   } catch {
     return false;
   }

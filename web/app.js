@@ -1,6 +1,6 @@
 // The page: its frame, and which view the address names.
 
-import { api, configure, newKey } from "./api.js";
+import { api, config, configure, newKey } from "./api.js";
 import { Composer, pricePer } from "./composer.js";
 import { button, fill, h, icon, iconButton, set, write } from "./dom.js";
 import { GalleryList, GalleryView } from "./gallery.js";
@@ -18,7 +18,8 @@ const main = h("main", { id: "main", tabindex: "-1" });
 const place = h("div.view");
 const navigation = {
   create: h("a", { href: "#/" }, texts.create),
-  gallery: h("a", { href: "#/gallery" }, texts.gallery),
+  // Shown once config.json says that this deployment has a gallery.
+  gallery: h("a", { href: "#/gallery", hidden: true }, texts.gallery),
 };
 
 let view = null;
@@ -115,7 +116,7 @@ function viewOf(hash) {
     const known = submitted?.id === second ? submitted : null;
     return new JobView(second, page, known?.rows.length ? known.rows : null, known?.ratio);
   }
-  if (first === "gallery") return second ? new GalleryView(second) : new GalleryList(new URLSearchParams(query).get("after") ?? "");
+  if (first === "gallery" && config.gallery) return second ? new GalleryView(second) : new GalleryList(new URLSearchParams(query).get("after") ?? "");
   return new Nothing(texts.noSuchPage);
 }
 
@@ -197,6 +198,7 @@ async function start() {
     fill(main, h("p.empty", { role: "alert" }, texts.noConfig));
     return;
   }
+  navigation.gallery.hidden = !config.gallery;
   addEventListener("hashchange", route);
   route();
   await composer.load();

@@ -44,6 +44,8 @@ ROUTES = {
     "/gallery/{galleryId}": "GET",
     "/openapi.json": "GET",
 }
+# A deployment may have these off; it then treats them like any unknown path.
+GALLERY_ROUTES = ("/gallery/list", "/gallery/{galleryId}")
 ALLOWED_METHODS = "GET, POST, OPTIONS"
 ALLOWED_HEADERS = "Content-Type, Authorization, If-None-Match, Idempotency-Key, X-Correlation-ID"
 EXPOSED = "ETag, Retry-After, X-Correlation-ID, Idempotent-Replayed"
@@ -176,9 +178,19 @@ def correlation_id(headers: Mapping[str, str]) -> str:
     return given if _CORRELATION_ID.fullmatch(given) else str(uuid.uuid4())
 
 
-def no_such_route(request: Request) -> RequestError:
-    """Why no route took this request: the path is unknown, or its method is another."""
-    for template, method in ROUTES.items():
+def deployed_routes(settings: Settings) -> dict[str, str]:
+    """The part of ``ROUTES`` that this deployment has."""
+    return {path: method for path, method in ROUTES.items() if settings.has_gallery or path not in GALLERY_ROUTES}
+
+
+def no_such_route(request: Request, routes: Mapping[str, str] = ROUTES) -> RequestError:
+    """Why no route took this request: the path is unknown, or its method is another.
+
+    Parameters
+    ----------
+    routes : those that are deployed, each path with its method
+    """
+    for template, method in routes.items():
         pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
         if re.fullmatch(pattern, request.path):
             return MethodNotAllowed(

@@ -43,6 +43,7 @@ _DETAILS: Schema = {
     "path": _TEXT,
     "method": _TEXT,
 }
+_OPTIONAL = "A deployment may have its gallery off; this path then returns 404 `NOT_FOUND`, whatever the method."
 _REASONS = {
     400: "The request is wrong; `error` says how.",
     404: "There is no such job, or no such path.",
@@ -424,6 +425,7 @@ def _path(path: str, method: str, operation: _Operation) -> Schema:
     described: Schema = {
         "operationId": operation.id,
         "summary": operation.summary,
+        **({"description": _OPTIONAL} if path in http.GALLERY_ROUTES else {}),
         "parameters": parameters,
         "responses": {
             **{str(answer.status): _success(answer, operation.links) for answer in operation.answers},

@@ -130,6 +130,11 @@ class Settings:
         return self._count("STATUS_WAIT", 0)
 
     @property
+    def has_gallery(self) -> bool:
+        """Whether the routes of the gallery are deployed."""
+        return self._text("GALLERY", "public") == "public"
+
+    @property
     def api_url(self) -> str:
         """Where the API is called; empty where that is API Gateway's own address."""
         return self._text("API_URL", "")

@@ -550,6 +550,20 @@ def test_the_gallery_shows_pages_at_a_constant_number_of_requests(visit: Visit, 
     expect(page.get_by_role("dialog").locator(".record")).to_contain_text("1024 × 1024")
 
 
+def test_a_gallery_that_is_off_is_not_shown(visit: Visit, service: Service) -> None:
+    page = visit.page
+    config = page.request.get(f"{visit.url}config.json").json()
+    assert config["gallery"] is True
+    page.route("**/config.json", lambda route: route.fulfill(json={**config, "gallery": False}))
+    visit.open()
+    expect(page.get_by_role("link", name="Create")).to_be_visible()
+    expect(page.get_by_role("link", name="Gallery")).to_have_count(0)
+    for address in ("#/gallery", "#/gallery/2020-01-01-00-00-00-00000000"):
+        page.goto(visit.url + address)
+        expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page.")
+    assert not visit.asked("/gallery/")
+
+
 def make_galleries(service: Service, number: int) -> None:
     """Write galleries older than any job, each with one picture, as the library would."""
     picture = io.BytesIO()

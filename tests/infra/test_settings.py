@@ -48,6 +48,8 @@ def test_defaults() -> None:
         ("cloudfront", "false", "cloudfront", False),
         ("apiAuth", "iam", "api_auth", "iam"),
         ("allowPublic", "true", "allow_public", True),
+        ("gallery", "off", "gallery", "off"),
+        ("gallery", "public", "gallery", "public"),
         ("statusWait", "20", "status_wait", 20),
         ("alarmEmail", "owner@example.com", "alarm_email", "owner@example.com"),
         ("alarmEmail", "", "alarm_email", ""),
@@ -94,6 +96,8 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("jwtIssuer", 5, JWT_ISSUER),
         ("jwtAudience", True, "the audience of the tokens, such as the client id that they are issued to"),
         ("allowPublic", "yes", "true or false"),
+        ("gallery", "private", "public or off"),
+        ("gallery", False, "public or off"),
         ("cloudfront", "on", "true or false"),
         ("statusWait", 21, "a whole number from 0 to 20"),
         ("alarmEmail", "owner", "an e-mail address, or empty"),
@@ -156,7 +160,8 @@ def test_the_readme_has_one_table_of_all_settings() -> None:
     for row in rows:
         defaults = [_written(getattr(Settings(), _field(name))) for name in re.findall(r"`(\w+)`", row[0])]
         given = row[2].split(" (")[0].replace("`", "")
-        assert row[0] == "`removal`" or given == ", ".join(filter(None, defaults)), row
+        # The stage decides these.
+        assert row[0] in ("`removal`", "`gallery`") or given == ", ".join(filter(None, defaults)), row
 
 
 def _written(default: Any) -> str:
@@ -199,6 +204,25 @@ def test_single_value_overrides_the_stage_and_the_stage_the_default() -> None:
 def test_every_stage_of_cdk_json_is_valid(context: dict[str, Any]) -> None:
     removals = {stage: Settings.from_context({**context, "stage": stage}).removal for stage in context["stages"]}
     assert removals == {"dev": "destroy", "prod": "retain"}
+
+
+@pytest.mark.parametrize(
+    ("given", "gallery"),
+    [
+        ({}, "public"),
+        ({"target": "local"}, "public"),
+        ({"stage": "demo", "stages": {"demo": {}}}, "public"),
+        ({"stage": "prod", "apiAuth": "iam"}, "off"),
+        ({"stage": "prod", "allowPublic": "true"}, "off"),
+        ({"stage": "prod", "apiAuth": "iam", "gallery": "public"}, "public"),
+        ({"stage": "prod", "stages": {"prod": {"apiAuth": "iam", "gallery": "public"}}}, "public"),
+        ({"gallery": "off"}, "off"),
+    ],
+    ids=str,
+)
+def test_only_prod_has_no_gallery_by_default(given: dict[str, Any], gallery: str) -> None:
+    settings = Settings.from_context(given)
+    assert (settings.gallery, settings.has_gallery) == (gallery, gallery == "public")
 
 
 def test_data_of_any_stage_but_dev_is_retained_by_default() -> None:

@@ -15,6 +15,7 @@ from infra.page import NOT_DEPLOYED
 from infra.settings import MOST_MODELS, Settings
 from local import grants
 from local.grants import Grant, listed
+from local.synthesis import built
 from pixelprompt.catalogue import LONGEST_CALL
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.job_status import STARTING_SECONDS
@@ -69,6 +70,8 @@ READ_MODELS = {Grant("secretsmanager:GetSecretValue", "secret"), *_objects("Get"
 STATUS = "jobs/*/status.json"
 CONDITIONAL_KEYS = ("bucket/jobs/*/status.json", "bucket/rate-limit/")
 EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:pixel-prompt-dev-generate-images:*"
+
+GALLERY_ROUTES = {"GET /gallery/list", "GET /gallery/{galleryId}"}
 
 GRANTS: dict[str, set[Grant]] = {
     "submit": _objects("Get Put", STATUS, "rate-limit/ratelimit.json", "idempotency/*")
@@ -176,6 +179,7 @@ ENVIRONMENT = {
     "finish": set(),
     "status": {
         "FINISH_FUNCTION", "STATE_MACHINE_ARN", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN", "LONGEST_JOB", "STATUS_WAIT",
+        "GALLERY",
     },
     "enhance": {
         "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "ENHANCE_LIMIT", "ENHANCE_IP_LIMIT",
@@ -374,6 +378,32 @@ def test_objects_expire(synthesise: Synthesise) -> None:
     assert {"DaysAfterInitiation": 1} in [rule.get("AbortIncompleteMultipartUpload") for rule in rules]
 
 
+def test_the_document_says_how_long_prompts_are_kept(synthesise: Synthesise) -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| where \| content \| kept for \|\n\|[ |-]+\|\n((?:\|.*\n)+)", text)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    kept = {place: row[2] for row in rows for place in re.findall(r"`([\w/-]+)`", row[0]) or [row[0]]}
+    resources = Resources(synthesise(logRetentionDays=731, retentionDays=90))
+    days = {"`retentionDays` (30)": 90, "`logRetentionDays` (30)": 731, "7 days": 7, "2 days": 2, "14 days": 14}
+    rules = resources.data_bucket()["LifecycleConfiguration"]["Rules"]
+    expiry = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
+    assert {place: days[told] for place, told in kept.items() if place.endswith("/")} == expiry
+    (queue,) = resources.of_type("AWS::SQS::Queue")
+    assert queue["MessageRetentionPeriod"] == days[kept["UnfinishedJobs"]] * 24 * 3600
+    logs = {days[told] for place, told in kept.items() if "log" in place.split()}
+    logs |= {days[told] for place, told in kept.items() if "logs" in place.split()}
+    assert logs == {group["RetentionInDays"] for group in resources.of_type("AWS::Logs::LogGroup")}
+    (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
+    # Only of a standard execution does AWS itself keep the history.
+    assert machine["StateMachineType"] == "STANDARD"
+    assert kept["execution history of Step Functions"].startswith("90 days")
+
+
+def test_what_has_expired_is_gone(resources: Resources) -> None:
+    """With versions, an object that expires would stay as an earlier one."""
+    assert "VersioningConfiguration" not in resources.data_bucket()
+
+
 def test_buckets_are_private(resources: Resources) -> None:
     buckets = resources.of_type("AWS::S3::Bucket")
     assert len(buckets) == 2
@@ -538,6 +568,15 @@ def test_the_page_is_told_where_the_api_is(resources: Resources) -> None:
     assert deployment["Prune"] is True
 
 
+@pytest.mark.parametrize("gallery", ["public", "off"])
+def test_the_page_is_told_whether_there_is_a_gallery(gallery: str) -> None:
+    with built({"stage": "dev", "gallery": gallery}) as app:
+        (config,) = Path(app.outdir).glob("*/config.json")
+        # The API's URL is known only at the deployment; until then a marker, which is not JSON, stands for it.
+        settings = json.loads(re.sub("<<[^>]*>>", '"https://api.example"', config.read_text()))
+        assert settings == {"apiUrl": "https://api.example", "statusWait": 0, "gallery": gallery == "public"}
+
+
 @pytest.mark.parametrize(
     ("settings", "policy", "emptied"),
     [({}, "Delete", 1), ({"stage": "prod"}, "RetainExceptOnCreate", 0), ({"target": "local"}, "Delete", 0)],
@@ -647,6 +686,52 @@ def test_routes(resources: Resources) -> None:
     }
 
 
+@pytest.mark.parametrize("settings", [{}, {"cloudfront": "false"}, {"target": "local"}], ids=str)
+def test_a_gallery_that_is_off_is_not_deployed(synthesise: Synthesise, settings: dict[str, str]) -> None:
+    public, off = Resources(synthesise(**settings)), Resources(synthesise(gallery="off", **settings))
+    gone = {logical_id: entry for logical_id, entry in public.by_id.items() if logical_id not in off.by_id}
+    assert not set(off.by_id) - set(public.by_id)
+    # The function's own, its routes with their permissions, and its alarm.
+    assert {entry["Type"] for entry in gone.values()} == {
+        "AWS::Lambda::Function",
+        "AWS::IAM::Role",
+        "AWS::IAM::Policy",
+        "AWS::Logs::LogGroup",
+        "AWS::ApiGatewayV2::Route",
+        "AWS::ApiGatewayV2::Integration",
+        "AWS::Lambda::Permission",
+        "AWS::CloudWatch::Alarm",
+    }
+    keys = {entry["Properties"].get("RouteKey") for entry in gone.values()} - {None}
+    assert keys == GALLERY_ROUTES
+    # No dashboard, query, alarm or policy refers to what is not there.
+    rest = json.dumps(off.by_id)
+    assert not [logical_id for logical_id in gone if f'"{logical_id}"' in rest]
+    assert "pixel-prompt-dev-gallery" not in rest
+
+
+@pytest.mark.parametrize(
+    ("settings", "gallery"),
+    [
+        ({}, "public"),
+        ({"target": "local"}, "public"),
+        ({"gallery": "off"}, "off"),
+        ({"stage": "prod"}, "off"),
+        ({"stage": "prod", "gallery": "public"}, "public"),
+    ],
+    ids=str,
+)
+def test_the_stage_decides_whether_there_is_a_gallery(
+    synthesise: Synthesise, settings: dict[str, str], gallery: str
+) -> None:
+    resources = Resources(synthesise(**settings))
+    keys = {route["RouteKey"] for route in resources.of_type("AWS::ApiGatewayV2::Route")}
+    assert keys & GALLERY_ROUTES == (GALLERY_ROUTES if gallery == "public" else set())
+    name = f"pixel-prompt-{settings.get('stage', 'dev')}-status"
+    (catch_all,) = [f for f in resources.of_type("AWS::Lambda::Function") if f.get("FunctionName") == name]
+    assert catch_all["Environment"]["Variables"]["GALLERY"] == gallery
+
+
 def test_preflights_reach_the_functions(resources: Resources) -> None:
     (api,) = resources.of_type("AWS::ApiGatewayV2::Api")
     assert "CorsConfiguration" not in api
@@ -659,7 +744,10 @@ def test_api_is_throttled_and_logged(synthesise: Synthesise) -> None:
     assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
     logs = stage["AccessLogSettings"]
     assert resources.text(logs["DestinationArn"]) == "/aws/vendedlogs/apigateway/pixel-prompt-dev"
-    assert {"requestId", "ip", "routeKey", "status", "latency", "integrationError"} <= set(json.loads(logs["Format"]))
+    written = json.loads(logs["Format"])
+    assert {"requestId", "ip", "routeKey", "status", "latency", "integrationError"} <= set(written)
+    # A route's key has names in place of ids; paths, queries and bodies are the callers' own.
+    assert not [variable for variable in written.values() if re.search("path|query|body|protocol", variable)]
 
 
 def test_outputs(template: Template) -> None:
@@ -675,7 +763,7 @@ def test_two_stages_share_no_name(synthesise: Synthesise) -> None:
         properties = [entry.get("Properties", {}) for entry in Resources(template).by_id.values()]
         return {entry[name] for entry in properties for name in names if isinstance(entry.get(name), str)}
 
-    dev, prod = given(synthesise(apiAuth="iam")), given(synthesise(stage="prod"))
+    dev, prod = given(synthesise(apiAuth="iam")), given(synthesise(stage="prod", gallery="public"))
     assert len(dev) == len(prod) >= 16
     assert not dev & prod
 

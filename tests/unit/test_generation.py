@@ -93,6 +93,15 @@ def test_a_refusal_closes_the_row_and_is_not_tried_again(job: Job, simulator: Si
     assert len(simulator.requests) == 1
 
 
+@pytest.mark.parametrize("fault", ["", "refused", "throttled"])
+def test_no_log_line_has_the_prompt(job: Job, simulator: Simulator, log: io.StringIO, fault: str) -> None:
+    if fault:
+        simulator.set_fault(MODEL.id, fault)
+    job.run()
+    assert log.getvalue()
+    assert "red fox" not in log.getvalue()
+
+
 def test_a_short_wait_happens_in_the_lambda(job: Job, simulator: Simulator) -> None:
     simulator.set_fault(MODEL.id, "throttled", retry_after=2, times=2)
     assert job.run()["state"] == "done"

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+import status as status_function
 from pixelprompt import http
 from pixelprompt.errors import (
     ConfigurationError,
@@ -21,6 +22,7 @@ from pixelprompt.errors import (
     RequestError,
     StorageError,
 )
+from pixelprompt.settings import Settings
 
 
 class Context:
@@ -192,6 +194,31 @@ def test_the_catch_all_knows_the_routes(method: str, path: str, status: int, cod
     assert (error.status, error.code) == (status, code)
     assert (error.details["path"], error.details["method"]) == (path, method)
     assert ("Allow" in error.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("path", ["/gallery/list", "/gallery/2026-01-02-03-04-05-0bfe8cdc"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_gallery_that_is_off_is_an_unknown_path(method: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missed(given: str) -> dict[str, Any]:
+        status_function._routes.cache_clear()
+        return status_function.handler(event(method=method, path=given), Context())
+
+    monkeypatch.setenv("GALLERY", "public")
+    public = missed(path)
+    monkeypatch.setenv("GALLERY", "off")
+    off, unknown = missed(path), missed("/elsewhere")
+    status_function._routes.cache_clear()
+    # API Gateway sends a GET here only where there is no route.
+    assert (public["statusCode"], json.loads(public["body"])["error"]) == (405, "METHOD_NOT_ALLOWED")
+    assert (off["statusCode"], json.loads(off["body"])["error"]) == (404, "NOT_FOUND")
+    assert off["body"] == unknown["body"].replace("/elsewhere", path)
+    assert {**off["headers"], "X-Correlation-ID": ""} == {**unknown["headers"], "X-Correlation-ID": ""}
+
+
+def test_a_gallery_that_is_off_leaves_the_other_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GALLERY", "off")
+    routes = http.deployed_routes(Settings.from_environment())
+    assert set(http.ROUTES) - set(routes) == {"/gallery/list", "/gallery/{galleryId}"}
 
 
 def test_an_s3_that_is_busy_can_be_asked_again() -> None:

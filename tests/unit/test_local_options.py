@@ -26,6 +26,7 @@ def test_every_setting_reaches_the_stack() -> None:
         "MAX_CONCURRENCY": "4",
         "MODERATION": "keyword",
         "STATUS_WAIT": "7",
+        "GALLERY": "off",
     }
     assert set(given) == set(SETTINGS)
     settings = Settings.from_context(Options.from_environment(given).context(SIMULATOR, API))
@@ -35,7 +36,7 @@ def test_every_setting_reaches_the_stack() -> None:
     assert (settings.trust_body_ip, settings.retention_days, settings.log_level) == (False, 3, "DEBUG")
     assert (settings.cors_origins, settings.prompt_model_index) == ("https://example.com", "2")
     assert (settings.max_concurrency, settings.moderation) == (4, "keyword")
-    assert settings.status_wait == 7
+    assert (settings.status_wait, settings.gallery) == (7, "off")
 
 
 def test_an_empty_variable_and_a_foreign_one_ask_for_nothing() -> None:

@@ -158,6 +158,25 @@ def test_a_limit_that_is_reached_is_told_and_proves_nothing_wrong() -> None:
     assert said.count("  ! not tried: This deployment has reached its limit.") == 3
 
 
+@pytest.mark.parametrize(
+    ("answer", "wrong", "said"),
+    [
+        (Answer(content={"galleries": []}), [], "it lists galleries"),
+        (Answer(404, {"error": "NOT_FOUND", "message": "There is no GET /gallery/list."}), [], "its gallery is off"),
+        (Answer(404, {"message": "Not Found"}), ["it lists galleries"], "404 Not Found"),
+        (Answer(500, {"error": "INTERNAL_SERVER_ERROR"}), ["it lists galleries"], "500 INTERNAL_SERVER_ERROR"),
+    ],
+    ids=["public", "off", "no API", "broken"],
+)
+def test_a_gallery_that_is_off_is_said_and_proves_nothing_wrong(answer: Answer, wrong: list[str], said: str) -> None:
+    lines: list[str] = []
+    report = smoke.Report(lines.append)
+    with Canned(answer) as running:
+        smoke._try_gallery(smoke.Api(running.url), report)
+    assert report.wrong == wrong
+    assert said in "\n".join(lines)
+
+
 def test_an_api_that_is_broken_fails_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with Canned(Answer(500, {"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong."})) as running:
         assert command.main(["smoke", "--url", running.url]) == 1

@@ -80,6 +80,11 @@ def test_every_route_can_be_missed_throttled_and_broken(name: str) -> None:
         assert "INVALID_JSON" in codes(operation, "400") and "PAYLOAD_TOO_LARGE" in codes(operation, "413")
 
 
+def test_only_the_gallery_may_be_off() -> None:
+    optional = {name for name, operation in OPERATIONS.items() if "404 `NOT_FOUND`" in operation.get("description", "")}
+    assert optional == {"GET /gallery/list", "GET /gallery/{galleryId}"}
+
+
 def subclasses(kind: type[errors.RequestError]) -> Iterator[type[errors.RequestError]]:
     for inner in kind.__subclasses__():
         yield inner

@@ -1,6 +1,7 @@
 """What a request must be, and what becomes of it."""
 
 import contextlib
+import io
 import json
 from typing import Any
 
@@ -224,6 +225,23 @@ class TestSubmission:
         document = JobManager(s3, BUCKET).get_job_status(job["jobId"])
         assert document is not None and document["totalModels"] == 2
         assert document["createdAt"] == given_input["createdAt"]
+
+    def test_only_the_job_and_its_execution_hold_the_prompt(self, s3: Any, log: io.StringIO) -> None:
+        executions, body = Executions(), {"prompt": "a quokka at dusk", "negativePrompt": "a wombat"}
+        made = submission(s3, executions, Secrets(**BOTH))
+        answer, _ = made.submit_once(body, "192.0.2.1", "c", "key")
+        assert executions.started[0][1]["prompt"] == body["prompt"]
+        with pytest.raises(InappropriateContent):
+            made.submit({"prompt": "a quokka, n.u.d.e"}, "192.0.2.1", "c")
+        stored = {
+            entry["Key"]: s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read().decode()
+            for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+        }
+        assert {key.partition("/")[0] for key in stored} == {"jobs", "rate-limit", "idempotency"}
+        holders = {key for key, text in stored.items() if "quokka" in text or "wombat" in text}
+        assert holders == {f"jobs/{answer['jobId']}/status.json"}
+        assert log.getvalue()
+        assert "quokka" not in log.getvalue() and "wombat" not in log.getvalue()
 
     def test_only_models_with_a_key_take_part(self, s3: Any) -> None:
         executions = Executions()
