@@ -82,7 +82,6 @@ class Storage(Construct):
             "rate-limit/": RATE_LIMIT_DAYS,
             "idempotency/": IDEMPOTENCY_DAYS,
         }
-        on_aws = settings.target == "aws"
         self.bucket = PrivateBucket(
             self,
             "Bucket",
@@ -92,12 +91,11 @@ class Storage(Construct):
             ],
             removal_policy=removal_policy(settings),
             # Emptying the bucket takes a custom resource, which the emulator cannot run; its buckets go with it.
-            auto_delete_objects=settings.removal == "destroy" and on_aws,
+            auto_delete_objects=settings.removal == "destroy" and settings.target == "aws",
             # CloudFront answers for itself; a page that saves pictures fetches presigned addresses from the bucket.
             cors=None if settings.cloudfront else [_readable_from(settings.cors_origins.split(","))],
         )
-        if on_aws:
-            self._refuse_unconditional_writes()
+        self._refuse_unconditional_writes()
         self.delivery: Delivery | None = None
         if settings.cloudfront:
             self.delivery = Delivery(self, "Delivery", settings=settings, bucket=self.bucket)
@@ -108,7 +106,7 @@ class Storage(Construct):
         return self.delivery.distribution.distribution_domain_name if self.delivery else ""
 
     def _refuse_unconditional_writes(self) -> None:
-        """Whatever writes a job or a count must say which version it replaces; the emulator would refuse those, too."""
+        """Have S3 refuse a write of a job or a count that does not say which version it replaces."""
         self.bucket.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="OnlyConditionalWrites",

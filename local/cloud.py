@@ -36,6 +36,8 @@ from local.processes import Server, end, running_from, with_children
 SOURCES = ("app.py", "cdk.json", "infra", "functions", "statemachine")
 # What the emulator is made from: its own interpreter runs the Lambdas.
 EMULATOR = "local/emulator.py"
+# Beside the emulator's log, where it enforces IAM: the calls of roles.
+CALLS_LOG = "calls.jsonl"
 PACKAGES = ("requirements.txt", "functions/requirements.txt", "functions/requirements-core.txt")
 # The id of the API in the emulator, so that its address is known beforehand.
 API_ID = "pixel-prompt"
@@ -425,6 +427,7 @@ class _Start:
 
     def _start_emulator(self) -> Server:
         log = self._fresh_log("emulator.log")
+        self._fresh_log(CALLS_LOG)
         certificate = key = ""
         if self._options.enforce_iam:
             # Imported here: only tests, and who asks for it, need it.
@@ -471,7 +474,9 @@ def _answer_preflights(cloud: Cloud, origins: str) -> None:
 def launch_emulator(
     run: Path, log: Path, *, network: Mapping[str, str] | None = None, certificate: str = "", key: str = ""
 ) -> Server:
-    """Start an emulator on a free port; its data are below ``run``. With a certificate it speaks TLS and enforces IAM.
+    """Start an emulator on a free port; its data are below ``run``.
+
+    With a certificate it speaks TLS, enforces IAM, and records the calls of roles in `CALLS_LOG`.
 
     All of its environment reaches the Lambdas, so nothing of the caller's own may be in it.
     """
@@ -482,7 +487,7 @@ def launch_emulator(
         port = int(listener.getsockname()[1])
         environment = {**_emulator_environment(run, port), **(network or {})}
         if certificate:
-            environment |= {"AUTH": "true", "USE_SSL": "1"}
+            environment |= {"AUTH": "true", "USE_SSL": "1", "CALLS_LOG": str(log.with_name(CALLS_LOG))}
             environment |= {"MINISTACK_SSL_CERT": certificate, "MINISTACK_SSL_KEY": key}
             # For the Lambdas; left to itself, the emulator would look at its certificate again for each worker.
             environment |= {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}", "AWS_CA_BUNDLE": certificate}

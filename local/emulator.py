@@ -4,6 +4,13 @@
   (Lambda Developer Guide, "Lambda function states": a function can be invoked while it is updated).
 - A stopped execution begins no further state. The emulator lets the items of a Map go on: one that waits for its
   provider would ask it again when its time has come, long after the job was cancelled.
+- Where it enforces IAM, policies know conditional writes (``s3:if-match``, ``s3:if-none-match``), and S3 answers 403
+  instead of 404 for a missing key to a role that may not list the bucket
+  (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+
+Where it enforces IAM, it writes the calls of roles into the file that ``CALLS_LOG`` names, a JSON object a line:
+``{"role", "action", "resource", "context"}``, the last with the condition keys of the request. A call for a missing key
+has another line, ``{"role", "action", "resource", "missing": true}``.
 
 It is started by its server, hypercorn: its own command would, run as root with TLS, listen on port 443 as well.
 
@@ -12,18 +19,24 @@ Usage: python -P local/emulator.py ARGUMENTS OF HYPERCORN
 
 from __future__ import annotations
 
+import json
+import os
 import resource
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import IO, Any
 
 from hypercorn.__main__ import main as serve
-from ministack.core import lambda_runtime
-from ministack.services import lambda_svc, stepfunctions
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses, router
+from ministack.services import lambda_svc, s3, stepfunctions
 
 # Workers of functions that were updated or removed meanwhile; they end with what they are doing.
 _outdated: set[Any] = set()
 _kill, _invalidate, _release = lambda_runtime.kill_workers, lambda_svc.invalidate_worker, lambda_svc.release_worker
 _execute_task = stepfunctions._execute_task
+_enforce, _handle_s3_request = iam_evaluator.enforce, s3.handle_request
+_s3_service_context = iam_actions.s3_service_context
+_calls: IO[str] | None = None
 
 
 def invalidate_worker(*arguments: Any, **options: Any) -> None:
@@ -56,7 +69,66 @@ def execute_task(state: Any, value: Any, execution: dict[str, Any], context: Any
     return _execute_task(state, value, execution, context)
 
 
+def enforce(access_key_id: str, iam_action: str, *arguments: Any, **options: Any) -> Any:
+    """Judge a call, and record it if a role has made it."""
+    if role := _role(access_key_id):
+        resource, context = options.get("resource_arn", "*"), options.get("service_context") or {}
+        _record(role=_name(role), action=iam_action, resource=resource, context=context)
+    return _enforce(access_key_id, iam_action, *arguments, **options)
+
+
+def s3_service_context(action: str, query: Any, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The condition keys of an S3 request, with those of conditional writes."""
+    keys = {f"s3:{name}": headers[name] for name in ("if-match", "if-none-match") if name in headers}
+    return {**_s3_service_context(action, query, path, headers), **keys}
+
+
+async def handle_s3_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query_params: Mapping[str, Any], **options: Any
+) -> Any:
+    """Answer a request of S3; a missing key is forbidden to a role that may not list the bucket."""
+    response = await _handle_s3_request(method, path, headers, body, query_params, **options)
+    bucket, key = s3._parse_bucket_key(path, headers)
+    role = _role(router.extract_access_key_id(headers, query_params))
+    if response[0] != 404 or method not in ("GET", "HEAD") or not key or not role:
+        return response
+    _record(role=_name(role), action="s3:GetObject", resource=f"arn:aws:s3:::{bucket}/{key}", missing=True)
+    if _may_list(role, f"arn:aws:s3:::{bucket}"):
+        return response
+    status, answered, content = iam_actions.access_denied_response("s3", "s3:ListBucket", role.arn, "", headers=headers)
+    return status, answered, b"" if method == "HEAD" else content
+
+
+def _role(access_key_id: str) -> Any:
+    """The role whose credentials these are; None where they are not a role's."""
+    principal = iam_evaluator.resolve_principal(access_key_id or "", responses.get_account_id())
+    return principal if getattr(principal, "type", "") == "AssumedRole" else None
+
+
+def _name(role: Any) -> str:
+    return str(iam_evaluator._role_name_from_assumed_arn(role.arn))
+
+
+def _may_list(role: Any, bucket: str) -> bool:
+    # A request for an object carries nothing that a condition could be met by.
+    unconditional = [[s for s in policy if s.effect == "Deny" or not s.conditions] for policy in role.policies]
+    request = iam_evaluator.EvalContext(
+        role.arn, role.type, role.account, "s3:ListBucket", bucket, "", principal_keys=role.keys
+    )
+    return bool(iam_evaluator.evaluate(request, unconditional, *role.limits).decision == "Allow")
+
+
+def _record(**call: Any) -> None:
+    if _calls:
+        print(json.dumps(call), file=_calls, flush=True)
+
+
 if __name__ == "__main__":
+    if os.environ.get("AUTH") == "true":
+        iam_evaluator.enforce, s3.handle_request = enforce, handle_s3_request
+        iam_actions.s3_service_context = s3_service_context
+        if path := os.environ.get("CALLS_LOG"):
+            _calls = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for as long as the process runs
     stepfunctions._execute_task = execute_task
     lambda_svc.invalidate_worker, lambda_svc.release_worker = invalidate_worker, release_worker
     # Each connection and each worker takes file descriptors; macOS takes no infinity.

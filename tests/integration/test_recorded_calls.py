@@ -1,0 +1,165 @@
+"""What the functions called while all other integration tests ran: the template for AWS allows it, and little else.
+
+The emulator wrote each call down (`local/emulator.py`). Here the template for AWS judges it, not the stack that the
+emulator has, as IAM evaluates policies. Calls that the emulator refused because a test had taken a grant away are among
+them. This module runs last.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from ministack.core.iam_evaluator import EvalContext, evaluate, fnmatch_iam_cs, parse_policy_document
+
+from local import grants, synthesis
+from local.cloud import CALLS_LOG, Cloud
+from local.grants import Grant, listed
+
+from .test_grants import ENFORCED, NOT_ENFORCED
+
+ACCOUNT = "000000000000"
+LISTING = "s3:ListBucket"
+
+
+@dataclass
+class Call:
+    """A call as the emulator wrote it down, with the function that made it."""
+
+    function: str
+    action: str
+    resource: str
+    context: dict[str, Any] = field(default_factory=dict)
+    missing: bool = False
+
+
+class Stack(grants.Resources):
+    """The template for AWS, whose references stand for what the emulator has in their place."""
+
+    def __init__(self, shape: Mapping[str, Any], cloud: Cloud) -> None:
+        self._arns = _arns(cloud)
+        super().__init__(synthesis.template(shape))
+        self.names |= self._arns
+        self.functions = {
+            properties["FunctionName"].removeprefix(grants.FUNCTION_NAME): properties["Role"]
+            for properties in self.of_type("AWS::Lambda::Function")
+            if properties.get("FunctionName", "").startswith(grants.FUNCTION_NAME)
+        }
+        (self.bucket,) = (arn for arn in self._arns.values() if arn.startswith("arn:aws:s3:::pixelprompt-dev-storage"))
+
+    def allows(self, call: Call) -> bool:
+        """Whether the role of the call's function allows it, and no policy of a bucket forbids it."""
+        role = {"Ref": self.functions[call.function]["Fn::GetAtt"][0]}
+        own = self._policy("AWS::IAM::Policy", lambda p: role in p["Roles"])
+        buckets = self._policy("AWS::S3::BucketPolicy", lambda p: True)
+        denials = {"Statement": [s for s in buckets["Statement"] if s["Effect"] == "Deny"]}
+        return self._evaluate(call, own, denials)
+
+    def machine_invokes(self, function: str) -> bool:
+        """Whether the state machine's role may invoke a function."""
+        (machine,) = self.of_type("AWS::StepFunctions::StateMachine")
+        own = self._policy("AWS::IAM::Policy", lambda p: {"Ref": machine["RoleArn"]["Fn::GetAtt"][0]} in p["Roles"])
+        arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{grants.FUNCTION_NAME}{function}"
+        return self._evaluate(Call("", "lambda:InvokeFunction", arn), own)
+
+    def _policy(self, type_: str, chosen: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        statements = [s for p in self.of_type(type_) if chosen(p) for s in p["PolicyDocument"]["Statement"]]
+        return {"Statement": [{**s, "Resource": [self.text(r) for r in listed(s["Resource"])]} for s in statements]}
+
+    def _evaluate(self, call: Call, *documents: dict[str, Any]) -> bool:
+        request = EvalContext(
+            f"arn:aws:sts::{ACCOUNT}:assumed-role/{call.function}/session", "AssumedRole", ACCOUNT, call.action,
+            call.resource, "us-east-1", secure_transport=True, service_context=call.context,
+        )  # fmt: skip
+        return bool(evaluate(request, [parse_policy_document(d) for d in documents]).decision == "Allow")
+
+
+def _arns(cloud: Cloud) -> dict[str, str]:
+    """The ARNs of what is deployed by their logical ids, and what CloudFormation's own parameters stand for."""
+    region = cloud.endpoints["region"]
+    arns = {"AWS::Partition": "aws", "AWS::Region": region, "AWS::AccountId": ACCOUNT}
+    pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="PixelPrompt-dev")
+    for entry in (entry for page in pages for entry in page["StackResourceSummaries"]):
+        physical = entry["PhysicalResourceId"]
+        arns[entry["LogicalResourceId"]] = {
+            "AWS::S3::Bucket": f"arn:aws:s3:::{physical}",
+            "AWS::Lambda::Function": f"arn:aws:lambda:{region}:{ACCOUNT}:function:{physical}",
+        }.get(entry["ResourceType"], physical)
+        if entry["ResourceType"] == "AWS::SecretsManager::Secret":
+            secret = cloud.client("secretsmanager").describe_secret(SecretId=physical)
+            arns[entry["LogicalResourceId"]] = secret["ARN"]
+    return arns
+
+
+@pytest.fixture(scope="module")
+def calls(cloud: Cloud) -> list[Call]:
+    """Each kind of call once."""
+    names = {
+        configuration["Role"].rpartition("/")[2]: configuration["FunctionName"].removeprefix(grants.FUNCTION_NAME)
+        for configuration in cloud.client("lambda").list_functions()["Functions"]
+    }
+    lines = (cloud.directory / "logs" / CALLS_LOG).read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in dict.fromkeys(lines)]
+    return [Call(names[role], **entry) for entry in found if (role := entry.pop("role")) in names]
+
+
+@pytest.fixture(scope="module", params=["with CloudFront", "without CloudFront"])
+def stack(request: pytest.FixtureRequest, cloud: Cloud) -> Stack:
+    return Stack(grants.WITH_CLOUDFRONT if request.param == "with CloudFront" else grants.WITHOUT_CLOUDFRONT, cloud)
+
+
+@pytest.fixture(scope="module")
+def without_cloudfront(cloud: Cloud) -> Stack:
+    """The shape that the emulator has, too."""
+    return Stack(grants.WITHOUT_CLOUDFRONT, cloud)
+
+
+def is_picture(call: Call, stack: Stack) -> bool:
+    """Whether the call is a client's, by an address that a function has signed; with CloudFront none is."""
+    return call.action == "s3:GetObject" and call.resource.startswith(f"{stack.bucket}/images/")
+
+
+def test_the_template_allows_every_call(calls: list[Call], stack: Stack) -> None:
+    assert {call.function for call in calls} == set(ENFORCED) == set(stack.functions)
+    refused = [call for call in calls if not stack.allows(call)]
+    pictures = [call for call in refused if is_picture(call, stack)]
+    assert refused == pictures
+    if pictures:
+        assert "AWS::CloudFront::Distribution" in {entry["Type"] for entry in stack.by_id.values()}
+
+
+def test_who_asks_for_a_missing_key_may_list_the_bucket(calls: list[Call], stack: Stack) -> None:
+    """Without a condition: a request for an object has no ``s3:prefix``."""
+    asking = {call.function for call in calls if call.missing}
+    assert asking == set(ENFORCED) - {"finish", "gallery"}, "these only list"
+    for function in asking:
+        role = stack.functions[function]["Fn::GetAtt"][0]
+        policies = [p for p in stack.of_type("AWS::IAM::Policy") if {"Ref": role} in p["Roles"]]
+        statements = [s for p in policies for s in p["PolicyDocument"]["Statement"] if s["Action"] == LISTING]
+        assert [s for s in statements if "Condition" not in s and stack.text(s["Resource"]) == stack.bucket], function
+
+
+def test_every_grant_is_used_or_has_its_reason(calls: list[Call], without_cloudfront: Stack) -> None:
+    stack = without_cloudfront
+    unused = set()
+    for function, role in stack.functions.items():
+        own = [call for call in calls if call.function == function]
+        for grant in stack.grants(role):
+            used = any(call.action == grant.action and fnmatch_iam_cs(call.resource, grant.resource) for call in own)
+            # To hear that a key is missing takes the right to list.
+            if not used and not (grant == Grant(LISTING, stack.bucket) and any(call.missing for call in own)):
+                unused.add((function, grant))
+    reasoned = {(function, grant) for function, grant in unused if grant.action in NOT_ENFORCED}
+    granted = sum(len(stack.grants(role)) for role in stack.functions.values())
+    print(
+        f"\n{len(calls)} different calls of {len(stack.functions)} functions use {granted - len(unused)} of {granted} "
+        f"grants; {len(reasoned)} unused ones have a reason, {len(unused - reasoned)} have none"
+    )
+    assert unused == reasoned
+
+
+def test_the_state_machine_may_invoke_its_functions_only(stack: Stack) -> None:
+    """The emulator does not hold it to its role."""
+    invoked = {function for function in stack.functions if stack.machine_invokes(function)}
+    assert invoked == {"generate", "record-failure", "finish"}
