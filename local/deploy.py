@@ -269,6 +269,26 @@ def deploy(target: Target, environment: Mapping[str, str], progress: Progress) -
     with cdk.deploy(target.assembly, outputs, environment=online, log=target.log("deploy")) as command:
         command.wait(_show)
     progress(f"{target.stack} is deployed")
+    _report_model_access(target, environment)
+
+
+def _report_model_access(target: Target, environment: Mapping[str, str]) -> None:
+    """Print what keeps the account from the Bedrock models that jobs of the stage use; a failed check is only told."""
+    stage = target.context.get("stage")
+    if stage is None or target.account.emulator:
+        return
+    from local import doctor
+
+    try:
+        rows = doctor.examine_access(deployment.on_aws(stage, environment))
+    except CloudError as error:
+        print(f"{doctor.WARNING} Access to the models of Bedrock was not checked: {error}", flush=True)
+        return
+    if any(row.mark == doctor.BAD for row in rows):
+        print("The stack is deployed, but jobs can't use every model yet:")
+    for row in rows:
+        if row.findings:
+            print(doctor.line(row), flush=True)
 
 
 def _show(line: str) -> None:

@@ -237,6 +237,11 @@ def examine(
     return _Examination(deployment, every, day(), progress, seconds).rows()
 
 
+def examine_access(deployment: Deployment, *, day: Callable[[], date] = registry.today) -> list[Row]:
+    """Whether the account may invoke the Bedrock models that a job takes by default; a row for each."""
+    return _Examination(deployment, False, day(), lambda text: None, REQUEST_SECONDS).access()
+
+
 class _Examination:
     def __init__(
         self, deployment: Deployment, every: bool, day: date, progress: Callable[[str], None], seconds: float
@@ -489,32 +494,45 @@ class _Examination:
                 "The functions may invoke only the Bedrock models of the built-in catalogue, in their regions; add it "
                 "to functions/pixelprompt/models.json and deploy.",
             )
+        if row.listed != "no":
+            self._judge_access(model, access, row)
+
+    def access(self) -> list[Row]:
+        """The rows of the Bedrock models that a job takes by default, with nothing but the account's access to them."""
+        models, *_ = self._catalogue()
+        bedrock = [m for m in models if m.provider == "bedrock" and m.default and not self._has_ended(m)]
+        rows = []
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            for model, found in [(model, pool.submit(self._bedrock_access, model)) for model in bedrock]:
+                row = self._model_row(model, enhances=False)
+                self._judge_access(model, found, row)
+                rows.append(row)
+        return rows
+
+    def _judge_access(self, model: Model, access: Future[Mapping[str, Any]], row: Row) -> None:
         try:
-            problem = _access_problem(access.result(), model, region)
+            problem = _access_problem(access.result(), model, _region(model))
         except (ClientError, BotoCoreError) as error:
             problem = Finding(
                 WARNING,
                 f"Whether the account may invoke it is unknown ({_cause(error)}); allow yourself "
                 "bedrock:GetFoundationModelAvailability.",
             )
-        if problem and row.listed != "no":
+        if problem:
             row.findings.append(problem)
 
 
 def _access_problem(found: Mapping[str, Any], model: Model, region: str) -> Finding | None:
     """What keeps the account from invoking a model of Bedrock."""
-    identifier = _foundation(model)
     agreement = found.get("agreementAvailability", {})
     if found.get("regionAvailability") == "NOT_AVAILABLE":
         return Finding(BAD, f"Bedrock does not serve it to this account in {region}; set another region.")
     match agreement.get("status"):
         case "NOT_AVAILABLE":
-            where = f"--region {region} --model-id {identifier}"
             return Finding(
                 BAD,
-                "The account is not subscribed to it. Subscribe: aws bedrock create-foundation-model-agreement "
-                f"{where} --offer-token $(aws bedrock list-foundation-model-agreement-offers {where} "
-                "--query 'offers[0].offerToken' --output text)",
+                "The account isn't subscribed to it. Subscribe, with aws-marketplace:Subscribe allowed: "
+                f"{subscribe_command(model)}",
             )
         case "PENDING":
             return Finding(WARNING, "The subscription is being completed; try again in a few minutes.")
@@ -526,8 +544,15 @@ def _access_problem(found: Mapping[str, Any], model: Model, region: str) -> Find
             BAD, "The account is not authorised for it; have your organisation's policies allow bedrock:InvokeModel."
         )
     if found.get("entitlementAvailability") == "NOT_AVAILABLE":
-        return Finding(BAD, f"The account is not entitled to it; request it under Model access of Bedrock in {region}.")
+        return Finding(BAD, f"The account is not entitled to it; open it in Bedrock's Model catalog in {region}.")
     return None
+
+
+def subscribe_command(model: Model) -> str:
+    """The shell command that subscribes the account to a model of Bedrock."""
+    where = f"--region {_region(model)} --model-id {_foundation(model)}"
+    offer = f"aws bedrock list-foundation-model-agreement-offers {where} --query 'offers[0].offerToken' --output text"
+    return f'aws bedrock create-foundation-model-agreement {where} --offer-token "$({offer})"'
 
 
 def _built_in_bedrock() -> set[tuple[str, str]]:

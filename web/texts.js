@@ -119,7 +119,7 @@ export const texts = {
     refused: "Refused",
     rate_limited: "Too busy",
     quota_exhausted: "Quota used up",
-    bad_credentials: "Key not accepted",
+    bad_credentials: "Access denied",
     model_retired: "Model retired",
     invalid_request: "Not accepted",
     provider_unavailable: "Not available",

@@ -12,6 +12,7 @@ from typing import Any
 
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.exchange import (
+    EARLY_FAULTS,
     JSON,
     Exchange,
     Provider,
@@ -76,11 +77,20 @@ def _invalid(message: str) -> Refusal:
     return Refusal(_error(400, "ValidationException", message))
 
 
+def _no_access(reason: str) -> Response:
+    message = (
+        f"Model access is denied due to {reason} Your AWS Marketplace subscription for this model cannot be completed "
+        "at this time. If you recently fixed this issue, try again after 2 minutes."
+    )
+    return _error(403, "AccessDeniedException", message)
+
+
 class Bedrock(Provider):
     """`https://bedrock-runtime.{region}.amazonaws.com` and `https://bedrock.…`, here both below `/bedrock`."""
 
     name = "bedrock"
-    playable = COMMON_FAULTS | {"inference_error"}
+    playable = COMMON_FAULTS | {"inference_error", "no_subscription"}
+    early = EARLY_FAULTS | {"no_subscription"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -106,12 +116,13 @@ class Bedrock(Provider):
                 message = "Too many requests, please wait before trying again."
                 return _error(429, "ThrottlingException", message, retry_after(fault))
             case "quota_exhausted":
-                message = (
-                    "Model access is denied due to INVALID_PAYMENT_INSTRUMENT:A valid payment instrument must be "
-                    "provided.. "
-                    "Your AWS Marketplace subscription for this model cannot be completed at this time."
+                return _no_access("INVALID_PAYMENT_INSTRUMENT:A valid payment instrument must be provided..")
+            case "no_subscription":
+                return _no_access(
+                    "IAM user or service role is not authorized to perform the required AWS Marketplace actions "
+                    "(aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe) to enable access to this model. "
+                    "Refer to the Amazon Bedrock documentation for further details."
                 )
-                return _error(403, "AccessDeniedException", message)
             case "refused":
                 return Response.json(200, {"finish_reasons": ["Filter reason: prompt"]})
             case "retired":

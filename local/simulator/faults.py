@@ -33,7 +33,16 @@ COMMON_FAULTS = frozenset(
 )
 # What only some protocols can play.
 SPECIAL_FAULTS = frozenset(
-    {"text_only", "inference_error", "redirect_private", "late_task", "odd_status", "poll_throttled", "task_failed"}
+    {
+        "text_only",
+        "inference_error",
+        "no_subscription",
+        "redirect_private",
+        "late_task",
+        "odd_status",
+        "poll_throttled",
+        "task_failed",
+    }
 )
 FAULTS = COMMON_FAULTS | SPECIAL_FAULTS
 

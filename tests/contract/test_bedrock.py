@@ -19,6 +19,50 @@ from tests.contract.table import MODELS
 
 MODEL = MODELS["bedrock"]
 
+# As AWS words them; the role's name has every word in it that could lead astray.
+ROLE = "arn:aws:sts::123456789012:assumed-role/payments-marketplace-legacy/generate"
+RESOURCE = f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL.id}"
+UNFINISHED = (
+    "Your AWS Marketplace subscription for this model cannot be completed at this time. If you recently fixed this "
+    "issue, try again after 2 minutes."
+)
+MARKETPLACE = (
+    "Model access is denied due to IAM user or service role is not authorized to perform the required AWS Marketplace "
+    "actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe) to enable access to this model. Refer to "
+    f"the Amazon Bedrock documentation for further details. {UNFINISHED}"
+)
+MARKETPLACE_BY_ARN = (
+    f"Model access is denied due to User: {ROLE} is not authorized to perform: aws-marketplace:Subscribe on resource: "
+    f"* because no identity-based policy allows the aws-marketplace:Subscribe action. {UNFINISHED}"
+)
+PAYMENT = (
+    "Model access is denied due to INVALID_PAYMENT_INSTRUMENT:A valid payment instrument must be provided.. "
+    f"{UNFINISHED}"
+)
+NOT_INVOKABLE = f"User: {ROLE} is not authorized to perform: bedrock:InvokeModel on resource: {RESOURCE}"
+NOT_IN_THE_ROLE = f"{NOT_INVOKABLE} because no identity-based policy allows the bedrock:InvokeModel action"
+BY_THE_ORGANIZATION = (
+    f"{NOT_INVOKABLE} with an explicit deny in a service control policy: "
+    "arn:aws:organizations::123456789012:policy/o-abc/service_control_policy/p-abc"
+)
+NO_ACCESS = "You don't have access to the model with the specified model ID."
+NOT_FOR_ACCOUNT = "Your account is not authorized to invoke this API operation."
+DENIED, INVALID = "AccessDeniedException", "ValidationException"
+SUBSCRIBE, ACCOUNT = "subscribe with the command that `make doctor` prints", "contact AWS Support"
+DENIALS = [
+    pytest.param(403, DENIED, MARKETPLACE, "bad_credentials", True, SUBSCRIBE, id="no subscription"),
+    pytest.param(403, DENIED, MARKETPLACE_BY_ARN, "bad_credentials", True, SUBSCRIBE, id="no subscription, by ARN"),
+    pytest.param(403, DENIED, UNFINISHED, "bad_credentials", True, SUBSCRIBE, id="unfinished subscription"),
+    pytest.param(403, DENIED, NO_ACCESS, "bad_credentials", True, SUBSCRIBE, id="no access to the model"),
+    pytest.param(403, DENIED, PAYMENT, "quota_exhausted", False, "add a payment method", id="no payment method"),
+    pytest.param(403, DENIED, NOT_IN_THE_ROLE, "bad_credentials", True, "models.json", id="not in the role's policy"),
+    pytest.param(403, DENIED, BY_THE_ORGANIZATION, "bad_credentials", True, "service control policies", id="SCP"),
+    pytest.param(403, DENIED, NOT_FOR_ACCOUNT, "bad_credentials", True, ACCOUNT, id="account not authorized"),
+    pytest.param(400, INVALID, NOT_FOR_ACCOUNT, "bad_credentials", True, ACCOUNT, id="the same as invalid"),
+    pytest.param(400, INVALID, "Operation not allowed", "bad_credentials", True, ACCOUNT, id="new account"),
+    pytest.param(403, DENIED, "Something else.", "bad_credentials", True, ACCOUNT, id="another reason"),
+]
+
 
 def call(url: str) -> Any:
     return bedrock.generate(ImageRequest(PROMPT), MODEL, Credentials(None, url), time.time() + 10)
@@ -36,9 +80,6 @@ def failure(status: int, kind: str, message: str = "…", **more: Any) -> Provid
 @pytest.mark.parametrize(
     ("status", "kind", "message", "code"),
     [
-        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.", "bad_cre"),
-        (403, "AccessDeniedException", "User is not authorized to perform: bedrock:InvokeModel", "bad_credentials"),
-        (403, "AccessDeniedException", "Your AWS Marketplace subscription for this model", "quota_exhausted"),
         (403, "AccessDeniedException", "Access denied. This Model is marked by provider as Legacy", "model_retired"),
         (403, "ExpiredTokenException", "The security token included in the request is expired", "bad_credentials"),
         (404, "ResourceNotFoundException", "This model version has reached the end of its life.", "model_retired"),
@@ -53,7 +94,28 @@ def failure(status: int, kind: str, message: str = "…", **more: Any) -> Provid
     ],
 )
 def test_what_aws_says_is_told_apart(status: int, kind: str, message: str, code: str) -> None:
-    assert failure(status, kind, message).code.startswith(code)
+    assert failure(status, kind, message).code == code
+
+
+@pytest.mark.parametrize(("status", "kind", "message", "code", "retryable", "says"), DENIALS)
+def test_a_denial_names_its_cure_and_nothing_of_the_account(
+    status: int, kind: str, message: str, code: str, retryable: bool, says: str
+) -> None:
+    answer = failure(status, kind, message)
+    assert (answer.code, answer.retryable, answer.billable, answer.safe_to_repeat) == (code, retryable, "no", False)
+    assert says in str(answer)
+    assert not any(word in str(answer) for word in ("arn:", "123456789012", "payments-marketplace-legacy", "p-abc"))
+    assert len(str(answer)) < 300
+
+
+def test_the_simulator_plays_an_account_without_a_subscription(simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "no_subscription")
+    answer = ask_simulator(simulator, MODEL)
+    assert isinstance(answer, ProviderError)
+    assert (answer.code, answer.retryable, answer.billable) == ("bad_credentials", True, "no")
+    assert "isn't subscribed to this model" in str(answer)
+    simulator.clear_faults()
+    assert isinstance(ask_simulator(simulator, MODEL), Generated)
 
 
 def test_what_may_be_repeated() -> None:

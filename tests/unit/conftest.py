@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from moto import mock_aws
@@ -11,6 +12,7 @@ from pytest_socket import socket_allow_hosts
 
 from pixelprompt import aws
 from pixelprompt.observability import logger
+from tests.canned import Answer, Asked
 
 BUCKET = "test-bucket"
 
@@ -56,3 +58,22 @@ def metrics(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[Metric]]:
         return found
 
     return read
+
+
+def stacks(outputs: Mapping[str, Mapping[str, str]]) -> Callable[[Asked], Answer]:
+    """CloudFormation with these stacks, by their outputs."""
+
+    def answer(asked: Asked) -> Answer:
+        name = parse_qs(asked.body.decode())["StackName"][0]
+        if name not in outputs:
+            error = f"<Code>ValidationError</Code><Message>Stack with id {name} does not exist</Message>"
+            return Answer(400, f"<ErrorResponse><Error>{error}</Error></ErrorResponse>".encode())
+        listed = "".join(
+            f"<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>"
+            for key, value in outputs[name].items()
+        )
+        stack = f"<member><StackName>{name}</StackName><Outputs>{listed}</Outputs></member>"
+        result = f"<DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult>"
+        return Answer(content=f"<DescribeStacksResponse>{result}</DescribeStacksResponse>".encode())
+
+    return answer

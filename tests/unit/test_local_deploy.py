@@ -4,9 +4,12 @@ import io
 import json
 import os
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -23,6 +26,7 @@ from local.confirmation import Unconfirmed
 from local.deploy import Account, Target, context_of
 from local.progress import Progress
 from tests.canned import Answer, Canned
+from tests.unit.conftest import stacks
 
 REGION = {"AWS_REGION": "eu-west-1"}
 
@@ -223,6 +227,87 @@ def test_there_must_be_a_commit_to_go_back_to(aws: boto3.Session) -> None:
     aws.client("ssm").put_parameter(Name=commits.parameter("dev"), Value="b" * 40, Type="String")
     with pytest.raises(CommitError, match=r"is not in this checkout; `git fetch --unshallow origin` brings it"):
         commits.roll_back(account, "dev", {"YES": "1"}, Progress())
+
+
+@pytest.fixture
+def deployment_of(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Deploys, with a CDK that does nothing, in an account whose Bedrock answers as it is told."""
+
+    @contextmanager
+    def nothing(*arguments: Any, **chosen: Any) -> Iterator[Any]:
+        yield SimpleNamespace(wait=lambda show: None)
+
+    monkeypatch.setattr(deploy, "require_bootstrap", lambda account: None)
+    monkeypatch.setattr(deploy, "diff", lambda target, progress: "no differences")
+    monkeypatch.setattr(deploy.cdk, "deploy", nothing)
+
+    def run(bedrock: Canned, *, outputs: bool = True, **changes: Any) -> None:
+        there = {"PixelPrompt-dev": {"BucketName": "bucket", "ProviderSecretName": "secret"}} if outputs else {}
+        target = Target.stage("dev", "", REGION, tmp_path)
+        target = replace(target, account=replace(target.account, **changes))
+        with Canned(stacks(there)) as formation, Canned(Answer(404)) as functions:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", bedrock.url)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", functions.url)
+            deploy.deploy(target, {**REGION, "YES": "1"}, Progress())
+
+    return run
+
+
+def test_a_deployment_ends_with_the_command_that_subscribes(
+    deployment_of: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Canned(Answer(content={"agreementAvailability": {"status": "NOT_AVAILABLE"}})) as bedrock:
+        deployment_of(bedrock)
+    *_, header, line = capsys.readouterr().out.splitlines()
+    assert header == "The stack is deployed, but jobs can't use every model yet:"
+    assert line.startswith("✗ Stable Image Core (Bedrock) [bedrock]: The account isn't subscribed to it.")
+    assert "aws-marketplace:Subscribe allowed: aws bedrock create-foundation-model-agreement --region us-west-2" in line
+
+
+def test_a_deployment_says_nothing_of_models_that_can_be_used(
+    deployment_of: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Canned(Answer(content={"agreementAvailability": {"status": "AVAILABLE"}})) as bedrock:
+        deployment_of(bedrock)
+    assert bedrock.asked
+    assert "Bedrock" not in capsys.readouterr().out
+
+
+def test_a_check_of_the_models_that_fails_is_a_line_and_no_failure(
+    deployment_of: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = Answer(403, {"message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"})
+    with Canned(refusal) as bedrock:
+        deployment_of(bedrock)
+    said = capsys.readouterr().out
+    assert "can't use" not in said
+    assert said.splitlines()[-1] == (
+        "! Stable Image Core (Bedrock) [bedrock]: Whether the account may invoke it is unknown "
+        "(AccessDeniedException); allow yourself bedrock:GetFoundationModelAvailability."
+    )
+
+
+def test_a_stack_whose_outputs_cannot_be_read_is_deployed_all_the_same(
+    deployment_of: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Canned(Answer()) as bedrock:
+        deployment_of(bedrock, outputs=False)
+    assert not bedrock.asked
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .startswith("! Access to the models of Bedrock was not checked: There is no stack PixelPrompt-dev in eu-west-1")
+    )
+
+
+def test_a_deployment_into_an_emulator_asks_nothing_of_bedrock(
+    deployment_of: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Canned(Answer()) as bedrock:
+        deployment_of(bedrock, emulator="http://127.0.0.1:4566")
+    assert not bedrock.asked
+    assert "Bedrock" not in capsys.readouterr().out
 
 
 def test_without_a_terminal_the_command_refuses(

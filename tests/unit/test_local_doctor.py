@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import quote
 
 import boto3
 import pytest
@@ -18,14 +18,15 @@ from local import __main__ as command
 from local import deployment
 from local.cloud import CloudError
 from local.deployment import Deployment
-from local.doctor import BAD, CHECKS, GOOD, WARNING, Row, examine, line, report
+from local.doctor import BAD, CHECKS, GOOD, WARNING, Row, examine, examine_access, line, report, subscribe_command
 from local.options import SIMULATED_PATHS
+from local.paths import ROOT
 from local.simulator import Simulator
 from pixelprompt import overlay
 from pixelprompt.registry import ModelRegistry
 from tests.canned import Answer, Asked, Canned
 from tests.today import TODAY
-from tests.unit.conftest import BUCKET
+from tests.unit.conftest import BUCKET, stacks
 
 SECRET = "pixel-prompt-dev/provider-keys"
 KEYS = {
@@ -37,6 +38,11 @@ KEYS = {
 DEFAULTS = [model.name for model in ModelRegistry.load(day=lambda: TODAY).get_all_models() if model.default]
 ACTIVE = {"status": "ACTIVE"}
 CORE = "stability.stable-image-core-v1:1"
+WHERE = f"--region us-west-2 --model-id {CORE}"
+SUBSCRIBE = (
+    f'aws bedrock create-foundation-model-agreement {WHERE} --offer-token "$(aws bedrock '
+    f"list-foundation-model-agreement-offers {WHERE} --query 'offers[0].offerToken' --output text)\""
+)
 OPEN = {
     "agreementAvailability": {"status": "AVAILABLE"},
     "authorizationStatus": "AUTHORIZED",
@@ -74,25 +80,6 @@ def clients(places: Mapping[str, str]) -> deployment.ClientFactory:
 
 def account_of(executions: int) -> dict[str, Any]:
     return {"AccountLimit": {"ConcurrentExecutions": executions, "UnreservedConcurrentExecutions": executions}}
-
-
-def stacks(outputs: Mapping[str, Mapping[str, str]]) -> Callable[[Asked], Answer]:
-    """CloudFormation with these stacks, by their outputs."""
-
-    def answer(asked: Asked) -> Answer:
-        name = parse_qs(asked.body.decode())["StackName"][0]
-        if name not in outputs:
-            error = f"<Code>ValidationError</Code><Message>Stack with id {name} does not exist</Message>"
-            return Answer(400, f"<ErrorResponse><Error>{error}</Error></ErrorResponse>".encode())
-        listed = "".join(
-            f"<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>"
-            for key, value in outputs[name].items()
-        )
-        stack = f"<member><StackName>{name}</StackName><Outputs>{listed}</Outputs></member>"
-        result = f"<DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult>"
-        return Answer(content=f"<DescribeStacksResponse>{result}</DescribeStacksResponse>".encode())
-
-    return answer
 
 
 def set_keys(keys: Mapping[str, str]) -> None:
@@ -324,7 +311,7 @@ def bedrock(availability: Any, lifecycle: Mapping[str, Any]) -> Callable[[Asked]
             {**OPEN, "agreementAvailability": {"status": "NOT_AVAILABLE"}},
             ACTIVE,
             BAD,
-            f"aws bedrock create-foundation-model-agreement --region us-west-2 --model-id {CORE} --offer-token",
+            SUBSCRIBE,
         ),
         ({**OPEN, "agreementAvailability": {"status": "PENDING"}}, ACTIVE, WARNING, "few minutes"),
         (
@@ -356,6 +343,32 @@ def test_bedrock_says_whether_the_account_may_invoke_a_model(
         row = rows_of(replace(deployed, endpoints=real, client=client))["Stable Image Core (Bedrock)"]
     assert (row.mark, row.provider) == (mark, "bedrock")
     assert says in sentences(row)
+
+
+def test_access_alone_asks_only_about_the_bedrock_models_of_a_default_job(deployed: Deployment, s3: Any) -> None:
+    closed = {**OPEN, "agreementAvailability": {"status": "NOT_AVAILABLE"}}
+    with Canned(bedrock(closed, ACTIVE)) as server:
+        on_aws = replace(deployed, endpoints={}, client=clients({"bedrock": server.url}))
+        (row,) = examine_access(on_aws, day=lambda: TODAY)
+        assert (row.subject, row.mark, SUBSCRIBE in sentences(row)) == ("Stable Image Core (Bedrock)", BAD, True)
+        assert [asked.path for asked in server.asked] == [f"/foundation-model-availability/{quote(CORE, safe='')}"]
+        set_overlay(s3, {"name": row.subject, "enabled": False})
+        assert examine_access(on_aws, day=lambda: TODAY) == []
+
+
+def test_access_is_examined_without_leave_to_read_the_overlay(deployed: Deployment) -> None:
+    with Canned(bedrock(OPEN, ACTIVE)) as server:
+        on_aws = replace(deployed, bucket="no-such-bucket", endpoints={}, client=clients({"bedrock": server.url}))
+        (row,) = examine_access(on_aws, day=lambda: TODAY)
+    assert (row.subject, row.mark) == ("Stable Image Core (Bedrock)", GOOD)
+
+
+def test_the_readme_has_the_command_that_subscribes() -> None:
+    """Exactly as the doctor prints it, and for no other model than those of a default job."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / "README.md").read_text(encoding="utf-8"))
+    models = [model for model in ModelRegistry.load(day=lambda: TODAY).get_all_models() if model.default]
+    commands = {subscribe_command(model) for model in models if model.provider == "bedrock"}
+    assert set(re.findall(r"^aws bedrock create-foundation-model-agreement .*$", text, re.MULTILINE)) == commands
 
 
 def test_a_bedrock_model_of_the_overlay_is_not_in_the_roles_policy(

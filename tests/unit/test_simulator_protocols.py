@@ -499,6 +499,7 @@ class TestBedrock:
         [
             ("throttled", 429, "ThrottlingException"),
             ("quota_exhausted", 403, "AccessDeniedException"),
+            ("no_subscription", 403, "AccessDeniedException"),
             ("retired", 404, "ResourceNotFoundException"),
             ("bad_key", 403, "UnrecognizedClientException"),
             ("bad_parameter", 400, "ValidationException"),

@@ -168,6 +168,7 @@ class ProviderError(PixelPromptError):
     code : one of ``ERROR_CODES``
     message : what the provider said, or a sentence of ours; without it the sentence of the code
     billable : ``no``, ``yes`` or ``unknown``: whether the provider may charge for it
+    retryable : whether pressing "retry" may help; without it as usual for the code
     safe_to_repeat : the provider certainly did not begin, so the same request may be sent again without paying twice
     retry_after : seconds that the provider asks to wait
     """
@@ -178,13 +179,14 @@ class ProviderError(PixelPromptError):
         message: str | None = None,
         *,
         billable: str | None = None,
+        retryable: bool | None = None,
         safe_to_repeat: bool = False,
         retry_after: float | None = None,
     ) -> None:
-        sentence, retryable = _MEANING[code]
+        sentence, usually = _MEANING[code]
         super().__init__(clean(message) if message else sentence)
         self.code = code
-        self.retryable = retryable
+        self.retryable = usually if retryable is None else retryable
         self.billable = billable or ("unknown" if code in ("unknown_outcome", "timeout") else "no")
         self.safe_to_repeat = safe_to_repeat
         self.retry_after = retry_after

@@ -34,6 +34,8 @@ _UNKNOWN_CALLER = frozenset(
         "InvalidClientTokenId",
     }
 )
+# What AWS says to accounts, mostly new ones, that are not open to Bedrock yet, also as a ValidationException.
+_CLOSED_ACCOUNT = ("Operation not allowed", "account is not authorized")
 _NO_CALLER = "AWS does not accept the credentials that this deployment runs with."
 
 
@@ -152,7 +154,7 @@ def _client_error(error: ClientError, model_id: str, region: str) -> ProviderErr
     if code in _UNKNOWN_CALLER:
         return ProviderError("bad_credentials", _NO_CALLER)
     if code == "AccessDeniedException" or status == 403:
-        return _denied(message)
+        return _denied(message, region)
     if status == 404:
         return ProviderError("model_retired")
     if code == "ModelTimeoutException" or status == 408:
@@ -170,19 +172,42 @@ def _client_error(error: ClientError, model_id: str, region: str) -> ProviderErr
         return ProviderError("model_retired", f"Bedrock has no model {model_id} in {region}.")
     if "content filter" in message.lower():
         return ProviderError("refused", message)
+    if any(sign in message for sign in _CLOSED_ACCOUNT):
+        return _denied(message, region)
     return ProviderError("invalid_request", message)
 
 
-def _denied(message: str) -> ProviderError:
-    words = message.lower()
-    if "legacy" in words:
+def _denied(message: str, region: str) -> ProviderError:
+    """The error of a caller without access, with the cure; AWS's own words name roles and accounts, so none is kept."""
+    words = message.lower().replace("_", " ")
+    if "as legacy" in words:
         return ProviderError("model_retired")
-    if "marketplace" in words or "payment" in words:
+    if "payment instrument" in words:
         return ProviderError(
             "quota_exhausted",
-            "The AWS account has no valid subscription of this model; its owner must complete it in AWS Marketplace.",
+            "The AWS account has no valid payment method for this model. The operator can add a payment method in AWS "
+            "Billing, and retry a few minutes later.",
         )
-    return ProviderError(
-        "bad_credentials",
-        "AWS denies the model to this deployment; its owner must allow bedrock:InvokeModel and enable model access.",
-    )
+    # Roles may be named after anything, so only what they cannot be named is looked for. An action of AWS Marketplace
+    # that a policy denies is a missing subscription, too: with one, Bedrock does not ask for the action.
+    if any(sign in words for sign in ("aws-marketplace:", "aws marketplace", "have access to the model")):
+        cure = (
+            "The AWS account isn't subscribed to this model. The operator can subscribe with the command that "
+            "`make doctor` prints, and retry a few minutes later."
+        )
+    elif "service control policy" in words:
+        cure = (
+            f"The AWS organization denies this model in {region}. The operator can have its service control policies "
+            "allow bedrock:InvokeModel, and retry."
+        )
+    elif "bedrock:invokemodel" in words:
+        cure = (
+            "The deployment's role isn't allowed to invoke this model. The operator can add the model to "
+            "functions/pixelprompt/models.json and deploy, or remove what denies bedrock:InvokeModel, and retry."
+        )
+    else:
+        cure = (
+            f"AWS doesn't let this account use the model in {region}. The operator can find the reason with "
+            "`make doctor` or contact AWS Support, and retry."
+        )
+    return ProviderError("bad_credentials", cure, retryable=True)
