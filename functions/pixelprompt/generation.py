@@ -53,7 +53,15 @@ Outcome = dict[str, Any]
 
 @dataclass(frozen=True)
 class Item:
-    """What the state machine hands to an invocation for one model; ``deadline`` in epoch seconds."""
+    """What the state machine hands to an invocation for one model.
+
+    Attributes
+    ----------
+    deadline : epoch seconds
+    late : whether the execution was started although its job may have been closed by then
+    redrives : how often the execution was redriven
+    redrives_met : how many of these the item has met in an earlier invocation
+    """
 
     job_id: str
     index: int
@@ -67,6 +75,8 @@ class Item:
     correlation_id: str | None = None
     run: int = 1
     late: bool = False
+    redrives: int = 0
+    redrives_met: int = 0
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Item":
@@ -84,7 +94,14 @@ class Item:
             correlation_id=event.get("correlationId"),
             run=event.get("run", 1),
             late=event.get("late", False),
+            redrives=event.get("redriveCount", 0),
+            redrives_met=event.get("redrivesMet", 0),
         )
+
+    @property
+    def is_redriven(self) -> bool:
+        """Whether this invocation repeats a state that a broken execution did not finish."""
+        return self.redrives > self.redrives_met
 
     @property
     def target(self) -> str:
@@ -103,8 +120,9 @@ class Item:
     def wait(self, seconds: float, resume: str | None, deadline: float) -> Outcome:
         """The outcome that brings the item back after a pause."""
         pause = round(max(seconds, 1.0), 1)
+        met = {"redrivesMet": self.redrives_met} if self.redrives_met else {}
         return self.outcome(
-            "wait", waitSeconds=pause, attempt=self.attempt + 1, resume=resume, deadline=round(deadline, 3)
+            "wait", waitSeconds=pause, attempt=self.attempt + 1, resume=resume, deadline=round(deadline, 3), **met
         )
 
 
@@ -192,6 +210,10 @@ class Progress:
         return images_result([image for call in sorted(self.images) for image in self.images[call]])
 
 
+class InvocationBroke(PixelPromptError):
+    """What an earlier invocation of the item did is unknown; *Record failure* finds it out, as after any that broke."""
+
+
 @dataclass(frozen=True)
 class _Later:
     """Come again in ``seconds``: the provider did not begin, or it is at work."""
@@ -229,9 +251,16 @@ class Generation:
         self._sleep = sleep
 
     def run(self, item: Item, seconds_left: float) -> Outcome:
-        """One invocation for one model; ``seconds_left`` of the Lambda's own time."""
-        if (item.run > 1 or item.late) and item.attempt == 1 and (closed := self._closed(item)):
+        """One invocation for one model; ``seconds_left`` of the Lambda's own time.
+
+        Raises
+        ------
+        InvocationBroke : the execution was redriven, and an earlier invocation may have asked the provider
+        """
+        may_be_closed = (item.run > 1 or item.late) and item.attempt == 1
+        if (may_be_closed or item.is_redriven) and (closed := self._closed(item)):
             return closed
+        item = replace(item, redrives_met=item.redrives)
         started_at = self._jobs.now()
         now = self._clock()
         turn = _Turn(
@@ -271,18 +300,23 @@ class Generation:
     def _closed(self, item: Item) -> Outcome | None:
         """The outcome of a row that is closed already, by an earlier run's image, a cancellation or because its run was
         never started, or is in the hands of a later run; None where its provider is to be asked.
+
+        Raises
+        ------
+        InvocationBroke : the item is redriven, and its row is not known to be pending
         """
+        document = None
         try:
             document = self._jobs.get_job_status(item.job_id)
         except PixelPromptError as error:
             log_failure("The row could not be read before its provider is asked.", error)
-            return None
-        if document is None:
-            return None
-        for row in document["results"]:
-            if row["model"] == item.model and (row["status"] in FINAL_ROW or document["run"] != item.run):
+        rows = [row for row in document["results"] if row["model"] == item.model] if document else []
+        for row in rows:
+            if row["status"] in FINAL_ROW or (document and document["run"] != item.run):
                 done = row["status"] == "completed"
                 return item.outcome("done" if done else "failed", recorded=True, errorCode=row.get("errorCode"))
+        if item.is_redriven and [row["status"] for row in rows] != ["pending"]:
+            raise InvocationBroke("An earlier invocation, before the redrive, may have asked the provider.")
         return None
 
     def _make(self, turn: "_Turn") -> float | None:

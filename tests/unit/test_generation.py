@@ -14,7 +14,7 @@ from local.simulator import Simulator
 from pixelprompt import providers
 from pixelprompt.completion import Completion, Ending
 from pixelprompt.errors import JobNotFound, ServiceUnavailable
-from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, Item, ResumeTokens
+from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, InvocationBroke, Item, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
 from pixelprompt.provider_keys import ProviderKeys
@@ -238,6 +238,64 @@ def test_a_late_item_asks_nobody_for_a_row_that_was_closed(job: Job, simulator: 
 
 def test_a_late_item_makes_what_is_open(job: Job) -> None:
     assert job.run(job.item(late=True))["state"] == "done"
+
+
+class TestRedrive:
+    """An execution that broke is redriven, and runs again every state of an item that it had not finished."""
+
+    @pytest.mark.parametrize("attempt", [1, 3])
+    def test_a_cancelled_row_asks_nobody(self, job: Job, simulator: Simulator, attempt: int) -> None:
+        job.jobs.cancel(job.id)
+        outcome = job.run(job.item(attempt, redrives=1))
+        assert (outcome["state"], outcome["recorded"]) == ("failed", True)
+        assert simulator.requests == []
+        assert job.row["status"] == "cancelled"
+
+    def test_a_completed_row_asks_nobody(self, job: Job, simulator: Simulator) -> None:
+        job.run()
+        simulator.clear_requests()
+        assert job.run(job.item(redrives=1))["state"] == "done"
+        assert simulator.requests == []
+
+    def test_a_row_that_was_at_work_is_left_to_record_failure(self, job: Job, simulator: Simulator) -> None:
+        job.jobs.mark_model_started(job.id, MODEL.name, started_at=job.jobs.now(), run=1, place=0)
+        with pytest.raises(InvocationBroke):
+            job.run(job.item(redrives=1))
+        assert simulator.requests == []
+        recorder = FailureRecorder(job.jobs, job.images, job.tokens)
+        assert recorder.record(job.item(redrives=1), "InvocationBroke")["errorCode"] == "unknown_outcome"
+        assert job.row["billable"] == "unknown"
+
+    def test_a_row_that_cannot_be_read_is_left_to_record_failure(self, job: Job, simulator: Simulator) -> None:
+        job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
+        with pytest.raises(InvocationBroke):
+            job.run(job.item(redrives=1))
+        assert simulator.requests == []
+
+    def test_a_row_that_never_began_is_made(self, job: Job) -> None:
+        assert job.run(job.item(redrives=2, redrives_met=1))["state"] == "done"
+
+    def test_an_item_goes_on_after_the_redrive(self, job: Job, simulator: Simulator) -> None:
+        """The count stays for the rest of the execution; the invocations that follow are none of a broken one."""
+        simulator.set_fault(MODEL.id, "throttled", retry_after=15, times=1)
+        outcome = job.run(job.item(redrives=1))
+        assert (outcome["state"], outcome["redrivesMet"]) == ("wait", 1)
+        again = job.item(outcome["attempt"], deadline=outcome["deadline"], redrives=1, redrives_met=1)
+        assert job.run(again)["state"] == "done"
+
+    def test_record_failure_does_not_take_a_redrive_for_met(self, job: Job) -> None:
+        job.tokens.save(job.item(), TOKEN)
+        recorder = FailureRecorder(job.jobs, job.images, job.tokens)
+        assert "redrivesMet" not in recorder.record(job.item(redrives=1), "Lambda.Unknown")
+
+    def test_the_row_is_read_beforehand_only_then(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr(job.jobs, "get_job_status", asked.append)
+        assert job.run()["state"] == "done"
+        assert asked == []
+        with pytest.raises(InvocationBroke):
+            job.run(job.item(redrives=1))
+        assert asked == [job.id]
 
 
 class TestPolling:
