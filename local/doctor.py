@@ -352,7 +352,7 @@ class _Examination:
         if left:
             row.add(
                 BAD,
-                f"It is empty, but the secret of an earlier version holds {len(left)} keys; copy them "
+                f"It is empty, but the secret of an earlier version holds {', '.join(sorted(left))}; copy them "
                 f"(`make keys STAGE={stage} FROM={former}`), then delete it "
                 f"(`aws secretsmanager delete-secret --region {self._deployment.region} --secret-id {former}`).",
             )
