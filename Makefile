@@ -48,8 +48,8 @@ status: prepare-python ## Say what runs, and how to call it
 logs: prepare-python ## Follow its logs (JOB=id for one job's)
 	@$(VENV_PYTHON) -m local logs $(if $(JOB),--job '$(JOB)')
 
-keys: prepare-python ## Put provider keys into the secret of your deployment on AWS, from the environment or a prompt
-	@$(VENV_PYTHON) -m local keys --stage '$(STAGE)'
+keys: prepare-python ## Put provider keys into the secret of STAGE on AWS: from the environment, a prompt, or FROM=secret
+	@$(VENV_PYTHON) -m local keys --stage '$(STAGE)' $(if $(FROM),--from '$(FROM)')
 
 doctor: prepare-python ## Check keys, models and quotas of the cloud here, or of STAGE on AWS (ALL=1: of every model)
 	@$(VENV_PYTHON) -m local doctor $(DEPLOYMENT) $(if $(ALL),--all)

@@ -15,15 +15,18 @@ class ProviderKeys(secretsmanager.Secret):
     """A JSON object of provider keys, empty at first and filled in beside the deployment.
 
     CloudFormation writes a secret's value only when the value in the template changes. It never does here, so no
-    later deployment overwrites the keys.
+    later deployment overwrites the keys. It has no name of ours: a secret that outlives its stack would keep the
+    name, and the next deployment would fail.
+
+    Attributes
+    ----------
+    arn : its ARN
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
-        self.name = f"pixel-prompt-{settings.stage}/provider-keys"
         super().__init__(
             scope,
             id,
-            secret_name=self.name,
             description="Keys of the image providers, a JSON object",
             secret_string_value=SecretValue.unsafe_plain_text("{}"),
             removal_policy=removal_policy(settings),

@@ -63,6 +63,6 @@ class PixelPromptStack(Stack):
             ("ApiId", self.api.http_api.api_id, "Id of the HTTP API"),
             ("BucketName", self.storage.bucket.bucket_name, "Bucket of jobs and images"),
             ("StateMachineArn", self.workflow.machine.state_machine_arn, "State machine that runs jobs"),
-            ("ProviderSecretName", self.provider_keys.name, "Secret that holds the providers' keys"),
+            ("ProviderSecretArn", self.provider_keys.arn, "Secret that holds the provider keys"),
         ):
             CfnOutput(self, name, value=value, description=description)

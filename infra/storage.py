@@ -24,7 +24,8 @@ CONDITIONAL_KEYS = ("jobs/*/status.json", "rate-limit/*")
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
     """What becomes of a resource that holds data when the stack goes."""
-    # What the first deployment made is not kept when it fails, or its names would stand in the way of the second.
+    # What a deployment creates is not kept if it fails: it is empty. What is kept must not have a fixed name, or the
+    # next deployment of the stage would fail.
     return RemovalPolicy.DESTROY if settings.removal == "destroy" else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 

@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     synth.add_argument("targets", nargs="*", metavar="TARGET", help="aws, local; default: both")
     keys = commands.add_parser("keys", help="put provider keys into the secret of a deployment in your AWS account")
     keys.add_argument("--stage", default="dev", help="which deployment (default dev)")
+    keys.add_argument("--from", dest="source", metavar="SECRET", default="", help="copy the keys of another secret")
     doctor = commands.add_parser("doctor", help="check keys, models and quotas of a deployment; exit code 1 on any ✗")
     _add_deployment(doctor)
     doctor.add_argument("--all", action="store_true", help="also the models that a job takes only when it names them")
@@ -116,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
             case "keys":
                 from local import keys
 
-                return keys.run(options.stage, os.environ)
+                return keys.run(options.stage, os.environ, source=options.source)
             case "doctor":
                 return _doctor(options)
             case "models-check":

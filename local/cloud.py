@@ -324,7 +324,7 @@ class _Start:
             aws=url,
             bucket=outputs["BucketName"],
             stateMachineArn=outputs["StateMachineArn"],
-            providerSecret=outputs["ProviderSecretName"],
+            providerSecret=outputs["ProviderSecretArn"],
             simulator=simulator_url,
             simulated=self._options.simulated(),
             region=cdk.REGION,

@@ -29,9 +29,12 @@ _BOOTSTRAP_VERSION = "/cdk-bootstrap/hnb659fds/version"
 # What has data in it, in words.
 _DATA = {
     "AWS::S3::Bucket": "with everything in it",
-    "AWS::SecretsManager::Secret": "with the providers' keys",
+    "AWS::SecretsManager::Secret": "with the provider keys",
     "AWS::Logs::LogGroup": "with its logs",
 }
+
+# What CloudFormation identifies a kept resource by when it is imported into a new stack.
+_IMPORT_IDENTIFIERS = {"AWS::S3::Bucket": "BucketName", "AWS::SecretsManager::Secret": "Id"}
 
 
 @dataclass(frozen=True)
@@ -364,10 +367,22 @@ def _tell_fate(target: Target, found: list[dict[str, Any]]) -> None:
     print("Stays" + ("; delete it by hand when you are sure:" if kept else ": nothing of the stack."))
     for entry in kept:
         print(f"  {entry['ResourceType']} {entry.get('PhysicalResourceId', '')}")
+    if mapping := _import_mapping(kept):
+        print('To adopt it later, save this line as retained.json (docs/operations.md, "Deploy a stage again"):')
+        print(f"  {json.dumps(mapping)}")
     if not target.account.emulator:
         print(
             "  what the CDK's bootstrap made (CDKToolkit), and log groups that Lambda made for the CDK's own functions"
         )
+
+
+def _import_mapping(kept: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """The resource mapping that ``cdk import`` needs to bring kept resources into a stack again."""
+    return {
+        entry["LogicalResourceId"]: {_IMPORT_IDENTIFIERS[entry["ResourceType"]]: entry["PhysicalResourceId"]}
+        for entry in kept
+        if entry["ResourceType"] in _IMPORT_IDENTIFIERS and entry.get("PhysicalResourceId")
+    }
 
 
 def _cloudformation(target: Target, ask: Callable[[Any], Any]) -> Any:

@@ -32,6 +32,7 @@ class Deployment:
     Attributes
     ----------
     name : for a person
+    secret : ARN of the secret with the provider keys; its name where an earlier version deployed the stack
     endpoints : base URLs of the simulators, by provider; empty on AWS
     on_laptop : whether its functions run on this machine
     api : address of the HTTP API
@@ -146,7 +147,9 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
         raise CloudError(f"AWS cannot be used: {error}") from None
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
     try:
-        bucket, secret = outputs["BucketName"], outputs["ProviderSecretName"]
+        bucket = outputs["BucketName"]
+        # An earlier version gave the secret a fixed name. Its stack must stay usable: to save the keys, to roll back.
+        secret = outputs.get("ProviderSecretName") or outputs["ProviderSecretArn"]
     except KeyError as error:
         raise CloudError(
             f"The stack {stack} has no output {error}; its deployment did not succeed, repeat it."
@@ -163,6 +166,11 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
         api=api.rstrip("/"),
         machine=outputs.get("StateMachineArn", ""),
     )
+
+
+def former_secret(stage: str) -> str:
+    """Name of the secret in a stage that an earlier version deployed."""
+    return f"pixel-prompt-{stage}/provider-keys"
 
 
 def emulator(environment: Mapping[str, str]) -> str:

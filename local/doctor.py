@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from local import deployment as deployments
 from local.deployment import Deployment
+from local.keys import KeysError, held
 from local.options import key_names
 from local.progress import Progress
 from pixelprompt import catalogue, overlay, registry
@@ -332,7 +333,34 @@ class _Examination:
             return row, False
         if not can_call:
             row.add(BAD, f"No model can be called; {self._cure(None)}.")
+        if not self._deployment.on_laptop:
+            self._judge_replacement(row)
         return row, True
+
+    def _judge_replacement(self, row: Row) -> None:
+        """Say what to do where an earlier version, which gave the secret a fixed name, has left keys in it."""
+        secret, stage = self._deployment.secret, self._deployment.stage
+        former = deployments.former_secret(stage)
+        if secret == former:
+            row.add(
+                WARNING,
+                f"An earlier version deployed the stack. The next deployment replaces the secret {former} by an empty "
+                'one, and deletes it where removal is "destroy"; save the keys first (CHANGELOG.md, "Upgrading").',
+            )
+            return
+        client = self._deployment.client("secretsmanager")
+        try:
+            left = {} if held(client, secret) else held(client, former)
+        except KeysError:
+            # Mostly the former one does not exist.
+            return
+        if left:
+            row.add(
+                BAD,
+                f"It is empty, but the secret of an earlier version holds {', '.join(sorted(left))}; copy them "
+                f"(`make keys STAGE={stage} FROM={former}`), then delete it "
+                f"(`aws secretsmanager delete-secret --region {self._deployment.region} --secret-id {former}`).",
+            )
 
     def _quota_row(self, models: int) -> Row:
         """Whether the account runs as many functions at once as jobs of so many models need."""

@@ -1,13 +1,15 @@
-"""Provider keys into the secret of a deployment, from the environment or a prompt; never through the command line."""
+"""Provider keys into the secret of a deployment: from the environment, a prompt or another secret."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from local import deployment
 from local.confirmation import confirm
 from local.options import key_names
 
@@ -26,6 +28,22 @@ def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) ->
     return found
 
 
+def held(secrets: Any, secret: str) -> dict[str, str]:
+    """The keys in a secret, by name; empty where it does not hold a JSON object.
+
+    Raises
+    ------
+    KeysError : the secret cannot be read
+    """
+    with _failures_named(secret):
+        text = secrets.get_secret_value(SecretId=secret)["SecretString"]
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def store(
     secrets: Any, secret: str, keys: Mapping[str, str], agree: Callable[[list[str]], None] = lambda replaced: None
 ) -> list[str]:
@@ -39,50 +57,61 @@ def store(
     ------
     KeysError : there is no such secret, or it cannot be used
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        present = _object(secrets.get_secret_value(SecretId=secret)["SecretString"])
-        merged = {**(present or {}), **keys}
-        agree(sorted(name for name in keys if present and present.get(name, keys[name]) != keys[name]))
-        if merged != present:
+    present = held(secrets, secret)
+    merged = {**present, **keys}
+    agree(sorted(name for name in keys if present.get(name, keys[name]) != keys[name]))
+    if merged != present:
+        with _failures_named(secret):
             secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(merged))
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        raise KeysError(f"Secrets Manager answered {code} for {secret}. Is the stack deployed here, by you?") from None
-    except BotoCoreError as error:
-        raise KeysError(f"AWS cannot be used: {error}") from None
     return sorted(merged)
 
 
-def _object(text: str) -> dict[str, str] | None:
-    """The JSON object in a text, or None: what is no object holds no keys, and is replaced."""
+@contextmanager
+def _failures_named(secret: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
     try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        raise KeysError(
+            f"Secrets Manager returned {code} for the secret {secret}; check its name, the region and your permissions."
+        ) from None
+    except BotoCoreError as error:
+        raise KeysError(f"AWS cannot be used: {error}") from None
 
 
-def run(stage: str, environment: Mapping[str, str]) -> int:
-    """Store the caller's keys in the secret of a stage in the caller's AWS account; the exit code."""
-    import boto3
+def run(stage: str, environment: Mapping[str, str], *, source: str = "") -> int:
+    """Store keys in the secret of a stage in the caller's AWS account; the exit code.
 
-    keys = collect(environment, getpass.getpass if sys.stdin.isatty() else None)
+    Parameters
+    ----------
+    source : name or ARN of another secret, whose keys are copied; without it the caller's keys are stored
+
+    Raises
+    ------
+    CloudError : the stage is not deployed, or AWS cannot be used
+    KeysError : one of the secrets cannot be used, or `source` holds no keys
+    Unconfirmed : keys would be replaced, and nobody has agreed
+    """
+    # Before any key is asked for.
+    deployed = deployment.on_aws(stage, environment)
+    secrets, secret = deployed.client("secretsmanager"), deployed.secret
+    if source:
+        keys = held(secrets, source)
+        if not keys:
+            raise KeysError(f"The secret {source} holds no keys; name the one that does.")
+    else:
+        keys = collect(environment, getpass.getpass if sys.stdin.isatty() else None)
     if not keys:
         print(f"No key is given. Set one or more of {', '.join(key_names())} in the environment.", file=sys.stderr)
         return 1
-    # As the CDK does, and unlike boto3, AWS_REGION counts first.
-    session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
-    if not session.region_name:
-        raise KeysError("No AWS region is set; set AWS_REGION to the region of the deployment.")
-    secret = f"pixel-prompt-{stage}/provider-keys"
-    print(f"Puts {', '.join(sorted(keys))} into the secret {secret} in {session.region_name}; other keys stay.")
+    print(f"Puts {', '.join(sorted(keys))} into the secret {secret}; other keys stay.")
 
     def agree(replaced: list[str]) -> None:
         if replaced:
             confirm(f"Replace {', '.join(replaced)}?", environment)
 
-    held = store(session.client("secretsmanager"), secret, keys, agree)
-    print(f"{secret} holds {', '.join(held)}. Running functions see them within five minutes.")
+    names = store(secrets, secret, keys, agree)
+    print(f"{secret} holds {', '.join(names)}. Running functions see them within five minutes.")
     return 0

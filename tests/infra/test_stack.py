@@ -621,10 +621,45 @@ def test_local_differs_only_where_the_emulator_does(synthesise: Synthesise) -> N
 def test_secret_starts_empty_and_is_never_rewritten(synthesise: Synthesise, settings: dict[str, Any]) -> None:
     """CloudFormation writes the value when it changes in the template: it must be the same whatever the settings."""
     (secret,) = Resources(synthesise(**settings)).of_type("AWS::SecretsManager::Secret")
-    stage = settings.get("stage", "dev")
     assert secret["SecretString"] == "{}"
-    assert secret["Name"] == f"pixel-prompt-{stage}/provider-keys"
     assert "GenerateSecretString" not in secret
+
+
+@pytest.mark.parametrize(
+    "settings", [{"stage": "prod"}, {"stage": "prod", "cloudfront": False}, {"removal": "retain"}], ids=str
+)
+def test_what_outlives_the_stack_leaves_the_next_deployment_its_names(
+    synthesise: Synthesise, settings: dict[str, Any]
+) -> None:
+    """A kept resource keeps its name, so it must not be a fixed one; and it must be possible to import it alone."""
+    retained = retained_resources(synthesise(**settings))
+    assert {entry["Type"] for entry in retained.values()} == {"AWS::S3::Bucket", "AWS::SecretsManager::Secret"}
+    for logical_id, entry in retained.items():
+        # Replaced in an update, it is kept as well.
+        assert entry["DeletionPolicy"] == "RetainExceptOnCreate" and entry["UpdateReplacePolicy"] == "Retain"
+        kind = entry["Type"].rpartition("::")[2]
+        assert not {"Name", f"{kind}Name"} & set(entry["Properties"]), logical_id
+        assert '"Ref"' not in json.dumps(entry) and '"Fn::' not in json.dumps(entry) and "DependsOn" not in entry
+
+
+def test_nothing_outlives_a_stack_to_be_destroyed(template: Template) -> None:
+    assert not retained_resources(template)
+
+
+def test_the_documented_import_names_what_is_kept(synthesise: Synthesise) -> None:
+    """Logical ids are contracts: a lost printout of `make destroy` must not lose the bucket."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (mapping,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert set(json.loads(mapping)) == set(retained_resources(synthesise(stage="prod")))
+
+
+def retained_resources(template: Template) -> dict[str, dict[str, Any]]:
+    """What stays when the stack goes, or when an update replaces it; by logical id."""
+
+    def is_kept(entry: dict[str, Any]) -> bool:
+        return any(entry.get(policy, "Delete") != "Delete" for policy in ("DeletionPolicy", "UpdateReplacePolicy"))
+
+    return {name: entry for name, entry in Resources(template).by_id.items() if is_kept(entry)}
 
 
 def test_the_secret_itself_is_nowhere_in_the_template(template: Template) -> None:
@@ -752,8 +787,8 @@ def test_api_is_throttled_and_logged(synthesise: Synthesise) -> None:
 
 def test_outputs(template: Template) -> None:
     outputs = template.to_json()["Outputs"]
-    assert set(outputs) == {"ApiUrl", "ApiId", "BucketName", "StateMachineArn", "ProviderSecretName", "PageUrl"}
-    assert outputs["ProviderSecretName"]["Value"] == "pixel-prompt-dev/provider-keys"
+    assert set(outputs) == {"ApiUrl", "ApiId", "BucketName", "StateMachineArn", "ProviderSecretArn", "PageUrl"}
+    assert Resources(template).text(outputs["ProviderSecretArn"]["Value"]) == "secret"
 
 
 def test_two_stages_share_no_name(synthesise: Synthesise) -> None:

@@ -144,8 +144,10 @@ def test_the_pipelines_roles_need_a_repository(tmp_path: Path) -> None:
 def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
     aws: boto3.Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ProviderKeys-x1Y2-a1B2c3"
     resources = {
         "Bucket": ("S3::Bucket", "b"),
+        "Keys": ("SecretsManager::Secret", arn),
         "Topic": ("SNS::Topic", "t"),
         "Log": ("Logs::LogGroup", "/aws/lambda/f"),
     }
@@ -159,7 +161,8 @@ def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
         }
         for name, (kind, physical) in resources.items()
     ]
-    template = {"Resources": {"Bucket": {"DeletionPolicy": "RetainExceptOnCreate"}, "Topic": {}, "Log": {}}}
+    kept = {"DeletionPolicy": "RetainExceptOnCreate"}
+    template = {"Resources": {"Bucket": kept, "Keys": kept, "Topic": {}, "Log": {}}}
     target = Target.stage("prod", "", REGION, tmp_path)
     client = aws.client("cloudformation")
     with Stubber(client) as stubber:
@@ -171,7 +174,10 @@ def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
         goes, _, stays = capsys.readouterr().out.partition("Stays; delete it by hand when you are sure:")
         assert "Goes, 2 resources: 1 Logs LogGroup, 1 SNS Topic." in goes
         assert "/aws/lambda/f, with its logs" in goes
-        assert "AWS::S3::Bucket b" in stays and "CDKToolkit" in stays
+        assert "AWS::S3::Bucket b" in stays and f"AWS::SecretsManager::Secret {arn}" in stays and "CDKToolkit" in stays
+        # Just what `cdk import` takes.
+        (mapping,) = [line for line in stays.splitlines() if line.strip().startswith("{")]
+        assert json.loads(mapping) == {"Bucket": {"BucketName": "b"}, "Keys": {"Id": arn}}
 
         stubber.add_client_error("list_stack_resources", "ValidationError", "Stack with id … does not exist")
         assert not deploy.destroy(target, {}, Progress(), answer="prod")

@@ -17,7 +17,7 @@ from botocore.config import Config
 from local import __main__ as command
 from local import deployment
 from local.cloud import CloudError
-from local.deployment import Deployment
+from local.deployment import Deployment, former_secret
 from local.doctor import BAD, CHECKS, GOOD, WARNING, Row, examine, examine_access, line, report, subscribe_command
 from local.options import SIMULATED_PATHS
 from local.paths import ROOT
@@ -28,7 +28,7 @@ from tests.canned import Answer, Asked, Canned
 from tests.today import TODAY
 from tests.unit.conftest import BUCKET, stacks
 
-SECRET = "pixel-prompt-dev/provider-keys"
+SECRET = "ProviderKeys-x1Y2"
 KEYS = {
     name: f"secret-of-{name.lower()}"
     for name in (
@@ -444,6 +444,32 @@ def test_every_provider_has_its_check() -> None:
     assert all(check.base_url.startswith("https://") for name, check in CHECKS.items() if name != "compatible")
 
 
+def test_keys_left_in_the_secret_of_an_earlier_version_are_told_of(deployed: Deployment) -> None:
+    secrets, former = boto3.client("secretsmanager"), former_secret("dev")
+    set_keys({})
+    assert not any(former in finding.sentence for finding in rows_of(deployed)["Secret of the keys"].findings)
+    secrets.create_secret(Name=former, SecretString=json.dumps({"OPENAI_API_KEY": "secret-of-old", "MINE": "secret"}))
+    row = rows_of(deployed)["Secret of the keys"]
+    assert row.mark == BAD
+    assert f"holds MINE, OPENAI_API_KEY; copy them (`make keys STAGE=dev FROM={former}`)" in line(row)
+    assert "secret-of" not in line(row)
+    # The cloud on a laptop holds what its environment gives.
+    assert former not in line(rows_of(replace(deployed, on_laptop=True))["Secret of the keys"])
+    set_keys(KEYS)
+    assert rows_of(deployed)["Secret of the keys"].mark == GOOD
+    set_keys({})
+    secrets.delete_secret(SecretId=former)
+    assert former not in line(rows_of(deployed)["Secret of the keys"])
+
+
+def test_a_stack_of_an_earlier_version_is_warned_of_what_the_next_deployment_does(deployed: Deployment) -> None:
+    former = former_secret("dev")
+    boto3.client("secretsmanager").create_secret(Name=former, SecretString=json.dumps(KEYS))
+    row = rows_of(replace(deployed, secret=former))["Secret of the keys"]
+    assert row.mark == WARNING
+    assert "save the keys first" in line(row)
+
+
 def test_the_report_has_one_line_or_one_row_each(
     deployed: Deployment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -467,7 +493,7 @@ def test_the_report_has_one_line_or_one_row_each(
 def stack(s3: Any, quota: Canned, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Stage dev on AWS: S3 and Secrets Manager are moto's, the other services are servers of their own."""
     boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString="{}")
-    outputs = {"BucketName": BUCKET, "ProviderSecretName": SECRET}
+    outputs = {"BucketName": BUCKET, "ProviderSecretArn": SECRET}
     with Canned(stacks({"PixelPrompt-dev": outputs})) as formation, Canned(bedrock(OPEN, ACTIVE)) as models:
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", models.url)

@@ -2,13 +2,30 @@
 
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from local import __main__ as command
+from local.cloud import CloudError
 from local.confirmation import Unconfirmed
+from local.deployment import former_secret
 from local.keys import KeysError, collect, run, store
 from pixelprompt import aws
+from tests.canned import Canned
+from tests.unit.test_local_doctor import stacks
+
+
+@pytest.fixture
+def deployed(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The ARN of the empty secret of the stage dev."""
+    arn: str = aws.client("secretsmanager").create_secret(Name="ProviderKeys-x1Y2", SecretString="{}")["ARN"]
+    with Canned(stacks({"PixelPrompt-dev": {"BucketName": "b", "ProviderSecretArn": arn}})) as formation:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        monkeypatch.delenv("YES", raising=False)
+        yield arn
 
 
 def test_keys_come_from_the_environment_or_a_prompt() -> None:
@@ -41,12 +58,12 @@ def test_a_secret_that_is_no_object_is_replaced(s3: Any, text: str) -> None:
 
 def test_without_a_region_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(KeysError, match="AWS_REGION"):
+    with pytest.raises(CloudError, match="AWS_REGION"):
         run("dev", {"OPENAI_API_KEY": "new"})
 
 
 def test_a_missing_secret_says_what_to_do(s3: Any) -> None:
-    with pytest.raises(KeysError, match="Is the stack deployed"):
+    with pytest.raises(KeysError, match="ResourceNotFoundException for the secret no-such-secret; check its name"):
         store(aws.client("secretsmanager"), "no-such-secret", {"OPENAI_API_KEY": "new"})
 
 
@@ -68,15 +85,57 @@ def test_keys_that_would_be_replaced_are_asked_about(s3: Any) -> None:
 
 
 def test_without_a_terminal_somebody_must_have_said_yes_before_a_key_is_replaced(
-    s3: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    deployed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    secrets = aws.client("secretsmanager")
-    name = "pixel-prompt-dev/provider-keys"
-    secrets.create_secret(Name=name, SecretString='{"OPENAI_API_KEY": "old"}')
+    secrets, name = aws.client("secretsmanager"), deployed
+    secrets.put_secret_value(SecretId=name, SecretString='{"OPENAI_API_KEY": "old"}')
     with pytest.raises(Unconfirmed, match="YES=1 says yes beforehand"):
         run("dev", {"OPENAI_API_KEY": "new"})
     assert json.loads(secrets.get_secret_value(SecretId=name)["SecretString"]) == {"OPENAI_API_KEY": "old"}
     assert run("dev", {"OPENAI_API_KEY": "new", "YES": "1"}) == 0
     assert json.loads(secrets.get_secret_value(SecretId=name)["SecretString"]) == {"OPENAI_API_KEY": "new"}
-    assert f"Puts OPENAI_API_KEY into the secret {name} in " in capsys.readouterr().out
+    assert f"Puts OPENAI_API_KEY into the secret {name}; other keys stay." in capsys.readouterr().out
+
+
+def test_the_secret_is_found_by_the_outputs_of_the_stack(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = aws.client("secretsmanager")
+    named = secrets.create_secret(Name=former_secret("dev"), SecretString="{}")["ARN"]
+    unnamed = secrets.create_secret(Name="ProviderKeys-x1Y2", SecretString="{}")["ARN"]
+    # The stack of an earlier version has the name for an output.
+    for output, value, arn in (
+        ("ProviderSecretName", former_secret("dev"), named),
+        ("ProviderSecretArn", unnamed, unnamed),
+    ):
+        with Canned(stacks({"PixelPrompt-dev": {"BucketName": "b", output: value}})) as formation:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
+            assert run("dev", {"OPENAI_API_KEY": output}) == 0
+        assert json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"]) == {"OPENAI_API_KEY": output}
+    with Canned(stacks({"PixelPrompt-dev": {"BucketName": "b"}})) as formation:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
+        with pytest.raises(CloudError, match="PixelPrompt-dev has no output 'ProviderSecretArn'"):
+            run("dev", {"OPENAI_API_KEY": "new"})
+
+
+def test_keys_are_copied_from_another_secret_and_never_shown(deployed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    secrets = aws.client("secretsmanager")
+    keys = {"OPENAI_API_KEY": "key-one", "MY_SERVER_KEY": "key-two"}
+    secrets.create_secret(Name="former", SecretString=json.dumps(keys))
+    # The environment does not count: one command copies, another one stores.
+    arguments = ["keys", "--stage", "dev", "--from", "former"]
+    assert command.main(arguments) == 0
+    assert json.loads(secrets.get_secret_value(SecretId=deployed)["SecretString"]) == keys
+    shown = capsys.readouterr()
+    assert "Puts MY_SERVER_KEY, OPENAI_API_KEY into the secret" in shown.out
+    assert "key-one" not in shown.out + shown.err and "key-two" not in shown.out + shown.err
+    secrets.put_secret_value(SecretId=deployed, SecretString='{"OPENAI_API_KEY": "newer"}')
+    assert command.main(arguments) == 1
+    assert json.loads(secrets.get_secret_value(SecretId=deployed)["SecretString"]) == {"OPENAI_API_KEY": "newer"}
+
+
+def test_a_secret_without_keys_is_not_copied(deployed: str) -> None:
+    aws.client("secretsmanager").create_secret(Name="former", SecretString="{}")
+    with pytest.raises(KeysError, match="The secret former holds no keys"):
+        run("dev", {"OPENAI_API_KEY": "new"}, source="former")
+    with pytest.raises(KeysError, match="ResourceNotFoundException for the secret no-such-secret"):
+        run("dev", {}, source="no-such-secret")

@@ -124,7 +124,7 @@ def test_a_wrong_overlay_is_never_uploaded(s3: Any, file: Path) -> None:
 
 
 def test_it_goes_into_the_bucket_of_the_stage(s3: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs = {"BucketName": BUCKET, "ProviderSecretName": "keys"}
+    outputs = {"BucketName": BUCKET, "ProviderSecretArn": "keys"}
     settings = {"Environment": {"Variables": {"PROMPT_MODEL_INDEX": "GPT-5.4 mini"}}}
     with Canned(stacks({"PixelPrompt-dev": outputs})) as formation, Canned(Answer(content=settings)) as functions:
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
