@@ -343,7 +343,7 @@ def test_who_finds_no_free_lambda_is_patient(resources: Resources) -> None:
 def test_a_placeholder_without_a_value_is_refused(synthesise: Synthesise, monkeypatch: Any, tmp_path: Path) -> None:
     definition = tmp_path / "broken.asl.json"
     definition.write_text('{"States": {"Call": {"Type": "Task", "Resource": "${GenerateFuntionArn}"}}}')
-    monkeypatch.setattr("infra.workflow.DEFINITION", definition)
+    monkeypatch.setattr("infra.definition.DEFINITION", definition)
     with pytest.raises(ValueError, match=r"^broken\.asl\.json has the placeholders GenerateFuntionArn; it must"):
         synthesise(ipLimit=1)
 
