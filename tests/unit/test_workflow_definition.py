@@ -385,6 +385,13 @@ def test_one_broken_item_never_breaks_the_others(workflow: Workflow) -> None:
     ]
 
 
+def test_a_wait_that_does_not_name_its_item_breaks_that_item_only(workflow: Workflow) -> None:
+    nameless = {"state": "wait", "waitSeconds": 1, "attempt": 2}
+    ran = workflow.run(["a", "b"], generate=lambda payload: nameless if payload.get("index") == 0 else done(payload))
+    assert ran.status == "SUCCEEDED"
+    assert ran.outcomes == [{"state": "failed", "recorded": False}, done(item("b", index=1))]
+
+
 def test_forty_models_whose_rows_could_not_be_written_fit(workflow: Workflow) -> None:
     """An outcome with its row is at most 4 KB."""
     names = [f"Model {number}" for number in range(40)]
