@@ -31,7 +31,7 @@ STATUS_REQUESTS = 15
 RETENTION_MONTHS = 1
 
 # States of a Map item whose model need not wait; the emulator's history has no items, so they are not counted there.
-STATES_OF_ITEM = 4
+STATES_OF_ITEM = 3
 
 # US dollars.
 PRICES = {

@@ -109,7 +109,10 @@ class Settings:
 
     @property
     def execution_seconds(self) -> int:
-        """How long an execution may take: 40 models in waves, each wave with 180 s of waiting and 240 s of work."""
+        """Seconds that an execution may take: 40 models in waves, each with 180 s of waiting and 240 s of work.
+
+        The other 480 s are for *Record failure* and *Finish job*: all their attempts, each as long as it may take.
+        """
         return 480 + 420 * math.ceil(MOST_MODELS / min(self.max_concurrency, _NEW_ACCOUNT))
 
     @property

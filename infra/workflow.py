@@ -1,8 +1,6 @@
 """The state machine that runs a job, and the rule that finishes a job whose execution broke."""
 
 import json
-import re
-from pathlib import Path
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_events as events
@@ -13,12 +11,11 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from infra.definition import workflow_definition
 from infra.exceptions import acknowledge, acknowledge_resource
 from infra.functions import Functions
 from infra.log_groups import ServiceLogGroup
-from infra.settings import Settings, SettingsError
-
-DEFINITION = Path(__file__).resolve().parent.parent / "statemachine" / "generate_images.asl.json"
+from infra.settings import Settings
 
 
 class Workflow(Construct):
@@ -41,7 +38,7 @@ class Workflow(Construct):
             "StateMachine",
             state_machine_name=name,
             state_machine_type=sfn.StateMachineType.STANDARD,
-            definition_body=sfn.DefinitionBody.from_string(_definition(settings, set(tasks))),
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(workflow_definition(settings, tasks.keys()))),
             definition_substitutions=tasks,
             logs=sfn.LogOptions(
                 destination=ServiceLogGroup(self, "Logs", settings=settings, name=f"/aws/vendedlogs/states/{name}"),
@@ -107,20 +104,3 @@ class Workflow(Construct):
             on_failure=destinations.SqsDestination(queue), retry_attempts=2, max_event_age=Duration.hours(2)
         )
         self.unfinished_jobs = queue
-
-
-def _definition(settings: Settings, tasks: set[str]) -> str:
-    """The definition with the number of models that run at once and the time that takes; the rest is the file's."""
-    text = DEFINITION.read_text(encoding="utf-8")
-    placeholders = set(re.findall(r"\$\{(\w+)\}", text))
-    if placeholders != tasks:
-        raise SettingsError(
-            f"{DEFINITION.name} has the placeholders {', '.join(sorted(placeholders)) or 'none'}; "
-            f"it must have exactly {', '.join(sorted(tasks))}."
-        )
-    definition = json.loads(text)
-    definition["TimeoutSeconds"] = settings.execution_seconds
-    for state in definition["States"].values():
-        if state["Type"] == "Map":
-            state["MaxConcurrency"] = settings.max_concurrency
-    return json.dumps(definition)

@@ -311,7 +311,8 @@ def test_who_finds_no_free_lambda_is_patient(resources: Resources) -> None:
         "MaxAttempts": 60,
     }
     # After any other error the provider may have been paid already.
-    assert item["Generate image"]["Retry"] == item["Record failure"]["Retry"] == [patient]
+    assert item["Generate image"]["Retry"] == [patient]
+    assert item["Record failure"]["Retry"][0] == patient
     finish = states["Finish job"]["Retry"]
     assert finish[0] == patient
     assert [retrier["ErrorEquals"] for retrier in finish[1:]] == [["States.ALL"]]
@@ -323,10 +324,23 @@ def test_who_finds_no_free_lambda_is_patient(resources: Resources) -> None:
     assert 40 * 2 * 60 * 3 < 25_000
 
 
+def test_what_is_retried_at_the_end_of_a_wave_fits_into_the_time_of_the_job(resources: Resources) -> None:
+    """Beside its waves an execution has 480 s, for all attempts of *Record failure* and *Finish job* at full length."""
+    (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
+    states = json.loads(machine["DefinitionString"])["States"]
+    seconds = 0.0
+    for state in (states["Generate images"]["ItemProcessor"]["States"]["Record failure"], states["Finish job"]):
+        # Who waits for a free Lambda does so in the time of a wave.
+        (retrier,) = (entry for entry in state["Retry"] if entry["ErrorEquals"] != ["Lambda.TooManyRequestsException"])
+        delays = [retrier["IntervalSeconds"] * retrier["BackoffRate"] ** n for n in range(retrier["MaxAttempts"])]
+        seconds += state["TimeoutSeconds"] * (len(delays) + 1) + sum(delays)
+    assert seconds == 473 < 480
+
+
 def test_a_placeholder_without_a_value_is_refused(synthesise: Synthesise, monkeypatch: Any, tmp_path: Path) -> None:
     definition = tmp_path / "broken.asl.json"
     definition.write_text('{"States": {"Call": {"Type": "Task", "Resource": "${GenerateFuntionArn}"}}}')
-    monkeypatch.setattr("infra.workflow.DEFINITION", definition)
+    monkeypatch.setattr("infra.definition.DEFINITION", definition)
     with pytest.raises(ValueError, match=r"^broken\.asl\.json has the placeholders GenerateFuntionArn; it must"):
         synthesise(ipLimit=1)
 

@@ -27,7 +27,8 @@ def handler(event, context):
     model, attempt = event["model"], event["attempt"]
     done = {"state": "done", "index": event["index"], "model": model, "recorded": False,
             "row": {"imageKey": "group-images/x.json", "usage": {"attempts": attempt, "resume": event["resume"]}}}
-    wait = {"state": "wait", "waitSeconds": 1.4, "attempt": attempt + 1, "resume": "token", "deadline": 4e9}
+    wait = {"state": "wait", "index": event["index"], "model": model,
+            "waitSeconds": 1.4, "attempt": attempt + 1, "resume": "token", "deadline": 4e9}
     if model == "polled":
         return done if attempt == 3 else wait
     if model == "crashes":

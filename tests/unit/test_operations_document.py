@@ -23,7 +23,7 @@ def test_the_table_follows_from_the_counts() -> None:
 def test_an_item_has_as_many_states_as_are_charged() -> None:
     definition = json.loads((ROOT / "statemachine" / "generate_images.asl.json").read_text())
     states = definition["States"]["Generate images"]["ItemProcessor"]["States"]
-    path = ["Remember the item", "Generate image", "Is it done?", "Done"]
+    path = ["Generate image", "Is it done?", "Done"]
     assert len(path) == STATES_OF_ITEM
     for name, following in itertools.pairwise(path):
         state = states[name]
