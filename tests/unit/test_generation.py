@@ -21,6 +21,8 @@ from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Generated, Image, Model, ProviderError, Waiting
 from pixelprompt.registry import ModelRegistry
 
+from .workflow_engine import running_workflow
+
 BUCKET = "test-bucket"
 TOKEN = '{"tokens":{"0":"token-1"}}'
 MODEL = Model("GPT Image 2", "openai", "gpt-image-2", 10)
@@ -287,6 +289,32 @@ class TestRedrive:
         job.tokens.save(job.item(), TOKEN)
         recorder = FailureRecorder(job.jobs, job.images, job.tokens)
         assert "redrivesMet" not in recorder.record(job.item(redrives=1), "Lambda.Unknown")
+
+    def test_a_redrive_after_a_cancellation_pays_for_nothing(
+        self, job: Job, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The whole way: the definition, the payload, the document, and the provider at the end."""
+        execution = {"jobId": job.id, "run": 1, "prompt": "a red fox", "createdAt": job.created_at}
+        execution |= {"parameters": {"steps": 28}, "models": [MODEL.name]}
+        simulator.set_fault(MODEL.id, "throttled", retry_after=60)
+
+        def cancelled_meanwhile(payload: dict[str, Any]) -> dict[str, Any]:
+            outcome = generate(payload)
+            job.jobs.cancel(job.id)
+            raise SystemError(f"stopped while {outcome['state']}ing")
+
+        def generate(payload: dict[str, Any]) -> dict[str, Any]:
+            return job.run(Item.from_event({**payload, **execution}))
+
+        with running_workflow(monkeypatch) as workflow:
+            workflow.run([MODEL.name], generate=cancelled_meanwhile)
+            asked = len(simulator.requests)
+            assert asked >= 1
+            workflow.redrives = 1
+            ran = workflow.run([MODEL.name], generate=generate)
+        assert [outcome["state"] for outcome in ran.outcomes] == ["failed"]
+        assert len(simulator.requests) == asked
+        assert job.row["status"] == "cancelled"
 
     def test_the_row_is_read_beforehand_only_then(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []

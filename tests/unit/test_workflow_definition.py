@@ -104,8 +104,8 @@ def a_wait(workflow: Workflow) -> None:
     assert ran.waits == [14, 1]
     assert ran.calls["generate"] == [
         generate_payload(),
-        generate_payload(attempt=2, resume="token", deadline=4e9),
-        generate_payload(attempt=3, resume=None, deadline=4e9),
+        generate_payload(attempt=2, resume="token", deadline=4e9, redrivesMet=0),
+        generate_payload(attempt=3, resume=None, deadline=4e9, redrivesMet=0),
     ]
     assert ran.outcomes == [done(item())]
 
@@ -333,9 +333,9 @@ def test_a_broken_item_that_can_be_resumed_goes_on(workflow: Workflow, resume: s
     ran = workflow.run(["a"], generate=generate, record_failure=wait(1.0, 3, resume=resume, deadline=4.5e9))
     (call,) = ran.calls["record_failure"]
     del call["error"]
-    assert call == {**job_input(None), **item(attempt=2, resume="token", deadline=4e9)}
+    assert call == {**job_input(None), **item(attempt=2, resume="token", deadline=4e9, redrivesMet=0)}
     assert ran.waits == [4, 1]
-    assert ran.calls["generate"][2] == generate_payload(attempt=3, resume=resume, deadline=4.5e9)
+    assert ran.calls["generate"][2] == generate_payload(attempt=3, resume=resume, deadline=4.5e9, redrivesMet=0)
     assert ran.outcomes == [done(item())]
 
 
@@ -432,6 +432,12 @@ def test_generate_is_told_how_often_its_execution_was_redriven(
     assert [call["redriveCount"] for call in ran.calls["generate"]] == [told, told]
     assert "redriveCount" not in ran.calls["record_failure"][0]
     assert "redriveCount" not in json.dumps(ran.outcomes)
+
+
+def test_an_item_carries_the_redrives_that_it_has_met(workflow: Workflow) -> None:
+    workflow.redrives = 2
+    ran = workflow.run(["a"], generate=in_turn(wait(1, redrivesMet=2), wait(1), done))
+    assert [call.get("redrivesMet") for call in ran.calls["generate"]] == [None, 2, 0]
 
 
 def test_an_error_may_have_no_cause(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
