@@ -47,6 +47,9 @@ WAIT_HERE = 10.0
 _RESERVE = 30.0
 # What recording may need after the image is stored, likewise.
 _RECORDING = 10.0
+# Characters of what a provider chooses and Step Functions carries, whose payloads have at most 256 KiB.
+_TOKEN_LIMIT = 4000
+_TEXT_LIMIT = 200
 
 Outcome = dict[str, Any]
 
@@ -388,6 +391,8 @@ class Generation:
             request = turn.request_of(call)
             answer: Generated | Waiting | ProviderError = generate(request, model, turn.credentials, until)
             if isinstance(answer, Waiting):
+                if len(answer.resume) > _TOKEN_LIMIT:
+                    return ProviderError("unknown_outcome", "The provider's token is too long to be kept.")
                 self._remember(turn, call, answer.resume)
                 pause = answer.seconds
                 out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
@@ -525,10 +530,10 @@ class _Turn:
     def add(self, call: int, images: list[Row], generated: Generated) -> None:
         """Close a call with its images."""
         self.progress.images[call] = images
-        self.progress.request_id = self.progress.request_id or generated.request_id
+        self.progress.request_id = self.progress.request_id or (generated.request_id or "")[:_TEXT_LIMIT] or None
         if generated.cost is not None:
             self.progress.costs[call] = generated.cost
-        self.progress.used.update(generated.used or {})
+        self.progress.used.update({name: value[:_TEXT_LIMIT] for name, value in (generated.used or {}).items()})
         for kind, count in (generated.usage or {}).items():
             self.progress.usage[kind] = self.progress.usage.get(kind, 0) + count
 
@@ -574,7 +579,8 @@ class FailureRecorder:
     _NOT_BEGUN = frozenset(
         {"Lambda.TooManyRequestsException", "Lambda.AccessDeniedException", "Lambda.ResourceNotFoundException"}
     )
-    _MOST_ATTEMPTS = 100
+    # A history has at most 25,000 events, and each attempt of each of 40 models makes 14 of them where it breaks.
+    _MOST_ATTEMPTS = 30
 
     def __init__(
         self, jobs: JobManager, images: ImageStorage, tokens: ResumeTokens, *, clock: Callable[[], float] = time.time

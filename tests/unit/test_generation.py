@@ -1,6 +1,7 @@
 """One model's turn, from the item to its outcome, the row and the image, against a provider on a socket."""
 
 import io
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from PIL import Image as Picture
 from local.simulator import Simulator
 from pixelprompt import providers
 from pixelprompt.completion import Completion, Ending
-from pixelprompt.errors import JobNotFound, ServiceUnavailable
+from pixelprompt.errors import ConflictError, JobNotFound, ServiceUnavailable
 from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, InvocationBroke, Item, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
@@ -24,6 +25,8 @@ from pixelprompt.registry import ModelRegistry
 from .workflow_engine import running_workflow
 
 BUCKET = "test-bucket"
+# 40 of them are in a payload of Step Functions, which has at most 256 KiB.
+OUTCOME_BYTES = 4096
 TOKEN = '{"tokens":{"0":"token-1"}}'
 MODEL = Model("GPT Image 2", "openai", "gpt-image-2", 10)
 
@@ -339,6 +342,14 @@ class TestPolling:
         assert (outcome["state"], outcome["waitSeconds"]) == ("wait", 11)
         assert outcome["resume"] == polled.tokens.load(polled.item()) == TOKEN
 
+    def test_a_token_that_is_too_long_to_keep_breaks_its_model_only(
+        self, job: Job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: Waiting(11, "x" * 300_000))
+        outcome = job.run()
+        assert (outcome["state"], outcome["errorCode"]) == ("failed", "unknown_outcome")
+        assert len(json.dumps(outcome)) <= OUTCOME_BYTES
+
     def test_it_ends_with_the_deadline(self, polled: Job) -> None:
         outcome = polled.run(polled.item(5, resume=TOKEN, deadline=time.time() + 2))
         assert (outcome["state"], outcome["errorCode"]) == ("failed", "timeout")
@@ -448,6 +459,24 @@ class TestSeveralImages:
         data = io.BytesIO()
         Picture.new("RGB", (8, 8), (seed * 40, 0, 0)).save(data, "PNG")
         return Generated((Image(data.getvalue(), "image/png", 8, 8, seed=seed),), "r-1", cost=0.03)
+
+    def test_an_outcome_with_its_row_has_at_most_4_kb(
+        self, job: Job, answers: dict[int, list[Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Four images whose row cannot be written, and a provider that says all that it can."""
+        used = dict.fromkeys(("size", "quality", "background", "output_format"), "x" * 9000)
+        usage = dict.fromkeys(("inputTextTokens", "inputImageTokens", "outputImageTokens"), 2 ** 53)
+        for seed in (5, 6, 7, 8):
+            answers[seed] = [replace(self.made(seed), request_id="r" * 9000, usage=usage, used=used)]
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise ConflictError("No.")
+
+        for write in ("mark_model_complete", "mark_model_images"):
+            monkeypatch.setattr(job.jobs, write, refuse)
+        outcome = job.run(replace(self.item(job), parameters={"n": 4, "seed": 5}))
+        assert (outcome["recorded"], len(outcome["row"]["images"])) == (False, 4)
+        assert len(json.dumps(outcome)) <= OUTCOME_BYTES
 
     def test_each_call_has_a_seed_of_its_own_and_all_images_lie_in_one_row(
         self, job: Job, answers: dict[int, list[Any]]

@@ -81,6 +81,7 @@ class Execution:
     waits : seconds of the Wait states
     delays : before each retry, the least and the most seconds
     entered : the names of the states that were entered; each is a transition that AWS charges for
+    events : how many events its history has
     """
 
     status: str
@@ -90,6 +91,7 @@ class Execution:
     waits: list[float]
     delays: list[tuple[float, float]]
     entered: list[str]
+    events: int
 
     @property
     def outcomes(self) -> list[Any]:
@@ -134,6 +136,7 @@ class Workflow:
             waits=self.waits,
             delays=self.delays,
             entered=[e["stateEnteredEventDetails"]["name"] for e in events if e["type"].endswith("StateEntered")],
+            events=len(events),
         )
 
     def invoke(self, *, FunctionName: str, Payload: bytes, **_: Any) -> dict[str, Any]:
