@@ -19,6 +19,7 @@ from constructs import Construct
 from infra.exceptions import acknowledge, acknowledge_resource, objects_name
 from infra.interpreters import interpreter, uv
 from infra.log_groups import ServiceLogGroup
+from infra.memory import MEMORY
 from infra.secrets import ProviderKeys
 from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
@@ -272,7 +273,6 @@ class Functions(Construct):
             environment: Mapping[str, str],
             *,
             timeout: int,
-            memory: int = 512,
             code: lambda_.Code = core,
             reserved_concurrency: int = 0,
         ) -> ServiceFunction:
@@ -282,7 +282,7 @@ class Functions(Construct):
                 settings=settings,
                 storage=storage,
                 code=code,
-                memory_size=memory,
+                memory_size=MEMORY[name],
                 timeout=Duration.seconds(timeout),
                 environment=environment,
                 reserved_concurrency=reserved_concurrency,
@@ -311,7 +311,6 @@ class Functions(Construct):
             "generate",
             keys,
             timeout=240,
-            memory=1024,
             code=providers,
             reserved_concurrency=settings.reserved_concurrency,
         )

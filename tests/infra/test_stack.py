@@ -11,6 +11,7 @@ from aws_cdk import App, Stack
 from aws_cdk.assertions import Match, Template
 from aws_cdk.aws_s3_assets import Asset
 
+from infra.memory import MEMORY
 from infra.page import NOT_DEPLOYED
 from infra.settings import INTERPRETER, MOST_MODELS, PYTHON_VERSIONS, Settings
 from local import grants
@@ -252,6 +253,11 @@ def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
 def test_functions_run_on_the_python_that_is_set(synthesise: Synthesise, version: str) -> None:
     resources = Resources(synthesise(pythonVersion=version))
     assert {resources.function(name)["Runtime"] for name in FUNCTIONS} == {f"python{version}"}
+
+
+def test_functions_have_the_memory_of_the_table(resources: Resources) -> None:
+    memory = {name: resources.function(name)["MemorySize"] for name in FUNCTIONS}
+    assert memory == {name.replace("_", "-"): size for name, size in MEMORY.items()}
 
 
 def test_functions_run_on_arm_with_logs_and_traces(resources: Resources) -> None:
