@@ -18,7 +18,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cold_imports, cost, images, job_document, library, orchestration, picture, routes
+from benchmarks import (
+    archive,
+    cold_imports,
+    cost,
+    images,
+    job_document,
+    library,
+    memory,
+    orchestration,
+    picture,
+    routes,
+)
 from benchmarks.figures import HEAD, Result, markdown, row
 from benchmarks.workbench import Part, Workbench
 from local.paths import ROOT
@@ -34,6 +45,7 @@ PARTS: tuple[Part, ...] = (
     orchestration.WIRE,
     routes.PART,
     cold_imports.PART,
+    archive.PART,
     job_document.CONTENTION,
     library.RATE_LIMIT,
     library.MODERATION,
@@ -143,6 +155,8 @@ def _write(kept: Mapping[str, Any]) -> None:
     DOCUMENT.write_text(text, encoding="utf-8")
     if "cost" in results:
         cost.write(results["cost"][1].counts)
+    if "archive" in results:
+        memory.write(results["archive"][1].counts)
     curves = [curve for _, result in results.values() for curve in result.curves]
     if curves:
         with tempfile.NamedTemporaryFile(suffix=".png", dir=PICTURE.parent, delete=False) as file:

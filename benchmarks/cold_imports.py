@@ -38,7 +38,7 @@ SDKS = {
 BUDGETED = ("submit", "status")
 LIMIT = Budget(1.15, of="ratio")
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     **cdk.DUMMY_KEYS,
     "AWS_DEFAULT_REGION": cdk.REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -54,11 +54,11 @@ _ENVIRONMENT = {
 
 def measure(bench: Workbench) -> Result:
     """Every entry point beside boto3 with the clients that it makes."""
-    ready = {name: _entry_point(name) for name in CLIENTS}
+    ready = {name: entry_point(name) for name in CLIENTS}
     floors = {name: _clients(clients) for name, clients in CLIENTS.items()}
     for provider, sdk in SDKS.items():
         name = f"generate with {provider}"
-        ready[name] = f"{_entry_point('generate')}; from pixelprompt.providers import adapter; adapter({provider!r})"
+        ready[name] = f"{entry_point('generate')}; from pixelprompt.providers import adapter; adapter({provider!r})"
         floors[name] = f"{_clients(('s3',))}; {sdk}"
     times: dict[str, list[float]] = defaultdict(list)
     codes = list(dict.fromkeys([*ready.values(), *floors.values()]))
@@ -77,7 +77,7 @@ def measure(bench: Workbench) -> Result:
     return Result(figures, notes=["\n".join(notes)])
 
 
-def _entry_point(name: str) -> str:
+def entry_point(name: str) -> str:
     """Code that imports an entry point and makes its clients, if the import has not made them."""
     return (
         f"import {name} as entry\n"
@@ -94,7 +94,7 @@ def _clients(services: Sequence[str]) -> str:
 
 def _run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
     process = subprocess.run(
-        [sys.executable, *options, "-c", code], env=_ENVIRONMENT, capture_output=True, text=True, check=False
+        [sys.executable, *options, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
     return process

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from benchmarks.figures import Figure, Result, rounds
 from benchmarks.workbench import Part, Workbench
+from infra.memory import MEMORY
 from local.paths import ROOT
 from tests.integration.conftest import Service
 from tests.reliability.fault_proxy import FaultProxy
@@ -23,7 +24,7 @@ JOBS = 1000
 COUNTED = 5
 COUNTING = ("submit", "generate", "finish")
 # Functions of a job's way, and those whose S3 requests are counted; memory in GB.
-FUNCTIONS = {"submit": 0.5, "generate": 1.0, "finish": 0.5, "status": 0.5}
+FUNCTIONS = {name: MEMORY[name] / 1024 for name in ("submit", "generate", "finish", "status")}
 # What the table assumes where nothing was counted: the providers' time a model, a picture, status requests of a client.
 PROVIDER_SECONDS = 12
 PICTURE_MEGABYTES = 1.5
@@ -122,7 +123,7 @@ def _log_bytes(service: Service, job_id: str) -> int:
 
 def _gigabyte_seconds(models: float) -> float:
     # Submit, finish and status take about a tenth of a second each.
-    short = (2 + STATUS_REQUESTS) * 0.1 * FUNCTIONS["submit"]
+    short = 0.1 * (FUNCTIONS["submit"] + FUNCTIONS["finish"] + STATUS_REQUESTS * FUNCTIONS["status"])
     return models * (PROVIDER_SECONDS + 1) * FUNCTIONS["generate"] + short
 
 

@@ -61,7 +61,7 @@ def measure(bench: Workbench) -> Result:
     figures: list[Figure] = []
     times: dict[str, list[tuple[float, list[float]]]] = {}
     peaks: dict[str, list[tuple[float, list[float]]]] = {}
-    small = _png(60_000)
+    small = png(60_000)
     for provider, (model, path, answer) in PROVIDERS.items():
 
         def event(model: str = model, provider: str = provider) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def measure(bench: Workbench) -> Result:
 
         for size in SIZES:
             bench.progress(f"{provider}, a picture of {size} MB")
-            data = _png(size * MEGABYTE)
+            data = png(size * MEGABYTE)
             contents = [json.dumps(answer(base64.b64encode(picture).decode())).encode() for picture in (small, data)]
             first = event()
             with Canned(_first_then(*contents)) as server:
@@ -116,7 +116,7 @@ def _credentials() -> dict[str, str]:
     return {name.lower(): value for name, value in cdk.DUMMY_KEYS.items()}
 
 
-def _png(size: int) -> bytes:
+def png(size: int) -> bytes:
     """A picture of noise of about so many bytes."""
     side = math.ceil(math.sqrt(size / 3))
     file = io.BytesIO()

@@ -78,10 +78,10 @@ def measure(bench: Workbench) -> Result:
 
 
 def _counts(bench: Workbench, job_id: str) -> list[Figure]:
-    submit = _event("POST", "/generate", BODY)
-    with_key = [_event("POST", "/generate", BODY, {"idempotency-key": str(uuid.uuid4())}) for _ in range(2)]
+    submit = event("POST", "/generate", BODY)
+    with_key = [event("POST", "/generate", BODY, {"idempotency-key": str(uuid.uuid4())}) for _ in range(2)]
     cold, warm, first, again = invoke(bench, "submit", [submit, submit, with_key[0], with_key[0]])
-    status = _event("GET", f"/status/{job_id}", parameters={"jobId": job_id})
+    status = event("GET", f"/status/{job_id}", parameters={"jobId": job_id})
     cold_status, warm_status = invoke(bench, "status", [status, status])
     paths = (
         ("submit, warm", warm, 4),
@@ -120,7 +120,7 @@ def item(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _event(
+def event(
     method: str,
     path: str,
     body: Any = None,

@@ -1,6 +1,8 @@
 """The Lambda functions: runtime, packages, logs, and what each may do."""
 
 import json
+import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -9,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import jsii
-from aws_cdk import AssetHashType, BundlingOptions, DockerImage, Duration, ILocalBundling
+from aws_cdk import AssetHashType, BundlingOptions, DockerImage, Duration, ILocalBundling, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.exceptions import acknowledge, acknowledge_resource, objects_name
+from infra.interpreters import interpreter, uv
 from infra.log_groups import ServiceLogGroup
+from infra.memory import MEMORY
 from infra.secrets import ProviderKeys
-from infra.settings import Settings
+from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
 from pixelprompt.deadline import REQUEST_SECONDS
 
 SOURCES = Path(__file__).resolve().parent.parent / "functions"
-PYTHON_VERSION = "3.13"
 PLATFORM = "aarch64-manylinux2014"
+# Where Lambda unpacks an archive.
+TASK_ROOT = "/var/task"
 
 # The services that functions/ has clients for; botocore's descriptions of the other 400 are left out.
 BOTOCORE_SERVICES = frozenset({"bedrock-runtime", "lambda", "s3", "secretsmanager", "sts", "stepfunctions"})
@@ -35,17 +40,24 @@ class BundlingError(RuntimeError):
 
 @jsii.implements(ILocalBundling)
 class Bundle:
-    """What a function's archive holds: our sources and, with `requirements`, the packages they name.
+    """What a function's archive holds: our sources and, with `requirements`, the packages they name and all bytecode.
 
     The packages are wheels for the Lambda platform, so no Docker and no such machine is needed.
     """
 
     def __init__(
-        self, requirements: Path | None = None, *, platform: str = PLATFORM, python: str = PYTHON_VERSION
+        self, requirements: Path | None = None, *, platform: str = PLATFORM, python: str = INTERPRETER
     ) -> None:
         self.requirements = requirements
         self.platform = platform
         self.python = python
+
+    @classmethod
+    def for_this_machine(cls, requirements: Path) -> "Bundle":
+        """The archive as this machine and its Python can run it."""
+        machine = platform.machine().replace("arm64", "aarch64")
+        system = {"linux": "manylinux_2_28", "darwin": "apple-darwin"}[sys.platform]
+        return cls(requirements, platform=f"{machine}-{system}")
 
     def try_bundle(self, output_dir: str, *, image: DockerImage, **_: Any) -> bool:
         """Fill `output_dir`, as the CDK asks for it."""
@@ -53,7 +65,7 @@ class Bundle:
         return True
 
     def fill(self, directory: Path) -> None:
-        """Put sources and packages into `directory`, the same bytes for the same input."""
+        """Put sources, packages and bytecode into `directory`, the same bytes for the same input."""
         if self.requirements:
             self._install(self.requirements, directory)
             _trim(directory)
@@ -61,13 +73,18 @@ class Bundle:
             shutil.copyfile(source, directory / source.name)
         unwanted = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(SOURCES / "pixelprompt", directory / "pixelprompt", ignore=unwanted)
+        if self.requirements:
+            _compile(directory, self.python)
         # Lambda runs as another user than the one who built the archive, whose umask may be strict.
         for path in directory.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
 
     def _install(self, requirements: Path, directory: Path) -> None:
+        installer = uv()
+        if installer is None:
+            raise BundlingError("uv is missing; install it into the virtual environment: pip install uv.")
         command = [
-            _uv(), "pip", "install", "--quiet", "--target", str(directory), "--python", sys.executable,
+            installer, "pip", "install", "--quiet", "--target", str(directory), "--python", sys.executable,
             "--python-platform", self.platform, "--python-version", self.python, "--only-binary", ":all:",
             "--no-compile-bytecode", "--link-mode", "copy", "--requirements", str(requirements),
         ]  # fmt: skip
@@ -82,13 +99,26 @@ class Bundle:
             )
 
 
-def _uv() -> str:
-    """The uv of this interpreter's environment, or the one on the path."""
-    beside = Path(sys.executable).with_name("uv")
-    uv = str(beside) if beside.exists() else shutil.which("uv")
-    if uv is None:
-        raise BundlingError("uv is missing; install it into the virtual environment: pip install uv.")
-    return uv
+def _compile(directory: Path, version: str) -> None:
+    """Write the bytecode of all sources beside them: in Lambda's read-only folder no cold start could keep its own.
+
+    The interpreter reads it unchecked, without a look at the source: nothing in an archive changes.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [
+        interpreter(version), "-s", "-P", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
+        "-s", str(directory), "-p", TASK_ROOT, str(directory),
+    ]  # fmt: skip
+    # The order of the constants of a set follows the hashes.
+    result = subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**environment, "PYTHONHASHSEED": "0"}
+    )
+    if result.returncode:
+        # Errors of compiled files are on the standard output.
+        raise BundlingError(
+            f"Python {version} could not compile the functions' code; check functions/ and the pins: "
+            f"{(result.stdout + result.stderr).strip()}"
+        )
 
 
 def _trim(directory: Path) -> None:
@@ -110,14 +140,14 @@ def _trim(directory: Path) -> None:
             shutil.rmtree(path)
 
 
-def _code(requirements: Path | None = None) -> lambda_.Code:
+def _code(python: str, requirements: Path | None = None) -> lambda_.Code:
     return lambda_.Code.from_asset(
         str(SOURCES),
         asset_hash_type=AssetHashType.OUTPUT,
         bundling=BundlingOptions(
             # Only a fallback, which `Bundle` never leaves to.
-            image=DockerImage.from_registry(f"public.ecr.aws/lambda/python:{PYTHON_VERSION}-arm64"),
-            local=Bundle(requirements),
+            image=DockerImage.from_registry(f"public.ecr.aws/lambda/python:{python}-arm64"),
+            local=Bundle(requirements, python=python),
             # The CDK bundles once for equal options, and to it all local bundlers are equal.
             environment={"REQUIREMENTS": requirements.name if requirements else ""},
         ),
@@ -158,7 +188,7 @@ class ServiceFunction(lambda_.Function):
             scope,
             construct_id,
             function_name=function_name,
-            runtime=lambda_.Runtime.PYTHON_3_13,
+            runtime=getattr(lambda_.Runtime, f"PYTHON_{settings.python_version.replace('.', '_')}"),
             architecture=lambda_.Architecture.ARM_64,
             handler=f"{name}.handler",
             code=code,
@@ -179,7 +209,8 @@ class ServiceFunction(lambda_.Function):
         self._bucket = storage.bucket
         self.short_name = name.replace("_", "-")
         self.service_role = role
-        acknowledge(self, "L1", "The Python that the pinned packages are built and tested for.")
+        if settings.python_version != PYTHON_VERSIONS[-1]:
+            acknowledge(self, "L1", "The operator chooses the Python (pythonVersion), and the same made the bytecode.")
         acknowledge_resource(role, "*", "X-Ray's actions know no narrower resource.")
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
 
@@ -218,10 +249,13 @@ class Functions(Construct):
         super().__init__(scope, id)
         if settings.target == "local":
             # The emulator runs the functions with an interpreter that has the same packages installed.
-            core = providers = _code()
+            core = providers = _code(settings.python_version)
         else:
-            core = _code(SOURCES / "requirements-core.txt")
-            providers = _code(SOURCES / "requirements.txt")
+            if Stack.of(self).bundling_required:
+                # Raised from within the CDK's bundling, a missing interpreter would be a page of JavaScript.
+                interpreter(settings.python_version)
+            core = _code(settings.python_version, SOURCES / "requirements-core.txt")
+            providers = _code(settings.python_version, SOURCES / "requirements.txt")
 
         keys = {
             "PROVIDER_SECRET": provider_keys.arn,
@@ -236,7 +270,6 @@ class Functions(Construct):
             environment: Mapping[str, str],
             *,
             timeout: int,
-            memory: int = 512,
             code: lambda_.Code = core,
             reserved_concurrency: int = 0,
         ) -> ServiceFunction:
@@ -246,7 +279,7 @@ class Functions(Construct):
                 settings=settings,
                 storage=storage,
                 code=code,
-                memory_size=memory,
+                memory_size=MEMORY[name],
                 timeout=Duration.seconds(timeout),
                 environment=environment,
                 reserved_concurrency=reserved_concurrency,
@@ -275,7 +308,6 @@ class Functions(Construct):
             "generate",
             keys,
             timeout=240,
-            memory=1024,
             code=providers,
             reserved_concurrency=settings.reserved_concurrency,
         )

@@ -5,6 +5,7 @@ import ipaddress
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -19,6 +20,11 @@ _NEW_ACCOUNT = 9
 
 # API Gateway gives up after 30 s.
 LONGEST_WAIT = 20
+
+# The Pythons that Lambda has and the pinned packages have wheels for, the newest last.
+PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+# The minor version of the Python that synthesizes.
+INTERPRETER = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # The retention periods that CloudWatch Logs takes.
 LOG_RETENTION_DAYS = (
@@ -74,6 +80,7 @@ class Settings:
     api_url : where the API is called, if not at API Gateway's own address; only for ``local``, only loopback; the last
         part of its path becomes the API's id
     removal : what becomes of the bucket and the secret with the stack: ``destroy`` (default of ``dev``) or ``retain``
+    python_version : the functions' Python; that of the synthesizing interpreter by default, but ``prod`` must name it
     """
 
     stage: str = "dev"
@@ -106,6 +113,7 @@ class Settings:
     provider_endpoints: Mapping[str, str] = field(default_factory=dict)
     api_url: str = ""
     removal: Literal["retain", "destroy"] = "retain"
+    python_version: str = INTERPRETER
 
     @property
     def execution_seconds(self) -> int:
@@ -158,6 +166,7 @@ class Settings:
         values.setdefault("status_wait", LONGEST_WAIT if is_local else 0)
         values.setdefault("removal", "destroy" if stage == "dev" else "retain")
         values.setdefault("gallery", "off" if stage == "prod" else "public")
+        values.setdefault("python_version", _default_python(stage, is_local))
         settings = cls(**values)
         settings._check()
         return settings
@@ -184,6 +193,11 @@ class Settings:
                 "apiAuth",
                 "in the stage prod it must be iam or jwt, unless allowPublic=true says that anybody may call.",
             )
+        if not self.python_version:
+            refuse("pythonVersion", f"in the stage prod it must be set, to {_listed(PYTHON_VERSIONS)}.")
+        if self.python_version not in PYTHON_VERSIONS:
+            reason = f"Lambda does not support the Python that runs the CDK; set it to {_listed(PYTHON_VERSIONS)}."
+            refuse("pythonVersion", reason)
 
 
 def read_values(chosen: Mapping[str, Any], readers: Mapping[str, "Reader"]) -> dict[str, Any]:
@@ -212,6 +226,14 @@ def read_values(chosen: Mapping[str, Any], readers: Mapping[str, "Reader"]) -> d
 def single_values(context: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a CDK context, without what the CDK itself keeps there."""
     return {name: value for name, value in context.items() if not re.search("[:/]", name) and name not in _CDK_CONTEXT}
+
+
+def _default_python(stage: str, is_local: bool) -> str:
+    """The functions' Python where no setting names one: whoever synthesizes for `prod` must not change it unseen."""
+    if is_local:
+        # The emulator runs the functions with its own interpreter, whatever the name of their runtime.
+        return INTERPRETER if INTERPRETER in PYTHON_VERSIONS else PYTHON_VERSIONS[-1]
+    return "" if stage == "prod" else INTERPRETER
 
 
 def _listed(choices: Iterable[object]) -> str:
@@ -338,4 +360,5 @@ _READERS: dict[str, Reader] = {
     ),
     "apiUrl": (_loopback_url, "a loopback URL such as http://127.0.0.1:4566/_aws/execute-api/pixel-prompt"),
     "removal": _choice("retain", "destroy"),
+    "pythonVersion": _choice(*PYTHON_VERSIONS),
 }

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from infra.settings import PYTHON_VERSIONS
 from local.synthesis import built
 
 # isort: split
@@ -20,7 +21,7 @@ SHAPES: tuple[Mapping[str, Any], ...] = (
     {"stage": "dev"},
     {"stage": "dev", "cloudfront": "false", "alarmEmail": "owner@example.com", "dailyBudget": "10"},
     {"stage": "prod", "moderation": "model"},
-    {"stage": "prod", **JWT},
+    {"stage": "prod", **JWT, "pythonVersion": PYTHON_VERSIONS[-1]},
     {"stage": "prod", "apiAuth": "none", "allowPublic": "true"},
     {"pipeline": "true", "repository": "owner/name"},
 )

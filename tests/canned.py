@@ -88,7 +88,7 @@ class Canned:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_CONNECT = serve
+            do_GET = do_POST = do_PUT = do_CONNECT = serve
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Tests look at ``asked``."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from infra.settings import INTERPRETER, PYTHON_VERSIONS
+
 from .conftest import ROOT
 
 
-def run(context: dict[str, Any], directory: Path) -> subprocess.CompletedProcess[str]:
+def run(context: dict[str, Any], directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run app.py without any AWS configuration."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {
@@ -21,6 +23,7 @@ def run(context: dict[str, Any], directory: Path) -> subprocess.CompletedProcess
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        **variables,
     }
     return subprocess.run(
         [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
@@ -47,6 +50,18 @@ def test_wrong_setting_is_one_sentence(
     assert result.returncode == 1
     assert said(result).startswith(sentence)
     assert said(result).count("\n") == 1
+
+
+def test_a_python_that_this_machine_lacks_is_one_sentence(context: dict[str, Any], tmp_path: Path) -> None:
+    lacking = next(version for version in PYTHON_VERSIONS if version != INTERPRETER)
+    nowhere = {"PATH": str(tmp_path), "HOME": str(tmp_path), "UV_PYTHON_INSTALL_DIR": str(tmp_path)}
+    result = run({**context, "pythonVersion": lacking}, tmp_path / "out", **nowhere)
+    assert result.returncode == 1
+    assert said(result).startswith(f'pythonVersion is "{lacking}", but this machine has no Python {lacking}')
+    assert said(result).count("\n") == 1
+    # What bundles nothing, such as a look at the template, needs none.
+    unbundled = {**context, "pythonVersion": lacking, "aws:cdk:bundling-stacks": []}
+    assert run(unbundled, tmp_path / "out", **nowhere).returncode == 0
 
 
 def test_synthesises_without_an_account(context: dict[str, Any], tmp_path: Path) -> None:

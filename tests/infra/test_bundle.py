@@ -2,7 +2,9 @@
 
 import ast
 import hashlib
+import importlib.util
 import json
+import marshal
 import os
 import platform
 import re
@@ -19,6 +21,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from infra.functions import BOTOCORE_SERVICES, SOURCES, Bundle, BundlingError
+from infra.settings import INTERPRETER
 from local.paths import STATE
 
 from .conftest import ROOT
@@ -28,6 +31,11 @@ PROVIDERS = SOURCES / "requirements.txt"
 ENTRY_POINTS = {source.stem for source in SOURCES.glob("*.py")}
 CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance"}
 AARCH64 = 183
+# What Lambda unpacks at most, in bytes.
+UNZIPPED_LIMIT = 250 * 1024**2
+# The flags of bytecode that is read without a look at its source (PEP 552).
+UNCHECKED_HASH = 0b01
+TAG = sys.implementation.cache_tag
 
 
 def requirements(path: Path) -> dict[str, Requirement]:
@@ -113,6 +121,7 @@ def test_botocore_keeps_every_service_that_is_called() -> None:
 def test_local_archive_holds_our_code_only(tmp_path: Path) -> None:
     first, second = fill(tmp_path / "a", Bundle()), fill(tmp_path / "b", Bundle())
     assert first == second
+    assert not [*(tmp_path / "a").rglob("*.pyc")]
     top = {path.name for path in (tmp_path / "a").iterdir()}
     assert top == {"pixelprompt", *(path.name for path in SOURCES.glob("*.py"))}
     assert size(tmp_path / "a") < 2
@@ -206,7 +215,7 @@ def test_only_who_calls_providers_carries_their_packages(assembly: Assembly) -> 
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize(("path", "megabytes"), [(CORE, 20), (PROVIDERS, 75)], ids=["core", "providers"])
+@pytest.mark.parametrize(("path", "megabytes"), [(CORE, 30), (PROVIDERS, 110)], ids=["core", "providers"])
 def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> None:
     archive = assembly.archive(path)
     assert {source.name for source in SOURCES.glob("*.py")} <= {entry.name for entry in archive.iterdir()}
@@ -219,13 +228,22 @@ def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> N
         assert header[:4] == b"\x7fELF"
         assert int.from_bytes(header[18:20], "little") == AARCH64, library.name
         if "cpython" in library.name:
-            assert "cpython-313" in library.name
+            assert TAG in library.name
 
-    for unwanted in ("__pycache__", "tests", "*.pyc", "RECORD", ".lock"):
+    for unwanted in ("tests", "RECORD", ".lock"):
         assert not [*archive.rglob(unwanted)], unwanted
     assert {entry.name for entry in (archive / "botocore" / "data").iterdir() if entry.is_dir()} == BOTOCORE_SERVICES
     assert size(archive) < megabytes
+    assert size(archive) * 1e6 < UNZIPPED_LIMIT
     assert all(entry.stat().st_mode & 0o004 for entry in archive.rglob("*"))
+
+    # All bytecode, for Lambda's own Python, and none of sources that are not there.
+    expected = {source.parent / "__pycache__" / f"{source.stem}.{TAG}.pyc" for source in archive.rglob("*.py")}
+    assert {*archive.rglob("*.pyc")} == expected
+    bytecode = (archive / "__pycache__" / f"status.{TAG}.pyc").read_bytes()
+    # It counts whatever became of its source's date and content, and tracebacks show Lambda's own paths.
+    assert (bytecode[:4], int.from_bytes(bytecode[4:8], "little")) == (importlib.util.MAGIC_NUMBER, UNCHECKED_HASH)
+    assert marshal.loads(bytecode[16:]).co_filename == "/var/task/status.py"
 
     # The pins name everything: nothing was resolved beside them.
     found = {d.metadata["Name"]: d.version for d in metadata.distributions(path=[str(archive)])}
@@ -254,9 +272,10 @@ def test_core_is_enough_for_its_functions(assembly: Assembly) -> None:
 def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path) -> None:
     """The very bytes that go to Lambda, under the very Python: on arm64 itself, or under qemu."""
     native = platform.machine() == "aarch64"
-    python = os.environ.get("AARCH64_PYTHON") or (shutil.which("python3.13") if native else None)
+    python = os.environ.get("AARCH64_PYTHON") or (sys.executable if native else None)
     if not python:
-        pytest.skip("no Python 3.13 for aarch64; name one in AARCH64_PYTHON (its libraries' folder in QEMU_LD_PREFIX)")
+        missing = f"no Python {INTERPRETER} for aarch64"
+        pytest.skip(f"{missing}; name one in AARCH64_PYTHON (its libraries' folder in QEMU_LD_PREFIX)")
     emulator = []
     if not native:
         found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
@@ -268,20 +287,99 @@ def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path
     assert result.returncode == 0, result.stderr
 
 
+@pytest.fixture(scope="module", params=[CORE, PROVIDERS], ids=["core", "providers"])
+def archive_here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """An archive with the same packages for this machine, and the entry points that it is for."""
+    directory = tmp_path_factory.mktemp("here") / "archive"
+    fill(directory, Bundle.for_this_machine(request.param))
+    return directory, sorted(ENTRY_POINTS if request.param == PROVIDERS else CORE_ENTRY_POINTS)
+
+
 @pytest.mark.slow
 @pytest.mark.network
-def test_providers_survive_the_trimming(tmp_path: Path) -> None:
-    """The same packages for this machine: everything imports, and what asks for its own version finds it."""
-    machine = platform.machine().replace("arm64", "aarch64")
-    system = {"linux": "manylinux_2_28", "darwin": "apple-darwin"}[sys.platform]
-    here = Bundle(PROVIDERS, platform=f"{machine}-{system}", python=".".join(platform.python_version_tuple()[:2]))
-    fill(tmp_path / "archive", here)
-    result = import_alone(
-        tmp_path / "archive",
-        f"import {', '.join(sorted(ENTRY_POINTS))}, openai, google.genai, pydantic, websockets.version; "
-        "openai.OpenAI(api_key='x'); google.genai.Client(api_key='x')",
-    )
+def test_everything_survives_the_trimming(archive_here: tuple[Path, list[str]]) -> None:
+    """Everything imports, and what asks for its own version finds it."""
+    archive, modules = archive_here
+    statements = f"import {', '.join(modules)}"
+    if "generate" in modules:
+        statements += (
+            ", openai, google.genai, pydantic, websockets.version; "
+            "openai.OpenAI(api_key='x'); google.genai.Client(api_key='x')"
+        )
+    result = import_alone(archive, statements)
     assert result.returncode == 0, result.stderr
+
+
+# Tells what is compiled while a module is imported, and where the bytecode of all modules of the archive is.
+LISTENING = """
+import json, importlib
+compiled = []
+def hook(event, arguments):
+    if event == "compile" and str(arguments[1]).endswith(".py"):
+        compiled.append(str(arguments[1]))
+sys.addaudithook(hook)
+importlib.import_module({module!r})
+loaded = [other for other in [*sys.modules.values()] if (getattr(other, "__file__", None) or "").startswith({folder!r})]
+sources = [other for other in loaded if other.__file__.endswith(".py")]
+print(json.dumps({{
+    "compiled": [path for path in compiled if path.startswith(({folder!r}, "/var/task"))],
+    "cached": [other.__cached__ for other in sources],
+}}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_cold_start_compiles_nothing_and_writes_nothing(archive_here: tuple[Path, list[str]]) -> None:
+    archive, modules = archive_here
+    before = checksum(archive)
+    for module in modules:
+        program = LISTENING.format(module=module, folder=str(archive))
+        result = import_alone(archive, f"exec({program!r})")
+        assert result.returncode == 0, result.stderr
+        found = json.loads(result.stdout.splitlines()[-1])
+        assert found["compiled"] == []
+        assert len(found["cached"]) > 100 and all(Path(path).is_file() for path in found["cached"])
+    assert checksum(archive) == before
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_without_the_bytecode_a_cold_start_would_compile(archive_here: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """The test above would see it."""
+    archive, modules = archive_here
+    bare = tmp_path / "bare"
+    shutil.copytree(archive, bare, ignore=shutil.ignore_patterns("__pycache__"))
+    result = import_alone(bare, f"exec({LISTENING.format(module=modules[0], folder=str(bare))!r})")
+    assert str(bare / f"{modules[0]}.py") in json.loads(result.stdout.splitlines()[-1])["compiled"]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_bytecode_is_the_same_in_any_folder_and_under_any_hash_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each synthesis would be a new deployment."""
+    checksums = set()
+    for seed, folder in (("1", tmp_path / "a"), ("2", tmp_path / "deeper" / "in another folder" / "b")):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        # Neither may settings of the user's Python change what is written, or where.
+        monkeypatch.setenv("PYTHONOPTIMIZE", "" if seed == "1" else "2")
+        monkeypatch.setenv("PYTHONPYCACHEPREFIX", "" if seed == "1" else str(tmp_path / "elsewhere"))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        checksums.add(fill(folder, Bundle(PROVIDERS)))
+    assert len(checksums) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_source_that_does_not_compile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = tmp_path / "functions"
+    shutil.copytree(SOURCES, sources, ignore=shutil.ignore_patterns("__pycache__"))
+    (sources / "status.py").write_text("def handler(:\n")
+    monkeypatch.setattr("infra.functions.SOURCES", sources)
+    with pytest.raises(BundlingError, match=r"(?s)could not compile the functions' code; check .*status\.py"):
+        Bundle(CORE).fill(tmp_path / "archive")
 
 
 def test_archive_is_readable_whatever_the_umask(tmp_path: Path) -> None:

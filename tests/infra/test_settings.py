@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from infra.settings import _READERS, Settings, SettingsError
+from infra import settings as settings_module
+from infra.settings import _READERS, INTERPRETER, PYTHON_VERSIONS, Settings, SettingsError
 
 from .conftest import ROOT
 
 JWT_ISSUER = "an https address such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
+PROD = {"stage": "prod", "pythonVersion": "3.13"}
+
 
 def test_defaults() -> None:
     settings = Settings.from_context({})
@@ -55,6 +58,8 @@ def test_defaults() -> None:
         ("alarmEmail", "", "alarm_email", ""),
         ("dailyBudget", "12.5", "daily_budget", 12.5),
         ("dailyBudget", 10, "daily_budget", 10),
+        ("pythonVersion", "3.14", "python_version", "3.14"),
+        ("pythonVersion", 3.11, "python_version", "3.11"),
     ],
 )  # fmt: skip
 def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None:
@@ -104,6 +109,8 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("dailyBudget", "-1", "US dollars from 0 to 1000000"),
         ("dailyBudget", True, "US dollars from 0 to 1000000"),
         ("dailyBudget", "nan", "US dollars from 0 to 1000000"),
+        ("pythonVersion", "3.10", "3.11, 3.12, 3.13 or 3.14"),
+        ("pythonVersion", "3.13.1", "3.11, 3.12, 3.13 or 3.14"),
     ],
 )
 def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> None:
@@ -120,6 +127,10 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
         ({"apiAuth": "jwt", "jwtAudience": "a"}, 'jwtIssuer is ""; it is needed with apiAuth=jwt, and only there.'),
         ({"apiAuth": "jwt", "jwtIssuer": "https://a.example"}, 'jwtAudience is ""; it is needed with apiAuth=jwt'),
         ({"jwtAudience": "a"}, 'jwtAudience is "a"; it is needed with apiAuth=jwt, and only there.'),
+        (
+            {"stage": "prod", "apiAuth": "iam"},
+            'pythonVersion is ""; in the stage prod it must be set, to 3.11, 3.12, 3.13 or 3.14.',
+        ),
         ({"target": "local", "cloudfront": "true"}, "cloudfront is true; with target=local it must be false."),
         ({"target": "local", "apiAuth": "iam"}, 'apiAuth is "iam"; with target=local it must be none.'),
     ],
@@ -141,7 +152,27 @@ def test_values_that_do_not_go_together(given: dict[str, Any], sentence: str) ->
     ids=str,
 )
 def test_prod_is_public_only_on_purpose(given: dict[str, Any]) -> None:
-    assert Settings.from_context(given).stage == "prod"
+    assert Settings.from_context({"pythonVersion": "3.13", **given}).stage == "prod"
+
+
+@pytest.mark.skipif(INTERPRETER not in PYTHON_VERSIONS, reason=f"Lambda has no Python {INTERPRETER}")
+def test_every_stage_but_prod_runs_on_the_python_that_synthesizes() -> None:
+    assert Settings.from_context({}).python_version == INTERPRETER
+    assert Settings.from_context({"stages": {"demo": {}}, "stage": "demo"}).python_version == INTERPRETER
+    assert "pythonVersion" not in Settings.from_context({}).chosen
+
+
+def test_a_python_that_lambda_lacks_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_module, "INTERPRETER", "3.15")
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_context({})
+    assert str(raised.value) == (
+        'pythonVersion is "3.15"; Lambda does not support the Python that runs the CDK; '
+        "set it to 3.11, 3.12, 3.13 or 3.14."
+    )
+    assert Settings.from_context({"pythonVersion": "3.12"}).python_version == "3.12"
+    # The emulator runs the functions with its own Python.
+    assert Settings.from_context({"target": "local"}).python_version == PYTHON_VERSIONS[-1]
 
 
 def test_what_a_laptop_has_by_default() -> None:
@@ -160,8 +191,8 @@ def test_the_readme_has_one_table_of_all_settings() -> None:
     for row in rows:
         defaults = [_written(getattr(Settings(), _field(name))) for name in re.findall(r"`(\w+)`", row[0])]
         given = row[2].split(" (")[0].replace("`", "")
-        # The stage decides these.
-        assert row[0] in ("`removal`", "`gallery`") or given == ", ".join(filter(None, defaults)), row
+        decided_by_stage = ("`removal`", "`gallery`", "`pythonVersion`")
+        assert row[0] in decided_by_stage or given == ", ".join(filter(None, defaults)), row
 
 
 def _written(default: Any) -> str:
@@ -196,7 +227,8 @@ def test_context_of_the_cdk_is_no_setting() -> None:
 
 def test_single_value_overrides_the_stage_and_the_stage_the_default() -> None:
     stages = {"dev": {"ipLimit": 5}, "prod": {"ipLimit": 7, "globalLimit": 70}}
-    prod = Settings.from_context({"stages": stages, "stage": "prod", "globalLimit": "700", "allowPublic": True})
+    single = {"globalLimit": "700", "allowPublic": True, "pythonVersion": "3.13"}
+    prod = Settings.from_context({"stages": stages, "stage": "prod", **single})
     assert (prod.stage, prod.ip_limit, prod.global_limit) == ("prod", 7, 700)
     assert Settings.from_context({"stages": stages}).ip_limit == 5
 
@@ -212,10 +244,10 @@ def test_every_stage_of_cdk_json_is_valid(context: dict[str, Any]) -> None:
         ({}, "public"),
         ({"target": "local"}, "public"),
         ({"stage": "demo", "stages": {"demo": {}}}, "public"),
-        ({"stage": "prod", "apiAuth": "iam"}, "off"),
-        ({"stage": "prod", "allowPublic": "true"}, "off"),
-        ({"stage": "prod", "apiAuth": "iam", "gallery": "public"}, "public"),
-        ({"stage": "prod", "stages": {"prod": {"apiAuth": "iam", "gallery": "public"}}}, "public"),
+        ({**PROD, "apiAuth": "iam"}, "off"),
+        ({**PROD, "allowPublic": "true"}, "off"),
+        ({**PROD, "apiAuth": "iam", "gallery": "public"}, "public"),
+        ({**PROD, "stages": {"prod": {"apiAuth": "iam", "gallery": "public"}}}, "public"),
         ({"gallery": "off"}, "off"),
     ],
     ids=str,

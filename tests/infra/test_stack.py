@@ -11,8 +11,9 @@ from aws_cdk import App, Stack
 from aws_cdk.assertions import Match, Template
 from aws_cdk.aws_s3_assets import Asset
 
+from infra.memory import MEMORY
 from infra.page import NOT_DEPLOYED
-from infra.settings import MOST_MODELS, Settings
+from infra.settings import INTERPRETER, MOST_MODELS, PYTHON_VERSIONS, Settings
 from local import grants
 from local.grants import Grant, listed
 from local.synthesis import built
@@ -231,10 +232,21 @@ def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
     assert [state["MaxConcurrency"] for state in states if state["Type"] == "Map"] == [4]
 
 
+@pytest.mark.parametrize("version", PYTHON_VERSIONS)
+def test_functions_run_on_the_python_that_is_set(synthesise: Synthesise, version: str) -> None:
+    resources = Resources(synthesise(pythonVersion=version))
+    assert {resources.function(name)["Runtime"] for name in FUNCTIONS} == {f"python{version}"}
+
+
+def test_functions_have_the_memory_of_the_table(resources: Resources) -> None:
+    memory = {name: resources.function(name)["MemorySize"] for name in FUNCTIONS}
+    assert memory == {name.replace("_", "-"): size for name, size in MEMORY.items()}
+
+
 def test_functions_run_on_arm_with_logs_and_traces(resources: Resources) -> None:
     for name in FUNCTIONS:
         function = resources.function(name)
-        assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+        assert (function["Runtime"], function["Architectures"]) == (f"python{INTERPRETER}", ["arm64"])
         assert function["TracingConfig"] == {"Mode": "Active"}
         assert resources.text(function["LoggingConfig"]["LogGroup"]) == f"/aws/lambda/pixel-prompt-dev-{name}"
         module, _, handler = function["Handler"].partition(".")

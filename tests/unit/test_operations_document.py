@@ -1,10 +1,14 @@
-"""The cost table of docs/operations.md is what its counts come to."""
+"""The tables of docs/operations.md, of costs and of memory, are what their counts come to."""
 
 import itertools
 import json
 from pathlib import Path
 
+import pytest
+
+from benchmarks import memory
 from benchmarks.cost import BLOCK, JOBS, PRICES, STATES_OF_ITEM, table
+from infra.memory import MEMORY
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -29,3 +33,32 @@ def test_an_item_has_as_many_states_as_are_charged() -> None:
         state = states[name]
         nexts = {state.get("Next"), *(choice["Next"] for choice in state.get("Choices", [])), state.get("Default")}
         assert following in nexts
+
+
+def measured() -> dict[str, float]:
+    """The counts of the table of memory."""
+    found = memory.BLOCK.search(TEXT)
+    assert found
+    counts: dict[str, float] = json.loads(found["counts"])
+    assert found["table"] == memory.table(counts)
+    return counts
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_memory_is_the_smallest_size_that_is_quick_and_large_enough(name: str) -> None:
+    assert MEMORY[name] == memory.smallest(measured(), name)
+
+
+def test_a_share_of_a_processor_takes_longer_and_more_than_one_is_of_no_use() -> None:
+    assert memory.seconds(0.1, 1769) == pytest.approx(0.1)
+    assert memory.seconds(0.1, 512) == pytest.approx(0.3455, rel=1e-3)
+    assert memory.seconds(0.1, 3538) == pytest.approx(0.1)
+
+
+def test_what_waits_costs_by_its_memory_and_what_computes_does_not() -> None:
+    computing = {"status requests": 0, "status warm": 100.0}
+    assert memory.dollars(computing, "status", 512) == pytest.approx(memory.dollars(computing, "status", 1024))
+    waiting = {"generate requests": 0, "generate warm": 0.0}
+    small, large = (memory.dollars(waiting, "generate", size) for size in (512, 1024))
+    assert small == pytest.approx(1000 * (12 * 0.5 * 0.0000133334 + 0.2e-6))
+    assert large == pytest.approx(1000 * (12 * 0.0000133334 + 0.2e-6))

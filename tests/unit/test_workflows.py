@@ -1,5 +1,6 @@
 """The pipeline on GitHub: what it runs is what anybody runs, and it may do no more than it must."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ def test_prod_follows_dev_and_no_deployment_overlaps_another() -> None:
     deploy = WORKFLOWS["deploy.yml"]["jobs"]["deploy"]
     assert deploy["environment"] == "${{ inputs.stage }}"
     assert deploy["concurrency"] == {"group": "deploy-${{ inputs.stage }}", "cancel-in-progress": False}
+
+
+def test_the_pipeline_deploys_prod_with_the_python_that_prod_names() -> None:
+    """Bytecode is of use only to the version that made it."""
+    context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+    named = {step["with"]["python-version"] for _, _, step in STEPS if "actions/setup-python@" in step.get("uses", "")}
+    assert named == {context["stages"]["prod"]["pythonVersion"]}
 
 
 def test_only_what_passed_the_smoke_test_is_good_and_what_failed_goes_back() -> None:

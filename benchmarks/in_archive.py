@@ -1,0 +1,39 @@
+"""Runs an entry point from an archive, as Lambda does, and measures it; started by ``benchmarks.archive``.
+
+Takes ``{"code", "module", "events": […]}`` from standard input: code that makes the entry point ready, and events for
+its handler. Prints the processor time of the code and of each event, the answers, and the peak memory of the process.
+It imports nothing of the project but what the archive holds.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+
+def main() -> None:
+    """Get ready, handle the events, print a line of JSON after what the handlers log."""
+    asked = json.load(sys.stdin)
+    context = SimpleNamespace(function_name="f", get_remaining_time_in_millis=lambda: 200_000)
+    began = time.process_time()
+    exec(asked["code"], {})
+    ready = time.process_time() - began
+    seconds, answers = [], []
+    for event in asked["events"]:
+        handler = sys.modules[asked["module"]].handler
+        began = time.process_time()
+        answers.append(handler(event, context))
+        seconds.append(time.process_time() - began)
+    print(json.dumps({"ready": ready, "seconds": seconds, "answers": answers, "peak": _peak()}))
+
+
+def _peak() -> int:
+    """The most memory that the process had so far, in bytes; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+if __name__ == "__main__":
+    main()

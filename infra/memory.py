@@ -1,0 +1,14 @@
+"""The memory of each function in MB, which is its share of a processor as well; docs/operations.md has the reasons."""
+
+MEMORY = {
+    "submit": 512,
+    "generate": 1024,
+    "record_failure": 512,
+    "finish": 512,
+    "status": 1024,
+    "enhance": 1024,
+    "cancel": 512,
+    "retry": 512,
+    "models": 512,
+    "gallery": 512,
+}
