@@ -453,7 +453,9 @@ def bucket_policies(resources: Resources) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-@pytest.mark.parametrize("settings", [{}, {"stage": "prod"}, {"cloudfront": "false"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"stage": "prod"}, {"cloudfront": "false"}, {"target": "local"}], ids=str
+)
 def test_a_job_or_count_is_never_written_without_a_condition(synthesise: Synthesise, settings: dict[str, str]) -> None:
     resources = Resources(synthesise(**settings))
     (deny,) = [s for s in bucket_policies(resources)["bucket"] if s.get("Sid") == "OnlyConditionalWrites"]
@@ -461,11 +463,6 @@ def test_a_job_or_count_is_never_written_without_a_condition(synthesise: Synthes
     # Both under one Null: the statement holds only where neither header is there.
     assert deny["Condition"] == {"Null": {"s3:if-match": "true", "s3:if-none-match": "true"}}
     assert {resources.text(arn) for arn in deny["Resource"]} == {"bucket/jobs/*/status.json", "bucket/rate-limit/*"}
-
-
-def test_the_emulator_cannot_judge_conditional_writes(synthesise: Synthesise) -> None:
-    policies = bucket_policies(Resources(synthesise(target="local")))
-    assert [statement.get("Sid") for statement in policies["bucket"]] == [None]
 
 
 def test_cloudfront_reads_images_and_the_page_and_nothing_else(resources: Resources) -> None:
@@ -791,6 +788,16 @@ def test_the_stage_decides_whether_there_is_a_gallery(
     name = f"pixel-prompt-{settings.get('stage', 'dev')}-status"
     (catch_all,) = [f for f in resources.of_type("AWS::Lambda::Function") if f.get("FunctionName") == name]
     assert catch_all["Environment"]["Variables"]["GALLERY"] == gallery
+
+
+def test_the_api_may_invoke_every_function_that_a_route_names(resources: Resources) -> None:
+    """The emulator asks for no permission."""
+    integrations = resources.of_type("AWS::ApiGatewayV2::Integration")
+    named = {name for i in integrations for name in FUNCTIONS if f"-{name}" in resources.text(i["IntegrationUri"])}
+    permissions = resources.of_type("AWS::Lambda::Permission")
+    allowed = {resources.text(p["FunctionName"]) for p in permissions if p["Principal"] == "apigateway.amazonaws.com"}
+    assert allowed == {f"pixel-prompt-dev-{name}" for name in named}
+    assert named == set(FUNCTIONS) - {"generate", "record-failure", "finish"}
 
 
 def test_preflights_reach_the_functions(resources: Resources) -> None:

@@ -1,0 +1,30 @@
+"""What docs/architecture.md says of AWS has a test or a source."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in TEXT.partition("### The laptop and AWS")[2].splitlines()
+    if line.startswith("| ") and not line.startswith(("| subject", "| ---"))
+]
+
+
+def test_there_is_a_table() -> None:
+    assert len(ROWS) > 20
+    assert len({row[0] for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_every_line_has_an_assertion_or_a_source(row: list[str]) -> None:
+    _, aws, laptop, held = row
+    assert aws and laptop
+    named = re.findall(r"`([a-z_/]+\.py)::(\w+)`", held)
+    for file, test in named:
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert re.search(rf"def {test}\(", source), f"{file} has no {test}"
+    assert named or re.search(r"read[:,].*\(https://docs\.aws\.amazon\.com/[^)]+\)", held)
