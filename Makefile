@@ -60,7 +60,7 @@ models-check: prepare-python ## Check an overlay of the model catalogue: FILE=my
 
 # Every folder is named: what one adds to the report, it adds where it is an argument.
 test: prepare-all ## All tests, on two cores
-	$(VENV_PYTHON) -m pytest $(filter-out %/__pycache__/,$(wildcard tests/*/)) -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGUMENTS)
+	$(VENV_PYTHON) -m pytest $(filter-out %/__pycache__/,$(wildcard tests/*/)) -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 test-unit: prepare-all ## The quick tests, without the emulator
 	$(VENV_PYTHON) -m pytest tests/unit $(PYTEST_ARGUMENTS)
@@ -73,7 +73,7 @@ test-dates: prepare-all ## The tests without the emulator as if run on later day
 	@for days in $(or $(DAYS),40 365 1826); do \
 	  echo "$$days days from now"; \
 	  DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"' \
-	    $(VENV_PYTHON) -m pytest tests/unit tests/contract tests/infra -n 2 --dist loadgroup $(PYTEST_ARGUMENTS) || exit 1; \
+	    $(VENV_PYTHON) -m pytest tests/unit tests/contract tests/infra -n 2 --dist loadscope $(PYTEST_ARGUMENTS) || exit 1; \
 	done
 
 test-integration: prepare-all ## The tests on the emulator

@@ -387,7 +387,7 @@ class Functions(Construct):
         if arns:
             self.generate.allow(["bedrock:InvokeModel"], arns)
 
-        for resumer in (self.record_failure, self.retry):
+        for resumer in (self.generate, self.record_failure, self.retry):
             resumer.allow_objects("GetObject", keys=["jobs/*/resume/*"])
 
         for reader in (self.status, *galleries):

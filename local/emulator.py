@@ -4,8 +4,8 @@
   (Lambda Developer Guide, "Lambda function states": a function can be invoked while it is updated).
 - A stopped execution begins no further state. The emulator lets the items of a Map go on: one that waits for its
   provider would ask it again when its time has come, long after the job was cancelled.
-- Where it enforces IAM, policies know conditional writes (``s3:if-match``, ``s3:if-none-match``), and S3 answers 403
-  instead of 404 for a missing key to a role that may not list the bucket
+- Where it enforces IAM, policies know conditional writes (``s3:if-match``, ``s3:if-none-match``) and presigned URLs
+  (``s3:authType``), and S3 answers 403 instead of 404 for a missing key to a role that may not list the bucket
   (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 
 Where it enforces IAM, it writes the calls of roles into the file that ``CALLS_LOG`` names, a JSON object a line:
@@ -78,8 +78,9 @@ def enforce(access_key_id: str, iam_action: str, *arguments: Any, **options: Any
 
 
 def s3_service_context(action: str, query: Any, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The condition keys of an S3 request, with those of conditional writes."""
+    """The condition keys of an S3 request, with those of conditional writes and of presigned URLs."""
     keys = {f"s3:{name}": headers[name] for name in ("if-match", "if-none-match") if name in headers}
+    keys["s3:authType"] = "REST-QUERY-STRING" if "X-Amz-Credential" in (query or {}) else "REST-HEADER"
     return {**_s3_service_context(action, query, path, headers), **keys}
 
 
@@ -90,7 +91,9 @@ async def handle_s3_request(
     response = await _handle_s3_request(method, path, headers, body, query_params, **options)
     bucket, key = s3._parse_bucket_key(path, headers)
     role = _role(router.extract_access_key_id(headers, query_params))
-    if response[0] != 404 or method not in ("GET", "HEAD") or not key or not role:
+    # An answer to HEAD has no body.
+    is_missing = response[0] == 404 and (method == "HEAD" or (method == "GET" and b"NoSuchKey" in response[2]))
+    if not is_missing or not key or not role:
         return response
     _record(role=_name(role), action="s3:GetObject", resource=f"arn:aws:s3:::{bucket}/{key}", missing=True)
     if _may_list(role, f"arn:aws:s3:::{bucket}"):

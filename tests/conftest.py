@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,14 +44,31 @@ def simulator(simulated_providers: Simulator) -> Iterator[Simulator]:
     simulated_providers.set_latency(0, 0)
 
 
+def group(node_id: str) -> str:
+    """What runs in one process where tests run in several: a folder that shares what it starts, or a module."""
+    path = Path(node_id.partition("::")[0])
+    folder = path.parts[path.parts.index("tests") + 1]
+    return folder if folder in SHARING and path.name not in ON_THEIR_OWN else str(path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, what belongs together runs in one of them."""
+    """What takes longest begins first; what judges the calls of all other integration tests comes after them."""
 
-    def group(item: pytest.Item) -> str:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        return folder if folder in SHARING and item.path.name not in ON_THEIR_OWN else str(item.path)
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        name = group(item.nodeid)
+        first = SHARING.index(name) if name in SHARING else len(SHARING)
+        return first, item.path.name == "test_recorded_calls.py"
 
-    groups = {item: group(item) for item in items}
-    for item, name in groups.items():
-        item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=lambda item: (SHARING.index(groups[item]) if groups[item] in SHARING else len(SHARING)))
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep each group in one process. The groups of xdist's own scheduler are not read by this pytest."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return ByGroup(config, log)

@@ -47,8 +47,9 @@ WAIT_HERE = 10.0
 _RESERVE = 30.0
 # What recording may need after the image is stored, likewise.
 _RECORDING = 10.0
+_UNRECORDED = "Our worker ended before the provider's answer was recorded; the provider may have made an image."
 # Characters of what a provider chooses and Step Functions carries, whose payloads have at most 256 KiB.
-_TOKEN_LIMIT = 4000
+TOKEN_LIMIT = 600
 _TEXT_LIMIT = 200
 
 Outcome = dict[str, Any]
@@ -63,7 +64,7 @@ class Item:
     deadline : epoch seconds
     late : whether the execution was started although its job may have been closed by then
     redrives : how often the execution was redriven
-    redrives_met : how many of these the item has met in an earlier invocation
+    redrives_met : the same when the item last left *Wait for the provider*
     """
 
     job_id: str
@@ -102,8 +103,8 @@ class Item:
         )
 
     @property
-    def is_redriven(self) -> bool:
-        """Whether this invocation repeats a state that a broken execution did not finish."""
+    def may_have_begun(self) -> bool:
+        """Whether this may repeat an invocation whose end a broken execution did not see."""
         return self.redrives > self.redrives_met
 
     @property
@@ -123,9 +124,8 @@ class Item:
     def wait(self, seconds: float, resume: str | None, deadline: float) -> Outcome:
         """The outcome that brings the item back after a pause."""
         pause = round(max(seconds, 1.0), 1)
-        met = {"redrivesMet": self.redrives_met} if self.redrives_met else {}
         return self.outcome(
-            "wait", waitSeconds=pause, attempt=self.attempt + 1, resume=resume, deadline=round(deadline, 3), **met
+            "wait", waitSeconds=pause, attempt=self.attempt + 1, resume=resume, deadline=round(deadline, 3)
         )
 
 
@@ -260,10 +260,9 @@ class Generation:
         ------
         InvocationBroke : the execution was redriven, and an earlier invocation may have asked the provider
         """
-        may_be_closed = (item.run > 1 or item.late) and item.attempt == 1
-        if (may_be_closed or item.is_redriven) and (closed := self._closed(item)):
+        may_be_closed = item.redrives or ((item.run > 1 or item.late) and item.attempt == 1)
+        if may_be_closed and (closed := self._closed(item)):
             return closed
-        item = replace(item, redrives_met=item.redrives)
         started_at = self._jobs.now()
         now = self._clock()
         turn = _Turn(
@@ -306,7 +305,7 @@ class Generation:
 
         Raises
         ------
-        InvocationBroke : the item is redriven, and its row is not known to be pending
+        InvocationBroke : an earlier invocation may have asked the provider
         """
         document = None
         try:
@@ -318,9 +317,15 @@ class Generation:
             if row["status"] in FINAL_ROW or (document and document["run"] != item.run):
                 done = row["status"] == "completed"
                 return item.outcome("done" if done else "failed", recorded=True, errorCode=row.get("errorCode"))
-        if item.is_redriven and [row["status"] for row in rows] != ["pending"]:
-            raise InvocationBroke("An earlier invocation, before the redrive, may have asked the provider.")
+        if item.may_have_begun and not self._is_untouched(item, rows):
+            raise InvocationBroke("An invocation before the redrive may have asked the provider.")
         return None
+
+    def _is_untouched(self, item: Item, rows: list[Row]) -> bool:
+        """Whether nothing is there that an earlier invocation of the item would have left."""
+        if item.attempt > 1 or [row["status"] for row in rows] != ["pending"]:
+            return False
+        return not (self._tokens.load(item) or self._images.find(item.stem))
 
     def _make(self, turn: "_Turn") -> float | None:
         """Make what is still open; the seconds after which to come again, or None at the end."""
@@ -391,7 +396,7 @@ class Generation:
             request = turn.request_of(call)
             answer: Generated | Waiting | ProviderError = generate(request, model, turn.credentials, until)
             if isinstance(answer, Waiting):
-                if len(answer.resume) > _TOKEN_LIMIT:
+                if len(answer.resume) > TOKEN_LIMIT:
                     return ProviderError("unknown_outcome", "The provider's token is too long to be kept.")
                 self._remember(turn, call, answer.resume)
                 pause = answer.seconds
@@ -580,7 +585,7 @@ class FailureRecorder:
         {"Lambda.TooManyRequestsException", "Lambda.AccessDeniedException", "Lambda.ResourceNotFoundException"}
     )
     # A history has at most 25,000 events, and each attempt of each of 40 models makes 14 of them where it breaks.
-    _MOST_ATTEMPTS = 30
+    MOST_ATTEMPTS = 20
 
     def __init__(
         self, jobs: JobManager, images: ImageStorage, tokens: ResumeTokens, *, clock: Callable[[], float] = time.time
@@ -592,20 +597,21 @@ class FailureRecorder:
 
     def record(self, item: Item, error: str) -> Outcome:
         """The item's outcome; ``error`` is the name that Step Functions gave."""
+        begun = item.may_have_begun or error not in self._NOT_BEGUN
         stored = self._images.find(item.stem)
         wanted = item.parameters.get("n", 1)
         deadline = item.deadline or self._clock() + MAX_WAIT
-        resume = self._resume(item, error) if len(stored) < wanted else None
-        if resume and self._clock() < deadline and item.attempt < self._MOST_ATTEMPTS:
+        resume = self._resume(item, begun) if len(stored) < wanted else None
+        if resume and self._clock() < deadline and item.attempt < self.MOST_ATTEMPTS:
             progress = Progress.load(resume)
-            if error not in self._NOT_BEGUN:
+            if begun:
                 progress.recover(wanted, {number_of(item.stem, image): image for image in stored})
             return item.wait(1.0, progress.dump(), deadline)
         if stored:
             self._jobs.mark_model_complete(item.job_id, item.model, images_result(stored))
             record_completion(item.model, None)
             return item.outcome("done", recorded=True)
-        failure = self._failure(error)
+        failure = ProviderError("unknown_outcome", _UNRECORDED) if begun else self._failure(error)
         earlier = Progress.load(resume)
         if earlier.tokens or earlier.failure().get("billable", "no") != "no":
             # This invocation has not begun, but an earlier one of the item has asked the provider.
@@ -614,18 +620,16 @@ class FailureRecorder:
         record_failure(item.model, failure.code)
         return item.outcome("failed", recorded=True, errorCode=failure.code)
 
-    def _resume(self, item: Item, error: str) -> str | None:
+    def _resume(self, item: Item, begun: bool) -> str | None:
         """How far the item had come when its invocation broke."""
-        if error in self._NOT_BEGUN:
+        if not begun:
             return item.resume
         # A request that a retry resumes was kept by the earlier run; what the item brings stands for it.
         return self._tokens.load(item) or (item.resume if item.run > 1 else None)
 
     def _failure(self, error: str) -> ProviderError:
+        """The error of an item that was not begun."""
         if error == "Lambda.TooManyRequestsException":
             message = "The AWS account had no free capacity to run this model; try again later."
             return ProviderError("internal", message, billable="no")
-        if error in self._NOT_BEGUN:
-            return ProviderError("internal", "This model could not be started.", billable="no")
-        message = "Our worker ended before the provider's answer was recorded; the provider may have made an image."
-        return ProviderError("unknown_outcome", message)
+        return ProviderError("internal", "This model could not be started.", billable="no")

@@ -79,7 +79,7 @@ GRANTS: dict[str, set[Grant]] = {
     | READ_MODELS
     | {Grant("states:StartExecution", "machine")},
     "generate": _objects("Get Put", STATUS)
-    | _objects("Put", "jobs/*/resume/*")
+    | _objects("Get Put", "jobs/*/resume/*")
     | _objects("Put", "group-images/*", "images/*", "gallery-index/*")
     | READ_MODELS
     | {Grant("bedrock:InvokeModel", "arn:aws:bedrock:us-west-2::foundation-model/some.model-v1:0")},

@@ -142,11 +142,6 @@ def restart(service: Service, *parts: str) -> None:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What judges the calls of all the other tests comes after them."""
-    items.sort(key=lambda item: item.path.name == "test_recorded_calls.py")
-
-
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud in a folder of its own that holds each Lambda to its role; the simulators answer at once."""

@@ -103,6 +103,9 @@ class Bench:
     def generate_for_an_expired_job(self) -> str:
         return self.invoke("generate", {**self.item(), "jobId": str(uuid.uuid4())})
 
+    def generate_in_a_redrive(self) -> str:
+        return self.invoke("generate", {**self.item(), "redriveCount": 1})
+
     def generate_slowly(self) -> str:
         return self.invoke("generate", self.item(ASYNCHRONOUS))
 
@@ -207,6 +210,7 @@ ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
         objects("GetObject", STATUS, Bench.generate),
         objects("PutObject", STATUS, Bench.generate),
         objects("PutObject", RESUME, Bench.generate_slowly),
+        objects("GetObject", RESUME, Bench.generate_in_a_redrive),
         objects("PutObject", "group-images/*", Bench.generate),
         objects("PutObject", "images/*", Bench.generate),
         objects("PutObject", "gallery-index/*", Bench.generate),
@@ -345,6 +349,10 @@ def is_heard(said: str, act: Act, bench: Bench, wanted: bool) -> bool:
     return False
 
 
+# The functions all of whose grants have been tried.
+TRIED: set[str] = set()
+
+
 @pytest.mark.parametrize("function", ENFORCED)
 def test_without_a_grant_what_needs_it_fails(service: Service, bench: Bench, function: str) -> None:
     role = Role(service, function)
@@ -355,6 +363,7 @@ def test_without_a_grant_what_needs_it_fails(service: Service, bench: Bench, fun
             assert is_heard(said, act, bench, True), grant
         # With it, nothing of the kind is said.
         assert is_heard(said, act, bench, False), grant
+    TRIED.add(function)
 
 
 def test_what_is_not_enforced_is_not_needed_here(service: Service) -> None:

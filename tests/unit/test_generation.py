@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Generated, Image, Model, ProviderError, Waiting
 from pixelprompt.registry import ModelRegistry
 
-from .workflow_engine import running_workflow
+from .workflow_engine import Workflow, running_workflow
 
 BUCKET = "test-bucket"
 # 40 of them are in a payload of Step Functions, which has at most 256 KiB.
@@ -61,6 +61,16 @@ class Job:
 
     def run(self, item: Item | None = None) -> dict[str, Any]:
         return self.generation.run(item or self.item(), 200)
+
+    def start(self) -> None:
+        """Write the row's start."""
+        self.jobs.mark_model_started(self.id, MODEL.name, started_at=self.jobs.now(), run=1, place=0)
+
+    def reset(self) -> None:
+        """Write the document anew, with its row pending."""
+        self.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{self.id}/status.json")
+        rows = [{"name": MODEL.name, "provider": MODEL.provider}]
+        self.jobs.create_job("a red fox", {"steps": 28}, rows, job_id=self.id, created_at=self.created_at)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -249,9 +259,10 @@ class TestRedrive:
     """An execution that broke is redriven, and runs again every state of an item that it had not finished."""
 
     @pytest.mark.parametrize("attempt", [1, 3])
-    def test_a_cancelled_row_asks_nobody(self, job: Job, simulator: Simulator, attempt: int) -> None:
+    @pytest.mark.parametrize("met", [0, 1])
+    def test_a_cancelled_row_asks_nobody(self, job: Job, simulator: Simulator, attempt: int, met: int) -> None:
         job.jobs.cancel(job.id)
-        outcome = job.run(job.item(attempt, redrives=1))
+        outcome = job.run(job.item(attempt, redrives=1, redrives_met=met))
         assert (outcome["state"], outcome["recorded"]) == ("failed", True)
         assert simulator.requests == []
         assert job.row["status"] == "cancelled"
@@ -262,62 +273,29 @@ class TestRedrive:
         assert job.run(job.item(redrives=1))["state"] == "done"
         assert simulator.requests == []
 
-    def test_a_row_that_was_at_work_is_left_to_record_failure(self, job: Job, simulator: Simulator) -> None:
-        job.jobs.mark_model_started(job.id, MODEL.name, started_at=job.jobs.now(), run=1, place=0)
+    def test_what_never_began_is_made(self, job: Job) -> None:
+        assert job.run(job.item(redrives=1))["state"] == "done"
+
+    def test_what_has_left_the_wait_since_then_goes_on(self, job: Job) -> None:
+        job.start()
+        assert job.run(job.item(2, redrives=1, redrives_met=1))["state"] == "done"
+
+    @pytest.mark.parametrize("trace", ["row", "token", "image", "lost document", "later attempt"])
+    def test_what_may_have_begun_is_left_to_record_failure(self, job: Job, simulator: Simulator, trace: str) -> None:
+        item = job.item(2 if trace == "later attempt" else 1, redrives=1)
+        if trace == "row":
+            job.start()
+        elif trace == "token":
+            job.tokens.save(item, TOKEN)
+        elif trace == "image":
+            job.run()
+            job.reset()
+        elif trace == "lost document":
+            job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
+        simulator.clear_requests()
         with pytest.raises(InvocationBroke):
-            job.run(job.item(redrives=1))
+            job.run(item)
         assert simulator.requests == []
-        recorder = FailureRecorder(job.jobs, job.images, job.tokens)
-        assert recorder.record(job.item(redrives=1), "InvocationBroke")["errorCode"] == "unknown_outcome"
-        assert job.row["billable"] == "unknown"
-
-    def test_a_row_that_cannot_be_read_is_left_to_record_failure(self, job: Job, simulator: Simulator) -> None:
-        job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
-        with pytest.raises(InvocationBroke):
-            job.run(job.item(redrives=1))
-        assert simulator.requests == []
-
-    def test_a_row_that_never_began_is_made(self, job: Job) -> None:
-        assert job.run(job.item(redrives=2, redrives_met=1))["state"] == "done"
-
-    def test_an_item_goes_on_after_the_redrive(self, job: Job, simulator: Simulator) -> None:
-        """The count stays for the rest of the execution; the invocations that follow are none of a broken one."""
-        simulator.set_fault(MODEL.id, "throttled", retry_after=15, times=1)
-        outcome = job.run(job.item(redrives=1))
-        assert (outcome["state"], outcome["redrivesMet"]) == ("wait", 1)
-        again = job.item(outcome["attempt"], deadline=outcome["deadline"], redrives=1, redrives_met=1)
-        assert job.run(again)["state"] == "done"
-
-    def test_record_failure_does_not_take_a_redrive_for_met(self, job: Job) -> None:
-        job.tokens.save(job.item(), TOKEN)
-        recorder = FailureRecorder(job.jobs, job.images, job.tokens)
-        assert "redrivesMet" not in recorder.record(job.item(redrives=1), "Lambda.Unknown")
-
-    def test_a_redrive_after_a_cancellation_pays_for_nothing(
-        self, job: Job, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The whole way: the definition, the payload, the document, and the provider at the end."""
-        execution = {"jobId": job.id, "run": 1, "prompt": "a red fox", "createdAt": job.created_at}
-        execution |= {"parameters": {"steps": 28}, "models": [MODEL.name]}
-        simulator.set_fault(MODEL.id, "throttled", retry_after=60)
-
-        def cancelled_meanwhile(payload: dict[str, Any]) -> dict[str, Any]:
-            outcome = generate(payload)
-            job.jobs.cancel(job.id)
-            raise SystemError(f"stopped while {outcome['state']}ing")
-
-        def generate(payload: dict[str, Any]) -> dict[str, Any]:
-            return job.run(Item.from_event({**payload, **execution}))
-
-        with running_workflow(monkeypatch) as workflow:
-            workflow.run([MODEL.name], generate=cancelled_meanwhile)
-            asked = len(simulator.requests)
-            assert asked >= 1
-            workflow.redrives = 1
-            ran = workflow.run([MODEL.name], generate=generate)
-        assert [outcome["state"] for outcome in ran.outcomes] == ["failed"]
-        assert len(simulator.requests) == asked
-        assert job.row["status"] == "cancelled"
 
     def test_the_row_is_read_beforehand_only_then(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
@@ -327,6 +305,115 @@ class TestRedrive:
         with pytest.raises(InvocationBroke):
             job.run(job.item(redrives=1))
         assert asked == [job.id]
+
+    @pytest.mark.parametrize("error", ["InvocationBroke", "Lambda.TooManyRequestsException"])
+    def test_record_failure_believes_that_the_provider_was_asked(self, job: Job, error: str) -> None:
+        job.start()
+        outcome = FailureRecorder(job.jobs, job.images, job.tokens).record(job.item(redrives=1), error)
+        assert (outcome["state"], outcome["errorCode"]) == ("failed", "unknown_outcome")
+        assert job.row["billable"] == "unknown"
+
+
+class Redriven:
+    """The whole way of a job's execution: the definition, the payloads, the document, and the provider at the end.
+
+    A stopped execution is played by an error in its functions; its redrive begins at the state that was not finished,
+    which the engine cannot: ``begin`` puts the item that it had into the place of the first one.
+    """
+
+    def __init__(self, job: Job, workflow: Workflow) -> None:
+        self.job = job
+        self.workflow = workflow
+        self.recorder = FailureRecorder(job.jobs, job.images, job.tokens)
+
+    def generate(self, payload: dict[str, Any]) -> dict[str, Any]:
+        return self.job.run(self._item(payload))
+
+    def record(self, payload: dict[str, Any]) -> dict[str, Any]:
+        return self.recorder.record(self._item(payload), payload["error"]["Error"])
+
+    def redrive(self, state: str = "Generate image", **item: Any) -> Any:
+        """Run the rest of the execution from a state of its one item, which was given these fields."""
+        begun = {"index": 0, "model": MODEL.name, "attempt": 1, "resume": None, "deadline": None, **item}
+
+        def begin(definition: dict[str, Any]) -> None:
+            items = definition["States"]["Generate images"]
+            items["ItemSelector"] = begun
+            items["ItemProcessor"]["StartAt"] = state
+
+        self.workflow.redrives = 1
+        self.workflow.changed(begin)
+        return self.workflow.run([MODEL.name], generate=self.generate, record_failure=self.record)
+
+    def _item(self, payload: dict[str, Any]) -> Item:
+        job = self.job
+        execution = {"jobId": job.id, "prompt": "a red fox", "createdAt": job.created_at, "parameters": {"steps": 28}}
+        return Item.from_event({**payload, **execution})
+
+
+class TestRedrivenExecution:
+    """What becomes of a job whose execution is redriven, by where it was stopped."""
+
+    @pytest.fixture
+    def redriven(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redriven]:
+        with running_workflow(monkeypatch) as workflow:
+            yield Redriven(job, workflow)
+
+    @pytest.fixture
+    def asynchronous(self, monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+        """A provider that works asynchronously; the tokens that it was asked with, None for a new request."""
+        asked: list[str | None] = []
+        data = io.BytesIO()
+        Picture.new("RGB", (8, 8)).save(data, "PNG")
+
+        def generate(request: Any, *_: Any) -> Any:
+            asked.append(request.resume)
+            if request.resume is None:
+                return Waiting(20, "token-1")
+            return Generated((Image(data.getvalue(), "image/png", 8, 8),), "r-1", cost=0.03)
+
+        monkeypatch.setattr(providers.adapter("openai"), "generate", generate)
+        return asked
+
+    def test_a_redrive_after_a_cancellation_pays_for_nothing(self, redriven: Redriven, simulator: Simulator) -> None:
+        redriven.job.start()
+        redriven.job.jobs.cancel(redriven.job.id)
+        for state in ("Generate image", "Wait for the provider"):
+            ran = redriven.redrive(state, waitSeconds=1)
+            assert [outcome["state"] for outcome in ran.outcomes] == ["failed"]
+        assert simulator.requests == []
+        assert redriven.job.row["status"] == "cancelled"
+
+    @pytest.mark.parametrize("state", ["Generate image", "Wait for the provider"])
+    @pytest.mark.parametrize("attempt", [1, 2])
+    def test_a_request_that_was_sent_is_resumed(
+        self, redriven: Redriven, asynchronous: list[str | None], state: str, attempt: int
+    ) -> None:
+        job = redriven.job
+        job.start()
+        job.tokens.save(job.item(), TOKEN)
+        resume = TOKEN if (state, attempt) != ("Generate image", 1) else None
+        ran = redriven.redrive(state, attempt=attempt, resume=resume, waitSeconds=1)
+        assert [outcome["state"] for outcome in ran.outcomes] == ["done"]
+        assert asynchronous == ["token-1"]
+        assert job.row["status"] == "completed"
+
+    def test_a_throttled_model_that_waited_is_made(self, redriven: Redriven, simulator: Simulator) -> None:
+        redriven.job.start()
+        ran = redriven.redrive("Wait for the provider", attempt=2, waitSeconds=15)
+        assert [outcome["state"] for outcome in ran.outcomes] == ["done"]
+        assert len(simulator.requests) == 1
+
+    def test_what_never_began_is_made_and_may_wait(self, redriven: Redriven, asynchronous: list[str | None]) -> None:
+        ran = redriven.redrive()
+        assert [outcome["state"] for outcome in ran.outcomes] == ["done"]
+        assert asynchronous == [None, "token-1"]
+
+    def test_a_request_without_an_answer_is_not_sent_again(self, redriven: Redriven, simulator: Simulator) -> None:
+        redriven.job.start()
+        ran = redriven.redrive()
+        assert [outcome["errorCode"] for outcome in ran.outcomes] == ["unknown_outcome"]
+        assert simulator.requests == []
 
 
 class TestPolling:
@@ -465,7 +552,7 @@ class TestSeveralImages:
     ) -> None:
         """Four images whose row cannot be written, and a provider that says all that it can."""
         used = dict.fromkeys(("size", "quality", "background", "output_format"), "x" * 9000)
-        usage = dict.fromkeys(("inputTextTokens", "inputImageTokens", "outputImageTokens"), 2 ** 53)
+        usage = dict.fromkeys(("inputTextTokens", "inputImageTokens", "outputImageTokens"), 2**53)
         for seed in (5, 6, 7, 8):
             answers[seed] = [replace(self.made(seed), request_id="r" * 9000, usage=usage, used=used)]
 

@@ -78,8 +78,8 @@ def item(name: str = "a", **fields: Any) -> Payload:
     return {"index": 0, "model": name, "attempt": 1, "resume": None, "deadline": None, **fields}
 
 
-def generate_payload(**fields: Any) -> Payload:
-    """The whole payload of *Generate image*."""
+def task_payload(**fields: Any) -> Payload:
+    """The whole payload of *Generate image*, and of *Record failure* but for the error."""
     return {**job_input(None), "redriveCount": 0, **item(**fields)}
 
 
@@ -90,8 +90,8 @@ def a_plain_job(workflow: Workflow) -> None:
     ran = workflow.run(["a", "b"])
     assert ran.status == "SUCCEEDED"
     assert sorted(ran.calls["generate"], key=lambda call: call["index"]) == [
-        generate_payload(),
-        generate_payload(name="b", index=1),
+        task_payload(),
+        task_payload(name="b", index=1),
     ]
     outcomes = [done(item()), done(item("b", index=1))]
     assert ran.calls["finish"] == [{"jobId": "job", "run": 1, "correlationId": "c", "outcomes": outcomes}]
@@ -103,9 +103,9 @@ def a_wait(workflow: Workflow) -> None:
     assert ran.status == "SUCCEEDED"
     assert ran.waits == [14, 1]
     assert ran.calls["generate"] == [
-        generate_payload(),
-        generate_payload(attempt=2, resume="token", deadline=4e9, redrivesMet=0),
-        generate_payload(attempt=3, resume=None, deadline=4e9, redrivesMet=0),
+        task_payload(),
+        task_payload(attempt=2, resume="token", deadline=4e9, redrivesMet=0),
+        task_payload(attempt=3, resume=None, deadline=4e9, redrivesMet=0),
     ]
     assert ran.outcomes == [done(item())]
 
@@ -114,7 +114,7 @@ def no_free_lambda_for_an_image(workflow: Workflow) -> None:
     ran = workflow.run(["a"], generate=raises(service_error("TooManyRequestsException"), 60))
     assert ran.outcomes == [done(item())]
     assert ran.delays == PATIENT
-    assert ran.calls["generate"] == [generate_payload()] * 61
+    assert ran.calls["generate"] == [task_payload()] * 61
 
 
 def an_image_that_breaks(workflow: Workflow) -> None:
@@ -124,7 +124,7 @@ def an_image_that_breaks(workflow: Workflow) -> None:
     assert len(ran.calls["record_failure"]) == 1
     call = ran.calls["record_failure"][0]
     error = call.pop("error")
-    assert call == {**job_input(None), **item()}
+    assert call == task_payload()
     assert error["Error"] == "RuntimeError"
     assert error["Cause"].startswith('{"errorType":"RuntimeError"')
     assert len(error["Cause"]) == 500
@@ -284,8 +284,8 @@ def test_transitions_of_a_model(workflow: Workflow) -> None:
 def test_items_of_a_retry_say_how_far_they_have_come(workflow: Workflow) -> None:
     ran = workflow.run([{"index": 4, "model": "a", "resume": "token"}, {"index": 7, "model": "b", "resume": None}])
     assert sorted(ran.calls["generate"], key=lambda call: call["index"]) == [
-        generate_payload(index=4, resume="token"),
-        generate_payload(name="b", index=7),
+        task_payload(index=4, resume="token"),
+        task_payload(name="b", index=7),
     ]
     assert [outcome["index"] for outcome in ran.outcomes] == [4, 7]
 
@@ -333,9 +333,9 @@ def test_a_broken_item_that_can_be_resumed_goes_on(workflow: Workflow, resume: s
     ran = workflow.run(["a"], generate=generate, record_failure=wait(1.0, 3, resume=resume, deadline=4.5e9))
     (call,) = ran.calls["record_failure"]
     del call["error"]
-    assert call == {**job_input(None), **item(attempt=2, resume="token", deadline=4e9, redrivesMet=0)}
+    assert call == task_payload(attempt=2, resume="token", deadline=4e9, redrivesMet=0)
     assert ran.waits == [4, 1]
-    assert ran.calls["generate"][2] == generate_payload(attempt=3, resume=resume, deadline=4.5e9, redrivesMet=0)
+    assert ran.calls["generate"][2] == task_payload(attempt=3, resume=resume, deadline=4.5e9, redrivesMet=0)
     assert ran.outcomes == [done(item())]
 
 
@@ -424,20 +424,16 @@ def test_a_job_that_takes_too_long_is_timed_out(workflow: Workflow) -> None:
 
 
 @pytest.mark.parametrize(("redrives", "told"), [(None, 0), (0, 0), (2, 2)])
-def test_generate_is_told_how_often_its_execution_was_redriven(
+def test_an_item_is_told_how_often_its_execution_was_redriven(
     workflow: Workflow, redrives: int | None, told: int
 ) -> None:
     workflow.redrives = redrives
     ran = workflow.run(["a"], generate=in_turn(wait(1), raises(RuntimeError())))
     assert [call["redriveCount"] for call in ran.calls["generate"]] == [told, told]
-    assert "redriveCount" not in ran.calls["record_failure"][0]
-    assert "redriveCount" not in json.dumps(ran.outcomes)
-
-
-def test_an_item_carries_the_redrives_that_it_has_met(workflow: Workflow) -> None:
-    workflow.redrives = 2
-    ran = workflow.run(["a"], generate=in_turn(wait(1, redrivesMet=2), wait(1), done))
-    assert [call.get("redrivesMet") for call in ran.calls["generate"]] == [None, 2, 0]
+    assert [call["redriveCount"] for call in ran.calls["record_failure"]] == [told]
+    # What has left the wait of this redrive has no earlier invocation.
+    assert [call.get("redrivesMet") for call in ran.calls["generate"]] == [None, told]
+    assert "redrive" not in json.dumps(ran.outcomes)
 
 
 def test_an_error_may_have_no_cause(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
