@@ -257,6 +257,24 @@ def test_it_survives_a_lost_connection(visit: Visit, service: Service) -> None:
     expect(page.locator(".tile img.there")).to_have_count(2)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_error_without_cors_headers_is_tried_again(visit: Visit, service: Service, status: int) -> None:
+    """What API Gateway answers itself, without the functions, no script of another origin may read."""
+    visit.tolerated = (str(status), "CORS", "net::ERR_FAILED")
+    page = visit.open()
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=status, json={"message": "Too Many Requests"})
+
+    page.route("**/status/*", refuse, times=2)
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    page.get_by_role("button", name="Generate").click()
+    visit.wait_for_the_end()
+    assert len(refused) == 2
+
+
 def test_a_prompt_that_nobody_answered_makes_one_job(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_FAILED", "503")
     page = visit.open()

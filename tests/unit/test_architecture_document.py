@@ -1,4 +1,7 @@
-"""What docs/architecture.md says of AWS has a test or a source."""
+"""Each line of docs/architecture.md about AWS names a test that exists, or a page of AWS.
+
+Whether the test or the page says what the line does is for a reader to judge.
+"""
 
 import re
 from pathlib import Path
