@@ -98,10 +98,10 @@ def test_an_account_without_the_cdk_names_make_bootstrap(aws: boto3.Session) -> 
 @pytest.mark.parametrize(
     ("stage", "extra", "sentences"),
     [
-        ("dev", "", ['Settings other than the defaults: removal="destroy".', "The API is PUBLIC: anybody"]),
+        ("dev", "", ["Settings other than the stage's defaults: none.", "The API is PUBLIC: anybody"]),
         ("dev", "-c globalLimit=10", ["globalLimit=10", "a day for jobs at globalLimit=10; "]),
         ("dev", "", ["dailyBudget is 0", "alarmEmail is empty"]),
-        ("prod", "", ['stage="prod", apiAuth="iam", gallery="off"', "The API lets in callers that IAM allows."]),
+        ("prod", "", ['defaults: apiAuth="iam", pythonVersion="3.13".', "The API lets in callers that IAM allows."]),
         (
             "prod",
             "-c apiAuth=jwt -c jwtIssuer=https://issuer.example -c jwtAudience=client -c cloudfront=false",
