@@ -341,7 +341,7 @@ class _Examination:
         """Say what to do where an earlier version, which gave the secret a fixed name, has left keys in it."""
         secret, stage = self._deployment.secret, self._deployment.stage
         former = deployments.former_secret(stage)
-        if secret == former:
+        if self._deployment.earlier_version:
             row.add(
                 WARNING,
                 f"An earlier version deployed the stack. The next deployment replaces the secret {former} by an empty "
