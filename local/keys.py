@@ -19,7 +19,7 @@ class KeysError(Exception):
 
 
 def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) -> dict[str, str]:
-    """The keys that are given: in the environment, else by whoever answers `ask`; a blank answer gives none."""
+    """Return the caller's keys: from the environment, else from `ask`, where a blank line gives none."""
     found = {}
     for name in key_names():
         key = environment.get(name) or (ask(f"{name} (empty: leave as it is): ") if ask else "")
