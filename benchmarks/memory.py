@@ -19,7 +19,7 @@ SIZES = (256, 512, 1024, 1769)
 ONE_PROCESSOR = 1769
 # What the table assumes of one request to AWS.
 REQUEST_SECONDS = 0.02
-# Who waits for a provider in each request.
+# Seconds that a function waits for a provider in each request.
 WAITING = {"generate": float(PROVIDER_SECONDS), "enhance": 2.0}
 REQUESTS = 1000
 # A cold status request must not take more than 0.5 s, others not more than 1 s; of that, Lambda itself, the network and

@@ -1,5 +1,8 @@
 """The Python interpreters of this machine by minor version: bytecode is of use only to the version that made it."""
 
+import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -7,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from infra.settings import INTERPRETER, SettingsError
+from infra.settings import INTERPRETER, PYTHON_VERSIONS, SettingsError
 
 # Prints the interpreter itself, not a shim that starts it, if its bytecode is what Lambda reads.
 _PROBE = (
@@ -19,7 +22,7 @@ _PROBE = (
 
 @cache
 def interpreter(version: str) -> str:
-    """The path of a CPython of a minor version such as ``3.13``: this one, one on the path, or one that uv has.
+    """The path of a final CPython of a minor version such as ``3.13``: this one, one on the path, of pyenv or of uv.
 
     Nothing is downloaded.
 
@@ -27,15 +30,15 @@ def interpreter(version: str) -> str:
     ------
     SettingsError : this machine has none
     """
-    if version == INTERPRETER:
-        return sys.executable
     for candidate in _candidates(version):
         if path := _checked(candidate, version):
             return path
+    command = f"{shlex.quote(uv() or 'uv')} python install {version}"
+    own = version != INTERPRETER and INTERPRETER in PYTHON_VERSIONS and _checked(sys.executable, INTERPRETER)
     raise SettingsError(
-        f'pythonVersion is "{version}", but this machine has no Python {version} to compile the functions\' code with; '
-        f"install it (uv python install {version}) or set pythonVersion to a version that you have, such as "
-        f"{INTERPRETER}."
+        f'pythonVersion is "{version}", but this machine has no Python {version} (CPython, no pre-release) to compile '
+        f"the functions' code with; install it ({command}) or set pythonVersion to a version that you have"
+        f"{f', such as {INTERPRETER}' if own else ''}."
     )
 
 
@@ -46,13 +49,24 @@ def uv() -> str | None:
 
 
 def _candidates(version: str) -> Iterator[str]:
+    if version == INTERPRETER:
+        yield sys.executable
     if found := shutil.which(f"python{version}"):
         yield found
+    # The one on the path may be pyenv's shim, which starts a version only where pyenv is told to use it.
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    installed = (root / "versions").glob(f"{version}.*/bin/python")
+    yield from map(str, sorted(installed, key=_patch, reverse=True))
     if installer := uv():
         command = [installer, "python", "find", version, "--offline", "--no-python-downloads", "--no-project"]
         result = subprocess.run(command, check=False, capture_output=True, text=True)
         if result.returncode == 0:
             yield result.stdout.strip()
+
+
+def _patch(python: Path) -> int:
+    found = re.match(r"\d+\.\d+\.(\d+)", python.parent.parent.name)
+    return int(found[1]) if found else -1
 
 
 def _checked(candidate: str, version: str) -> str | None:

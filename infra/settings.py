@@ -80,7 +80,8 @@ class Settings:
     api_url : where the API is called, if not at API Gateway's own address; only for ``local``, only loopback; the last
         part of its path becomes the API's id
     removal : what becomes of the bucket and the secret with the stack: ``destroy`` (default of ``dev``) or ``retain``
-    python_version : the functions' Python; that of the synthesizing interpreter by default, but ``prod`` must name it
+    python_version : the functions' Python; by default that of the synthesizing interpreter, or the newest that Lambda
+        supports where it lacks that one; ``prod`` must name it
     """
 
     stage: str = "dev"
@@ -113,7 +114,7 @@ class Settings:
     provider_endpoints: Mapping[str, str] = field(default_factory=dict)
     api_url: str = ""
     removal: Literal["retain", "destroy"] = "retain"
-    python_version: str = INTERPRETER
+    python_version: str = field(default_factory=lambda: _default_python(Settings.stage))
 
     @property
     def execution_seconds(self) -> int:
@@ -135,8 +136,9 @@ class Settings:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The settings that are not the defaults, by their names in the context."""
-        values, default = {name: getattr(self, _snake_case(name)) for name in _READERS}, Settings()
+        """The settings that are not the defaults of the stage, by their names in the context."""
+        default = Settings(stage=self.stage, **_stage_defaults(self.stage, self.target))
+        values = {name: getattr(self, _snake_case(name)) for name in _READERS}
         return {name: value for name, value in values.items() if value != getattr(default, _snake_case(name))}
 
     @classmethod
@@ -159,15 +161,7 @@ class Settings:
         chosen.update(single_values(context))
         values = read_values(chosen, _READERS)
         values["stage"] = stage
-        target = values.get("target", cls.target)
-        is_local = target == "local"
-        values.setdefault("trust_body_ip", is_local)
-        values.setdefault("cloudfront", not is_local)
-        values.setdefault("status_wait", LONGEST_WAIT if is_local else 0)
-        values.setdefault("removal", "destroy" if stage == "dev" else "retain")
-        values.setdefault("gallery", "off" if stage == "prod" else "public")
-        values.setdefault("python_version", _default_python(stage, is_local))
-        settings = cls(**values)
+        settings = cls(**{**_stage_defaults(stage, values.get("target", cls.target)), **values})
         settings._check()
         return settings
 
@@ -195,9 +189,6 @@ class Settings:
             )
         if not self.python_version:
             refuse("pythonVersion", f"in the stage prod it must be set, to {_listed(PYTHON_VERSIONS)}.")
-        if self.python_version not in PYTHON_VERSIONS:
-            reason = f"Lambda does not support the Python that runs the CDK; set it to {_listed(PYTHON_VERSIONS)}."
-            refuse("pythonVersion", reason)
 
 
 def read_values(chosen: Mapping[str, Any], readers: Mapping[str, "Reader"]) -> dict[str, Any]:
@@ -228,12 +219,24 @@ def single_values(context: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in context.items() if not re.search("[:/]", name) and name not in _CDK_CONTEXT}
 
 
-def _default_python(stage: str, is_local: bool) -> str:
-    """The functions' Python where no setting names one: whoever synthesizes for `prod` must not change it unseen."""
-    if is_local:
-        # The emulator runs the functions with its own interpreter, whatever the name of their runtime.
-        return INTERPRETER if INTERPRETER in PYTHON_VERSIONS else PYTHON_VERSIONS[-1]
-    return "" if stage == "prod" else INTERPRETER
+def _stage_defaults(stage: str, target: str) -> dict[str, Any]:
+    """The defaults that depend on the stage or the target, by the names of their fields."""
+    is_local = target == "local"
+    return {
+        "trust_body_ip": is_local,
+        "cloudfront": not is_local,
+        "status_wait": LONGEST_WAIT if is_local else 0,
+        "removal": "destroy" if stage == "dev" else "retain",
+        "gallery": "off" if stage == "prod" else "public",
+        "python_version": _default_python(stage),
+    }
+
+
+def _default_python(stage: str) -> str:
+    """The functions' Python where no setting names one; none for `prod`, where another machine must not change it."""
+    if stage == "prod":
+        return ""
+    return INTERPRETER if INTERPRETER in PYTHON_VERSIONS else PYTHON_VERSIONS[-1]
 
 
 def _listed(choices: Iterable[object]) -> str:

@@ -64,5 +64,6 @@ class PixelPromptStack(Stack):
             ("BucketName", self.storage.bucket.bucket_name, "Bucket of jobs and images"),
             ("StateMachineArn", self.workflow.machine.state_machine_arn, "State machine that runs jobs"),
             ("ProviderSecretArn", self.provider_keys.arn, "Secret that holds the provider keys"),
+            ("Gallery", settings.gallery, "Whether the galleries of all jobs are public or off"),
         ):
             CfnOutput(self, name, value=value, description=description)

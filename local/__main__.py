@@ -269,9 +269,10 @@ def _commits(options: argparse.Namespace, progress: Progress) -> int:
 def _smoke(options: argparse.Namespace) -> int:
     from local import cloud, deployment, smoke
 
-    url, environment = options.url, dict(os.environ)
+    url, environment, gallery = options.url, dict(os.environ), ""
     if not url and options.stage:
-        url = deployment.on_aws(options.stage, os.environ).api
+        deployed = deployment.on_aws(options.stage, os.environ)
+        url, gallery = deployed.api, deployed.gallery
     elif not url and (running := cloud.find(options.directory)):
         url = running.endpoints["api"]
         if certificate := running.endpoints["certificate"]:
@@ -283,7 +284,7 @@ def _smoke(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    return smoke.command(url, environment)
+    return smoke.command(url, environment, gallery=gallery)
 
 
 def _synth(options: argparse.Namespace, progress: Progress) -> int:

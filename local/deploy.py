@@ -205,7 +205,7 @@ def _described(settings: Settings) -> Iterable[str]:
     from pixelprompt.registry import ModelRegistry
 
     chosen = ", ".join(f"{name}={json.dumps(value)}" for name, value in settings.chosen.items())
-    yield f"Settings other than the defaults: {chosen or 'none'}."
+    yield f"Settings other than the stage's defaults: {chosen or 'none'}."
     yield {
         "none": "The API is PUBLIC: anybody who knows its address can start jobs.",
         "iam": "The API lets in callers that IAM allows.",

@@ -37,6 +37,8 @@ class Deployment:
     on_laptop : whether its functions run on this machine
     api : address of the HTTP API
     machine : ARN of the state machine that runs jobs
+    earlier_version : whether the stack is of a version that gave its secret a fixed name
+    gallery : the setting ``gallery`` as it was deployed; empty where that is not known
     """
 
     name: str
@@ -49,6 +51,8 @@ class Deployment:
     on_laptop: bool = False
     api: str = ""
     machine: str = ""
+    earlier_version: bool = False
+    gallery: str = ""
 
     def prompt_model(self) -> str:
         """Which text model enhances prompts, as it was deployed; the first one where that cannot be read."""
@@ -165,6 +169,8 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
         client,
         api=api.rstrip("/"),
         machine=outputs.get("StateMachineArn", ""),
+        earlier_version="ProviderSecretName" in outputs,
+        gallery=outputs.get("Gallery", ""),
     )
 
 

@@ -341,7 +341,7 @@ class _Examination:
         """Say what to do where an earlier version, which gave the secret a fixed name, has left keys in it."""
         secret, stage = self._deployment.secret, self._deployment.stage
         former = deployments.former_secret(stage)
-        if secret == former:
+        if self._deployment.earlier_version:
             row.add(
                 WARNING,
                 f"An earlier version deployed the stack. The next deployment replaces the secret {former} by an empty "
@@ -358,7 +358,7 @@ class _Examination:
             row.add(
                 BAD,
                 f"It is empty, but the secret of an earlier version holds {', '.join(sorted(left))}; copy them "
-                f"(`make keys STAGE={stage} FROM={former}`), then delete it "
+                f"(`make keys STAGE={stage} FROM={former}`), run `make smoke STAGE={stage}`, then delete it "
                 f"(`aws secretsmanager delete-secret --region {self._deployment.region} --secret-id {former}`).",
             )
 
@@ -559,7 +559,7 @@ def _access_problem(found: Mapping[str, Any], model: Model, region: str) -> Find
         case "NOT_AVAILABLE":
             return Finding(
                 BAD,
-                "The account isn't subscribed to it. Subscribe, with aws-marketplace:Subscribe allowed: "
+                'The account isn\'t subscribed to it. Subscribe (README.md, "Deploy to AWS", has the permissions): '
                 f"{subscribe_command(model)}",
             )
         case "PENDING":

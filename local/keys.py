@@ -19,7 +19,7 @@ class KeysError(Exception):
 
 
 def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) -> dict[str, str]:
-    """The keys that are given: in the environment, else by whoever answers `ask`; a blank answer gives none."""
+    """Return the caller's keys: from the environment, else from `ask`, where a blank line gives none."""
     found = {}
     for name in key_names():
         key = environment.get(name) or (ask(f"{name} (empty: leave as it is): ") if ask else "")
@@ -29,14 +29,24 @@ def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) ->
 
 
 def held(secrets: Any, secret: str) -> dict[str, str]:
-    """The keys in a secret, by name; empty where it does not hold a JSON object.
+    """Return the keys in a secret, by name: its strings that are not blank; none where it is not a JSON object.
 
     Raises
     ------
-    KeysError : the secret cannot be read
+    KeysError : Secrets Manager refuses to read the secret, or its value is binary
     """
+    document = _document(secrets, secret)
+    return {name: value for name, value in document.items() if isinstance(value, str) and value.strip()}
+
+
+def _document(secrets: Any, secret: str) -> dict[str, Any]:
     with _failures_named(secret):
-        text = secrets.get_secret_value(SecretId=secret)["SecretString"]
+        text = secrets.get_secret_value(SecretId=secret).get("SecretString")
+    if text is None:
+        raise KeysError(
+            f"The secret {secret} holds binary data instead of a JSON object of keys; name another secret, or replace "
+            "its value."
+        )
     try:
         value = json.loads(text)
     except ValueError:
@@ -57,7 +67,7 @@ def store(
     ------
     KeysError : there is no such secret, or it cannot be used
     """
-    present = held(secrets, secret)
+    present = _document(secrets, secret)
     merged = {**present, **keys}
     agree(sorted(name for name in keys if present.get(name, keys[name]) != keys[name]))
     if merged != present:
@@ -74,6 +84,12 @@ def _failures_named(secret: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
+        # AWS has no code of its own for a secret that is scheduled for deletion.
+        if code == "InvalidRequestException" and "delet" in error.response["Error"].get("Message", ""):
+            raise KeysError(
+                f"The secret {secret} is scheduled for deletion; restore it "
+                f"(aws secretsmanager restore-secret --secret-id {secret}), then try again."
+            ) from None
         raise KeysError(
             f"Secrets Manager returned {code} for the secret {secret}; check its name, the region and your permissions."
         ) from None
@@ -91,16 +107,16 @@ def run(stage: str, environment: Mapping[str, str], *, source: str = "") -> int:
     Raises
     ------
     CloudError : the stage is not deployed, or AWS cannot be used
-    KeysError : one of the secrets cannot be used, or `source` holds no keys
-    Unconfirmed : keys would be replaced, and nobody has agreed
+    KeysError : one of the secrets cannot be used, or keys cannot be copied from `source`
+    Unconfirmed : the caller did not agree to replace keys, or to copy keys of unknown names
     """
     # Before any key is asked for.
     deployed = deployment.on_aws(stage, environment)
     secrets, secret = deployed.client("secretsmanager"), deployed.secret
     if source:
-        keys = held(secrets, source)
-        if not keys:
-            raise KeysError(f"The secret {source} holds no keys; name the one that does.")
+        keys = _copied(deployed, source)
+        if unknown := sorted(keys.keys() - key_names().keys()):
+            confirm(f"Copy {', '.join(unknown)}, too, which no model in models.json uses?", environment)
     else:
         keys = collect(environment, getpass.getpass if sys.stdin.isatty() else None)
     if not keys:
@@ -115,3 +131,29 @@ def run(stage: str, environment: Mapping[str, str], *, source: str = "") -> int:
     names = store(secrets, secret, keys, agree)
     print(f"{secret} holds {', '.join(names)}. Running functions see them within five minutes.")
     return 0
+
+
+def _copied(deployed: deployment.Deployment, source: str) -> dict[str, str]:
+    """Return the keys in `source`, which is to be another secret than the deployment's.
+
+    Raises
+    ------
+    KeysError : it is the same secret, it holds no keys, or the next deployment replaces the deployment's secret
+    """
+    if deployed.earlier_version:
+        raise KeysError(
+            f"The stack of the stage {deployed.stage} is still of an earlier version, and the next deployment replaces "
+            f'its secret {deployed.secret}; deploy first (CHANGELOG.md, "Upgrading").'
+        )
+    secrets = deployed.client("secretsmanager")
+    if _arn(secrets, source) == _arn(secrets, deployed.secret):
+        raise KeysError(f"The secret {source} is the one of the stage {deployed.stage} itself; name another one.")
+    keys = held(secrets, source)
+    if not keys:
+        raise KeysError(f"The secret {source} holds no keys; name the one that does.")
+    return keys
+
+
+def _arn(secrets: Any, secret: str) -> str:
+    with _failures_named(secret):
+        return str(secrets.describe_secret(SecretId=secret)["ARN"])

@@ -43,7 +43,7 @@ _DETAILS: Schema = {
     "path": _TEXT,
     "method": _TEXT,
 }
-_OPTIONAL = "A deployment may have its gallery off; this path then returns 404 `NOT_FOUND`, whatever the method."
+_OPTIONAL = "A deployment may have its gallery off; this path then returns 404 `NOT_FOUND`."
 _REASONS = {
     400: "The request is wrong; `error` says how.",
     404: "There is no such job, or no such path.",

@@ -20,7 +20,8 @@ from tests.contract.table import MODELS
 MODEL = MODELS["bedrock"]
 
 # As AWS words them; the role's name has every word in it that could lead astray.
-ROLE = "arn:aws:sts::123456789012:assumed-role/payments-marketplace-legacy/generate"
+ROLE_NAME = "payments-marketplace-legacy"
+ROLE = f"arn:aws:sts::123456789012:assumed-role/{ROLE_NAME}/generate"
 RESOURCE = f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL.id}"
 UNFINISHED = (
     "Your AWS Marketplace subscription for this model cannot be completed at this time. If you recently fixed this "
@@ -47,6 +48,13 @@ BY_THE_ORGANIZATION = (
 )
 NO_ACCESS = "You don't have access to the model with the specified model ID."
 NOT_FOR_ACCOUNT = "Your account is not authorized to invoke this API operation."
+NOT_FOR_ANY_ACCOUNT = "Account is not authorized to invoke this API operation."
+NOT_FOR_ACCOUNT_ID = "Your account 123456789012 is not authorized to invoke this API operation."
+# Denials of roles whose names say what AWS says for other reasons, by the names.
+MISLEADING = {
+    name: NOT_IN_THE_ROLE.replace(ROLE_NAME, name)
+    for name in ("aws_marketplace_tools", "marked_as_legacy", "payment_instrument", "service_control_policy")
+}
 DENIED, INVALID = "AccessDeniedException", "ValidationException"
 SUBSCRIBE, ACCOUNT = "subscribe with the command that `make doctor` prints", "contact AWS Support"
 DENIALS = [
@@ -54,11 +62,18 @@ DENIALS = [
     pytest.param(403, DENIED, MARKETPLACE_BY_ARN, "bad_credentials", True, SUBSCRIBE, id="no subscription, by ARN"),
     pytest.param(403, DENIED, UNFINISHED, "bad_credentials", True, SUBSCRIBE, id="unfinished subscription"),
     pytest.param(403, DENIED, NO_ACCESS, "bad_credentials", True, SUBSCRIBE, id="no access to the model"),
-    pytest.param(403, DENIED, PAYMENT, "quota_exhausted", False, "add a payment method", id="no payment method"),
+    pytest.param(403, DENIED, PAYMENT, "quota_exhausted", True, "add a payment method", id="no payment method"),
     pytest.param(403, DENIED, NOT_IN_THE_ROLE, "bad_credentials", True, "models.json", id="not in the role's policy"),
     pytest.param(403, DENIED, BY_THE_ORGANIZATION, "bad_credentials", True, "service control policies", id="SCP"),
     pytest.param(403, DENIED, NOT_FOR_ACCOUNT, "bad_credentials", True, ACCOUNT, id="account not authorized"),
     pytest.param(400, INVALID, NOT_FOR_ACCOUNT, "bad_credentials", True, ACCOUNT, id="the same as invalid"),
+    pytest.param(400, INVALID, NOT_FOR_ANY_ACCOUNT, "bad_credentials", True, ACCOUNT, id="invalid, any account"),
+    pytest.param(400, INVALID, NOT_FOR_ACCOUNT_ID, "bad_credentials", True, ACCOUNT, id="invalid, with the ID"),
+    pytest.param(403, DENIED, NOT_FOR_ACCOUNT_ID, "bad_credentials", True, ACCOUNT, id="account ID not authorized"),
+    *(
+        pytest.param(403, DENIED, text, "bad_credentials", True, "models.json", id=id)
+        for id, text in MISLEADING.items()
+    ),
     pytest.param(400, INVALID, "Operation not allowed", "bad_credentials", True, ACCOUNT, id="new account"),
     pytest.param(403, DENIED, "Something else.", "bad_credentials", True, ACCOUNT, id="another reason"),
 ]
@@ -104,8 +119,52 @@ def test_a_denial_names_its_cure_and_nothing_of_the_account(
     answer = failure(status, kind, message)
     assert (answer.code, answer.retryable, answer.billable, answer.safe_to_repeat) == (code, retryable, "no", False)
     assert says in str(answer)
-    assert not any(word in str(answer) for word in ("arn:", "123456789012", "payments-marketplace-legacy", "p-abc"))
+    assert not any(word in str(answer) for word in ("arn:", "123456789012", ROLE_NAME, "p-abc"))
     assert len(str(answer)) < 300
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        (400, INVALID, "invalid_request"),
+        (400, "ServiceQuotaExceededException", "quota_exhausted"),
+        (424, "ModelErrorException", "invalid_request"),
+    ],
+)
+def test_what_aws_says_of_roles_and_accounts_is_cut_from_a_row(status: int, kind: str, code: str) -> None:
+    text = f"The request of {ROLE} in account 123456789012 (1234-5678-9012) has a seed of 12345678901234, too large."
+    answer = failure(status, kind, text, originalStatusCode=400)
+    assert answer.code == code
+    assert str(answer).endswith(
+        "The request of [hidden] in account [hidden] ([hidden]) has a seed of 12345678901234, too large."
+    )
+
+
+def test_a_refusal_of_a_content_filter_names_no_account() -> None:
+    answer = failure(400, INVALID, f"A content filter of {ROLE} blocked it.")
+    assert (answer.code, str(answer)) == ("refused", "A content filter of [hidden] blocked it.")
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [("Filter reason: prompt", "refused"), ("Inference error", "provider_unavailable")],
+)
+def test_a_finish_reason_names_no_account(reason: str, code: str) -> None:
+    document = {"finish_reasons": [f"{reason}, {ROLE}"], "images": []}
+    with Canned(Answer(200, document, {"Content-Type": "application/json"})) as server:
+        answer = call(server.url)
+    assert isinstance(answer, ProviderError) and answer.code == code
+    assert reason in str(answer) and "arn:" not in str(answer)
+
+
+def test_a_model_that_an_arn_names_is_not_shown() -> None:
+    arn = "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/abc"
+    model = replace(MODEL, id=arn)
+    refusal = Answer(400, {"message": "The provided model identifier is invalid."}, {"x-amzn-ErrorType": INVALID})
+    with Canned(refusal) as server:
+        answer = bedrock.generate(ImageRequest(PROMPT), model, Credentials(None, server.url), time.time() + 10)
+    assert isinstance(answer, ProviderError) and answer.code == "model_retired"
+    assert "123456789012" not in str(answer)
 
 
 def test_the_simulator_plays_an_account_without_a_subscription(simulator: Simulator) -> None:

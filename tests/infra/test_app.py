@@ -54,7 +54,7 @@ def test_wrong_setting_is_one_sentence(
 
 def test_a_python_that_this_machine_lacks_is_one_sentence(context: dict[str, Any], tmp_path: Path) -> None:
     lacking = next(version for version in PYTHON_VERSIONS if version != INTERPRETER)
-    nowhere = {"PATH": str(tmp_path), "HOME": str(tmp_path), "UV_PYTHON_INSTALL_DIR": str(tmp_path)}
+    nowhere = dict.fromkeys(("PATH", "HOME", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR"), str(tmp_path))
     result = run({**context, "pythonVersion": lacking}, tmp_path / "out", **nowhere)
     assert result.returncode == 1
     assert said(result).startswith(f'pythonVersion is "{lacking}", but this machine has no Python {lacking}')

@@ -162,17 +162,38 @@ def test_every_stage_but_prod_runs_on_the_python_that_synthesizes() -> None:
     assert "pythonVersion" not in Settings.from_context({}).chosen
 
 
-def test_a_python_that_lambda_lacks_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings_module, "INTERPRETER", "3.15")
-    with pytest.raises(SettingsError) as raised:
-        Settings.from_context({})
-    assert str(raised.value) == (
-        'pythonVersion is "3.15"; Lambda does not support the Python that runs the CDK; '
-        "set it to 3.11, 3.12, 3.13 or 3.14."
-    )
+@pytest.mark.parametrize("interpreter", ["3.15", "3.10"])
+def test_for_a_python_that_lambda_lacks_the_newest_that_it_has_is_the_default(
+    interpreter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_module, "INTERPRETER", interpreter)
+    for given in ({}, {"target": "local"}, {"stages": {"demo": {}}, "stage": "demo"}):
+        settings = Settings.from_context(given)
+        assert settings.python_version == PYTHON_VERSIONS[-1]
+        assert "pythonVersion" not in settings.chosen
+    assert Settings().python_version == PYTHON_VERSIONS[-1]
     assert Settings.from_context({"pythonVersion": "3.12"}).python_version == "3.12"
-    # The emulator runs the functions with its own Python.
-    assert Settings.from_context({"target": "local"}).python_version == PYTHON_VERSIONS[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [
+        ({}, {}),
+        ({"removal": "destroy", "ipLimit": 50}, {}),
+        ({"removal": "retain", "ipLimit": 5}, {"removal": "retain", "ipLimit": 5}),
+        ({**PROD, "apiAuth": "iam", "gallery": "off"}, {"pythonVersion": "3.13", "apiAuth": "iam"}),
+        (
+            {**PROD, "apiAuth": "iam", "gallery": "public"},
+            {"pythonVersion": "3.13", "apiAuth": "iam", "gallery": "public"},
+        ),
+        ({"stages": {"demo": {}}, "stage": "demo", "gallery": "off"}, {"gallery": "off"}),
+        ({"target": "local"}, {"target": "local"}),
+        ({"target": "local", "statusWait": 0}, {"target": "local", "statusWait": 0}),
+    ],
+    ids=str,
+)
+def test_what_differs_from_the_defaults_of_its_stage_is_chosen(given: dict[str, Any], chosen: dict[str, Any]) -> None:
+    assert Settings.from_context(given).chosen == chosen
 
 
 def test_what_a_laptop_has_by_default() -> None:

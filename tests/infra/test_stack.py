@@ -453,9 +453,7 @@ def bucket_policies(resources: Resources) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"stage": "prod"}, {"cloudfront": "false"}, {"target": "local"}], ids=str
-)
+@pytest.mark.parametrize("settings", [{}, {"stage": "prod"}, {"cloudfront": "false"}, {"target": "local"}], ids=str)
 def test_a_job_or_count_is_never_written_without_a_condition(synthesise: Synthesise, settings: dict[str, str]) -> None:
     resources = Resources(synthesise(**settings))
     (deny,) = [s for s in bucket_policies(resources)["bucket"] if s.get("Sid") == "OnlyConditionalWrites"]
@@ -820,7 +818,9 @@ def test_api_is_throttled_and_logged(synthesise: Synthesise) -> None:
 
 def test_outputs(template: Template) -> None:
     outputs = template.to_json()["Outputs"]
-    assert set(outputs) == {"ApiUrl", "ApiId", "BucketName", "StateMachineArn", "ProviderSecretArn", "PageUrl"}
+    names = {"ApiUrl", "ApiId", "BucketName", "StateMachineArn", "ProviderSecretArn", "Gallery", "PageUrl"}
+    assert set(outputs) == names
+    assert outputs["Gallery"]["Value"] == "public"
     assert Resources(template).text(outputs["ProviderSecretArn"]["Value"]) == "secret"
 
 

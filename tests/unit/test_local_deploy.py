@@ -98,10 +98,10 @@ def test_an_account_without_the_cdk_names_make_bootstrap(aws: boto3.Session) -> 
 @pytest.mark.parametrize(
     ("stage", "extra", "sentences"),
     [
-        ("dev", "", ['Settings other than the defaults: removal="destroy".', "The API is PUBLIC: anybody"]),
+        ("dev", "", ["Settings other than the stage's defaults: none.", "The API is PUBLIC: anybody"]),
         ("dev", "-c globalLimit=10", ["globalLimit=10", "a day for jobs at globalLimit=10; "]),
         ("dev", "", ["dailyBudget is 0", "alarmEmail is empty"]),
-        ("prod", "", ['stage="prod", apiAuth="iam", gallery="off"', "The API lets in callers that IAM allows."]),
+        ("prod", "", ['defaults: apiAuth="iam", pythonVersion="3.13".', "The API lets in callers that IAM allows."]),
         (
             "prod",
             "-c apiAuth=jwt -c jwtIssuer=https://issuer.example -c jwtAudience=client -c cloudfront=false",
@@ -268,7 +268,10 @@ def test_a_deployment_ends_with_the_command_that_subscribes(
     *_, header, line = capsys.readouterr().out.splitlines()
     assert header == "The stack is deployed, but jobs can't use every model yet:"
     assert line.startswith("✗ Stable Image Core (Bedrock) [bedrock]: The account isn't subscribed to it.")
-    assert "aws-marketplace:Subscribe allowed: aws bedrock create-foundation-model-agreement --region us-west-2" in line
+    assert (
+        '"Deploy to AWS", has the permissions): aws bedrock create-foundation-model-agreement --region us-west-2'
+        in line
+    )
 
 
 def test_a_deployment_says_nothing_of_models_that_can_be_used(

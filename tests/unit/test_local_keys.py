@@ -117,18 +117,22 @@ def test_the_secret_is_found_by_the_outputs_of_the_stack(s3: Any, monkeypatch: p
             run("dev", {"OPENAI_API_KEY": "new"})
 
 
-def test_keys_are_copied_from_another_secret_and_never_shown(deployed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_are_copied_from_another_secret_and_never_shown(
+    deployed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     secrets = aws.client("secretsmanager")
     keys = {"OPENAI_API_KEY": "key-one", "MY_SERVER_KEY": "key-two"}
     secrets.create_secret(Name="former", SecretString=json.dumps(keys))
     # The environment does not count: one command copies, another one stores.
     arguments = ["keys", "--stage", "dev", "--from", "former"]
+    monkeypatch.setenv("YES", "1")
     assert command.main(arguments) == 0
     assert json.loads(secrets.get_secret_value(SecretId=deployed)["SecretString"]) == keys
     shown = capsys.readouterr()
     assert "Puts MY_SERVER_KEY, OPENAI_API_KEY into the secret" in shown.out
     assert "key-one" not in shown.out + shown.err and "key-two" not in shown.out + shown.err
     secrets.put_secret_value(SecretId=deployed, SecretString='{"OPENAI_API_KEY": "newer"}')
+    monkeypatch.delenv("YES")
     assert command.main(arguments) == 1
     assert json.loads(secrets.get_secret_value(SecretId=deployed)["SecretString"]) == {"OPENAI_API_KEY": "newer"}
 
@@ -139,3 +143,75 @@ def test_a_secret_without_keys_is_not_copied(deployed: str) -> None:
         run("dev", {"OPENAI_API_KEY": "new"}, source="former")
     with pytest.raises(KeysError, match="ResourceNotFoundException for the secret no-such-secret"):
         run("dev", {}, source="no-such-secret")
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_secret_is_not_copied_onto_itself(deployed: str, by_name: bool) -> None:
+    secrets = aws.client("secretsmanager")
+    secrets.put_secret_value(SecretId=deployed, SecretString='{"OPENAI_API_KEY": "key"}')
+    source = "ProviderKeys-x1Y2" if by_name else deployed
+    with pytest.raises(KeysError, match=f"The secret {source} is the one of the stage dev itself; name another one"):
+        run("dev", {"YES": "1"}, source=source)
+
+
+def test_nothing_is_copied_into_a_secret_that_the_next_deployment_replaces(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets, former = aws.client("secretsmanager"), former_secret("dev")
+    secrets.create_secret(Name=former, SecretString="{}")
+    secrets.create_secret(Name="saved", SecretString='{"OPENAI_API_KEY": "key"}')
+    with Canned(stacks({"PixelPrompt-dev": {"BucketName": "b", "ProviderSecretName": former}})) as formation:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
+        with pytest.raises(KeysError, match=f"still of an earlier version, .* its secret {former}; deploy first"):
+            run("dev", {"YES": "1"}, source="saved")
+    assert secrets.get_secret_value(SecretId=former)["SecretString"] == "{}"
+
+
+def test_only_strings_that_are_not_blank_are_keys(deployed: str) -> None:
+    secrets = aws.client("secretsmanager")
+    secrets.put_secret_value(SecretId=deployed, SecretString='{"GEMINI_API_KEY": "here", "note": 7}')
+    values = {"OPENAI_API_KEY": "key", "GEMINI_API_KEY": " ", "XAI_API_KEY": "", "BFL_API_KEY": 5, "MINE": None}
+    secrets.create_secret(Name="former", SecretString=json.dumps(values))
+    assert run("dev", {}, source="former") == 0
+    held = json.loads(secrets.get_secret_value(SecretId=deployed)["SecretString"])
+    assert held == {"GEMINI_API_KEY": "here", "note": 7, "OPENAI_API_KEY": "key"}
+    secrets.put_secret_value(SecretId="former", SecretString='{"OPENAI_API_KEY": "", "username": 5}')
+    with pytest.raises(KeysError, match="The secret former holds no keys"):
+        run("dev", {}, source="former")
+
+
+def test_a_name_that_no_model_uses_is_asked_about_before_it_is_copied(
+    deployed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = aws.client("secretsmanager")
+    secrets.create_secret(Name="database", SecretString='{"username": "u", "password": "p", "XAI_API_KEY": "key"}')
+    with pytest.raises(Unconfirmed):
+        run("dev", {}, source="database")
+    asked: list[str] = []
+
+    def refuse(question: str) -> str:
+        asked.append(question)
+        return "no"
+
+    monkeypatch.setattr("local.confirmation.require_somebody", lambda *_: None)
+    monkeypatch.setattr("builtins.input", refuse)
+    with pytest.raises(Unconfirmed):
+        run("dev", {}, source="database")
+    (question,) = asked
+    assert "Copy password, username, too" in question
+    assert secrets.get_secret_value(SecretId=deployed)["SecretString"] == "{}"
+
+
+def test_a_binary_secret_is_one_sentence(deployed: str) -> None:
+    secrets = aws.client("secretsmanager")
+    secrets.create_secret(Name="binary", SecretBinary=b"{}")
+    with pytest.raises(KeysError, match="The secret binary holds binary data instead of a JSON object"):
+        run("dev", {}, source="binary")
+
+
+def test_a_secret_that_is_scheduled_for_deletion_says_how_to_restore_it(deployed: str) -> None:
+    secrets = aws.client("secretsmanager")
+    secrets.create_secret(Name="former", SecretString='{"OPENAI_API_KEY": "key"}')
+    secrets.delete_secret(SecretId="former")
+    with pytest.raises(KeysError, match=r"restore it \(aws secretsmanager restore-secret --secret-id former\)"):
+        run("dev", {}, source="former")

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -14,6 +14,7 @@ from local import smoke
 from local.cloud import CloudError
 from local.confirmation import Unconfirmed
 from tests.canned import Answer, Asked, Canned
+from tests.unit.test_local_doctor import stacks
 
 KEYS = Credentials("AKIDEXAMPLE", "secret-of-a-test", "session-of-a-test")
 MODELS = Answer(content={"models": []})
@@ -158,23 +159,53 @@ def test_a_limit_that_is_reached_is_told_and_proves_nothing_wrong() -> None:
     assert said.count("  ! not tried: This deployment has reached its limit.") == 3
 
 
+GALLERIES = Answer(content={"galleries": []})
+GALLERY_OFF = Answer(404, {"error": "NOT_FOUND", "message": "There is no GET /gallery/list."})
+
+
 @pytest.mark.parametrize(
-    ("answer", "wrong", "said"),
+    ("gallery", "answer", "wrong", "said"),
     [
-        (Answer(content={"galleries": []}), [], "it lists galleries"),
-        (Answer(404, {"error": "NOT_FOUND", "message": "There is no GET /gallery/list."}), [], "its gallery is off"),
-        (Answer(404, {"message": "Not Found"}), ["it lists galleries"], "404 Not Found"),
-        (Answer(500, {"error": "INTERNAL_SERVER_ERROR"}), ["it lists galleries"], "500 INTERNAL_SERVER_ERROR"),
+        ("", GALLERIES, [], "it lists galleries"),
+        ("", GALLERY_OFF, [], "! its gallery is off; the deployed setting isn't known here"),
+        ("", Answer(404, {"message": "Not Found"}), ["it lists galleries"], "404 Not Found"),
+        ("", Answer(500, {"error": "INTERNAL_SERVER_ERROR"}), ["it lists galleries"], "500 INTERNAL_SERVER_ERROR"),
+        ("public", GALLERIES, [], "it lists galleries"),
+        ("public", GALLERY_OFF, ["it lists galleries"], "404 NOT_FOUND"),
+        ("off", GALLERY_OFF, [], "its gallery is off, as deployed"),
+        ("off", GALLERIES, ["its gallery is off, as deployed"], "200"),
     ],
-    ids=["public", "off", "no API", "broken"],
+    ids=["any on", "any off", "no API", "broken", "public", "public but lost", "off", "off but there"],
 )
-def test_a_gallery_that_is_off_is_said_and_proves_nothing_wrong(answer: Answer, wrong: list[str], said: str) -> None:
+def test_a_gallery_is_as_it_was_deployed(gallery: str, answer: Answer, wrong: list[str], said: str) -> None:
     lines: list[str] = []
     report = smoke.Report(lines.append)
     with Canned(answer) as running:
-        smoke._try_gallery(smoke.Api(running.url), report)
+        smoke._try_gallery(smoke.Api(running.url), report, gallery)
     assert report.wrong == wrong
     assert said in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("output", "gallery"), [({"Gallery": "off"}, "off"), ({"Gallery": "public"}, "public"), ({}, "")], ids=str
+)
+def test_a_stage_tells_the_gallery_that_it_was_deployed_with(
+    output: dict[str, str], gallery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = {"BucketName": "b", "ProviderSecretArn": "a", "ApiUrl": "https://api.example/", **output}
+    tried: list[tuple[str, str]] = []
+
+    def try_out(url: str, environment: Mapping[str, str], *, gallery: str) -> int:
+        tried.append((url, gallery))
+        return 0
+
+    monkeypatch.setattr(smoke, "command", try_out)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    with Canned(stacks({"PixelPrompt-dev": outputs})) as formation:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
+        assert command.main(["smoke", "--stage", "dev"]) == 0
+        assert command.main(["smoke", "--url", "https://other.example"]) == 0
+    assert tried == [("https://api.example", gallery), ("https://other.example", "")]
 
 
 def test_an_api_that_is_broken_fails_the_command(capsys: pytest.CaptureFixture[str]) -> None:

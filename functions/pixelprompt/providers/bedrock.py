@@ -8,6 +8,7 @@ adapters do, so that it ends by the deadline and an answer has a limit. A refusa
 import functools
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,7 +36,9 @@ _UNKNOWN_CALLER = frozenset(
     }
 )
 # What AWS says to accounts, mostly new ones, that are not open to Bedrock yet, also as a ValidationException.
-_CLOSED_ACCOUNT = ("Operation not allowed", "account is not authorized")
+_CLOSED_ACCOUNT = re.compile(r"operation not allowed|\baccount (?:id )?(?:\S+ )?is not authorized")
+_ARN = re.compile(r"arn:\S+")
+_ACCOUNT_ID = re.compile(r"(?<!\d)(?:\d{12}|\d{4}-\d{4}-\d{4})(?!\d)")
 _NO_CALLER = "AWS does not accept the credentials that this deployment runs with."
 
 
@@ -137,15 +140,20 @@ def _list(document: Mapping[str, Any], name: str) -> list[Any]:
 
 def _withheld(reason: str) -> ProviderError:
     if not reason.startswith("Filter reason"):
-        return ProviderError("provider_unavailable", f"The model failed: {reason}.", billable="unknown")
+        return ProviderError("provider_unavailable", f"The model failed: {_anonymous(reason)}.", billable="unknown")
     # Filtered before anything was made, or after.
     billable = "unknown" if "output" in reason else "no"
-    return ProviderError("refused", f"The provider refused this prompt ({reason}).", billable=billable)
+    return ProviderError("refused", f"The provider refused this prompt ({_anonymous(reason)}).", billable=billable)
+
+
+def _anonymous(text: str) -> str:
+    """Return a text of AWS without ARNs and account IDs: callers of the API may read rows."""
+    return _ACCOUNT_ID.sub("[hidden]", _ARN.sub("[hidden]", text))
 
 
 def _client_error(error: ClientError, model_id: str, region: str) -> ProviderError:
     code = str(error.response.get("Error", {}).get("Code", ""))
-    message = str(error.response.get("Error", {}).get("Message", ""))
+    message = _anonymous(str(error.response.get("Error", {}).get("Message", "")))
     about = error.response.get("ResponseMetadata", {})
     status = int(about.get("HTTPStatusCode", 0))
     pause = retry_after(about.get("HTTPHeaders", {}))
@@ -169,27 +177,33 @@ def _client_error(error: ClientError, model_id: str, region: str) -> ProviderErr
     if code == "ServiceQuotaExceededException":
         return ProviderError("quota_exhausted", f"A quota of the AWS account is used up: {message}")
     if "model identifier is invalid" in message:
-        return ProviderError("model_retired", f"Bedrock has no model {model_id} in {region}.")
+        return ProviderError("model_retired", f"Bedrock has no model {_anonymous(model_id)} in {region}.")
     if "content filter" in message.lower():
         return ProviderError("refused", message)
-    if any(sign in message for sign in _CLOSED_ACCOUNT):
+    if _CLOSED_ACCOUNT.search(message.lower()):
         return _denied(message, region)
     return ProviderError("invalid_request", message)
 
 
 def _denied(message: str, region: str) -> ProviderError:
-    """The error of a caller without access, with the cure; AWS's own words name roles and accounts, so none is kept."""
-    words = message.lower().replace("_", " ")
+    """Return the error of a caller without access, with the cure.
+
+    Parameters
+    ----------
+    message : of AWS, without ARNs: roles may be named after anything, such as what is looked for here
+    """
+    words = message.lower()
     if "as legacy" in words:
         return ProviderError("model_retired")
-    if "payment instrument" in words:
+    if re.search("payment[ _]instrument", words):
         return ProviderError(
             "quota_exhausted",
             "The AWS account has no valid payment method for this model. The operator can add a payment method in AWS "
             "Billing, and retry a few minutes later.",
+            retryable=True,
         )
-    # Roles may be named after anything, so only what they cannot be named is looked for. An action of AWS Marketplace
-    # that a policy denies is a missing subscription, too: with one, Bedrock does not ask for the action.
+    # An action of AWS Marketplace that a policy denies is a missing subscription, too: with one, Bedrock does not ask
+    # for the action.
     if any(sign in words for sign in ("aws-marketplace:", "aws marketplace", "have access to the model")):
         cure = (
             "The AWS account isn't subscribed to this model. The operator can subscribe with the command that "
@@ -200,7 +214,7 @@ def _denied(message: str, region: str) -> ProviderError:
             f"The AWS organization denies this model in {region}. The operator can have its service control policies "
             "allow bedrock:InvokeModel, and retry."
         )
-    elif "bedrock:invokemodel" in words:
+    elif "bedrock:invokemodel" in words and not _CLOSED_ACCOUNT.search(words):
         cure = (
             "The deployment's role isn't allowed to invoke this model. The operator can add the model to "
             "functions/pixelprompt/models.json and deploy, or remove what denies bedrock:InvokeModel, and retry."
