@@ -120,7 +120,8 @@ class Settings:
     def execution_seconds(self) -> int:
         """Seconds that an execution may take: 40 models in waves, each with 180 s of waiting and 240 s of work.
 
-        The other 480 s are for *Record failure* and *Finish job*: all their attempts, each as long as it may take.
+        The other 480 s are for *Finish job*, and a *Record failure* before it: every attempt after an error of theirs,
+        each as long as it may take. Where there is no free Lambda, they wait for one in the time that is left.
         """
         return 480 + 420 * math.ceil(MOST_MODELS / min(self.max_concurrency, _NEW_ACCOUNT))
 

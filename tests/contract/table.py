@@ -144,7 +144,13 @@ CASES = (
         "throttled",
         other={"stability": Outcome("rate_limited", retryable=True, safe_to_repeat=True, retry_after=60)},
     ),
-    Case("no credit", Outcome("quota_exhausted"), "quota_exhausted"),
+    Case(
+        "no credit",
+        Outcome("quota_exhausted"),
+        "quota_exhausted",
+        # What lacks is a payment method, of the operator's own account.
+        other={"bedrock": Outcome("quota_exhausted", retryable=True)},
+    ),
     Case("bad key", Outcome("bad_credentials"), "bad_key"),
     Case("retired", Outcome("model_retired"), "retired"),
     Case("bad parameter", Outcome("invalid_request"), "bad_parameter"),
