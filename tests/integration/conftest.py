@@ -17,6 +17,8 @@ from local.cloud import Cloud, Response
 from pixelprompt.overlay import KEY as OVERLAY
 
 FINAL = {"completed", "partial", "failed", "cancelled"}
+# The name of what the report says of the calls that were recorded.
+RECORDED = "recorded calls"
 # What they know of the catalogue they keep for a minute.
 KNOW_THE_CATALOGUE = ("submit", "generate", "models")
 
@@ -140,6 +142,14 @@ def restart(service: Service, *parts: str) -> None:
         variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         variables["RESTARTED"] = uuid.uuid4().hex
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what the recorded calls have come to."""
+    for report in (report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)):
+        for name, value in getattr(report, "user_properties", []):
+            if name == RECORDED and report.when == "call":
+                terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from local import grants, synthesis
 from local.cloud import CALLS_LOG, Cloud
 from local.grants import Grant, listed
 
+from .conftest import RECORDED
 from .test_grants import ENFORCED, NOT_ENFORCED, TRIED
 
 ACCOUNT = "000000000000"
@@ -149,7 +150,9 @@ def test_who_asks_for_a_missing_key_may_list_the_bucket(all_calls: list[Call], s
         assert [s for s in statements if "Condition" not in s and stack.text(s["Resource"]) == stack.bucket], function
 
 
-def test_every_grant_is_used_or_has_its_reason(all_calls: list[Call], without_cloudfront: Stack) -> None:
+def test_every_grant_is_used_or_has_its_reason(
+    all_calls: list[Call], without_cloudfront: Stack, request: pytest.FixtureRequest
+) -> None:
     calls, stack = all_calls, without_cloudfront
     unused = set()
     for function, role in stack.functions.items():
@@ -161,10 +164,11 @@ def test_every_grant_is_used_or_has_its_reason(all_calls: list[Call], without_cl
                 unused.add((function, grant))
     reasoned = {(function, grant) for function, grant in unused if grant.action in NOT_ENFORCED}
     granted = sum(len(stack.grants(role)) for role in stack.functions.values())
-    print(
-        f"\n{len(calls)} different calls of {len(stack.functions)} functions use {granted - len(unused)} of {granted} "
+    told = (
+        f"{len(calls)} different calls of {len(stack.functions)} functions use {granted - len(unused)} of {granted} "
         f"grants; {len(reasoned)} unused ones have a reason, {len(unused - reasoned)} have none"
     )
+    request.node.user_properties.append((RECORDED, told))
     assert unused == reasoned
 
 
