@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.canned_cloud import BUCKET, canned_cloud
-from benchmarks.cold_imports import BUDGETED, ENVIRONMENT, LIMIT, SDKS, entry_point
+from benchmarks.cold_imports import BUDGETED, ENVIRONMENT, LIMIT, SDKS, entry_point, with_adapter
 from benchmarks.figures import Figure, Result, rounds
 from benchmarks.images import KEYS, PROVIDERS, png
 from benchmarks.routes import event, item
@@ -40,7 +40,7 @@ def measure(bench: Workbench) -> Result:
     """Every way, by turns, and then two requests to each function."""
     with tempfile.TemporaryDirectory(prefix="pixel-prompt-bench-") as folder:
         codes = {name: entry_point(name) for name in ("submit", "status")}
-        codes |= {f"generate with {provider}": _ready("generate", provider) for provider in SDKS}
+        codes |= {f"generate with {provider}": with_adapter("generate", provider) for provider in SDKS}
         bench.progress("gathering the packages")
         archives = _archives(Path(folder))
         for name, code in codes.items():
@@ -66,10 +66,6 @@ def measure(bench: Workbench) -> Result:
 
 def _kind(name: str) -> str:
     return "providers" if name.split()[0] in WITH_PROVIDERS else "core"
-
-
-def _ready(name: str, provider: str) -> str:
-    return f"{entry_point(name)}; from pixelprompt.providers import adapter; adapter({provider!r})"
 
 
 def _archives(folder: Path) -> dict[tuple[str, str], Path]:
@@ -128,7 +124,7 @@ def _functions(archives: Mapping[tuple[str, str], Path]) -> dict[str, float]:
 
         def run(name: str, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             """The answers to the events, of which the first finds the function cold and the second warm."""
-            code = _ready(name, SDK[name]) if name in SDK else entry_point(name)
+            code = with_adapter(name, SDK[name]) if name in SDK else entry_point(name)
             archive = archives["as shipped", _kind(name)]
             before = len(cloud.asked)
             found = _run(archive, code, name, events, environment)

@@ -58,7 +58,7 @@ def measure(bench: Workbench) -> Result:
     floors = {name: _clients(clients) for name, clients in CLIENTS.items()}
     for provider, sdk in SDKS.items():
         name = f"generate with {provider}"
-        ready[name] = f"{entry_point('generate')}; from pixelprompt.providers import adapter; adapter({provider!r})"
+        ready[name] = with_adapter("generate", provider)
         floors[name] = f"{_clients(('s3',))}; {sdk}"
     times: dict[str, list[float]] = defaultdict(list)
     codes = list(dict.fromkeys([*ready.values(), *floors.values()]))
@@ -86,6 +86,11 @@ def entry_point(name: str) -> str:
         "    made.__name__ == '_description' or made()\n"
         "0"
     )
+
+
+def with_adapter(name: str, provider: str) -> str:
+    """Code that does the same and loads the adapter of a provider, with its SDK."""
+    return f"{entry_point(name)}; from pixelprompt.providers import adapter; adapter({provider!r})"
 
 
 def _clients(services: Sequence[str]) -> str:

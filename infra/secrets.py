@@ -15,12 +15,8 @@ class ProviderKeys(secretsmanager.Secret):
     """A JSON object of provider keys, empty at first and filled in beside the deployment.
 
     CloudFormation writes a secret's value only when the value in the template changes. It never does here, so no
-    later deployment overwrites the keys. It has no name of ours: a secret that outlives its stack would keep the
-    name, and the next deployment would fail.
-
-    Attributes
-    ----------
-    arn : its ARN
+    later deployment overwrites the keys. CloudFormation also names the secret: one that outlives its stack would
+    keep a fixed name, and the next deployment would fail.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:

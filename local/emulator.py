@@ -4,7 +4,7 @@
   (Lambda Developer Guide, "Lambda function states": a function can be invoked while it is updated).
 - A stopped execution begins no further state. The emulator lets the items of a Map go on: one that waits for its
   provider would ask it again when its time has come, long after the job was cancelled.
-- Where it enforces IAM, policies know conditional writes (``s3:if-match``, ``s3:if-none-match``) and presigned URLs
+- Where it enforces IAM, policies can tell conditional writes (``s3:if-match``, ``s3:if-none-match``) and presigned URLs
   (``s3:authType``), and S3 answers 403 instead of 404 for a missing key to a role that may not list the bucket
   (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 
@@ -89,11 +89,12 @@ async def handle_s3_request(
 ) -> Any:
     """Answer a request of S3; a missing key is forbidden to a role that may not list the bucket."""
     response = await _handle_s3_request(method, path, headers, body, query_params, **options)
+    # An answer to HEAD has no body.
+    if response[0] != 404 or not (method == "HEAD" or (method == "GET" and b"NoSuchKey" in response[2])):
+        return response
     bucket, key = s3._parse_bucket_key(path, headers)
     role = _role(router.extract_access_key_id(headers, query_params))
-    # An answer to HEAD has no body.
-    is_missing = response[0] == 404 and (method == "HEAD" or (method == "GET" and b"NoSuchKey" in response[2]))
-    if not is_missing or not key or not role:
+    if not key or not role:
         return response
     _record(role=_name(role), action="s3:GetObject", resource=f"arn:aws:s3:::{bucket}/{key}", missing=True)
     if _may_list(role, f"arn:aws:s3:::{bucket}"):

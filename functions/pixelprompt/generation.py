@@ -64,7 +64,7 @@ class Item:
     deadline : epoch seconds
     late : whether the execution was started although its job may have been closed by then
     redrives : how often the execution was redriven
-    redrives_met : the same when the item last left *Wait for the provider*
+    redrives_met : how often it had been when the item last left *Wait for the provider*
     """
 
     job_id: str

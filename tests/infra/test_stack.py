@@ -109,20 +109,18 @@ def test_function_may_do_exactly_this(resources: Resources, name: str) -> None:
 @pytest.mark.parametrize("settings", [{}, {"cloudfront": "false"}, {"stage": "prod", "apiAuth": "iam"}], ids=str)
 def test_a_missing_key_is_404_to_every_role_that_reads(synthesise: Synthesise, settings: dict[str, str]) -> None:
     """S3 answers 403 to a role that may not list the bucket; a GET has no ``s3:prefix`` that could meet a condition."""
-    stack = synthesise(**settings).to_json()["Resources"]
-    policies = [entry["Properties"] for entry in stack.values() if entry["Type"] == "AWS::IAM::Policy"]
-    readers = set()
-    for policy in policies:
+    resources = Resources(synthesise(**settings))
+    readers, listers = set(), set()
+    for policy in resources.of_type("AWS::IAM::Policy"):
+        roles = {role["Ref"] for role in policy["Roles"]}
         statements = policy["PolicyDocument"]["Statement"]
         if any("s3:GetObject" in listed(statement["Action"]) for statement in statements):
-            readers.update(role["Ref"] for role in policy["Roles"])
-            assert [s for s in statements if s["Action"] == "s3:ListBucket" and "Condition" not in s], policy["Roles"]
-    roles = {
-        e["Properties"]["Role"]["Fn::GetAtt"][0]
-        for e in stack.values()
-        if e["Type"] == "AWS::Lambda::Function" and "pixel-prompt" in str(e["Properties"].get("FunctionName"))
-    }
-    assert readers == roles
+            readers |= roles
+        if any(s["Action"] == "s3:ListBucket" and "Condition" not in s for s in statements):
+            listers |= roles
+    ours = [f for f in resources.of_type("AWS::Lambda::Function") if "pixel-prompt" in str(f.get("FunctionName"))]
+    assert readers == {function["Role"]["Fn::GetAtt"][0] for function in ours}
+    assert readers - listers == set()
 
 
 def test_whoever_writes_under_a_condition_may_read_what_it_replaces(resources: Resources) -> None:

@@ -6,7 +6,7 @@ them. This module runs last.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,14 @@ import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, fnmatch_iam_cs, parse_policy_document
 
 from local import grants, synthesis
+from local.cdk import ACCOUNT, REGION
 from local.cloud import CALLS_LOG, Cloud
 from local.grants import Grant, listed
 
 from .conftest import RECORDED
 from .test_grants import ENFORCED, NOT_ENFORCED, TRIED
 
-ACCOUNT = "000000000000"
-LISTING = "s3:ListBucket"
+SHAPES = {"with CloudFront": grants.WITH_CLOUDFRONT, "without CloudFront": grants.WITHOUT_CLOUDFRONT}
 
 
 @dataclass
@@ -48,44 +48,46 @@ class Stack(grants.Resources):
             if properties.get("FunctionName", "").startswith(grants.FUNCTION_NAME)
         }
         (self.bucket,) = (arn for arn in self._arns.values() if arn.startswith("arn:aws:s3:::pixelprompt-dev-storage"))
+        self.listing = Grant("s3:ListBucket", self.bucket)
 
     def allows(self, call: Call) -> bool:
         """Whether the role of the call's function allows it, and no policy of a bucket forbids it."""
-        role = {"Ref": self.functions[call.function]["Fn::GetAtt"][0]}
-        own = self._policy("AWS::IAM::Policy", lambda p: role in p["Roles"])
-        buckets = self._policy("AWS::S3::BucketPolicy", lambda p: True)
-        denials = {"Statement": [s for s in buckets["Statement"] if s["Effect"] == "Deny"]}
-        return self._evaluate(call, own, denials)
+        buckets = self._statements(self.of_type("AWS::S3::BucketPolicy"))
+        denials = [statement for statement in buckets if statement["Effect"] == "Deny"]
+        return self._evaluate(call, self._of_role(self.functions[call.function]) + denials)
 
     def machine_invokes(self, function: str) -> bool:
         """Whether the state machine's role may invoke a function."""
         (machine,) = self.of_type("AWS::StepFunctions::StateMachine")
-        own = self._policy("AWS::IAM::Policy", lambda p: {"Ref": machine["RoleArn"]["Fn::GetAtt"][0]} in p["Roles"])
-        arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{grants.FUNCTION_NAME}{function}"
-        return self._evaluate(Call("", "lambda:InvokeFunction", arn), own)
+        arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{grants.FUNCTION_NAME}{function}"
+        return self._evaluate(Call("", "lambda:InvokeFunction", arn), self._of_role(machine["RoleArn"]))
 
-    def _policy(self, type_: str, chosen: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        statements = [s for p in self.of_type(type_) if chosen(p) for s in p["PolicyDocument"]["Statement"]]
-        return {"Statement": [{**s, "Resource": [self.text(r) for r in listed(s["Resource"])]} for s in statements]}
+    def _of_role(self, role: Any) -> list[dict[str, Any]]:
+        reference = {"Ref": role["Fn::GetAtt"][0]}
+        return self._statements([p for p in self.of_type("AWS::IAM::Policy") if reference in p["Roles"]])
 
-    def _evaluate(self, call: Call, *documents: dict[str, Any]) -> bool:
+    def _statements(self, policies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        statements = [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]
+        return [{**s, "Resource": [self.text(r) for r in listed(s["Resource"])]} for s in statements]
+
+    def _evaluate(self, call: Call, statements: list[dict[str, Any]]) -> bool:
         request = EvalContext(
             f"arn:aws:sts::{ACCOUNT}:assumed-role/{call.function}/session", "AssumedRole", ACCOUNT, call.action,
-            call.resource, "us-east-1", secure_transport=True, service_context=call.context,
+            call.resource, REGION, secure_transport=True, service_context=call.context,
         )  # fmt: skip
-        return bool(evaluate(request, [parse_policy_document(d) for d in documents]).decision == "Allow")
+        policy = parse_policy_document({"Statement": statements})
+        return bool(evaluate(request, [policy]).decision == "Allow")
 
 
 def _arns(cloud: Cloud) -> dict[str, str]:
     """The ARNs of what is deployed by their logical ids, and what CloudFormation's own parameters stand for."""
-    region = cloud.endpoints["region"]
-    arns = {"AWS::Partition": "aws", "AWS::Region": region, "AWS::AccountId": ACCOUNT}
+    arns = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT}
     pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="PixelPrompt-dev")
     for entry in (entry for page in pages for entry in page["StackResourceSummaries"]):
         physical = entry["PhysicalResourceId"]
         arns[entry["LogicalResourceId"]] = {
             "AWS::S3::Bucket": f"arn:aws:s3:::{physical}",
-            "AWS::Lambda::Function": f"arn:aws:lambda:{region}:{ACCOUNT}:function:{physical}",
+            "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{physical}",
         }.get(entry["ResourceType"], physical)
         if entry["ResourceType"] == "AWS::SecretsManager::Secret":
             secret = cloud.client("secretsmanager").describe_secret(SecretId=physical)
@@ -113,19 +115,18 @@ def all_calls(calls: list[Call]) -> list[Call]:
     return calls
 
 
-@pytest.fixture(scope="module", params=["with CloudFront", "without CloudFront"])
-def stack(request: pytest.FixtureRequest, cloud: Cloud) -> Stack:
-    return Stack(grants.WITH_CLOUDFRONT if request.param == "with CloudFront" else grants.WITHOUT_CLOUDFRONT, cloud)
-
-
 @pytest.fixture(scope="module")
-def without_cloudfront(cloud: Cloud) -> Stack:
-    """The shape that the emulator has, too."""
-    return Stack(grants.WITHOUT_CLOUDFRONT, cloud)
+def stacks(cloud: Cloud) -> dict[str, Stack]:
+    return {name: Stack(shape, cloud) for name, shape in SHAPES.items()}
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def stack(request: pytest.FixtureRequest, stacks: dict[str, Stack]) -> Stack:
+    return stacks[request.param]
 
 
 def is_picture(call: Call, stack: Stack) -> bool:
-    """Whether the call is a client's, by an address that a function has signed; with CloudFront none is."""
+    """Whether a client made the call with a URL that a function has signed; with CloudFront none is signed."""
     signed = call.context.get("s3:authType") == "REST-QUERY-STRING"
     return signed and call.action == "s3:GetObject" and call.resource.startswith(f"{stack.bucket}/images/")
 
@@ -144,23 +145,22 @@ def test_who_asks_for_a_missing_key_may_list_the_bucket(all_calls: list[Call], s
     asking = {call.function for call in all_calls if call.missing}
     assert asking >= set(ENFORCED) - {"finish", "gallery"}, "these only list"
     for function in asking:
-        role = stack.functions[function]["Fn::GetAtt"][0]
-        policies = [p for p in stack.of_type("AWS::IAM::Policy") if {"Ref": role} in p["Roles"]]
-        statements = [s for p in policies for s in p["PolicyDocument"]["Statement"] if s["Action"] == LISTING]
-        assert [s for s in statements if "Condition" not in s and stack.text(s["Resource"]) == stack.bucket], function
+        # A grant with a condition would be an error here.
+        assert stack.listing in stack.grants(stack.functions[function]), function
 
 
 def test_every_grant_is_used_or_has_its_reason(
-    all_calls: list[Call], without_cloudfront: Stack, request: pytest.FixtureRequest
+    all_calls: list[Call], stacks: dict[str, Stack], request: pytest.FixtureRequest
 ) -> None:
-    calls, stack = all_calls, without_cloudfront
+    # The emulator has this shape.
+    calls, stack = all_calls, stacks["without CloudFront"]
     unused = set()
     for function, role in stack.functions.items():
         own = [call for call in calls if call.function == function]
         for grant in stack.grants(role):
             used = any(call.action == grant.action and fnmatch_iam_cs(call.resource, grant.resource) for call in own)
             # To hear that a key is missing takes the right to list.
-            if not used and not (grant == Grant(LISTING, stack.bucket) and any(call.missing for call in own)):
+            if not used and not (grant == stack.listing and any(call.missing for call in own)):
                 unused.add((function, grant))
     reasoned = {(function, grant) for function, grant in unused if grant.action in NOT_ENFORCED}
     granted = sum(len(stack.grants(role)) for role in stack.functions.values())

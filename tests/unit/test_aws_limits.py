@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.credentials import Credentials
 
 from infra.settings import MOST_MODELS
 from pixelprompt import http
@@ -17,8 +18,7 @@ from pixelprompt.jobs import JobManager
 from pixelprompt.parameters import MOST_IMAGES
 from pixelprompt.providers.base import ProviderError
 
-from .test_workflow_definition import states_of
-from .workflow_engine import Workflow, done, running_workflow, service_error
+from .workflow_engine import Workflow, done, running_workflow, service_error, states_of
 
 BUCKET = "test-bucket"
 KIB = 1024
@@ -57,7 +57,7 @@ def test_the_largest_input_of_an_execution_is_below_the_limit() -> None:
 
 def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, images = JobManager(s3, BUCKET, clock=lambda: datetime.now(UTC)), ImageStorage(s3, BUCKET)
-    monkeypatch.setattr(s3._request_signer, "_credentials", _session())
+    monkeypatch.setattr(s3._request_signer, "_credentials", Credentials("key", "secret", SESSION_TOKEN))
     job_id = jobs.create_job(WIDEST * 1000, {}, [{"name": name, "provider": "openai"} for name in NAMES])
     for name in NAMES:
         key = f"2026-11-26-12-00-00-0123abcd/{name.replace(' ', '-')}-1795724541766"
@@ -71,12 +71,6 @@ def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any, monke
     body = json.dumps(document)
     assert len(body) < LAMBDA_RESPONSE / 8
     print(f"a response with {MOST_MODELS * MOST_IMAGES} presigned URLs has {len(body)} bytes")
-
-
-def _session() -> Any:
-    from botocore.credentials import Credentials
-
-    return Credentials("key", "secret", SESSION_TOKEN)
 
 
 def test_a_request_has_less_than_api_gateway_and_lambda_let_through() -> None:

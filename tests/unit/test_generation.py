@@ -315,10 +315,9 @@ class TestRedrive:
 
 
 class Redriven:
-    """The whole way of a job's execution: the definition, the payloads, the document, and the provider at the end.
+    """A redriven execution from end to end: the definition, the payloads, the document, and the provider.
 
-    A stopped execution is played by an error in its functions; its redrive begins at the state that was not finished,
-    which the engine cannot: ``begin`` puts the item that it had into the place of the first one.
+    The engine cannot redrive. A changed definition begins at the state that was not finished, with the item it had.
     """
 
     def __init__(self, job: Job, workflow: Workflow) -> None:

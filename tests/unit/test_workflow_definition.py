@@ -19,6 +19,7 @@ from .workflow_engine import (
     recorded,
     running_workflow,
     service_error,
+    states_of,
 )
 
 # What AWS Lambda may throw where trying again helps (AWS Step Functions Developer Guide, "Handle transient Lambda
@@ -199,14 +200,6 @@ RULES: dict[Rule, Callable[[Workflow], None]] = {
     ("Finish job", "Retry", "Lambda.TooManyRequestsException"): no_free_lambda_at_the_end,
     ("Finish job", "Retry", "States.ALL"): an_end_that_needs_more_than_one_attempt,
 }
-
-
-def states_of(definition: Definition) -> Iterator[tuple[str, Definition]]:
-    """All states by name, those of a Map's items included."""
-    for name, state in definition["States"].items():
-        yield name, state
-        if "ItemProcessor" in state:
-            yield from states_of(state["ItemProcessor"])
 
 
 def rules_of(definition: Definition) -> Iterator[Rule]:

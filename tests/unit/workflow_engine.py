@@ -159,6 +159,14 @@ class Workflow:
         return self
 
 
+def states_of(definition: Definition) -> Iterator[tuple[str, Definition]]:
+    """All states by name, those of a Map's items included."""
+    for name, state in definition["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from states_of(state["ItemProcessor"])
+
+
 def job_input(models: Any) -> Payload:
     """The input of an execution as *submit* and *retry* write it; without models where they are None."""
     given = {

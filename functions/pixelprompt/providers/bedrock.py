@@ -139,11 +139,12 @@ def _list(document: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _withheld(reason: str) -> ProviderError:
+    reason = _anonymous(reason)
     if not reason.startswith("Filter reason"):
-        return ProviderError("provider_unavailable", f"The model failed: {_anonymous(reason)}.", billable="unknown")
+        return ProviderError("provider_unavailable", f"The model failed: {reason}.", billable="unknown")
     # Filtered before anything was made, or after.
     billable = "unknown" if "output" in reason else "no"
-    return ProviderError("refused", f"The provider refused this prompt ({_anonymous(reason)}).", billable=billable)
+    return ProviderError("refused", f"The provider refused this prompt ({reason}).", billable=billable)
 
 
 def _anonymous(text: str) -> str:
