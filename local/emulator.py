@@ -4,6 +4,8 @@
   (Lambda Developer Guide, "Lambda function states": a function can be invoked while it is updated).
 - A stopped execution begins no further state. The emulator lets the items of a Map go on: one that waits for its
   provider would ask it again when its time has come, long after the job was cancelled.
+- An invocation has all log lines that it wrote. The emulator waits some milliseconds for them; on a busy machine they
+  come with the answer to a later invocation, or never.
 - Where it enforces IAM, policies can tell conditional writes (``s3:if-match``, ``s3:if-none-match``) and presigned URLs
   (``s3:authType``), and S3 answers 403 instead of 404 for a missing key to a role that may not list the bucket
   (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
@@ -19,11 +21,16 @@ Usage: python -P local/emulator.py ARGUMENTS OF HYPERCORN
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import resource
+import select
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from hypercorn.__main__ import main as serve
@@ -37,6 +44,7 @@ _execute_task = stepfunctions._execute_task
 _enforce, _handle_s3_request = iam_evaluator.enforce, s3.handle_request
 _s3_service_context = iam_actions.s3_service_context
 _calls: IO[str] | None = None
+_LOG_SECONDS = 10.0
 
 
 def invalidate_worker(*arguments: Any, **options: Any) -> None:
@@ -67,6 +75,45 @@ def execute_task(state: Any, value: Any, execution: dict[str, Any], context: Any
     if execution["status"] == "ABORTED":
         raise stepfunctions._ExecutionError("States.Aborted", "The execution was stopped.")
     return _execute_task(state, value, execution, context)
+
+
+def stderr_reader(worker: Any) -> Callable[[], None]:
+    """What queues the log lines of a worker; under its lock, every line is either in the pipe or in the queue.
+
+    The emulator asks for it when it has started the process, and runs it in a thread.
+    """
+    stream, lines = worker._proc.stderr, worker._stderr_queue
+    # A poll may be used by one thread at a time only.
+    reading, worker.log_pipe, worker.log_lock = select.poll(), select.poll(), threading.Lock()
+    for pipe in (reading, worker.log_pipe):
+        pipe.register(stream, select.POLLIN)
+    return functools.partial(_read_stderr, stream, lines, reading, worker.log_lock)
+
+
+def _read_stderr(stream: IO[str], lines: Any, pipe: Any, lock: threading.Lock) -> None:
+    rest = b""
+    # A stream that is closed meanwhile belongs to a process that has ended.
+    with contextlib.suppress(OSError, ValueError):
+        while True:
+            pipe.poll()
+            with lock:
+                chunk = os.read(stream.fileno(), 65536)
+                *ended, rest = (rest + chunk).split(b"\n")
+                for line in ended if chunk else filter(None, [rest]):
+                    lines.put(line.decode(errors="replace"))
+            if not chunk:
+                return
+
+
+def drain_stderr(worker: Any, **_: float) -> str:
+    """The log lines that a worker wrote before its answer."""
+    until = time.monotonic() + _LOG_SECONDS
+    while time.monotonic() < until:
+        with worker.log_lock:
+            if not any(event & select.POLLIN for _, event in worker.log_pipe.poll(0)):
+                break
+        time.sleep(0.001)
+    return str(worker._drain_stderr())
 
 
 def enforce(access_key_id: str, iam_action: str, *arguments: Any, **options: Any) -> Any:
@@ -134,6 +181,8 @@ if __name__ == "__main__":
         if path := os.environ.get("CALLS_LOG"):
             _calls = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for as long as the process runs
     stepfunctions._execute_task = execute_task
+    lambda_runtime.Worker._read_stderr = property(stderr_reader)
+    lambda_runtime.Worker._drain_stderr_bounded = drain_stderr
     lambda_svc.invalidate_worker, lambda_svc.release_worker = invalidate_worker, release_worker
     # Each connection and each worker takes file descriptors; macOS takes no infinity.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
