@@ -12,6 +12,7 @@ from pixelprompt.executions import Executions
 from pixelprompt.images import ImageStorage
 from pixelprompt.job_status import JobStatus, Wait, is_version
 from pixelprompt.jobs import JobManager
+from pixelprompt.observability import logger
 from pixelprompt.settings import Settings
 
 
@@ -34,9 +35,9 @@ def _services() -> tuple[JobStatus, int]:
 # The clients of both are made when they are needed, which is seldom.
 def _finish(settings: Settings) -> Callable[[str, int], None]:
     def finish(job_id: str, run: int) -> None:
-        payload = json.dumps({"jobId": job_id, "run": run})
+        about = {"jobId": job_id, "run": run, "correlationId": logger.get_current_keys().get("correlation_id")}
         client = aws.request_client("lambda", http.deadline)
-        client.invoke(FunctionName=settings.finish_function, InvocationType="Event", Payload=payload)
+        client.invoke(FunctionName=settings.finish_function, InvocationType="Event", Payload=json.dumps(about))
 
     return finish
 

@@ -65,7 +65,7 @@ class Monitoring(Construct):
             self._watch_spending(settings.daily_budget)
         if settings.target != "local":
             # The emulator's CloudFormation has no saved queries.
-            self._save_queries()
+            self._save_queries(workflow)
         self._draw(workflow, api)
 
     def _let_publish(self, service: str) -> None:
@@ -260,13 +260,14 @@ class Monitoring(Construct):
             ],
         )
 
-    def _save_queries(self) -> None:
-        groups: list[logs.ILogGroup] = [function.log_group for function in self._functions]
+    def _save_queries(self, workflow: Workflow) -> None:
+        functions = [function.log_group.log_group_name for function in self._functions]
         turns = 'message = "The model\'s turn ended."'
+        whole_job = "everything about one job"
         for name, query in (
             (
-                "everything about one job",
-                "fields @timestamp, function, model, level, message, error_code, seconds, @message\n"
+                whole_job,
+                "fields @timestamp, function, type, model, level, message, error_code, seconds, @message\n"
                 "| filter @message like /PASTE-THE-JOB-ID/\n| sort @timestamp\n| limit 1000",
             ),
             (
@@ -300,7 +301,8 @@ class Monitoring(Construct):
                 "Query" + "".join(word.capitalize() for word in name.split()),
                 name=f"{self._prefix}/{name}",
                 query_string=query,
-                log_group_names=[group.log_group_name for group in groups],
+                # The state machine's own log has the throttles and time limits of a job; its lines know nothing else.
+                log_group_names=[*functions, *([workflow.log_group.log_group_name] if name == whole_job else [])],
             )
 
     def _draw(self, workflow: Workflow, api: Api) -> None:
@@ -379,7 +381,7 @@ class Monitoring(Construct):
                     api.http_api.metric_latency(period=MINUTES, statistic="p99"),
                     unit="ms",
                 ),
-                graph("Costs that are not known", self._own("UnknownCosts"), unit="images"),
+                graph("Costs that are not known", self._own("UnknownCosts"), unit="models"),
             ],
         ]
         cloudwatch.Dashboard(

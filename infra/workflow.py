@@ -33,6 +33,7 @@ class Workflow(Construct):
             "RecordFailureFunctionArn": functions.record_failure.function_arn,
             "FinishFunctionArn": functions.finish.function_arn,
         }
+        self.log_group = ServiceLogGroup(self, "Logs", settings=settings, name=f"/aws/vendedlogs/states/{name}")
         self.machine = sfn.StateMachine(
             self,
             "StateMachine",
@@ -41,7 +42,7 @@ class Workflow(Construct):
             definition_body=sfn.DefinitionBody.from_string(json.dumps(workflow_definition(settings, tasks.keys()))),
             definition_substitutions=tasks,
             logs=sfn.LogOptions(
-                destination=ServiceLogGroup(self, "Logs", settings=settings, name=f"/aws/vendedlogs/states/{name}"),
+                destination=self.log_group,
                 level=sfn.LogLevel.ALL,
                 # Prompts belong to their callers; the log tells the way of a job, not what it was about.
                 include_execution_data=False,

@@ -67,7 +67,7 @@ class Completion:
             if row["model"] in abandoned and row["status"] == "completed":
                 record_completion(row["model"], None)
             elif row["model"] in abandoned and row["status"] == "error":
-                record_failure(row["model"], row["errorCode"])
+                record_failure(row["model"], row["errorCode"], row["billable"])
         return document
 
 

@@ -476,7 +476,7 @@ class Generation:
             return outcome
         failure = progress.failure()
         outcome = self._fail(item, {**started, **failure})
-        record_failure(item.model, failure["errorCode"])
+        record_failure(item.model, failure["errorCode"], failure["billable"])
         return outcome
 
     def _complete(self, item: Item, row: Row) -> Outcome:
@@ -617,7 +617,7 @@ class FailureRecorder:
             # This invocation has not begun, but an earlier one of the item has asked the provider.
             failure.billable = "unknown"
         self._jobs.mark_model_error(item.job_id, item.model, failure.row(), run=item.run)
-        record_failure(item.model, failure.code)
+        record_failure(item.model, failure.code, failure.billable)
         return item.outcome("failed", recorded=True, errorCode=failure.code)
 
     def _resume(self, item: Item, begun: bool) -> str | None:

@@ -45,10 +45,12 @@ def record_completion(model: str, dollars: float | None, seconds: float | None =
         record({"Dollars": dollars})
 
 
-def record_failure(model: str, code: str) -> None:
-    """Count a model that has made none, and why."""
+def record_failure(model: str, code: str, billable: str) -> None:
+    """Count a model that has made none, why, and that its cost is unknown unless it is surely not billed (``no``)."""
     record({"ModelsCompleted": 0, "ModelsFailed": 1}, model=model)
     record({"ModelErrors": 1}, errorCode=code)
+    if billable != "no":
+        record({"UnknownCosts": 1})
 
 
 def record(values: Mapping[str, float], **dimension: str) -> None:

@@ -122,12 +122,24 @@ def test_widgets_do_not_overlap(template: Template) -> None:
     assert len(places) == len(set(places)) == 18
 
 
-def test_saved_queries_read_all_functions(template: Template) -> None:
-    queries = template.find_resources("AWS::Logs::QueryDefinition").values()
-    names = {query["Properties"]["Name"].partition("/")[2] for query in queries}
-    assert {"everything about one job", "unexpected errors", "failures by model and code"} <= names
-    for query in queries:
-        assert len(query["Properties"]["LogGroupNames"]) == 10
+def test_saved_queries_read_all_functions_and_the_one_of_a_job_the_state_machine_too(template: Template) -> None:
+    groups = {
+        logical_id: entry["Properties"]["LogGroupName"]
+        for logical_id, entry in template.find_resources("AWS::Logs::LogGroup").items()
+        if "LogGroupName" in entry["Properties"]
+    }
+    read = {
+        query["Properties"]["Name"].partition("/")[2]: {
+            groups[name["Ref"]] for name in query["Properties"]["LogGroupNames"]
+        }
+        for query in template.find_resources("AWS::Logs::QueryDefinition").values()
+    }
+    functions = {name for name in groups.values() if name.startswith("/aws/lambda/pixel-prompt-dev-")}
+    assert len(functions) == 10
+    machine = "/aws/vendedlogs/states/pixel-prompt-dev-generate-images"
+    assert read.pop("everything about one job") == functions | {machine}
+    assert {"unexpected errors", "failures by model and code"} <= set(read)
+    assert all(names == functions for names in read.values())
 
 
 def test_alarms_go_to_the_address_of_the_settings(template: Template, synthesise: Synthesise) -> None:

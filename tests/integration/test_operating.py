@@ -2,8 +2,12 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from pixelprompt.jobs import JobManager
 from tests.integration.conftest import Service
 
 PROMPT = "a heron beside a very particular lighthouse"
@@ -56,8 +60,24 @@ def test_every_line_about_a_job_says_so_and_none_has_the_prompt(service: Service
     assert PROMPT not in everything(service)
 
 
-def test_a_job_is_measured_once_in_all_its_parts(service: Service) -> None:
+def test_who_finds_an_abandoned_job_finds_its_end_in_the_logs(service: Service) -> None:
+    jobs = JobManager(service.s3, service.bucket, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    job_id = jobs.create_job("a red fox", {}, [{"name": "fine", "provider": "openai"}])
+    service.cloud.request("GET", f"/status/{job_id}", headers={"X-Correlation-ID": "operator-2"})
+    limit = time.monotonic() + 15
+    while not (ended := [line for line in lines_of(service, job_id) if "JobsEnded" in line]):
+        assert time.monotonic() < limit
+        time.sleep(0.5)
+    assert {(line["function"], line["correlation_id"]) for line in ended} == {("pixel-prompt-dev-finish", "operator-2")}
+
+
+@pytest.mark.parametrize("faults", [{}, {"recraftv3": "dropped", "flux-pro-1.1": "refused"}], ids=["fine", "faults"])
+def test_a_job_is_measured_once_in_all_its_parts(service: Service, faults: dict[str, str]) -> None:
+    for model, fault in faults.items():
+        service.fault(model, fault)
     job = service.run(PROMPT)
+    failed = [row["billable"] for row in job["results"] if row["status"] == "error"]
+    assert sorted(failed) == sorted({"dropped": "unknown", "refused": "no"}[fault] for fault in faults.values())
     limit = time.monotonic() + 15
     while True:
         measured = [line for line in lines_of(service, job["jobId"]) if "_aws" in line]
@@ -71,8 +91,8 @@ def test_a_job_is_measured_once_in_all_its_parts(service: Service) -> None:
         for metric in directive["Metrics"]:
             values[metric["Name"]] = values.get(metric["Name"], 0) + line[metric["Name"]][0]
     assert values["JobsEnded"] == 1
-    assert values["ModelsCompleted"] == job["totalModels"]
-    assert values["ModelsFailed"] == 0
+    assert values["ModelsCompleted"] == job["totalModels"] - len(faults)
+    assert values["ModelsFailed"] == len(faults)
     assert round(values["Dollars"], 6) == job["cost"]["amount"]
     assert values.get("UnknownCosts", 0) == job["cost"]["unknown"]
     assert values["JobSeconds"] > 0

@@ -700,13 +700,22 @@ def failed(code: str) -> list[dict[str, Any]]:
     return [{"ModelsCompleted": 0, "ModelsFailed": 1, "model": MODEL.name}, {"ModelErrors": 1, "errorCode": code}]
 
 
+def test_a_failure_that_may_be_billed_measures_an_unknown_cost(
+    job: Job, simulator: Simulator, metrics: Callable[[], list[dict[str, Any]]]
+) -> None:
+    simulator.set_fault(MODEL.id, "dropped")
+    job.run()
+    assert job.row["billable"] == "unknown"
+    assert metrics() == [*failed("unknown_outcome"), {"UnknownCosts": 1}]
+
+
 def test_the_end_of_a_job_measures_the_models_whose_invocation_could_not(
     job: Job, metrics: Callable[[], list[dict[str, Any]]]
 ) -> None:
     job.jobs.mark_model_started(job.id, MODEL.name)
     for _ in range(2):
         Completion(job.jobs, job.images).finish(Ending(job.id))
-    assert metrics() == failed("unknown_outcome"), "once, however often the job is finished"
+    assert metrics() == [*failed("unknown_outcome"), {"UnknownCosts": 1}], "once, however often the job is finished"
 
 
 def test_the_end_of_a_job_measures_no_model_twice(job: Job, metrics: Callable[[], list[dict[str, Any]]]) -> None:
@@ -721,7 +730,7 @@ def test_a_broken_invocation_is_measured_when_it_is_recorded(
 ) -> None:
     recorder = FailureRecorder(job.jobs, job.images, job.tokens)
     recorder.record(job.item(), "Sandbox.Timedout")
-    assert metrics() == failed("unknown_outcome")
+    assert metrics() == [*failed("unknown_outcome"), {"UnknownCosts": 1}]
     job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
     with pytest.raises(JobNotFound):
         recorder.record(job.item(), "Sandbox.Timedout")
