@@ -72,23 +72,15 @@ class Account:
         ------
         CloudError : region or credentials are missing or wrong
         """
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         client, region = deployment.account(environment)
         if not region:
             raise CloudError("No AWS region is set; set AWS_REGION, such as AWS_REGION=us-east-1.")
         try:
             identity = client("sts").get_caller_identity()
-        except NoCredentialsError:
-            raise CloudError(
-                "There are no AWS credentials; run `aws configure` or `aws sso login`, or set AWS_PROFILE or "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-            ) from None
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            raise CloudError(f"AWS does not take the credentials ({code}); get new ones, then try again.") from None
-        except BotoCoreError as error:
-            raise CloudError(f"AWS cannot be used: {error}") from None
+        except (BotoCoreError, ClientError) as error:
+            raise deployment.aws_failure(error) from None
         emulator, certificate = deployment.emulator(environment), environment.get("AWS_CA_BUNDLE", "")
         return cls(str(identity["Account"]), region, client, emulator, certificate)
 
@@ -316,7 +308,7 @@ def require_bootstrap(account: Account) -> None:
     try:
         account.client("ssm").get_parameter(Name=_BOOTSTRAP_VERSION)
     except BotoCoreError as error:
-        raise CloudError(f"AWS cannot be used: {error}") from None
+        raise deployment.aws_failure(error) from None
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") == "ParameterNotFound":
             raise CloudError(f"The CDK has never been used in {account}; `make bootstrap` prepares it, once.") from None
@@ -395,9 +387,10 @@ def _cloudformation(target: Target, ask: Callable[[Any], Any]) -> Any:
         code = error.response.get("Error", {}).get("Code", "")
         if code == "ValidationError":
             return None
-        raise CloudError(f"CloudFormation answered {code} for {target.stack}; allow it to be read.") from None
+        cure = f"CloudFormation answered {{code}} for {target.stack}; allow it to be read."
+        raise deployment.aws_failure(error, cure) from None
     except BotoCoreError as error:
-        raise CloudError(f"AWS cannot be used: {error}") from None
+        raise deployment.aws_failure(error) from None
 
 
 def _resources(target: Target) -> list[dict[str, Any]]:

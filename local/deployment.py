@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from infra.settings import LOOPBACK_HOSTS, MOST_MODELS
@@ -14,6 +14,24 @@ from local import cloud
 from local.cloud import Cloud, CloudError, Endpoints
 from local.options import SIMULATED_PATHS
 
+if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+# What AWS answers to credentials that are wrong or have expired, whatever is asked.
+_BAD_CREDENTIALS = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
 # Seconds.
 _CONNECT = 3
 _READ = 7
@@ -146,9 +164,10 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
             raise CloudError(
                 f"There is no stack {stack} in {region}; deploy it, or choose another stage or AWS_REGION."
             ) from None
-        raise CloudError(f"CloudFormation answered {code} for {stack}; allow cloudformation:DescribeStacks.") from None
+        cure = f"CloudFormation answered {{code}} for {stack}; allow cloudformation:DescribeStacks."
+        raise aws_failure(error, cure) from None
     except BotoCoreError as error:
-        raise CloudError(f"AWS cannot be used: {error}") from None
+        raise aws_failure(error) from None
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
     try:
         bucket = outputs["BucketName"]
@@ -190,6 +209,28 @@ def api_url(endpoint: str, api_id: str) -> str:
     return f"{endpoint}/_aws/execute-api/{api_id}"
 
 
+def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "") -> CloudError:
+    """The error to raise where AWS could not be asked, or does not take the caller's credentials.
+
+    Parameters
+    ----------
+    otherwise : the sentence for an answer that has nothing to do with credentials, with ``{code}`` for AWS's code
+    """
+    from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in _BAD_CREDENTIALS or not otherwise:
+            return CloudError(f"AWS does not take the credentials ({code}); get new ones, then try again.")
+        return CloudError(otherwise.format(code=code))
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return CloudError(
+            "There are no AWS credentials; run `aws configure` or `aws sso login`, or set AWS_PROFILE or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    return CloudError(f"AWS cannot be used: {error}")
+
+
 def account(environment: Mapping[str, str]) -> tuple[ClientFactory, str | None]:
     """What makes clients of the caller's AWS account, and the caller's region.
 
@@ -205,7 +246,7 @@ def account(environment: Mapping[str, str]) -> tuple[ClientFactory, str | None]:
         # As the CDK does, and unlike boto3, AWS_REGION counts first.
         session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
     except BotoCoreError as error:
-        raise CloudError(f"AWS cannot be used: {error}") from None
+        raise aws_failure(error) from None
     config = Config(connect_timeout=_CONNECT, read_timeout=_READ, retries={"total_max_attempts": 1})
 
     def client(service: str, *, region: str | None = None, endpoint: str | None = None) -> Any:

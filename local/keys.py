@@ -94,7 +94,7 @@ def _failures_named(secret: str) -> Iterator[None]:
             f"Secrets Manager returned {code} for the secret {secret}; check its name, the region and your permissions."
         ) from None
     except BotoCoreError as error:
-        raise KeysError(f"AWS cannot be used: {error}") from None
+        raise KeysError(str(deployment.aws_failure(error))) from None
 
 
 def run(stage: str, environment: Mapping[str, str], *, source: str = "") -> int:

@@ -12,7 +12,6 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import deployment as deployments
-from local.cloud import CloudError
 from pixelprompt import catalogue, overlay, registry
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.registry import ModelRegistry
@@ -130,9 +129,7 @@ def _upload(s3: Any, bucket: str, changes: Any) -> None:
     try:
         s3.put_object(Bucket=bucket, Key=overlay.KEY, Body=body, ContentType="application/json")
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        raise CloudError(
-            f"S3 answered {code} for {overlay.KEY} in {bucket}. Is it the right bucket, and yours?"
-        ) from None
+        cure = f"S3 answered {{code}} for {overlay.KEY} in {bucket}. Is it the right bucket, and yours?"
+        raise deployments.aws_failure(error, cure) from None
     except BotoCoreError as error:
-        raise CloudError(f"AWS cannot be used: {error}") from None
+        raise deployments.aws_failure(error) from None

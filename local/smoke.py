@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from infra.settings import LOOPBACK_HOSTS
 from local.cloud import CloudError
 from local.confirmation import confirm
+from local.deployment import aws_failure
 from local.doctor import BAD, GOOD, WARNING
 
 PROMPT = "a lighthouse in fog"
@@ -35,6 +36,8 @@ JOB_ID_GOAL = 1.0
 STATUS_GOAL = 0.5
 IMAGES_GOAL = 300.0
 POLL_SECONDS = 0.5
+# A dropped connection or a 5xx now and then says nothing about a deployment: seconds until it is asked again.
+_PAUSES = (1.0, 3.0)
 # So many of the cheapest models, each of another provider, are asked: one that is down today proves nothing.
 CHEAPEST = 2
 # What a provider or its account lacks; the deployment can do nothing for it.
@@ -77,16 +80,40 @@ class Api:
     def __init__(self, url: str, token: str = "", certificate: str = "") -> None:
         self.url = url.rstrip("/")
         self._token = token
-        self._session = URLLib3Session(certificate or True, get_environ_proxies(self.url), timeout=60)
+        self._session = URLLib3Session(certificate or True, get_environ_proxies(self.url), timeout=(10, 60))
         self._sign: Callable[[AWSRequest], None] | None = None
+        self.repeated: list[str] = []
 
     def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Ask; `path` may be a whole URL, which is asked as it is.
+        """Ask, and ask again after a dropped connection or a 5xx; `repeated` tells of it.
+
+        Whatever must not happen twice has an Idempotency-Key.
+
+        Parameters
+        ----------
+        path : or a whole URL, which is asked as it is
 
         Raises
         ------
         CloudError : nothing answers
         """
+        for pause in _PAUSES:
+            try:
+                answer = self._request(method, path, body, headers)
+                failure = str(answer)
+            except BotoCoreError as error:
+                answer, failure = None, str(error)
+            if answer and answer.status < 500:
+                return answer
+            # The query of an image's address may be its signature.
+            self.repeated.append(f"{method} {path.partition('?')[0]}: {failure}")
+            time.sleep(pause)
+        try:
+            return self._request(method, path, body, headers)
+        except BotoCoreError as error:
+            raise CloudError(f"Nothing answers at {self.url}: {error}") from None
+
+    def _request(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Answer:
         given = {"User-Agent": "pixel-prompt-smoke", **(headers or {})}
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -98,11 +125,8 @@ class Api:
         elif own and self._sign:
             self._sign(request)
         started = time.monotonic()
-        try:
-            answer = self._session.send(request.prepare())
-            content = answer.content
-        except BotoCoreError as error:
-            raise CloudError(f"Nothing answers at {self.url}: {error}") from None
+        answer = self._session.send(request.prepare())
+        content = answer.content
         lowered = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status_code, lowered, content, time.monotonic() - started)
 
@@ -145,7 +169,7 @@ def signer(url: str, environment: Mapping[str, str]) -> Callable[[AWSRequest], N
         session = boto3.Session()
         credentials = session.get_credentials()
     except BotoCoreError as error:
-        raise CloudError(f"AWS cannot be used: {error}") from None
+        raise aws_failure(error) from None
     if not credentials:
         raise CloudError("The API asks for signed requests (apiAuth=iam); set AWS credentials that may call it.")
     named = re.search(r"\.execute-api\.([a-z0-9-]+)\.", url)
@@ -225,6 +249,8 @@ def run(url: str, environment: Mapping[str, str], say: Callable[[str], object] =
         _try_refusals(api, report)
         _try_job(api, report, [row["model"] for row in models], gallery)
         _try_enhancement(api, report)
+    for failure in api.repeated:
+        say(f"  {WARNING} asked again after {failure}")
     amount, unknown = report.cost.get("amount"), report.cost.get("unknown")
     dollars = f"${amount:.4f}" if amount is not None else "unknown"
     without = f" (and {unknown} of the models without a known cost)" if unknown else ""

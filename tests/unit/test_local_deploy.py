@@ -19,7 +19,7 @@ from moto import mock_aws
 
 from infra.settings import SettingsError
 from local import __main__ as command
-from local import commits, deploy
+from local import commits, deploy, deployment
 from local.cloud import CloudError
 from local.commits import CommitError
 from local.confirmation import Unconfirmed
@@ -72,18 +72,26 @@ def test_region_and_credentials_have_a_cure(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(CloudError, match=r"No AWS region is set; set AWS_REGION"):
         Account.of_caller({})
-    with pytest.raises(CloudError, match=r"There are no AWS credentials; run `aws configure`"):
-        Account.of_caller(REGION)
+    for ask in (lambda: Account.of_caller(REGION), lambda: deployment.on_aws("dev", REGION)):
+        with pytest.raises(CloudError, match=r"There are no AWS credentials; run `aws configure`"):
+            ask()
 
 
-def test_credentials_that_have_expired_have_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("service", "ask"),
+    [("STS", lambda: Account.of_caller(REGION)), ("CLOUDFORMATION", lambda: deployment.on_aws("dev", REGION))],
+    ids=["deploy", "look"],
+)
+def test_credentials_that_have_expired_have_a_cure(
+    service: str, ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     error = "<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>"
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
-    with Canned(Answer(403, error.encode(), {"Content-Type": "text/xml"})) as sts:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    with Canned(Answer(403, error.encode(), {"Content-Type": "text/xml"})) as aws:
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", aws.url)
         with pytest.raises(CloudError, match=r"does not take the credentials \(ExpiredToken\); get new ones"):
-            Account.of_caller(REGION)
+            ask()
 
 
 def test_an_account_without_the_cdk_names_make_bootstrap(aws: boto3.Session) -> None:

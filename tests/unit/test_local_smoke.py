@@ -38,6 +38,11 @@ def signed_by(asked: Asked, keys: Credentials) -> bool:
     return found.endswith(f"Signature={auth.signature(text, again)}") and keys.access_key in found
 
 
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoke, "_PAUSES", (0, 0))
+
+
 @pytest.fixture
 def guarded() -> Iterator[Canned]:
     """An API with ``apiAuth=iam``."""
@@ -95,6 +100,21 @@ def test_a_token_goes_along_where_the_api_asks_for_one() -> None:
             smoke.Api(running.url).enter({})
         with pytest.raises(CloudError, match="does not take API_TOKEN"):
             smoke.Api(running.url, "wrong").enter({})
+
+
+@pytest.mark.parametrize("hiccup", ["503", "dropped"])
+def test_a_hiccup_is_told_and_asked_again(hiccup: str) -> None:
+    def answer(asked: Asked) -> Answer:
+        if len(running.asked) > 2:
+            return MODELS
+        # Shorter than it says, so that the client finds the connection closed.
+        return Answer(503) if hiccup == "503" else Answer(200, b"", {"Content-Length": "9", "Connection": "close"})
+
+    with Canned(answer) as running:
+        api = smoke.Api(running.url)
+        assert api.request("GET", "/models?signature=secret").status == 200
+    assert len(api.repeated) == 2 and len(running.asked) == 3
+    assert all(told.startswith("GET /models: ") for told in api.repeated)
 
 
 def test_the_cheapest_models_of_different_providers_are_asked() -> None:
