@@ -56,9 +56,11 @@ class Outcome:
 
 @contextlib.contextmanager
 def fuzzed_cloud(progress: Progress | None = None) -> Iterator[Cloud]:
-    """A cloud for generated requests: pictures come at once, and a job has one model."""
+    """A cloud for generated requests, each Lambda held to its role: pictures come at once, and a job has one model."""
     with tempfile.TemporaryDirectory(prefix="pixel-prompt-fuzz-") as folder:
-        running = cloud.start(Path(folder), SETTINGS, latency="0", progress=progress or (lambda text: None))
+        running = cloud.start(
+            Path(folder), SETTINGS, latency="0", enforce_iam=True, progress=progress or (lambda text: None)
+        )
         try:
             first, *others = json.loads(_CATALOGUE.read_text(encoding="utf-8"))["models"]
             overlay = {"models": [first, *({**model, "default": False} for model in others)]}
@@ -90,6 +92,7 @@ def fuzz(running: Cloud, seconds: int) -> Outcome:
         "--checks", ",".join(CHECKS), "--continue-on-failure", "--request-timeout", "30", "--workers", "1",
         "--report", "json", "--report-json-path", str(found), "--generation-database", "none", "--no-color",
         "--suppress-health-check", "all", "--warnings", "off",
+        "--tls-verify", running.endpoints["certificate"],
     ]  # fmt: skip
     environment = {"PATH": f"{SCRIPTS}:{SYSTEM_PATH}", "LANG": "C.UTF-8", "HOME": str(folder), "NO_PROXY": "*"}
     try:

@@ -145,7 +145,7 @@ def test_a_stage_comes_changes_goes_back_and_leaves_nothing(checkout: Path, endp
     assert "Nothing is done: there is no terminal to ask at." in make("deploy", code=1).stderr
     assert everything(endpoint) == before
 
-    said = make("deploy", "YES=1", "CDK=-c ipLimit=7").stdout
+    said = make("deploy", "YES=1", "FORWARD=1", "CDK=-c ipLimit=7").stdout
     assert "The API is PUBLIC" in said and "ipLimit=7" in said and "[+] AWS::S3::Bucket" in said
     good = git(checkout, "rev-parse", "HEAD")
     assert good in make("mark-good").stdout
@@ -154,7 +154,7 @@ def test_a_stage_comes_changes_goes_back_and_leaves_nothing(checkout: Path, endp
 
     change(checkout, GOOD, OTHER)
     commit(checkout)
-    make("deploy", "YES=1", "CDK=-c ipLimit=7")
+    make("deploy", "YES=1", "FORWARD=1", "CDK=-c ipLimit=7")
     assert threshold(endpoint) == 6
 
     make("rollback", "YES=1", "CDK=-c ipLimit=7")

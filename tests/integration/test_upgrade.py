@@ -9,6 +9,7 @@ from pathlib import Path
 
 from local.cloud import PACKAGES, SOURCES
 from local.paths import ROOT
+from pixelprompt.registry import ModelRegistry
 
 from .conftest import Service
 
@@ -65,5 +66,7 @@ def test_a_deployment_does_not_disturb_the_jobs_that_run(service: Service, tmp_p
     finally:
         service.simulator("PUT", "/latency", {"min": 0, "max": 0.2})
     assert (job["status"], job["run"], job["schemaVersion"]) == ("completed", 1, 1)
-    assert len(service.provider_requests("gpt-image-2.6-flare")) == 1
+    ids = {model.name: model.id for model in ModelRegistry.load().get_all_models()}
+    asked = {row["model"]: len(service.provider_requests(ids[row["model"]])) for row in job["results"]}
+    assert asked == dict.fromkeys(asked, 1) and len(asked) == 9
     assert service.run()["status"] == "completed"
