@@ -18,7 +18,7 @@ override CDK := $(value CDK)
 export CDK
 
 .PHONY: help demo up down logs status keys doctor models-check deploy diff destroy \
-  bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-integration test-browser screenshots \
+  bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-integration test-browser screenshots \
   check openapi grants fuzz bench synth clean prepare-python prepare-all
 
 help: ## List what there is
@@ -67,6 +67,9 @@ test-unit: prepare-all ## The quick tests, without the emulator
 
 test-providers: prepare-all ## The seven protocols over sockets, as a matrix of cases
 	$(VENV_PYTHON) -m pytest tests/contract $(PYTEST_ARGUMENTS)
+
+test-archives: prepare-all ## The archives of the functions, unpacked; an arm64 machine imports them as Lambda does
+	$(VENV_PYTHON) -m pytest tests/infra/test_bundle.py $(PYTEST_ARGUMENTS)
 
 # Node's clock as well: it warns of its own end of life.
 test-dates: prepare-all ## The tests without the emulator as if run on later days: DAYS="40 365 1826" from now
@@ -117,7 +120,8 @@ check: prepare-all ## Style, types, workflows, the API's description, the grants
 	  node node_modules/.bin/asl-validator --json-path "$$definition" || exit 1; \
 	done
 	$(VENV_PYTHON) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	zizmor --offline --no-progress --quiet .github/workflows
+	$(VENV_PYTHON) -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	zizmor --offline --no-progress --quiet .github
 	@$(VENV_PYTHON) -m local openapi --check
 	@$(VENV_PYTHON) -m local grants --check
 	@$(VENV_PYTHON) -m local nag

@@ -153,8 +153,16 @@ class Settings:
         stages = context.get("stages", {})
         if not isinstance(stages, Mapping) or not all(isinstance(values, Mapping) for values in stages.values()):
             raise SettingsError(f"stages is {json.dumps(stages)}; it must be an object of settings by stage.")
+        for name, values in stages.items():
+            if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", name):
+                raise SettingsError(
+                    f"stages has {json.dumps(name)}; the name of a stage must be at most 16 lower-case letters, digits "
+                    "and hyphens, and begin with a letter."
+                )
+            if "stage" in values:
+                raise SettingsError(f"stages.{name} has a stage; remove it, its name is {name}.")
         stage = str(context.get("stage", cls.stage))
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", stage) or stage not in (*STAGES, *stages):
+        if stage not in (*STAGES, *stages):
             raise SettingsError(
                 f"stage is {json.dumps(stage)}; it must be {_listed(dict.fromkeys((*STAGES, *stages)))}."
             )
@@ -278,31 +286,39 @@ def _word(value: Any) -> str:
     return str(value).strip()
 
 
-def _networks(value: str) -> str:
-    networks = [part.strip() for part in value.split(",") if part.strip()]
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _networks(value: Any) -> str:
+    networks = [part.strip() for part in _string(value).split(",") if part.strip()]
     for network in networks:
         ipaddress.ip_network(network, strict=False)
     return ",".join(networks)
 
 
-def _origins(value: str) -> str:
-    origins = [part.strip() for part in value.split(",")]
+def _origins(value: Any) -> str:
+    origins = [part.strip() for part in _string(value).split(",")]
     if origins != ["*"] and not all(re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+", origin) for origin in origins):
         raise ValueError
     return ",".join(origins)
 
 
-def _issuer(value: str) -> str:
-    parts = urlsplit(value)
-    if value and (parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment):
+def _issuer(value: Any) -> str:
+    issuer = _string(value)
+    parts = urlsplit(issuer)
+    if issuer and (parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment):
         raise ValueError
-    return value
+    return issuer
 
 
-def _email(value: str) -> str:
-    if value and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
+def _email(value: Any) -> str:
+    address = _string(value)
+    if address and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", address):
         raise ValueError
-    return value
+    return address
 
 
 def _audience(value: Any) -> str:
@@ -316,16 +332,17 @@ def _dollars(value: Any) -> float:
     return number
 
 
-def _loopback_url(value: str) -> str:
-    parts = urlsplit(value)
+def _loopback_url(value: Any) -> str:
+    url = _string(value)
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or parts.hostname not in LOOPBACK_HOSTS:
         raise ValueError
-    return value
+    return url
 
 
 def _loopback_urls(value: Any) -> dict[str, str]:
-    urls = dict(json.loads(value) if isinstance(value, str) else value)
-    if not all(provider.isidentifier() for provider in urls):
+    urls = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(urls, Mapping) or not all(provider.isidentifier() for provider in urls):
         raise ValueError
     return {provider: _loopback_url(url) for provider, url in urls.items()}
 

@@ -25,6 +25,8 @@ from local.deployment import ClientFactory
 from local.paths import ROOT
 from local.progress import Progress
 
+# US dollars a month at AWS, whatever is asked of it; docs/operations.md has the sum.
+FIXED_DOLLARS = 28
 _BOOTSTRAP_VERSION = "/cdk-bootstrap/hnb659fds/version"
 # What has data in it, in words.
 _DATA = {
@@ -215,7 +217,7 @@ def _described(settings: Settings) -> Iterable[str]:
     yield (
         f"Costs: about ${dollars:.2f} at the providers for a job of the {len(models)} default models{unknown}, so "
         f"up to ${dollars * 24 * settings.global_limit:.0f} a day for jobs at globalLimit={settings.global_limit}; "
-        "at AWS up to about $26 a month and half a cent a job (docs/operations.md)."
+        f"at AWS up to about ${FIXED_DOLLARS} a month and half a cent a job (docs/operations.md)."
     )
 
 

@@ -9,6 +9,8 @@ import pytest
 from aws_cdk.assertions import Template
 
 from infra.monitoring import NAMESPACE
+from local import synthesis
+from local.deploy import FIXED_DOLLARS
 from pixelprompt import metrics
 from tests.infra.conftest import Synthesise
 
@@ -140,6 +142,20 @@ def test_saved_queries_read_all_functions_and_the_one_of_a_job_the_state_machine
     assert read.pop("everything about one job") == functions | {machine}
     assert {"unexpected errors", "failures by model and code"} <= set(read)
     assert all(names == functions for names in read.values())
+
+
+def test_the_document_tells_what_alarms_and_metrics_cost() -> None:
+    with_default_models = Template.from_json(synthesis.template({"stage": "dev"}))
+    watched = sum(len(metrics_of(alarm)) for alarm in alarms(with_default_models).values())
+    assert f"$0.10 for each of the {watched} metrics that they look at" in OPERATIONS
+    # By their dimension. A service shows four statuses and about six codes, and refuses prompts for some reasons.
+    values = {None: 1, "model": 9, "status": 4, "errorCode": 6, "category": 2, "scope": 3, "document": 2}
+    published = sum(values[dimension] for _, dimension in metrics.METRICS.values())
+    assert f"about {round(published, -1)} with nine models" in OPERATIONS
+    # The secret, the alarms, the dashboard, the metrics.
+    dollars = 0.40 + 0.10 * watched + 3 + 0.30 * published
+    assert f"together about ${FIXED_DOLLARS}." in OPERATIONS.replace("\n", " ")
+    assert dollars == pytest.approx(FIXED_DOLLARS, abs=0.5)
 
 
 def test_alarms_go_to_the_address_of_the_settings(template: Template, synthesise: Synthesise) -> None:

@@ -12,6 +12,9 @@ from infra.settings import _READERS, INTERPRETER, PYTHON_VERSIONS, Settings, Set
 
 from .conftest import ROOT
 
+PROVIDER_ENDPOINTS = (
+    'a JSON object of providers and loopback URLs such as {"openai": "http://127.0.0.1:8000/openai/v1"}'
+)
 JWT_ISSUER = "an https address such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
 PROD = {"stage": "prod", "pythonVersion": "3.13"}
 
@@ -106,6 +109,9 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("cloudfront", "on", "true or false"),
         ("statusWait", 21, "a whole number from 0 to 20"),
         ("alarmEmail", "owner", "an e-mail address, or empty"),
+        *[("alarmEmail", empty, "an e-mail address, or empty") for empty in (None, False, 0, [], {})],
+        *[("jwtIssuer", empty, JWT_ISSUER) for empty in (None, False, 0, [], {})],
+        *[("providerEndpoints", empty, PROVIDER_ENDPOINTS) for empty in (None, False, 0, [], "[]")],
         ("dailyBudget", "-1", "US dollars from 0 to 1000000"),
         ("dailyBudget", True, "US dollars from 0 to 1000000"),
         ("dailyBudget", "nan", "US dollars from 0 to 1000000"),
@@ -123,6 +129,11 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
+        (
+            {"stages": {"x_y": {}}},
+            'stages has "x_y"; the name of a stage must be at most 16 lower-case letters, digits',
+        ),
+        ({"stages": {"dev": {"stage": "prod"}}}, "stages.dev has a stage; remove it, its name is dev."),
         ({"stage": "prod"}, 'apiAuth is "none"; in the stage prod it must be iam or jwt, unless allowPublic=true'),
         ({"apiAuth": "jwt", "jwtAudience": "a"}, 'jwtIssuer is ""; it is needed with apiAuth=jwt, and only there.'),
         ({"apiAuth": "jwt", "jwtIssuer": "https://a.example"}, 'jwtAudience is ""; it is needed with apiAuth=jwt'),

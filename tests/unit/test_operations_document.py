@@ -9,6 +9,9 @@ import pytest
 from benchmarks import memory
 from benchmarks.cost import BLOCK, JOBS, PRICES, STATES_OF_ITEM, table
 from infra.memory import MEMORY
+from infra.settings import Settings
+from pixelprompt.cost import estimate, total
+from pixelprompt.registry import ModelRegistry
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -22,6 +25,17 @@ def test_the_table_follows_from_the_counts() -> None:
     assert found["table"] == table(counts)
     transitions = f"| {counts['transitions'] * PRICES['transition'] * JOBS:.2f} |"
     assert transitions in found["table"]
+
+
+def test_the_readme_tells_what_the_default_models_cost() -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    default = Settings()
+    cost = total(estimate(model.price, {}) for model in ModelRegistry.load().defaults(lambda model: True))
+    jobs = 24 * default.global_limit
+    assert f"at most {default.global_limit} × 24 = {jobs} jobs a day" in readme
+    assert f"The nine default models cost about ${cost['amount']:.2f} a job" in readme
+    assert cost["unknown"] == 1 and "without Grok Imagine" in readme
+    assert f"costs about ${round(jobs * cost['amount'], -1):.0f} and what Grok Imagine charges" in readme
 
 
 def test_an_item_has_as_many_states_as_are_charged() -> None:
