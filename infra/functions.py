@@ -26,12 +26,14 @@ from infra.storage import Storage
 from pixelprompt.deadline import REQUEST_SECONDS
 
 SOURCES = Path(__file__).resolve().parent.parent / "functions"
+# Names packages that no archive has, with the reason.
+EXCLUDED = SOURCES / "requirements-excluded.txt"
 PLATFORM = "aarch64-manylinux2014"
 # Where Lambda unpacks an archive.
 TASK_ROOT = "/var/task"
 
 # The services that functions/ has clients for; botocore's descriptions of the other 400 are left out.
-BOTOCORE_SERVICES = frozenset({"bedrock-runtime", "lambda", "s3", "secretsmanager", "sts", "stepfunctions"})
+BOTOCORE_SERVICES = frozenset({"bedrock-runtime", "lambda", "s3", "secretsmanager", "stepfunctions"})
 
 
 class BundlingError(RuntimeError):
@@ -87,6 +89,7 @@ class Bundle:
             installer, "pip", "install", "--quiet", "--target", str(directory), "--python", sys.executable,
             "--python-platform", self.platform, "--python-version", self.python, "--only-binary", ":all:",
             "--no-compile-bytecode", "--link-mode", "copy", "--requirements", str(requirements),
+            "--excludes", str(EXCLUDED),
         ]  # fmt: skip
         # Every version is pinned, so what is in the cache serves; the index is asked only for what is missing.
         if subprocess.run([*command, "--offline"], check=False, capture_output=True).returncode == 0:
@@ -125,7 +128,7 @@ def _trim(directory: Path) -> None:
     """Remove what no function reads; every megabyte of an archive delays its first start."""
     shutil.rmtree(directory / "bin", ignore_errors=True)
     (directory / ".lock").unlink(missing_ok=True)
-    for name in ("__pycache__", "tests"):
+    for name in ("__pycache__", "tests", "_tests", "test"):
         for path in [*directory.rglob(name)]:
             shutil.rmtree(path)
     # Several packages ask importlib.metadata for their own version.

@@ -2,20 +2,40 @@
 
 import json
 
+import jsii
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
-from constructs import Construct
+from constructs import Construct, IConstruct
 
 from infra.definition import workflow_definition
 from infra.exceptions import acknowledge, acknowledge_resource
 from infra.functions import Functions
 from infra.log_groups import ServiceLogGroup
 from infra.settings import Settings
+
+
+@jsii.implements(lambda_.IDestination)
+class _QueueDestination:
+    """A queue for what a function fails at.
+
+    The CDK's own ``SqsDestination`` also lets the function look at the queue, for which Lambda does not ask:
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    """
+
+    def __init__(self, queue: sqs.Queue) -> None:
+        self._queue = queue
+
+    def bind(
+        self, scope: IConstruct, fn: lambda_.IFunction, *, type: lambda_.DestinationType
+    ) -> lambda_.DestinationConfig:
+        """Let the function send to the queue; returns where Lambda shall send. The CDK calls this."""
+        fn.add_to_role_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self._queue.queue_arn]))
+        return lambda_.DestinationConfig(destination=self._queue.queue_arn)
 
 
 class Workflow(Construct):
@@ -102,6 +122,6 @@ class Workflow(Construct):
         )
         # The rule's queue takes what EventBridge could not hand over; this takes what finish then failed at.
         functions.finish.configure_async_invoke(
-            on_failure=destinations.SqsDestination(queue), retry_attempts=2, max_event_age=Duration.hours(2)
+            on_failure=_QueueDestination(queue), retry_attempts=2, max_event_age=Duration.hours(2)
         )
         self.unfinished_jobs = queue

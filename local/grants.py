@@ -70,11 +70,13 @@ class Resources:
         return self.names.get(argument[0] if function == "Fn::GetAtt" else argument, f"<{argument}>")
 
     def grants(self, role: Any) -> set[Grant]:
-        """What the policies of a role, named by a reference to it, allow.
+        """What a role, named by a reference to it, may do by its own policies and by those of buckets.
+
+        What a bucket's policy denies is left out: it takes away and never adds.
 
         Raises
         ------
-        PolicyError : a policy forbids something, or has a condition
+        PolicyError : a policy of the role denies something, or what allows the role something has a condition
         """
         role_id = role["Fn::GetAtt"][0]
         properties = self.by_id[role_id]["Properties"]
@@ -84,6 +86,10 @@ class Resources:
             if {"Ref": role_id} in policy["Roles"]:
                 for statement in policy["PolicyDocument"]["Statement"]:
                     grants.update(self._of_statement(statement))
+        for policy in self.of_type("AWS::S3::BucketPolicy"):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                if statement["Effect"] == "Allow" and _is_for(role, statement["Principal"]):
+                    grants.update(self._of_statement(statement))
         return grants
 
     def _of_statement(self, statement: Mapping[str, Any]) -> Iterable[Grant]:
@@ -92,6 +98,12 @@ class Resources:
         for action in listed(statement["Action"]):
             for resource in listed(statement["Resource"]):
                 yield Grant(action, self.text(resource))
+
+
+def _is_for(role: Any, principal: Any) -> bool:
+    """Whether a statement's principal is or includes a role; services are not roles."""
+    named = principal.get("AWS", []) if isinstance(principal, dict) else principal
+    return any(one in ("*", role) for one in listed(named))
 
 
 def listed(value: Any) -> list[Any]:

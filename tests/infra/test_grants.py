@@ -38,6 +38,14 @@ def test_the_table_tells_both_shapes_apart(table: str) -> None:
     assert "| every function | `logs:CreateLogStream` `logs:PutLogEvents` | `its log group` |  |" in lines
 
 
+def test_the_table_has_what_bucket_policies_allow_a_role(table: str) -> None:
+    emptier = "the CDK's emptier of buckets"
+    actions = "`s3:DeleteObject*` `s3:GetBucket*` `s3:List*` `s3:PutBucketPolicy`"
+    lines = table.splitlines()
+    assert f"| {emptier} | {actions} | `bucket` `bucket/*` |  |" in lines
+    assert f"| {emptier} | {actions} | `page` `page/*` | only with CloudFront |" in lines
+
+
 def test_a_stale_table_is_told_and_mended(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fresh = written.read_text()
     assert grants.run(check=True) == 0
@@ -73,3 +81,32 @@ def test_what_the_table_has_no_words_for_is_an_error(statement: dict[str, object
         resources.grants({"Fn::GetAtt": ["Role", "Arn"]})
     statement.update(Effect="Allow", Condition={})
     assert resources.grants({"Fn::GetAtt": ["Role", "Arn"]}) == {Grant("s3:GetObject", "*")}
+
+
+ROLE = {"Fn::GetAtt": ["Role", "Arn"]}
+
+
+@pytest.mark.parametrize(
+    ("principal", "is_for_the_role"),
+    [
+        ({"AWS": ROLE}, True),
+        ({"AWS": [{"Fn::GetAtt": ["Other", "Arn"]}, ROLE]}, True),
+        ({"AWS": "*"}, True),
+        ("*", True),
+        ({"AWS": {"Fn::GetAtt": ["Other", "Arn"]}}, False),
+        ({"Service": "cloudfront.amazonaws.com"}, False),
+    ],
+    ids=str,
+)
+def test_a_bucket_policy_allows_something_to_its_principals_only(principal: object, is_for_the_role: bool) -> None:
+    def resources(**more: object) -> Resources:
+        statement = {"Effect": "Allow", "Principal": principal, "Action": "s3:GetObject", "Resource": "*", **more}
+        policy = {"Bucket": {"Ref": "B"}, "PolicyDocument": {"Statement": [statement]}}
+        role = {"Type": "AWS::IAM::Role", "Properties": {}}
+        return Resources({"Resources": {"Role": role, "P": {"Type": "AWS::S3::BucketPolicy", "Properties": policy}}})
+
+    assert resources().grants(ROLE) == ({Grant("s3:GetObject", "*")} if is_for_the_role else set())
+    assert resources(Effect="Deny").grants(ROLE) == set()
+    if is_for_the_role:
+        with pytest.raises(PolicyError):
+            resources(Condition={"Bool": {"aws:x": "true"}}).grants(ROLE)

@@ -84,8 +84,7 @@ GRANTS: dict[str, set[Grant]] = {
     | READ_MODELS
     | {Grant("bedrock:InvokeModel", "arn:aws:bedrock:us-west-2::foundation-model/some.model-v1:0")},
     "record-failure": _objects("Get Put", STATUS) | _objects("Get", "jobs/*/resume/*"),
-    "finish": _objects("Get Put", STATUS)
-    | {Grant(f"sqs:{action}", "queue") for action in ("SendMessage", "GetQueueAttributes", "GetQueueUrl")},
+    "finish": _objects("Get Put", STATUS) | {Grant("sqs:SendMessage", "queue")},
     "status": _objects("Get", STATUS)
     | {Grant("lambda:InvokeFunction", "pixel-prompt-dev-finish"), Grant("states:DescribeExecution", EXECUTIONS)},
     "enhance": _objects("Get Put", "enhanced/*", "rate-limit/enhance.json") | READ_MODELS,
@@ -703,7 +702,9 @@ def test_broken_execution_runs_finish(resources: Resources) -> None:
 def test_what_finish_fails_at_reaches_the_queue_too(resources: Resources) -> None:
     (config,) = resources.of_type("AWS::Lambda::EventInvokeConfig")
     assert resources.text(config["FunctionName"]) == "pixel-prompt-dev-finish"
+    assert list(config["DestinationConfig"]) == ["OnFailure"]
     assert resources.text(config["DestinationConfig"]["OnFailure"]["Destination"]) == "queue"
+    assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (2, 7200)
 
 
 def test_queue_keeps_events_and_raises_an_alarm(resources: Resources) -> None:

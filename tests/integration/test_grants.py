@@ -30,8 +30,6 @@ NOT_ENFORCED = {
     "xray:PutTraceSegments": "the emulator has nothing that sends traces",
     "xray:PutTelemetryRecords": "the emulator has nothing that sends traces",
     "sqs:SendMessage": "the emulator itself hands over the events that finish failed at",
-    "sqs:GetQueueAttributes": "the emulator itself hands over the events that finish failed at",
-    "sqs:GetQueueUrl": "the emulator itself hands over the events that finish failed at",
     "bedrock:InvokeModel": "a simulator plays Amazon Bedrock",
 }
 
