@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_cdk import App, Stack
 
+from infra.functions import BundlingError
 from infra.pipeline import PixelPromptPipelineRole
 from infra.pipeline_settings import PipelineSettings
 from infra.settings import Settings, SettingsError
@@ -32,13 +33,13 @@ def build(app: App, context: Mapping[str, Any]) -> Stack:
 
 
 def main() -> int:
-    """Synthesise; a wrong setting or catalogue is one sentence and exit code 1."""
+    """Synthesise; a wrong setting or catalogue, or a package that cannot be had, is one sentence and exit code 1."""
     from pixelprompt.errors import ConfigurationError
 
     app = App()
     try:
         build(app, app.node.get_all_context())
-    except (SettingsError, ConfigurationError) as error:
+    except (SettingsError, ConfigurationError, BundlingError) as error:
         print(error, file=sys.stderr)
         return 1
     app.synth()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jsii
@@ -53,6 +54,7 @@ class Bundle:
         self.requirements = requirements
         self.platform = platform
         self.python = python
+        self._prepared: TemporaryDirectory[str] | None = None
 
     @classmethod
     def for_this_machine(cls, requirements: Path) -> "Bundle":
@@ -61,13 +63,35 @@ class Bundle:
         system = {"linux": "manylinux_2_28", "darwin": "apple-darwin"}[sys.platform]
         return cls(requirements, platform=f"{machine}-{system}")
 
+    def prepare(self) -> None:
+        """Fill a temporary folder, before the CDK asks for it: what is raised in its callback, it makes a traceback of.
+
+        Raises
+        ------
+        BundlingError : as `fill` does
+        """
+        self._prepared = TemporaryDirectory(prefix="pixel-prompt-archive-")
+        self.fill(Path(self._prepared.name))
+
     def try_bundle(self, output_dir: str, *, image: DockerImage, **_: Any) -> bool:
-        """Fill `output_dir`, as the CDK asks for it."""
-        self.fill(Path(output_dir))
+        """Fill `output_dir`, as the CDK asks for it, with what is prepared, if anything is."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            self.fill(Path(output_dir))
+        else:
+            with prepared as folder:
+                for path in Path(folder).iterdir():
+                    shutil.move(path, output_dir)
         return True
 
     def fill(self, directory: Path) -> None:
-        """Put sources, packages and bytecode into `directory`, the same bytes for the same input."""
+        """Put sources, packages and bytecode into `directory`, the same bytes for the same input.
+
+        Raises
+        ------
+        BundlingError : uv is missing, a package cannot be installed, or a source does not compile
+        SettingsError : this machine has no Python of the version that compiles
+        """
         if self.requirements:
             self._install(self.requirements, directory)
             _trim(directory)
@@ -96,9 +120,10 @@ class Bundle:
             return
         result = subprocess.run(command, check=False, capture_output=True, text=True)
         if result.returncode:
+            # uv explains over several lines; an error here is one.
             raise BundlingError(
                 f"uv could not install {requirements.name} for {self.platform}, Python {self.python}; "
-                f"check the network and the pins: {result.stderr.strip()}"
+                f"check the network and the pins: {' '.join(result.stderr.split())}"
             )
 
 
@@ -143,14 +168,18 @@ def _trim(directory: Path) -> None:
             shutil.rmtree(path)
 
 
-def _code(python: str, requirements: Path | None = None) -> lambda_.Code:
+def _code(scope: Construct, python: str, requirements: Path | None = None) -> lambda_.Code:
+    bundle = Bundle(requirements, python=python)
+    # `cdk ls` or `cdk destroy` need no archives.
+    if Stack.of(scope).bundling_required:
+        bundle.prepare()
     return lambda_.Code.from_asset(
         str(SOURCES),
         asset_hash_type=AssetHashType.OUTPUT,
         bundling=BundlingOptions(
             # Only a fallback, which `Bundle` never leaves to.
             image=DockerImage.from_registry(f"public.ecr.aws/lambda/python:{python}-arm64"),
-            local=Bundle(requirements, python=python),
+            local=bundle,
             # The CDK bundles once for equal options, and to it all local bundlers are equal.
             environment={"REQUIREMENTS": requirements.name if requirements else ""},
         ),
@@ -252,13 +281,13 @@ class Functions(Construct):
         super().__init__(scope, id)
         if settings.target == "local":
             # The emulator runs the functions with an interpreter that has the same packages installed.
-            core = providers = _code(settings.python_version)
+            core = providers = _code(self, settings.python_version)
         else:
             if Stack.of(self).bundling_required:
-                # Raised from within the CDK's bundling, a missing interpreter would be a page of JavaScript.
+                # A missing interpreter is told before packages are gathered for it.
                 interpreter(settings.python_version)
-            core = _code(settings.python_version, SOURCES / "requirements-core.txt")
-            providers = _code(settings.python_version, SOURCES / "requirements.txt")
+            core = _code(self, settings.python_version, SOURCES / "requirements-core.txt")
+            providers = _code(self, settings.python_version, SOURCES / "requirements.txt")
 
         keys = {
             "PROVIDER_SECRET": provider_keys.arn,

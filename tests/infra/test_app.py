@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from infra.settings import INTERPRETER, PYTHON_VERSIONS
 from .conftest import ROOT
 
 
-def run(context: dict[str, Any], directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run app.py without any AWS configuration."""
+def run(
+    context: dict[str, Any], directory: Path, *, program: Sequence[str] = ("app.py",), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run app.py, or another program in its place, without any AWS configuration."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {
         "CDK_OUTDIR": str(directory),
@@ -25,9 +28,8 @@ def run(context: dict[str, Any], directory: Path, **variables: str) -> subproces
         "AWS_EC2_METADATA_DISABLED": "true",
         **variables,
     }
-    return subprocess.run(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    command = [sys.executable, *program]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 def said(result: subprocess.CompletedProcess[str]) -> str:
@@ -62,6 +64,26 @@ def test_a_python_that_this_machine_lacks_is_one_sentence(context: dict[str, Any
     # What bundles nothing, such as a look at the template, needs none.
     unbundled = {**context, "pythonVersion": lacking, "aws:cdk:bundling-stacks": []}
     assert run(unbundled, tmp_path / "out", **nowhere).returncode == 0
+
+
+def test_a_package_that_cannot_be_had_is_one_sentence(context: dict[str, Any], tmp_path: Path) -> None:
+    """Not the traceback of the CDK, which asks for the archives from within its own JavaScript."""
+    nothing = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "empty")}
+    result = run(context, tmp_path / "out", **nothing)
+    assert result.returncode == 1
+    assert said(result).startswith("uv could not install requirements-core.txt for aarch64-manylinux2014, Python ")
+    assert "; check the network and the pins: " in said(result)
+    assert said(result).count("\n") == 1
+    # What bundles nothing, such as `cdk ls`, needs none.
+    unbundled = {**context, "aws:cdk:bundling-stacks": []}
+    assert run(unbundled, tmp_path / "out", **nothing).returncode == 0
+
+
+def test_a_missing_uv_is_one_sentence(context: dict[str, Any], tmp_path: Path) -> None:
+    without_uv = "import sys, infra.functions as f; f.uv = lambda: None; import app; sys.exit(app.main())"
+    result = run(context, tmp_path, program=("-c", without_uv))
+    assert result.returncode == 1
+    assert said(result) == "uv is missing; install it into the virtual environment: pip install uv.\n"
 
 
 def test_synthesises_without_an_account(context: dict[str, Any], tmp_path: Path) -> None:

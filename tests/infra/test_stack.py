@@ -504,6 +504,14 @@ def test_the_page_runs_no_script_but_its_own(resources: Resources) -> None:
     assert page["ContentTypeOptions"] == {"Override": True}
 
 
+@pytest.mark.parametrize("moderation", ["keyword", "model", "openai"])
+def test_submit_carries_the_sdks_only_where_a_model_judges_prompts(synthesise: Synthesise, moderation: str) -> None:
+    resources = Resources(synthesise(moderation=moderation))
+    code = {name: resources.function(name)["Code"]["S3Key"] for name in ("submit", "generate", "status")}
+    assert code["generate"] != code["status"]
+    assert code["submit"] == code["status" if moderation == "keyword" else "generate"]
+
+
 def test_without_cloudfront_addresses_are_signed(synthesise: Synthesise) -> None:
     resources = Resources(synthesise(cloudfront="false"))
     assert not [e for e in resources.by_id.values() if e["Type"].startswith("AWS::CloudFront")]
