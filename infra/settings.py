@@ -166,6 +166,10 @@ class Settings:
             raise SettingsError(
                 f"stage is {json.dumps(stage)}; it must be {_listed(dict.fromkeys((*STAGES, *stages)))}."
             )
+        for name, own in stages.items():
+            # A mistake in another stage is not found only when that one is deployed.
+            if name != stage:
+                read_values(own, _READERS)
         chosen = dict(stages.get(stage, {}))
         chosen.update(single_values(context))
         values = read_values(chosen, _READERS)

@@ -79,6 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    except EOFError:
+        print("Nothing is done: the input has ended.", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         # Whoever read our output has gone; so must the rest of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -256,10 +259,12 @@ def _stacks(options: argparse.Namespace, progress: Progress) -> int:
 
 
 def _commits(options: argparse.Namespace, progress: Progress) -> int:
-    from local import commits, deploy
+    from local import commits, deploy, deployment
 
     account = deploy.Account.of_caller(os.environ)
     if options.command == "mark-good":
+        # Only what is deployed can be good.
+        deployment.on_aws(options.stage, os.environ)
         print(f"{commits.mark_good(account, options.stage)} is the good commit of {options.stage} in {account}.")
     else:
         commits.roll_back(account, options.stage, os.environ, progress)

@@ -73,6 +73,19 @@ def account_environment(region: str) -> dict[str, str]:
     return {**os.environ, "PATH": path, "AWS_REGION": region, **_QUIET}
 
 
+def default_context() -> dict[str, Any]:
+    """The context in ``cdk.json``.
+
+    Raises
+    ------
+    CdkError : the file is missing, or no JSON object with a context
+    """
+    try:
+        return dict(json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CdkError(f"cdk.json must be a JSON object with a context: {error!r}; correct it.") from None
+
+
 def context_arguments(context: Mapping[str, Any]) -> list[str]:
     """Command line arguments for context values."""
     values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in context.items()}

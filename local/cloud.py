@@ -226,8 +226,13 @@ def find(directory: Path) -> Cloud | None:
 
 def current_options(cloud: Cloud) -> Options:
     """What a running cloud was started with; its real keys are only in the emulator's own memory."""
-    secret = cloud.client("secretsmanager").get_secret_value(SecretId=cloud.endpoints["providerSecret"])
-    keys = {name: key for name, key in json.loads(secret["SecretString"]).items() if key != SIMULATED_KEY}
+    secrets = cloud.client("secretsmanager")
+    try:
+        text = secrets.get_secret_value(SecretId=cloud.endpoints["providerSecret"])["SecretString"]
+    except secrets.exceptions.ResourceNotFoundException:
+        # It went with a stack that `make destroy` has deleted.
+        text = "{}"
+    keys = {name: key for name, key in json.loads(text).items() if key != SIMULATED_KEY}
     return Options(**_State.load(cloud.directory / "state.json").options, keys=keys)
 
 

@@ -14,15 +14,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from local import deployment
 from local.cloud import CloudError
 from local.confirmation import confirm
 from local.deploy import Account
-from local.paths import ROOT, SCRIPTS
+from local.paths import ROOT, SCRIPTS, STATE
 from local.prepare import NODE_INPUTS, PYTHON_INPUTS
 from local.progress import Progress
 
-# What make prepares, and the cache of the CDK's library; the same for commits with the same packages.
-_PREPARED = (".venv", "node_modules", ".local/cache")
+# What make prepares; the same for commits with the same packages.
+_PREPARED = (".venv", "node_modules")
 # A lost connection must not lose which commit was good.
 _ATTEMPTS = 3
 # Of the make that has called this one.
@@ -112,7 +113,8 @@ def _parameters(account: Account, stage: str, ask: Callable[[Any], Any]) -> Any:
         except ClientError as error:
             if _code(error) == "ParameterNotFound":
                 return None
-            raise CommitError(f"Systems Manager answered {_code(error)} for {parameter(stage)}; allow it.") from None
+            cure = f"Systems Manager answered {{code}} for {parameter(stage)}; allow it."
+            raise CommitError(str(deployment.aws_failure(error, cure))) from None
         except BotoCoreError as error:
             if not attempts_left:
                 raise CommitError(f"Systems Manager cannot be asked for {parameter(stage)}: {error}") from None
@@ -143,7 +145,7 @@ def roll_back(account: Account, stage: str, environment: Mapping[str, str], prog
         checkout = Path(folder) / "checkout"
         _git("worktree", "add", "--detach", str(checkout), commit)
         try:
-            _share_packages(checkout)
+            _share(checkout)
             progress(f"deploying {commit[:12]}")
             command = ["make", "deploy", f"STAGE={stage}", "YES=1"]
             if subprocess.run(command, cwd=checkout, env=_environment(environment), check=False).returncode:
@@ -154,16 +156,17 @@ def roll_back(account: Account, stage: str, environment: Mapping[str, str], prog
     return commit
 
 
-def _share_packages(checkout: Path) -> None:
-    """Let a checkout that needs the very packages of this one have them; make installs them otherwise."""
+def _share(checkout: Path) -> None:
+    """Let a checkout have what this one has made: its folder of state, and the packages where it needs the same."""
     inputs = [*PYTHON_INPUTS, *NODE_INPUTS]
     try:
         same = all((ROOT / name).read_bytes() == (checkout / name).read_bytes() for name in inputs)
     except OSError:
         same = False
-    for name in _PREPARED if same else ():
+    # Caches, logs, and the cloud of `make up`, with whose simulators it deploys there.
+    STATE.mkdir(exist_ok=True)
+    for name in (STATE.name, *(_PREPARED if same else ())):
         if (ROOT / name).exists():
-            (checkout / name).parent.mkdir(exist_ok=True)
             (checkout / name).symlink_to(ROOT / name)
 
 

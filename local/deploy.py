@@ -22,7 +22,6 @@ from local import cdk, cloud, deployment
 from local.cloud import API_ID, Cloud, CloudError
 from local.confirmation import confirm, require_somebody
 from local.deployment import ClientFactory
-from local.paths import ROOT
 from local.progress import Progress
 
 # US dollars a month at AWS, whatever is asked of it; docs/operations.md has the sum.
@@ -82,7 +81,8 @@ class Account:
         try:
             identity = client("sts").get_caller_identity()
         except (BotoCoreError, ClientError) as error:
-            raise deployment.aws_failure(error) from None
+            cure = "AWS answered {code} to sts:GetCallerIdentity; try again later, or with another AWS_REGION."
+            raise deployment.aws_failure(error, cure) from None
         emulator, certificate = deployment.emulator(environment), environment.get("AWS_CA_BUNDLE", "")
         return cls(str(identity["Account"]), region, client, emulator, certificate)
 
@@ -130,7 +130,7 @@ class Target:
             # It checks no signatures.
             own = {"target": "local", "apiAuth": "none", "apiUrl": deployment.api_url(emulator, api_id)}
             context = {**simulated, **own, **context}
-        settings = Settings.from_context({**_cdk_json(), **context})
+        settings = Settings.from_context({**cdk.default_context(), **context})
         if settings.target == "local" and not emulator:
             raise CloudError("target=local is for the emulator; set AWS_ENDPOINT_URL to its address.")
         account = Account.of_caller(environment)
@@ -180,18 +180,18 @@ def context_of(extra: str) -> dict[str, str]:
     ------
     CloudError : there is something else
     """
-    words = iter(shlex.split(extra))
+    wrong = CloudError(f'CDK is {extra!r}; it takes settings, such as CDK="-c globalLimit=10 -c logLevel=DEBUG".')
+    try:
+        words = iter(shlex.split(extra))
+    except ValueError:
+        raise wrong from None
     context = {}
     for word in words:
         name, equals, value = (next(words, "") if word in ("-c", "--context") else "").partition("=")
         if not equals or not name:
-            raise CloudError(f'CDK is {extra!r}; it takes settings, such as CDK="-c globalLimit=10 -c logLevel=DEBUG".')
+            raise wrong
         context[name] = value
     return context
-
-
-def _cdk_json() -> dict[str, Any]:
-    return dict(json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"])
 
 
 def _described(settings: Settings) -> Iterable[str]:
@@ -314,6 +314,8 @@ def require_bootstrap(account: Account) -> None:
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") == "ParameterNotFound":
             raise CloudError(f"The CDK has never been used in {account}; `make bootstrap` prepares it, once.") from None
+        if deployment.is_of_credentials(error):
+            raise deployment.aws_failure(error) from None
 
 
 def bootstrap(account: Account, directory: Path, environment: Mapping[str, str], progress: Progress) -> None:
@@ -345,6 +347,8 @@ def destroy(target: Target, environment: Mapping[str, str], progress: Progress, 
     with cdk.destroy(target.folder / "cdk.destroy", target.context, environment=online, log=log) as command:
         command.wait(_show)
     progress(f"{target.stack} is deleted")
+    if target.laptop:
+        progress("`make up` deploys it again, with its keys and its page")
     return True
 
 

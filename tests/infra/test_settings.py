@@ -133,6 +133,7 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
             {"stages": {"x_y": {}}},
             'stages has "x_y"; the name of a stage must be at most 16 lower-case letters, digits',
         ),
+        ({"stages": {"demo": {"ipLimits": 5}}}, "ipLimits is 5, but there is no such setting; did you mean ipLimit?"),
         ({"stages": {"dev": {"stage": "prod"}}}, "stages.dev has a stage; remove it, its name is dev."),
         ({"stage": "prod"}, 'apiAuth is "none"; in the stage prod it must be iam or jwt, unless allowPublic=true'),
         ({"apiAuth": "jwt", "jwtAudience": "a"}, 'jwtIssuer is ""; it is needed with apiAuth=jwt, and only there.'),

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -197,6 +198,16 @@ class TestCancel:
         assert [row["billable"] for row in document["results"]] == ["yes", "unknown", "no"]
         assert (document["status"], document["cancelRequested"]) == ("cancelled", world.jobs.now())
         assert world.machine.asked == [world.id]
+
+    def test_what_may_be_charged_measures_an_unknown_cost_once(
+        self, world: World, metrics: Callable[[], list[dict[str, Any]]]
+    ) -> None:
+        world.jobs.mark_model_started(world.id, "B")
+        metrics()
+        for _ in range(2):
+            world.cancellation.cancel(world.id)
+        assert metrics() == [{"UnknownCosts": 1}]
+        assert world.document["cost"]["unknown"] == 1
 
     def test_a_second_cancel_changes_nothing(self, world: World) -> None:
         first = world.cancellation.cancel(world.id)

@@ -700,6 +700,18 @@ def failed(code: str) -> list[dict[str, Any]]:
     return [{"ModelsCompleted": 0, "ModelsFailed": 1, "model": MODEL.name}, {"ModelErrors": 1, "errorCode": code}]
 
 
+def test_a_model_that_was_cancelled_measures_its_unknown_cost_no_second_time(
+    job: Job, simulator: Simulator, metrics: Callable[[], list[dict[str, Any]]]
+) -> None:
+    job.jobs.mark_model_started(job.id, MODEL.name)
+    job.jobs.cancel(job.id)
+    simulator.set_fault(MODEL.id, "dropped")
+    metrics()
+    job.run()
+    assert job.row["status"] == "cancelled"
+    assert metrics() == failed("unknown_outcome")
+
+
 def test_a_failure_that_may_be_billed_measures_an_unknown_cost(
     job: Job, simulator: Simulator, metrics: Callable[[], list[dict[str, Any]]]
 ) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,18 +15,21 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ProfileNotFound
 from botocore.stub import Stubber
 from moto import mock_aws
 
 from infra.settings import SettingsError
 from local import __main__ as command
-from local import commits, deploy, deployment
-from local.cloud import CloudError
+from local import cdk, commits, deploy, deployment
+from local.cdk import CdkError
+from local.cloud import Cloud, CloudError, current_options
 from local.commits import CommitError
 from local.confirmation import Unconfirmed
 from local.deploy import Account, Target, context_of
+from local.prepare import NODE_INPUTS, PYTHON_INPUTS
 from local.progress import Progress
-from tests.canned import Answer, Canned
+from tests.canned import Answer, Asked, Canned
 from tests.unit.conftest import stacks
 
 REGION = {"AWS_REGION": "eu-west-1"}
@@ -209,6 +213,59 @@ def test_a_good_commit_is_remembered_by_stage_and_forgotten(
     assert commits.good(account, "dev") == ""
 
 
+def test_a_stage_that_is_not_deployed_has_no_good_commit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    who = "<GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult>"
+
+    def answer(asked: Asked) -> Answer:
+        if b"GetCallerIdentity" in asked.body:
+            return Answer(content=f"<GetCallerIdentityResponse>{who}</GetCallerIdentityResponse>".encode())
+        return stacks({})(asked)
+
+    for name, value in {**REGION, "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "of-a-test"}.items():
+        monkeypatch.setenv(name, value)
+    with Canned(answer) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+        assert command.main(["mark-good", "--stage", "nope"]) == 1
+    assert capsys.readouterr().err.startswith("There is no stack PixelPrompt-nope in eu-west-1; deploy it, or choose")
+    assert {asked.path for asked in running.asked} == {"/"} and len(running.asked) == 2
+
+
+@pytest.mark.parametrize("extra", ["-c 'x", "-c x", "ipLimit=5"])
+def test_settings_that_cannot_be_read_are_one_sentence(extra: str) -> None:
+    with pytest.raises(CloudError, match=r"^CDK is .*; it takes settings, such as CDK="):
+        context_of(extra)
+
+
+def test_a_cdk_json_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cdk, "ROOT", tmp_path)
+    for text in (None, "{", "[]", "{}"):
+        if text is not None:
+            (tmp_path / "cdk.json").write_text(text)
+        with pytest.raises(CdkError, match=r"^cdk\.json must be a JSON object with a context: .*; correct it\.$"):
+            cdk.default_context()
+
+
+def test_an_endpoint_that_is_no_address_is_one_sentence() -> None:
+    with pytest.raises(CloudError, match=r"^AWS_ENDPOINT_URL is 'foo'; it must be an address such as"):
+        deployment.account({"AWS_ENDPOINT_URL": "foo", **REGION})
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ClientError({"Error": {"Code": "Throttling"}}, "GetCallerIdentity"), "AWS answered Throttling; try again."),
+        (ClientError({"Error": {"Code": "RequestTimeTooSkewed"}}, "x"), "see that this machine's clock is right"),
+        (ProfileNotFound(profile="nope"), "(nope) could not be found; set AWS_PROFILE to one that"),
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), "Check the network, AWS_REGION and"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_keeps_aws_from_answering_has_a_cure(error: ClientError, sentence: str) -> None:
+    assert sentence in str(deployment.aws_failure(error))
+
+
 @pytest.mark.usefixtures("aws")
 def test_a_commit_that_a_newer_one_has_overtaken_is_not_deployed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -335,3 +392,33 @@ def test_without_a_terminal_the_command_refuses(
     assert command.main(["--directory", str(tmp_path), "deploy"]) == 1
     assert capsys.readouterr().err == "Nothing is done: there is no terminal to ask at. YES=1 says yes beforehand.\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_rollback_has_the_cloud_and_the_packages_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here / ".venv", here / "node_modules", there):
+        folder.mkdir(parents=True)
+    for name in (*PYTHON_INPUTS, *NODE_INPUTS):
+        for folder in (here, there):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("the same")
+    monkeypatch.setattr(commits, "ROOT", here)
+    monkeypatch.setattr(commits, "STATE", here / ".local")
+    commits._share(there)
+    assert {name: (there / name).resolve() for name in (".local", ".venv", "node_modules")} == {
+        name: (here / name).resolve() for name in (".local", ".venv", "node_modules")
+    }
+    other = tmp_path / "other"
+    shutil.copytree(there, other, ignore=shutil.ignore_patterns(".*", "node_modules"))
+    (other / "requirements.txt").write_text("another")
+    commits._share(other)
+    assert (other / ".local").is_symlink() and not (other / ".venv").exists()
+
+
+@mock_aws
+def test_a_cloud_whose_stack_is_deleted_has_no_keys(tmp_path: Path) -> None:
+    endpoints: Any = {"providerSecret": "gone"}
+    running = Cloud(tmp_path, endpoints, _make_client=lambda service: boto3.client(service, "us-east-1"))
+    assert current_options(running).keys == {}

@@ -63,7 +63,7 @@ def test_without_a_region_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_missing_secret_says_what_to_do(s3: Any) -> None:
-    with pytest.raises(KeysError, match="ResourceNotFoundException for the secret no-such-secret; check its name"):
+    with pytest.raises(KeysError, match="ResourceNotFoundException for the secret no-such-secret; check name"):
         store(aws.client("secretsmanager"), "no-such-secret", {"OPENAI_API_KEY": "new"})
 
 

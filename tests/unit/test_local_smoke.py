@@ -110,11 +110,32 @@ def test_a_hiccup_is_told_and_asked_again(hiccup: str) -> None:
         # Shorter than it says, so that the client finds the connection closed.
         return Answer(503) if hiccup == "503" else Answer(200, b"", {"Content-Length": "9", "Connection": "close"})
 
+    said: list[str] = []
     with Canned(answer) as running:
-        api = smoke.Api(running.url)
-        assert api.request("GET", "/models?signature=secret").status == 200
-    assert len(api.repeated) == 2 and len(running.asked) == 3
-    assert all(told.startswith("GET /models: ") for told in api.repeated)
+        api = smoke.Api(running.url, say=said.append)
+        assert api.request("GET", f"{running.url}/image?signature=secret").status == 200
+    assert len(said) == 2 and len(running.asked) == 3
+    assert all(f"/image: {'503' if hiccup == '503' else ''}" in line and "secret" not in line for line in said)
+
+
+def test_a_server_that_hangs_up_is_one_sentence_without_signature() -> None:
+    hanging_up = Answer(200, b"", {"Content-Length": "9", "Connection": "close"})
+    with Canned(hanging_up) as running, pytest.raises(CloudError) as raised:
+        smoke.Api(running.url).request("GET", f"{running.url}/image?signature=secret")
+    assert str(raised.value).startswith(f"Nothing answers at {running.url}: ") and "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["api.example/x", "http://[::1", "ftp://api.example", "https://me:secret@api.example"])
+def test_an_address_that_cannot_be_asked_is_one_sentence(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["smoke", "--url", url]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "secret" not in told
+
+
+def test_an_api_of_something_else_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Canned(Answer(content={"models": [{"name": "a"}]})) as running:
+        assert command.main(["smoke", "--url", running.url]) == 1
+    assert "its answers are Pixel Prompt's: KeyError('cost')" in capsys.readouterr().out
 
 
 def test_the_cheapest_models_of_different_providers_are_asked() -> None:
