@@ -80,7 +80,7 @@ class Bundle:
             self.fill(Path(output_dir))
         else:
             with prepared as folder:
-                for path in Path(folder).iterdir():
+                for path in [*Path(folder).iterdir()]:
                     shutil.move(path, output_dir)
         return True
 

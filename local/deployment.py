@@ -236,7 +236,7 @@ def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS answer
             # The signature's time is part of it.
             cure = "get new ones, and see that this machine's clock is right"
             return CloudError(f"AWS does not take the credentials ({code}); {cure}, then try again.")
-        return CloudError(otherwise.format(code=code))
+        return CloudError(otherwise.replace("{code}", code))
     if isinstance(error, ProfileNotFound):
         return CloudError(f"{error}; set AWS_PROFILE to one that `aws configure list-profiles` lists, or unset it.")
     if isinstance(error, EndpointConnectionError):

@@ -15,7 +15,7 @@ from pixelprompt.executions import FAILURES, execution_name, may_have_started
 from pixelprompt.generation import Progress, ResumeTokens
 from pixelprompt.images import ImageStorage, StoredImage, number_of, stem
 from pixelprompt.jobs import RETRIED_ROW, JobManager, Row, epoch_milliseconds, gallery, is_job_id, open_rows
-from pixelprompt.metrics import record_cancellation
+from pixelprompt.metrics import record_unknown_cost
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.rate_limit import RateLimiter
 from pixelprompt.submission import START_SECONDS, Body, rate_limit_error, read_ip
@@ -61,7 +61,7 @@ class Cancellation:
             raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
         document, cancelled = self._jobs.cancel(job_id)
         for row in cancelled:
-            record_cancellation(row["billable"])
+            record_unknown_cost(row["billable"])
         if "cancelRequested" in document:
             try:
                 self._stop_execution(document)

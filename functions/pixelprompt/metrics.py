@@ -46,15 +46,14 @@ def record_completion(model: str, dollars: float | None, seconds: float | None =
 
 
 def record_failure(model: str, code: str, billable: str) -> None:
-    """Count a model that has made none, why, and that its cost is unknown unless it is surely not billed (``no``)."""
+    """Count a model that has made none, why, and whether its cost is unknown."""
     record({"ModelsCompleted": 0, "ModelsFailed": 1}, model=model)
     record({"ModelErrors": 1}, errorCode=code)
-    if billable != "no":
-        record({"UnknownCosts": 1})
+    record_unknown_cost(billable)
 
 
-def record_cancellation(billable: str) -> None:
-    """Count that the cost of a model is unknown, where the provider may charge for what it was asked before."""
+def record_unknown_cost(billable: str) -> None:
+    """Count a model without an image whose provider may charge all the same: ``billable`` is not ``no``."""
     if billable != "no":
         record({"UnknownCosts": 1})
 
