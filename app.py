@@ -33,7 +33,7 @@ def build(app: App, context: Mapping[str, Any]) -> Stack:
 
 
 def main() -> int:
-    """Synthesise; a wrong setting or catalogue, or a package that cannot be had, is one sentence and exit code 1."""
+    """Synthesise; a wrong setting or catalogue or a missing package is one sentence and exit code 1."""
     from pixelprompt.errors import ConfigurationError
 
     app = App()

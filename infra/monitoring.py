@@ -301,7 +301,7 @@ class Monitoring(Construct):
                 "Query" + "".join(word.capitalize() for word in name.split()),
                 name=f"{self._prefix}/{name}",
                 query_string=query,
-                # The state machine's own log has the throttles and time limits of a job; its lines know nothing else.
+                # Only the state machine's log shows a job's throttles and timeouts; it lacks what other queries read.
                 log_group_names=[*functions, *([workflow.log_group.log_group_name] if name == whole_job else [])],
             )
 

@@ -233,7 +233,7 @@ def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS answer
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "")
         if is_of_credentials(error):
-            # The signature's time is part of it.
+            # AWS refuses signatures that are more than some minutes old.
             cure = "get new ones, and see that this machine's clock is right"
             return CloudError(f"AWS does not take the credentials ({code}); {cure}, then try again.")
         return CloudError(otherwise.replace("{code}", code))

@@ -79,7 +79,7 @@ class Api:
 
     Raises
     ------
-    CloudError : `url` is no address of an API
+    CloudError : `url` is not the URL of an API
     """
 
     def __init__(
@@ -91,9 +91,11 @@ class Api:
         except ValueError:
             is_usable = False
         if not is_usable:
-            raise CloudError(f"{url!r} is no address of an API; it begins with https://, as the output ApiUrl does.")
+            raise CloudError(
+                f"{url!r} is not the URL of an API; it must begin with https://, like the output ApiUrl."
+            )
         if parts.username is not None:
-            raise CloudError("The address must not have a user name; put a token into the environment as API_TOKEN.")
+            raise CloudError("The URL must not contain a user name; put a token into the environment as API_TOKEN.")
         self.url = url.rstrip("/")
         self._token = token
         self._session = URLLib3Session(certificate or True, get_environ_proxies(self.url), timeout=(10, 60))
@@ -114,21 +116,24 @@ class Api:
         CloudError : nothing answers
         """
         started = time.monotonic()
-        for pause in (*_PAUSES, None):
-            answer = None
-            try:
-                answer = self._request(method, path, body, headers)
-                failure = str(answer)
-            except BotoCoreError as error:
-                # Its text may have the whole address, and the query of an image's address may be its signature.
-                failure = type(error).__name__
-            is_final = answer and (answer.status < 500 or answer.json().get("error") == "NO_PROVIDER_CONFIGURED")
-            if answer and (is_final or pause is None):
-                return replace(answer, seconds=time.monotonic() - started)
-            if pause is not None:
-                self._say(f"  {WARNING} asked again after {method} {path.partition('?')[0]}: {failure}")
-                time.sleep(pause)
-        raise CloudError(f"Nothing answers at {self.url}: {failure}")
+        outcome = self._attempt(method, path, body, headers)
+        for pause in _PAUSES:
+            if isinstance(outcome, Answer) and not _may_pass(outcome):
+                break
+            self._say(f"  {WARNING} asked again after {method} {path.partition('?')[0]}: {outcome}")
+            time.sleep(pause)
+            outcome = self._attempt(method, path, body, headers)
+        if isinstance(outcome, str):
+            raise CloudError(f"Nothing answers at {self.url}: {outcome}")
+        return replace(outcome, seconds=time.monotonic() - started)
+
+    def _attempt(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Answer | str:
+        """The answer, or in a word why there is none."""
+        try:
+            return self._request(method, path, body, headers)
+        except BotoCoreError as error:
+            # Its text may have the whole URL, and the query of an image's URL may be its signature.
+            return type(error).__name__
 
     def _request(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Answer:
         given = {"User-Agent": "pixel-prompt-smoke", **(headers or {})}
@@ -169,6 +174,11 @@ class Api:
                 f"The API answers {answer} to signed requests, too; allow your role execute-api:Invoke on it."
             )
         return "with signed requests"
+
+
+def _may_pass(answer: Answer) -> bool:
+    """Whether an error of the server may be gone at the next attempt."""
+    return answer.status >= 500 and answer.json().get("error") != "NO_PROVIDER_CONFIGURED"
 
 
 def signer(url: str, environment: Mapping[str, str]) -> Callable[[AWSRequest], None]:

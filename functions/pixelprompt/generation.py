@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Any
 
 from pixelprompt.cost import UNKNOWN, computed, reported
-from pixelprompt.documents import DocumentStore
+from pixelprompt.documents import DocumentStore, Value
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
 from pixelprompt.images import ImageStorage, number_of, stem
 from pixelprompt.jobs import (
@@ -478,30 +478,24 @@ class Generation:
         return self._fail(item, {**started, **failure})
 
     def _complete(self, item: Item, row: Row) -> Outcome:
-        recorded = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
-        return item.outcome("done", recorded=True) if recorded else item.outcome("done", recorded=False, row=row)
+        document = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
+        return item.outcome("done", recorded=True) if document else item.outcome("done", recorded=False, row=row)
 
     def _fail(self, item: Item, row: Row) -> Outcome:
-        written: list[Row] = []
-
-        def write() -> None:
-            document = self._jobs.mark_model_error(item.job_id, item.model, row, run=item.run)
-            written.append(document["results"][item.index])
-
-        recorded = self._recorded(write)
+        document = self._recorded(lambda: self._jobs.mark_model_error(item.job_id, item.model, row, run=item.run))
         # The unknown cost of a model that was cancelled is counted already.
-        counted = recorded and written[0]["status"] == "cancelled"
-        record_failure(item.model, row["errorCode"], "no" if counted else row["billable"])
-        extra = {} if recorded else {"row": row}
-        return item.outcome("failed", recorded=recorded, errorCode=row["errorCode"], **extra)
+        is_counted = document and document["results"][item.index]["status"] == "cancelled"
+        record_failure(item.model, row["errorCode"], "no" if is_counted else row["billable"])
+        extra = {} if document else {"row": row}
+        return item.outcome("failed", recorded=bool(document), errorCode=row["errorCode"], **extra)
 
-    def _recorded(self, write: Callable[[], object]) -> bool:
+    def _recorded(self, write: Callable[[], Value]) -> Value | None:
+        """The job document as it was written; None where it could not be."""
         try:
-            write()
+            return write()
         except PixelPromptError as error:
             log_failure("The row could not be written; the end of the job writes it.", error)
-            return False
-        return True
+            return None
 
 
 @dataclass
