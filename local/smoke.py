@@ -91,9 +91,7 @@ class Api:
         except ValueError:
             is_usable = False
         if not is_usable:
-            raise CloudError(
-                f"{url!r} is not the URL of an API; it must begin with https://, like the output ApiUrl."
-            )
+            raise CloudError(f"{url!r} is not the URL of an API; it must begin with https://, like the output ApiUrl.")
         if parts.username is not None:
             raise CloudError("The URL must not contain a user name; put a token into the environment as API_TOKEN.")
         self.url = url.rstrip("/")
