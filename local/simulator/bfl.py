@@ -6,8 +6,9 @@ import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -129,7 +130,7 @@ class Task:
     seed: int
     image_format: ImageFormat
     submitted: float
-    ready: float
+    ready_at: Callable[[], float]
     fault: Fault | None
     sample: str | None = None
     refused_polls: int = 0
@@ -209,7 +210,7 @@ class BFL(Provider):
             seed=seed_for(model, body["prompt"]) if seed is None else seed,
             image_format=FORMATS[body.get("output_format") or "jpeg"],
             submitted=exchange.request.received,
-            ready=exchange.ready_at(model),
+            ready_at=partial(exchange.ready_at, model),
             fault=exchange.fault,
         )
         with self._lock:
@@ -248,7 +249,7 @@ class BFL(Provider):
                     return _detail(429, "Rate limit exceeded: poll less often.", retry_after(task.fault))
         if task.meets("refused"):
             return self._state(200, task.id, "Request Moderated", details={"Moderation Reasons": ["Violence"]})
-        if time.time() < task.ready:
+        if task.sample is None and time.time() < task.ready_at():
             return self._running(task, age)
         if task.meets("refused_output"):
             return self._state(200, task.id, "Content Moderated", details={"Moderation Reasons": ["Nudity"]})
@@ -265,18 +266,19 @@ class BFL(Provider):
             if task.sample is None and not task.meets("no_image"):
                 picture = exchange.picture(task.model, task.prompt, task.size, task.image_format, seed=task.seed)
                 task.sample = self._shelf.put(exchange, picture)
+        ready = task.ready_at()
         result = {
             "sample": task.sample,
             "prompt": task.prompt,
             "seed": task.seed,
             "start_time": task.submitted,
-            "end_time": task.ready,
-            "duration": task.ready - task.submitted,
+            "end_time": ready,
+            "duration": ready - task.submitted,
         }
         return self._state(200, task.id, "Ready", result=result)
 
     def _running(self, task: Task, age: float) -> Response:
-        share = min(0.99, age / max(0.001, task.ready - task.submitted))
+        share = min(0.99, age / max(0.001, task.ready_at() - task.submitted))
         if share < 0.15:
             return self._state(200, task.id, "Pending")
         if task.meets("odd_status"):

@@ -24,6 +24,8 @@ from local.simulator.latency import Latency
 JSON = "application/json"
 MIME_TYPES: dict[ImageFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 SLOW_SECONDS = 300.0
+# How soon an answer that waits learns of another latency.
+CHECK_SECONDS = 0.25
 SHELF_LENGTH = 200
 OVERSIZED_BYTES = 41 * 1024 * 1024
 
@@ -210,27 +212,28 @@ class Exchange:
         return time.time() - self.request.received
 
     def ready_at(self, model: str) -> float:
-        """The moment, in epoch seconds, at which an image of this model is ready."""
+        """The moment, in epoch seconds, at which an image of this model is ready, by the latency as it is now."""
         return self.request.received + self.stage.latency.seconds(model) + self._held_back()
 
-    def wait_until(self, moment: float) -> None:
-        """Hold the answer back until then.
+    def _wait_until(self, moment: Callable[[], float]) -> None:
+        """Hold the answer back until then; the moment is asked for again and again, since it may change.
 
         Raises
         ------
         Dropped
             If the simulator stops meanwhile.
         """
-        if self.stage.stopping.wait(max(0.0, moment - time.time())):
-            raise Dropped
+        while (left := moment() - time.time()) > 0:
+            if self.stage.stopping.wait(min(left, CHECK_SECONDS)):
+                raise Dropped
 
     def wait_for_image(self, model: str) -> None:
-        """Hold the answer back for as long as this model takes for an image."""
-        self.wait_until(self.ready_at(model))
+        """Hold the answer back for as long as this model takes for an image, also if that changes meanwhile."""
+        self._wait_until(lambda: self.ready_at(model))
 
     def wait_for_text(self) -> None:
         """Hold the answer back only where the model is slow."""
-        self.wait_until(self.request.received + self._held_back())
+        self._wait_until(lambda: self.request.received + self._held_back())
 
     def _held_back(self) -> float:
         if self.fault is None or self.fault.name != "slow":

@@ -1,4 +1,4 @@
-"""How long each model takes."""
+"""How long each model takes; a change holds for the requests under way as well."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -40,12 +41,12 @@ def defaults(service: Service) -> list[dict[str, Any]]:
     return [model for model in models if model["default"]]
 
 
-def slow(service: Service, number: int, seconds: float) -> list[str]:
-    """Make the last models of the line-up slow; their names."""
+@contextmanager
+def last_ones_held(service: Service, number: int) -> Iterator[list[str]]:
+    """Let the last models of the line-up make the page wait until the block is left; their names."""
     chosen = defaults(service)[-number:]
-    for model in chosen:
-        service.fault(model["id"], "slow", seconds=seconds)
-    return [model["name"] for model in chosen]
+    with service.held(*(model["id"] for model in chosen)):
+        yield [model["name"] for model in chosen]
 
 
 def short_job(service: Service, prompt: str = "a red fox") -> str:
@@ -66,18 +67,18 @@ def test_from_a_prompt_to_nine_pictures(visit: Visit, service: Service, shoot: S
     assert page.locator(".home h3").all_inner_texts() == models
     shoot(page, "empty")
 
-    slow(service, 5, 3)
-    job_id = visit.submit(PROMPT)
-    assert page.locator(".job h3").all_inner_texts() == models
-    before = boxes(page)
-    drawing = tile(page, models[-1])
-    expect(drawing.locator(".note")).to_have_text(re.compile(r"Drawing · \d+ s"))
-    page.locator('.tile[data-state="completed"]').nth(3).wait_for()
-    expect(page.locator(".summary")).to_contain_text("so far")
-    expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuetext", re.compile("[4-8] of 9 finished"))
-    shoot(page, "half-filled")
-    kept = page.locator('.tile[data-state="completed"] .tools button').first
-    kept.focus()
+    with last_ones_held(service, 5):
+        job_id = visit.submit(PROMPT)
+        assert page.locator(".job h3").all_inner_texts() == models
+        before = boxes(page)
+        drawing = tile(page, models[-1])
+        expect(drawing.locator(".note")).to_have_text(re.compile(r"Drawing · \d+ s"))
+        page.locator('.tile[data-state="completed"]').nth(3).wait_for()
+        expect(page.locator(".summary")).to_contain_text("so far")
+        expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuetext", "4 of 9 finished")
+        shoot(page, "half-filled")
+        kept = page.locator('.tile[data-state="completed"] .tools button').first
+        kept.focus()
     visit.wait_for_the_end()
 
     expect(kept).to_be_focused()
@@ -204,19 +205,19 @@ def test_what_failed_runs_again(visit: Visit, service: Service) -> None:
 
 
 def test_cancelling_in_the_middle_keeps_what_is_there(visit: Visit, service: Service) -> None:
-    names = slow(service, 2, 15)
-    page = visit.open()
-    job_id = visit.submit("a red fox")
-    expect(page.locator('.tile[data-state="completed"]')).to_have_count(7)
-    page.get_by_role("button", name="Cancel").click()
-    visit.wait_for_the_end()
-    for name in names:
-        expect(tile(page, name)).to_have_attribute("data-state", "cancelled")
-    expect(page.locator(".summary")).to_contain_text("2 cancelled")
-    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
-    expect(page.get_by_role("heading", level=1)).to_be_focused()
-    assert service.status(job_id)["status"] == "cancelled"
-    leave_while_it_is_asked_to_run_again(visit, job_id)
+    with last_ones_held(service, 2) as names:
+        page = visit.open()
+        job_id = visit.submit("a red fox")
+        expect(page.locator('.tile[data-state="completed"]')).to_have_count(7)
+        page.get_by_role("button", name="Cancel").click()
+        visit.wait_for_the_end()
+        for name in names:
+            expect(tile(page, name)).to_have_attribute("data-state", "cancelled")
+        expect(page.locator(".summary")).to_contain_text("2 cancelled")
+        expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+        expect(page.get_by_role("heading", level=1)).to_be_focused()
+        assert service.status(job_id)["status"] == "cancelled"
+        leave_while_it_is_asked_to_run_again(visit, job_id)
 
 
 def leave_while_it_is_asked_to_run_again(visit: Visit, job_id: str) -> None:
@@ -234,16 +235,16 @@ def leave_while_it_is_asked_to_run_again(visit: Visit, job_id: str) -> None:
 
 
 def test_a_reload_in_the_middle_comes_back_to_the_job(visit: Visit, service: Service) -> None:
-    slow(service, 2, 2)
     page = visit.open()
     prompt = "🦊" * 61
-    job_id = visit.submit(prompt)
-    page.reload()
-    page.locator('.job[data-status][aria-busy="true"]').wait_for()
-    assert page.url.endswith(f"#/job/{job_id}")
-    expect(page.get_by_role("heading", level=1)).to_have_text(prompt)
-    expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
-    assert f" · {'🦊' * 60} – " in page.title()
+    with last_ones_held(service, 2):
+        job_id = visit.submit(prompt)
+        page.reload()
+        page.locator('.job[data-status][aria-busy="true"]').wait_for()
+        assert page.url.endswith(f"#/job/{job_id}")
+        expect(page.get_by_role("heading", level=1)).to_have_text(prompt)
+        expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
+        assert f" · {'🦊' * 60} – " in page.title()
     visit.wait_for_the_end()
     expect(page.locator(".tile img.there")).to_have_count(9)
     assert len(visit.asked("/generate")) == 1
@@ -251,13 +252,13 @@ def test_a_reload_in_the_middle_comes_back_to_the_job(visit: Visit, service: Ser
 
 def test_it_survives_a_lost_connection(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_INTERNET_DISCONNECTED", "net::ERR_NETWORK_CHANGED")
-    slow(service, 1, 2)
-    page = visit.follow(short_job(service))
-    visit.context.set_offline(True)
-    banner = page.locator(".banner")
-    expect(banner).to_contain_text("You are offline")
-    visit.context.set_offline(False)
-    expect(banner).to_be_empty()
+    with last_ones_held(service, 1):
+        page = visit.follow(short_job(service))
+        visit.context.set_offline(True)
+        banner = page.locator(".banner")
+        expect(banner).to_contain_text("You are offline")
+        visit.context.set_offline(False)
+        expect(banner).to_be_empty()
     visit.wait_for_the_end()
     expect(page.locator(".tile img.there")).to_have_count(2)
 
@@ -458,14 +459,14 @@ def test_while_it_is_hidden_it_asks_nothing(visit: Visit, service: Service) -> N
         "let hidden = false; Object.defineProperty(document, 'hidden', {get: () => hidden});"
         "window.hide = (now) => { hidden = now; document.dispatchEvent(new Event('visibilitychange')); };"
     )
-    slow(service, 1, 2)
-    page = visit.follow(short_job(service))
-    page.evaluate("hide(true)")
-    page.wait_for_timeout(200)
-    before = len(visit.asked("/status/"))
-    # Polls would be half a second apart.
-    page.wait_for_timeout(800)
-    assert len(visit.asked("/status/")) == before
+    with last_ones_held(service, 1):
+        page = visit.follow(short_job(service))
+        page.evaluate("hide(true)")
+        page.wait_for_timeout(200)
+        before = len(visit.asked("/status/"))
+        # Polls would be half a second apart.
+        page.wait_for_timeout(800)
+        assert len(visit.asked("/status/")) == before
     page.evaluate("hide(false)")
     visit.wait_for_the_end()
     after = len(visit.asked("/status/"))
@@ -474,8 +475,9 @@ def test_while_it_is_hidden_it_asks_nothing(visit: Visit, service: Service) -> N
 
 
 def test_it_waits_at_the_api_and_polls_where_it_may_not(visit: Visit, service: Service) -> None:
-    slow(service, 1, 2)
-    page = visit.follow(short_job(service))
+    with last_ones_held(service, 1):
+        page = visit.follow(short_job(service))
+        page.wait_for_timeout(2000)
     visit.wait_for_the_end()
     waits = visit.asked("/status/")
     assert all("wait=20&since=" in request.url for request in waits[1:])

@@ -19,6 +19,8 @@ from pixelprompt.overlay import KEY as OVERLAY
 FINAL = {"completed", "partial", "failed", "cancelled"}
 # The name of what the report says of the calls that were recorded.
 RECORDED = "recorded calls"
+# Seconds; a model that says nothing else may take 60.
+HELD = 55
 # What they know of the catalogue they keep for a minute.
 KNOW_THE_CATALOGUE = ("submit", "generate", "models")
 
@@ -76,6 +78,18 @@ class Service:
     def fault(self, model: str, fault: str, **options: Any) -> None:
         """Switch a fault on for a model."""
         self.simulator("PUT", "/faults", {model: {"fault": fault, **options}})
+
+    @contextlib.contextmanager
+    def held(self, *models: str) -> Iterator[None]:
+        """Let images of these models, or of all, take a minute, or until the block is left."""
+        before = self.simulator("GET", "/latency")
+        while_held = {"models": {model: [HELD, HELD] for model in models}} if models else {"min": HELD, "max": HELD}
+        self.simulator("PUT", "/latency", while_held)
+        try:
+            yield
+        finally:
+            unnamed = dict.fromkeys(models)
+            self.simulator("PUT", "/latency", {**before, "models": {**unnamed, **before["models"]}})
 
     def provider_requests(self, model: str) -> list[Any]:
         """The requests for an image of this model that reached its provider."""

@@ -155,8 +155,12 @@ def test_a_correlation_id_goes_through_to_the_logs_of_every_lambda(service: Serv
     service.wait(answer.json()["jobId"])
     logs = service.cloud.client("logs")
     for part in ("submit", "generate", "finish"):
-        events = logs.filter_log_events(logGroupName=f"/aws/lambda/{service.function(part)}")["events"]
-        assert any(mark in event["message"] for event in events), part
+        group = f"/aws/lambda/{service.function(part)}"
+        # The document is final before the execution ends with "Finish job".
+        limit = time.monotonic() + 15
+        while not any(mark in event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]):
+            assert time.monotonic() < limit, part
+            time.sleep(0.1)
 
 
 def test_base64_is_decoded_whatever_it_holds(service: Service) -> None:

@@ -16,19 +16,22 @@ from PIL import Image
 from local.cloud import Response
 from pixelprompt.overlay import KEY as OVERLAY
 
-from .conftest import KNOW_THE_CATALOGUE, Service, restart
+from .conftest import HELD, KNOW_THE_CATALOGUE, Service, restart
 
 
-def run_at_once(service: Service, **body: Any) -> int:
-    """Run a job of models that all take five seconds; how many were asked before the first was done."""
+def run_at_once(service: Service, number: int, **body: Any) -> None:
+    """Run a job of so many models, none of which gets its picture before all have asked for theirs."""
     service.simulator("DELETE", "/requests")
-    service.simulator("PUT", "/latency", {"min": 5, "max": 5})
-    try:
-        assert service.run(**body)["status"] == "completed"
-    finally:
-        service.simulator("PUT", "/latency", {"min": 0, "max": 0.2})
-    asked = [request["received"] for request in service.simulator("GET", "/requests") if request["method"] == "POST"]
-    return sum(moment < min(asked) + 5 for moment in asked)
+    with service.held():
+        job_id = service.generate(**body)
+        limit = time.monotonic() + HELD - 5
+        asked = 0
+        while asked < number:
+            assert time.monotonic() < limit, f"only {asked} of {number} models were asked"
+            time.sleep(0.1)
+            asked = sum(request["method"] == "POST" for request in service.simulator("GET", "/requests"))
+        assert all(row["status"] != "completed" for row in service.status(job_id)["results"])
+    assert service.wait(job_id)["status"] == "completed"
 
 
 class TestFullWorkflow:
@@ -65,17 +68,14 @@ class TestFullWorkflow:
         assert len({row.count("completed") for row in seen}) > 2
 
     def test_the_models_run_at_the_same_time(self, service: Service) -> None:
-        service.run()
-        assert run_at_once(service) == 9
+        run_at_once(service, 9)
 
     def test_twenty_models_run_at_the_same_time(self, service: Service) -> None:
         names = [f"Twin {number:02}" for number in range(1, 21)]
         service.offer(names)
         restart(service, *KNOW_THE_CATALOGUE)
         try:
-            # A Lambda for each: they take long enough to be there all at once.
-            run_at_once(service, models=names)
-            assert run_at_once(service, models=names) == 20
+            run_at_once(service, 20, models=names)
         finally:
             service.s3.delete_object(Bucket=service.bucket, Key=OVERLAY)
             restart(service, *KNOW_THE_CATALOGUE)

@@ -157,6 +157,30 @@ class TestLatency:
         http.request("POST", f"{simulator.url}/openai/v1/chat/completions", body=body, headers=KEY)
         assert time.monotonic() - started < 20
 
+    def test_a_change_holds_for_a_request_that_waits(self, simulator: Simulator) -> None:
+        simulator.set_latency(60, 60)
+        with urllib3.PoolManager(retries=False, timeout=30) as http, ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(ask, http, simulator)
+            time.sleep(0.5)
+            assert not waiting.done()
+            simulator.set_latency(0, 0)
+            assert waiting.result().status == 200
+
+    def test_a_change_holds_for_a_task_that_is_polled(self, simulator: Simulator, http: urllib3.PoolManager) -> None:
+        simulator.set_latency(60, 60)
+        headers = {"x-key": "key", "Content-Type": "application/json"}
+        body = json.dumps({"prompt": "a fox"}).encode()
+        task = http.request("POST", f"{simulator.url}/bfl/v1/flux-pro-1.1", body=body, headers=headers).json()
+
+        def state() -> Any:
+            return http.request("GET", task["polling_url"], headers=headers).json()["status"]
+
+        assert state() == "Pending"
+        simulator.set_latency(0, 0)
+        assert state() == "Ready"
+        simulator.set_latency(60, 60)
+        assert state() == "Ready", "what was ready is not any more"
+
 
 class TestConnection:
     def test_more_than_twenty_at_once(self, simulator: Simulator, http: urllib3.PoolManager) -> None:
