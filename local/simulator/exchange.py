@@ -24,7 +24,7 @@ from local.simulator.latency import Latency
 JSON = "application/json"
 MIME_TYPES: dict[ImageFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 SLOW_SECONDS = 300.0
-# How soon an answer that waits learns of another latency.
+# How often an answer that waits looks whether the latency has changed.
 CHECK_SECONDS = 0.25
 SHELF_LENGTH = 200
 OVERSIZED_BYTES = 41 * 1024 * 1024
@@ -216,7 +216,7 @@ class Exchange:
         return self.request.received + self.stage.latency.seconds(model) + self._held_back()
 
     def _wait_until(self, moment: Callable[[], float]) -> None:
-        """Hold the answer back until then; the moment is asked for again and again, since it may change.
+        """Hold the answer back until a moment (epoch seconds), which may change meanwhile.
 
         Raises
         ------
@@ -228,7 +228,7 @@ class Exchange:
                 raise Dropped
 
     def wait_for_image(self, model: str) -> None:
-        """Hold the answer back for as long as this model takes for an image, also if that changes meanwhile."""
+        """Hold the answer back for as long as this model takes for an image, even if that changes meanwhile."""
         self._wait_until(lambda: self.ready_at(model))
 
     def wait_for_text(self) -> None:

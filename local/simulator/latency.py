@@ -1,4 +1,4 @@
-"""How long each model takes; a change holds for the requests under way as well."""
+"""How long each model takes; a change applies to requests under way as well."""
 
 from __future__ import annotations
 

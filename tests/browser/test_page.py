@@ -43,7 +43,7 @@ def defaults(service: Service) -> list[dict[str, Any]]:
 
 @contextmanager
 def last_ones_held(service: Service, number: int) -> Iterator[list[str]]:
-    """Let the last models of the line-up make the page wait until the block is left; their names."""
+    """Hold back the images of the last models of the line-up until the block is left; their names."""
     chosen = defaults(service)[-number:]
     with service.held(*(model["id"] for model in chosen)):
         yield [model["name"] for model in chosen]

@@ -19,7 +19,7 @@ from pixelprompt.overlay import KEY as OVERLAY
 FINAL = {"completed", "partial", "failed", "cancelled"}
 # The name of what the report says of the calls that were recorded.
 RECORDED = "recorded calls"
-# Seconds; a model that says nothing else may take 60.
+# Seconds; 60 is the time limit of a model that has none of its own.
 HELD = 55
 # What they know of the catalogue they keep for a minute.
 KNOW_THE_CATALOGUE = ("submit", "generate", "models")
@@ -81,15 +81,15 @@ class Service:
 
     @contextlib.contextmanager
     def held(self, *models: str) -> Iterator[None]:
-        """Let images of these models, or of all, take a minute, or until the block is left."""
+        """Hold back the images of these models, or of all, until the block is left, at most for ``HELD`` s."""
         before = self.simulator("GET", "/latency")
-        while_held = {"models": {model: [HELD, HELD] for model in models}} if models else {"min": HELD, "max": HELD}
-        self.simulator("PUT", "/latency", while_held)
+        held = {"models": {model: [HELD, HELD] for model in models}} if models else {"min": HELD, "max": HELD}
+        self.simulator("PUT", "/latency", held)
         try:
             yield
         finally:
-            unnamed = dict.fromkeys(models)
-            self.simulator("PUT", "/latency", {**before, "models": {**unnamed, **before["models"]}})
+            # A model whose range is null has that of all again.
+            self.simulator("PUT", "/latency", {**before, "models": {**dict.fromkeys(models), **before["models"]}})
 
     def provider_requests(self, model: str) -> list[Any]:
         """The requests for an image of this model that reached its provider."""

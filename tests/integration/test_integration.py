@@ -20,7 +20,7 @@ from .conftest import HELD, KNOW_THE_CATALOGUE, Service, restart
 
 
 def run_at_once(service: Service, number: int, **body: Any) -> None:
-    """Run a job of so many models, none of which gets its picture before all have asked for theirs."""
+    """Run a job of that many models; no provider answers before all have been asked."""
     service.simulator("DELETE", "/requests")
     with service.held():
         job_id = service.generate(**body)

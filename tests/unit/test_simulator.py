@@ -157,7 +157,7 @@ class TestLatency:
         http.request("POST", f"{simulator.url}/openai/v1/chat/completions", body=body, headers=KEY)
         assert time.monotonic() - started < 20
 
-    def test_a_change_holds_for_a_request_that_waits(self, simulator: Simulator) -> None:
+    def test_a_change_applies_to_a_request_that_waits(self, simulator: Simulator) -> None:
         simulator.set_latency(60, 60)
         with urllib3.PoolManager(retries=False, timeout=30) as http, ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(ask, http, simulator)
@@ -166,7 +166,7 @@ class TestLatency:
             simulator.set_latency(0, 0)
             assert waiting.result().status == 200
 
-    def test_a_change_holds_for_a_task_that_is_polled(self, simulator: Simulator, http: urllib3.PoolManager) -> None:
+    def test_a_change_applies_to_a_task_that_is_polled(self, simulator: Simulator, http: urllib3.PoolManager) -> None:
         simulator.set_latency(60, 60)
         headers = {"x-key": "key", "Content-Type": "application/json"}
         body = json.dumps({"prompt": "a fox"}).encode()
