@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
 from benchmarks import (
@@ -141,7 +142,10 @@ def _print(part: Part, result: Result) -> None:
         table.add_column(name, justify="right" if name in ("median", "× floor") else "left")
     for figure in result.figures:
         table.add_row(*(cell.replace("**", "") for cell in row(figure)))
-    Console(width=200 if not sys.stdout.isatty() else None).print(table)
+    console = Console(width=200 if not sys.stdout.isatty() else None)
+    console.print(table)
+    for note in result.notes:
+        console.print(Markdown(note))
 
 
 def _write(kept: Mapping[str, Any]) -> None:

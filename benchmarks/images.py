@@ -10,7 +10,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from PIL import Image
@@ -61,6 +61,7 @@ def measure(bench: Workbench) -> Result:
     figures: list[Figure] = []
     times: dict[str, list[tuple[float, list[float]]]] = {}
     peaks: dict[str, list[tuple[float, list[float]]]] = {}
+    steps: dict[str, dict[str, float]] = {}
     small = png(60_000)
     for provider, (model, path, answer) in PROVIDERS.items():
 
@@ -76,7 +77,7 @@ def measure(bench: Workbench) -> Result:
             contents = [json.dumps(answer(base64.b64encode(picture).decode())).encode() for picture in (small, data)]
             first = event()
             with Canned(_first_then(*contents)) as server:
-                asked = {"provider_url": server.url, "path": path, "warm": first, "events": []}
+                asked = {"provider_url": server.url, "path": path, "warm": first, "profiled": event(), "events": []}
                 asked["events"] = [event() for _ in range(ROUNDS)]
                 found = _run(asked, endpoint, secret, provider, server.url)
             own, floor = found["generate"], found["floor"]
@@ -89,6 +90,7 @@ def measure(bench: Workbench) -> Result:
             floor_grown = [entry["peak"] / len(data) for entry in floor]
             budget = Budget(3) if size > 1 else None
             figures.append(Figure(f"{name}: peak memory by image", "times", grown, floor_grown, "the same", budget))
+            steps[name] = {step: peak / len(data) for step, peak in found["steps"].items()}
             times.setdefault(provider, []).append((size, processor))
             peaks.setdefault(provider, []).append((size, [entry["peak"] / MEGABYTE for entry in own]))
     peaks["budget: 3 times the image"] = [(size, [3.0 * size]) for size in SIZES]
@@ -96,7 +98,19 @@ def measure(bench: Workbench) -> Result:
         Curve("Generate: our own processor time", "MB of the image", "ms", times),
         Curve("Generate: peak memory", "MB of the image", "MB", peaks),
     ]
-    return Result(figures, curves)
+    return Result(figures, curves, [_profile(steps)])
+
+
+def _profile(steps: Mapping[str, Mapping[str, float]]) -> str:
+    names = list(next(iter(steps.values())))
+    lines = [
+        "The peak of each step by the image, of one run; what a step leaves behind counts in the next:\n",
+        f"| picture | {' | '.join(names)} |",
+        f"| --- |{' ---: |' * len(names)}",
+    ]
+    for picture, peaks in steps.items():
+        lines.append(f"| {picture} | {' | '.join(f'{peak:.2f} ×' for peak in peaks.values())} |")
+    return "\n".join(lines)
 
 
 def _first_then(first: bytes, later: bytes) -> Callable[[Asked], Answer]:

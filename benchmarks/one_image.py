@@ -1,8 +1,8 @@
 """Runs the generate entry point in this process and measures it; started by ``benchmarks.images``.
 
-Takes ``{"provider_url", "path", "warm": event, "events": […]}`` from standard input. Prints, by event,
-the seconds of wall clock and processor, and by how many bytes the process grew at its peak; the same for a floor that
-only reads the answer, decodes it and stores the bytes twice.
+Takes ``{"provider_url", "path", "warm": event, "profiled": event, "events": […]}`` from standard input. Prints, by
+event, the seconds of wall clock and processor, and by how many bytes the process grew at its peak; the same for a floor
+that only reads the answer, decodes it and stores the bytes twice; and the peaks of the steps of one more event.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
+
+import httpx2
 
 import generate
 from benchmarks.counted import own_output
 from pixelprompt import aws
+from pixelprompt.image_format import image_format
+from pixelprompt.providers import base
 from pixelprompt.settings import Settings
 
 _STATUS = Path("/proc/self/status")
@@ -43,20 +48,56 @@ def main() -> None:
     found = {
         "generate": [_measured(partial(handle, event)) for event in asked["events"]],
         "floor": [_measured(lambda: _floor(asked)) for _ in asked["events"]],
+        "steps": _steps(partial(handle, asked["profiled"])),
     }
     json.dump(found, out)
 
 
 def _measured(action: Callable[[], None]) -> dict[str, float]:
-    gc.collect()
-    # Peaks count from here on, and what was freed before is given back.
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _kilobytes("VmRSS")
+    before = _begin()
     wall, processor = time.perf_counter(), time.process_time()
     action()
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     return {"seconds": wall, "processor": processor, "peak": (_kilobytes("VmHWM") - before) * 1024}
+
+
+def _begin() -> int:
+    """Give back what was freed and let peaks count from here on; the process's size now, in kilobytes."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    _forget_peak()
+    return _kilobytes("VmRSS")
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _steps(action: Callable[[], None]) -> dict[str, int]:
+    """The peak of each step of an event, in bytes by which the process grew."""
+    peaks: dict[str, int] = {}
+    before = 0
+
+    def ends(step: str) -> None:
+        peaks[step] = max(peaks.get(step, 0), (_kilobytes("VmHWM") - before) * 1024)
+        _forget_peak()
+
+    send, look = httpx2.Client.send, image_format
+
+    def read(*arguments: Any, **options: Any) -> Any:
+        answer = send(*arguments, **options)
+        ends("read")
+        return answer
+
+    def decoded(data: bytes) -> Any:
+        ends("parse and decode")
+        return look(data)
+
+    with patch.object(httpx2.Client, "send", read), patch.object(base, "image_format", decoded):
+        before = _begin()
+        action()
+        ends("store")
+    return peaks
 
 
 def _kilobytes(name: str) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
-from benchmarks.figures import Budget, Curve, Figure, Result, rounds
+from benchmarks.figures import Budget, Curve, Figure, Result, number, rounds
 from benchmarks.workbench import Part, Workbench, elapsed, epoch
 
 SECONDS = 2.0
@@ -28,18 +31,22 @@ def measure(bench: Workbench) -> Result:
     for _ in range(2):
         bench.job(SECONDS, models=bench.models)
     reference = 0.0
+    profiles: dict[int, list[Stages]] = {}
     for kind, quickest in KINDS.items():
         for count in COUNTS:
             models = bench.models[:count]
             times = [SECONDS - (SECONDS - quickest) * place / count for place in range(count)]
             bench.latency(SECONDS, dict(zip(models, times, strict=True)))
-            overheads, floors, maps = [], [], []
+            overheads: list[float] = []
+            floors, maps = [], []
             turns = ROUNDS[count] if quickest == SECONDS else MIXED_ROUNDS
             for _ in rounds(turns, bench.progress, f"a job of {count}, {kind}"):
                 floors.append(_bare(bench, times))
-                overheads.append(_overhead(bench, models))
+                overhead, stages = _overhead(bench, models)
+                overheads.append(overhead)
                 if quickest == SECONDS:
                     maps.append(_bare_map(bench, times))
+                    profiles.setdefault(count, []).append(stages)
             budget = Budget(0.35) if count == 9 else None
             if count == 9 and not reference:
                 reference = sorted(overheads)[len(overheads) // 2]
@@ -52,15 +59,50 @@ def measure(bench: Workbench) -> Result:
             if maps:
                 figures.append(Figure(f"of which the emulator's Map of {count} bare invocations takes", "s", maps))
                 series.setdefault("floor: a Map of them", []).append((count, maps))
-    return Result(figures, [Curve("Orchestration overhead", "models of the job", "seconds", series)])
+    return Result(
+        figures, [Curve("Orchestration overhead", "models of the job", "seconds", series)], [_profile(profiles)]
+    )
 
 
-def _overhead(bench: Workbench, models: list[str]) -> float:
+class Stages(NamedTuple):
+    """Where the time of a job goes that no model takes, in seconds.
+
+    Attributes
+    ----------
+    asked : from the request to us until the last model's provider has been asked
+    stored : from the last answer until the last row is about to be closed, its pictures stored
+    recorded : from then until the document holds all rows
+    """
+
+    asked: float
+    stored: float
+    recorded: float
+
+
+def _overhead(bench: Workbench, models: list[str]) -> tuple[float, Stages]:
     bench.service.simulator("DELETE", "/requests")
-    seconds, _ = bench.job(SECONDS, models=models)
+    began = time.time()
+    seconds, document = bench.job(SECONDS, models=models)
     entries = bench.service.simulator("GET", "/requests")
     slowest: float = max(entry["answered"] - entry["received"] for entry in entries)
-    return seconds - slowest
+    answered = max(entry["answered"] for entry in entries)
+    closing = max(epoch(row["completedAt"]) for row in document["results"])
+    stages = Stages(
+        max(entry["received"] for entry in entries) - began, closing - answered, epoch(document["updatedAt"]) - closing
+    )
+    return seconds - slowest, stages
+
+
+def _profile(profiles: Mapping[int, list[Stages]]) -> str:
+    lines = [
+        "Where the overhead of equally fast models goes (medians):\n",
+        "| models | until the last provider is asked | last answer → last picture stored | → last row recorded |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    for count, runs in profiles.items():
+        cells = [number(statistics.median(values), "s") for values in zip(*runs, strict=True)]
+        lines.append(f"| {count} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _bare(bench: Workbench, times: list[float]) -> float:

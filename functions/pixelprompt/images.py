@@ -199,12 +199,14 @@ class ImageStorage:
 
 def _record_body(data: bytes, record: Mapping[str, Any]) -> bytes:
     """The JSON of a record with the picture as ``output``, made piece by piece: a large one is in memory only once."""
-    body = io.BytesIO()
-    body.write(b'{"output":"')
+    begin, end = b'{"output":"', b'",' + json.dumps(record, separators=(",", ":")).encode()[1:]
+    # A buffer that grows is copied, and there twice meanwhile.
+    body = io.BytesIO(bytes(len(begin) + (len(data) + 2) // 3 * 4 + len(end)))
+    body.write(begin)
     picture = memoryview(data)
     for start in range(0, len(data), _PIECE):
         body.write(binascii.b2a_base64(picture[start : start + _PIECE], newline=False))
-    body.write(b'",' + json.dumps(record, separators=(",", ":")).encode()[1:])
+    body.write(end)
     # Shares its bytes instead of copying them.
     return body.getvalue()
 

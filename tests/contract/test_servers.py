@@ -257,6 +257,24 @@ def test_gemini_shows_the_last_image_and_no_draft() -> None:
     assert isinstance(answer, Generated) and answer.images[0].data == PNG
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        [],
+        {"candidates": None},
+        {"candidates": [None, "x"]},
+        {"candidates": [{"content": "x"}]},
+        {"candidates": [{"content": {"parts": ["x", {"inlineData": []}, {"inlineData": {"data": 5}}, {"text": 5}]}}]},
+        {"promptFeedback": [], "usageMetadata": "x", "candidates": {}},
+        b"[" * 100_000,
+    ],
+)
+def test_an_answer_of_gemini_in_another_shape_is_an_error(content: Any) -> None:
+    answer = failure(MODELS["gemini"], 200, content)
+    assert (answer.code, answer.billable) == ("no_image", "unknown")
+
+
 def test_a_late_answer_is_not_waited_for(simulator: Simulator) -> None:
     simulator.set_latency(60, 60)
     started = time.monotonic()

@@ -74,6 +74,20 @@ def test_an_answer_is_read_up_to_its_limit() -> None:
             client.get(server.url)
 
 
+def test_an_answer_that_is_shorter_than_its_packing_is_no_longer_than_it_is() -> None:
+    packed = Answer(200, gzip.compress(b"x"), {"Content-Encoding": "gzip"})
+    with Canned(packed) as server, transport.client(soon()) as client:
+        assert client.get(server.url).content == b"x"
+
+
+@pytest.mark.parametrize(("status", "aside", "rest"), [(201, [b"picture"], b""), (400, [], b"picture")])
+def test_the_body_of_a_success_is_put_aside_where_that_is_asked(status: int, aside: list[bytes], rest: bytes) -> None:
+    bodies: list[bytes] = []
+    with Canned(Answer(status, b"picture")) as server, transport.client(soon(), bodies=bodies) as client:
+        assert client.get(server.url).content == rest
+    assert bodies == aside
+
+
 def test_an_answer_that_unfolds_is_stopped_too() -> None:
     packed = gzip.compress(b"\0" * 10_000_000)
     with Canned(Answer(200, packed, {"Content-Encoding": "gzip"})) as server:

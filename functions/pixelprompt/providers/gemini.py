@@ -19,10 +19,17 @@ from pixelprompt.providers.base import (
     Model,
     ProviderError,
     cut_off,
-    read_image,
+    decode_image,
 )
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, server_error, time_left, trusted_authorities, unreadable
+from pixelprompt.providers.transport import (
+    exchange_error,
+    parse_json,
+    server_error,
+    time_left,
+    trusted_authorities,
+    unreadable,
+)
 
 _REFUSED = frozenset(
     {
@@ -66,15 +73,18 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
         return answer
     if _finish_reason(answer) == "MAX_TOKENS":
         return cut_off("max_output_tokens", config.max_output_tokens)
-    text = "".join(part.text for part in _parts(answer) if part.text)
+    text = "".join(_texts(answer))
     return text or _refusal(answer) or ProviderError("no_image", "The text model gave no text.")
 
 
 def _ask(
     prompt: str, config: types.GenerateContentConfig, model: Model, credentials: Credentials, deadline: float
-) -> types.GenerateContentResponse | ProviderError:
+) -> dict[str, Any] | ProviderError:
+    """The answer's JSON object; the SDK would have a picture in memory five times while it parses."""
+    config.should_return_http_response = True
+    bodies: list[bytes] = []
     try:
-        with http_client(deadline) as http:
+        with http_client(deadline, bodies=bodies) as http:
             options = types.HttpOptions(
                 base_url=credentials.base_url,
                 api_version="v1beta",
@@ -85,39 +95,60 @@ def _ask(
                 async_client_args={"verify": trusted_authorities(), "ssl": trusted_authorities()},
             )
             client = genai.Client(api_key=credentials.key, http_options=options)
-            return client.models.generate_content(model=model.id, contents=prompt, config=config)
+            client.models.generate_content(model=model.id, contents=prompt, config=config)
+        document = parse_json(bodies.pop())
     except errors.APIError as error:
         return _provider_error(error)
     except httpx2.HTTPError as error:
         return exchange_error(error)
     except ValueError:
         return unreadable()
+    return document if isinstance(document, dict) else unreadable()
 
 
-def _parts(answer: types.GenerateContentResponse) -> list[types.Part]:
+def _object(value: Any, name: str) -> dict[str, Any]:
+    """The object of this name in another; empty where there is none."""
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _objects(value: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects in the list of this name."""
+    found = value.get(name)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _candidate(answer: dict[str, Any]) -> dict[str, Any]:
+    candidates = _objects(answer, "candidates")
+    return candidates[0] if candidates else {}
+
+
+def _parts(answer: dict[str, Any]) -> list[dict[str, Any]]:
     """The parts of the first candidate but for its thoughts, which may hold draft images."""
-    candidate = answer.candidates[0] if answer.candidates else None
-    parts = candidate.content.parts if candidate and candidate.content else None
-    return [part for part in parts or [] if not part.thought]
+    return [part for part in _objects(_object(_candidate(answer), "content"), "parts") if not part.get("thought")]
 
 
-def _read(answer: types.GenerateContentResponse) -> Generated | ProviderError:
+def _texts(answer: dict[str, Any]) -> list[str]:
+    return [part["text"] for part in _parts(answer) if isinstance(part.get("text"), str)]
+
+
+def _read(answer: dict[str, Any]) -> Generated | ProviderError:
     refusal = _refusal(answer)
     if refusal:
         return refusal
-    parts = _parts(answer)
-    pictures = [part.inline_data.data for part in parts if part.inline_data and part.inline_data.data]
-    if not pictures:
+    pictures = [_object(part, "inlineData").get("data") for part in _parts(answer)]
+    encoded = [picture for picture in pictures if isinstance(picture, str) and picture]
+    if not encoded:
         return _imageless(answer)
-    image = read_image(pictures[-1])
+    image = decode_image(encoded[-1])
     if isinstance(image, ProviderError):
         return image
-    return Generated((image,), answer.response_id, _usage(answer.usage_metadata))
+    return Generated((image,), _text(answer, "responseId") or None, _usage(_object(answer, "usageMetadata")))
 
 
-def _imageless(answer: types.GenerateContentResponse) -> ProviderError:
+def _imageless(answer: dict[str, Any]) -> ProviderError:
     """Why an answer that is no refusal holds no image, in the model's words or by the provider's reason."""
-    words = " ".join(part.text for part in _parts(answer) if part.text)
+    words = " ".join(_texts(answer))
     if words:
         return ProviderError("no_image", f"The model answered in words: {words}", billable="unknown")
     reason = _finish_reason(answer)
@@ -125,27 +156,31 @@ def _imageless(answer: types.GenerateContentResponse) -> ProviderError:
     return ProviderError("no_image", message, billable="unknown")
 
 
-def _refusal(answer: types.GenerateContentResponse) -> ProviderError | None:
-    feedback = answer.prompt_feedback
-    if feedback and feedback.block_reason:
-        return ProviderError("refused", f"The provider refused this prompt ({feedback.block_reason.value}).")
+def _refusal(answer: dict[str, Any]) -> ProviderError | None:
+    blocked = _text(_object(answer, "promptFeedback"), "blockReason")
+    if blocked:
+        return ProviderError("refused", f"The provider refused this prompt ({blocked}).")
     reason = _finish_reason(answer)
     if reason not in _REFUSED:
         return None
     return ProviderError("refused", f"The provider withheld the image ({reason}).", billable="unknown")
 
 
-def _finish_reason(answer: types.GenerateContentResponse) -> str:
-    # The SDK drops the message that may come with it.
-    candidate = answer.candidates[0] if answer.candidates else None
-    return candidate.finish_reason.value if candidate and candidate.finish_reason else ""
+def _finish_reason(answer: dict[str, Any]) -> str:
+    return _text(_candidate(answer), "finishReason")
 
 
-def _usage(usage: types.GenerateContentResponseUsageMetadata | None) -> dict[str, int] | None:
-    if usage is None:
-        return None
-    counts = {"inputTextTokens": usage.prompt_token_count, "outputImageTokens": usage.candidates_token_count}
-    return {name: count for name, count in counts.items() if count is not None}
+def _text(value: dict[str, Any], name: str) -> str:
+    found = value.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _usage(usage: dict[str, Any]) -> dict[str, int] | None:
+    counts = {
+        "inputTextTokens": usage.get("promptTokenCount"),
+        "outputImageTokens": usage.get("candidatesTokenCount"),
+    }
+    return {name: count for name, count in counts.items() if isinstance(count, int)} or None
 
 
 def _provider_error(error: errors.APIError) -> ProviderError:

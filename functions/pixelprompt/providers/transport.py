@@ -57,13 +57,18 @@ def timeout(deadline: float) -> httpx2.Timeout:
 
 
 def client(
-    deadline: float, *, limit: int = ANSWER_LIMIT, backend: httpcore2.NetworkBackend | None = None
+    deadline: float,
+    *,
+    limit: int = ANSWER_LIMIT,
+    backend: httpcore2.NetworkBackend | None = None,
+    bodies: list[bytes] | None = None,
 ) -> httpx2.Client:
     """A client whose exchanges end by the deadline (epoch seconds); it follows no redirect and repeats nothing.
 
-    An answer is read whole, up to ``limit`` bytes; ``backend`` opens its connections.
+    An answer is read whole, up to ``limit`` bytes; ``backend`` opens its connections. Where there is a list for
+    ``bodies``, that of an answer that succeeds goes there, and the answer itself is empty: an SDK would copy it.
     """
-    transport = _Transport(limit, backend or DeadlineBackend(deadline))
+    transport = _Transport(limit, backend or DeadlineBackend(deadline), bodies)
     # A redirect could carry the key, or the order for an image, to somebody else.
     return httpx2.Client(transport=transport, timeout=timeout(deadline), follow_redirects=False)
 
@@ -120,9 +125,10 @@ class _Stream(httpcore2.NetworkStream):
 class _Transport(httpx2.BaseTransport):
     """Reads every answer whole, unpacked, and no further than the limit in bytes."""
 
-    def __init__(self, limit: int, backend: httpcore2.NetworkBackend) -> None:
+    def __init__(self, limit: int, backend: httpcore2.NetworkBackend, bodies: list[bytes] | None) -> None:
         self._limit = limit
         self._backend = backend
+        self._bodies = bodies
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
@@ -146,16 +152,22 @@ class _Transport(httpx2.BaseTransport):
             raise getattr(httpx2, type(error).__name__)(str(error)) from error
         framing = {b"content-encoding", b"content-length", b"transfer-encoding"}
         headers = [(name, value) for name, value in answer.headers if name.lower() not in framing]
+        if self._bodies is not None and 200 <= answer.status < 300:
+            self._bodies.append(body)
+            body = b""
         return httpx2.Response(answer.status, headers=headers, content=body, request=request)
 
     def _read(self, answer: httpcore2.Response, request: httpx2.Request) -> bytes:
         assert isinstance(answer.stream, Iterable)
-        stream = _Chunks(answer.stream)
-        body = io.BytesIO()
-        for part in httpx2.Response(answer.status, headers=answer.headers, stream=stream).iter_bytes():
+        unpacked = httpx2.Response(answer.status, headers=answer.headers, stream=_Chunks(answer.stream))
+        length = unpacked.headers.get("content-length", "")
+        # Room for all of it at once: a buffer that grows is copied, and there twice meanwhile.
+        body = io.BytesIO(bytes(min(int(length), self._limit) if length.isdecimal() else 0))
+        for part in unpacked.iter_bytes():
             if body.tell() + len(part) > self._limit:
                 raise AnswerTooLarge(f"The answer has more than {self._limit} bytes.", request=request)
             body.write(part)
+        body.truncate()
         # Shares its bytes instead of copying them.
         return body.getvalue()
 
