@@ -43,7 +43,8 @@ def handler(request: http.Request) -> http.Response:
     verdict = moderation.verdict(prompt)
     if verdict.blocked:
         raise refusal(verdict)
-    model = registry().get_prompt_model()
+    with keys.read_beside():
+        model = registry().get_prompt_model()
     credentials = keys.credentials(model) if model else None
 
     def enhance() -> Enhancement:

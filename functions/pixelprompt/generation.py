@@ -334,7 +334,7 @@ class Generation:
             turn.refuse(ProviderError("model_retired", "This deployment does not offer the model any more."))
             return None
         try:
-            credentials = self._keys.credentials(model)
+            credentials = self._credentials(model)
         except PixelPromptError as error:
             log_failure("The keys of the providers cannot be read.", error)
             turn.refuse(ProviderError("internal", billable="no"))
@@ -356,6 +356,13 @@ class Generation:
             with ThreadPoolExecutor(len(waiting)) as pool:
                 pauses = list(pool.map(lambda call: self._call(turn, call), waiting))
         return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _credentials(self, model: Model) -> Credentials | None:
+        """What the model's provider is called with; its SDK is loaded while the keys are read."""
+        if self._keys.key_name(model):
+            with self._keys.read_beside():
+                adapter(model.provider)
+        return self._keys.credentials(model)
 
     def _find(self, turn: "_Turn") -> Model | None:
         """The item's model as the catalogue has it now; one that was retired meanwhile still ends what it has begun."""
