@@ -35,7 +35,7 @@ INDEX = "gallery-index/"
 LAST_MOMENT = 10**13 - 1
 URL_SECONDS = 3600
 # Bytes that are encoded at once; a multiple of three, so that only the last piece is padded.
-_PIECE = 3 * 2**18
+_PIECE = 3 * 2**15
 
 StoredImage = dict[str, str]
 
