@@ -35,7 +35,7 @@ def draw(curves: Sequence[Curve], subtitle: str, path: Path) -> None:
     for place, curve in enumerate(curves):
         row, column = divmod(place, ACROSS)
         _panel(pen.at(MARGIN + column * (WIDTH + MARGIN), head + row * (HEIGHT + MARGIN)), curve)
-    sheet.resize(size, Image.Resampling.LANCZOS).quantize(64).save(path, optimize=True)
+    sheet.resize(size, Image.Resampling.LANCZOS).quantize(256).save(path, optimize=True)
 
 
 class _Pen:
