@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from local.simulator import Simulator
 from tests.today import TODAY
@@ -21,6 +22,11 @@ os.environ.update(
     AWS_CONFIG_FILE=os.devnull,
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
 )
+
+# The same examples in every run, on however slow a machine; --hypothesis-profile=exploring looks for new ones.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.register_profile("exploring", deadline=None)
+settings.load_profile("repeatable")
 
 # What each of these folders starts is shared by all its tests, and takes its time: they begin first.
 SHARING = ("integration", "browser", "reliability")

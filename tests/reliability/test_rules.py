@@ -206,7 +206,7 @@ def test_no_window_ever_holds_more_than_its_limit_though_clocks_disagree(
         assert len(within) <= global_limit if length == HOUR else within.count(letter) <= ip_limit
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 20))
 def test_requests_of_one_moment_are_told_apart(limit: int) -> None:
     """A request never takes another one of the same instant for its own."""

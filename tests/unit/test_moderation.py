@@ -361,7 +361,7 @@ def test_every_term_is_found_in_every_disguise(disguise: Callable[[str], str]) -
     assert [word for word in ALWAYS if not KEYWORDS.check_prompt(disguise(word))] == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     word=st.sampled_from([word for word in ALWAYS if len(word) > 3]),
     data=st.data(),
@@ -381,7 +381,7 @@ def test_letters_for_letters_in_any_mixture(word: str, data: st.DataObject, befo
     assert KEYWORDS.check_prompt(f"{before}{written}{after}"), written
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=1000))
 def test_any_text_gets_a_verdict(prompt: str) -> None:
     verdict = KEYWORDS.verdict(prompt)
