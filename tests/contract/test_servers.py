@@ -25,8 +25,10 @@ def png() -> bytes:
     return buffer.getvalue()
 
 
-PNG = png()
+# Its base64 has padding, and a letter that the alphabet of URLs has not.
+PNG = png() + b"\xff"
 ENCODED = base64.b64encode(PNG).decode()
+assert ENCODED.endswith("=") and set(ENCODED) & set("+/")
 
 
 def failure(model: Model, status: int, content: Any, headers: dict[str, str] | None = None) -> ProviderError:
@@ -118,10 +120,13 @@ def test_an_error_page_becomes_a_short_sentence() -> None:
     [
         {"b64_json": ENCODED},
         {"base64": ENCODED},
+        {"b64_json": ENCODED.translate(str.maketrans("+/", "-_"))},
+        {"b64_json": ENCODED.rstrip("=")},
+        {"b64_json": base64.encodebytes(PNG).decode()},
         {"url": f"data:image/jpeg;base64,{ENCODED}"},
         {"b64_json": None, "url": "{server}/image"},
     ],
-    ids=["b64_json", "base64", "data address", "address"],
+    ids=["b64_json", "base64", "alphabet of URLs", "no padding", "lines", "data address", "address"],
 )
 def test_an_image_may_come_in_several_ways(item: dict[str, Any]) -> None:
     def answer(asked: Asked) -> Answer:

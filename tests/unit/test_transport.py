@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from pixelprompt.providers import transport
+from pixelprompt.providers.base import clean
 from tests.canned import Answer, Canned
 
 
@@ -36,6 +37,15 @@ def soon(seconds: float = 5) -> float:
 )
 def test_a_delay_is_read(text: str, seconds: float | None) -> None:
     assert transport.retry_after({"retry-after": text}) == seconds
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
+    """It costs no image, and whoever writes the rest of the answer meets none."""
+    assert transport.parse_json(b'{"text": "a fox \\ud83d", "\\udc00": "\\ud83e\\udd8a"}') == {
+        "text": "a fox ?",
+        "?": "\U0001f98a",
+    }
+    assert clean("a fox \ud83d") == "a fox ?"
 
 
 def test_a_delay_may_be_a_moment() -> None:

@@ -38,6 +38,7 @@ ANSWER_TOKENS = 2000
 
 _SECRET = re.compile(r"(sk-|AIza|key-|Bearer\s+|x-key[:=]\s*)[\w\-.*…]{4,}", re.IGNORECASE)
 _MESSAGE_LIMIT = 300
+_URL_ALPHABET = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True)
@@ -220,18 +221,31 @@ def cut_off(parameter: str, tokens: object) -> ProviderError:
 
 def clean(text: str) -> str:
     """A provider's message in one line, without anything that looks like a key, cut to 300 characters."""
-    line = " ".join(_SECRET.sub("[hidden]", text).split())
+    # Half a surrogate pair can be written nowhere.
+    line = " ".join(_SECRET.sub("[hidden]", text.encode(errors="replace").decode()).split())
     return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
 
 
 def decode_image(encoded: str, **about: Any) -> Image | ProviderError:
     """The image in a base64 text; ``about`` are further fields of ``Image``."""
-    try:
-        # Unlike ``base64.b64decode``, this makes no copy of the text first.
-        data = binascii.a2b_base64(encoded, strict_mode=True)
-    except (binascii.Error, ValueError):
+    data = _decode(encoded) or _decode(_as_usual(encoded))
+    if data is None:
         return ProviderError("no_image", "The provider's image is not valid base64.", billable="unknown")
     return read_image(data, **about)
+
+
+def _decode(encoded: str) -> bytes | None:
+    try:
+        # Unlike ``base64.b64decode``, this makes no copy of the text first.
+        return binascii.a2b_base64(encoded, strict_mode=True)
+    except ValueError:
+        return None
+
+
+def _as_usual(encoded: str) -> str:
+    """Base64 as it usually is, of one in the alphabet of URLs, without padding or in lines: a server may send any."""
+    bare = "".join(encoded.translate(_URL_ALPHABET).split()).rstrip("=")
+    return bare + "=" * (-len(bare) % 4)
 
 
 def read_image(data: bytes, **about: Any) -> Image | ProviderError:

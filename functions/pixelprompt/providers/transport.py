@@ -289,9 +289,10 @@ def parse_json(content: bytes) -> Any:
         return jiter.from_json(content)
     except ValueError:
         pass
-    # What a strict reader refuses, such as half a surrogate pair, must not cost an image that was paid for.
+    # What a strict reader refuses, such as half a surrogate pair, must not cost an image that was paid for. Such a half
+    # can be written nowhere and becomes a question mark.
     try:
-        return json.loads(content)
+        return json.loads(json.dumps(json.loads(content), ensure_ascii=False).encode(errors="replace"))
     except RecursionError:
         raise ValueError("The JSON is nested too deeply.") from None
 
