@@ -43,8 +43,7 @@ def handler(request: http.Request) -> http.Response:
     verdict = moderation.verdict(prompt)
     if verdict.blocked:
         raise refusal(verdict)
-    with keys.read_beside():
-        model = registry().get_prompt_model()
+    model = registry().get_prompt_model()
     credentials = keys.credentials(model) if model else None
 
     def enhance() -> Enhancement:

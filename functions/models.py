@@ -24,6 +24,4 @@ cold_start.ready(_services)
 def handler(request: http.Request) -> http.Response:
     """Answer with the models, their parameters, prices and ends."""
     registry, keys = _services()
-    with keys.read_beside():
-        found = registry()
-    return http.Response(model_list(found, keys), headers={"Cache-Control": "max-age=60"})
+    return http.Response(model_list(registry(), keys), headers={"Cache-Control": "max-age=60"})

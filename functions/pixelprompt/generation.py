@@ -359,10 +359,10 @@ class Generation:
 
     def _credentials(self, model: Model) -> Credentials | None:
         """What the model's provider is called with; its SDK is loaded while the keys are read."""
-        if self._keys.key_name(model):
-            with self._keys.read_beside():
-                adapter(model.provider)
-        return self._keys.credentials(model)
+        with ThreadPoolExecutor(1) as pool:
+            # What fails fails again, and is reported, when the provider is asked.
+            pool.submit(adapter, model.provider)
+            return self._keys.credentials(model)
 
     def _find(self, turn: "_Turn") -> Model | None:
         """The item's model as the catalogue has it now; one that was retired meanwhile still ends what it has begun."""

@@ -2,15 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pixelprompt.errors import ConfigurationError, DeadlineExceeded, PixelPromptError, ServiceUnavailable
+from pixelprompt.errors import ConfigurationError, DeadlineExceeded, ServiceUnavailable
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.providers import PROVIDERS
 from pixelprompt.providers.base import Credentials, Model
@@ -60,27 +58,9 @@ class ProviderKeys:
         own = model.base_url and urlsplit(model.base_url).hostname in LOOPBACK_HOSTS
         return Credentials(key, None if own else self._endpoints.get(model.provider))
 
-    @contextmanager
-    def read_beside(self) -> Iterator[None]:
-        """Read the secret, if that is due, while the block runs, which does not ask for keys itself.
-
-        What goes wrong goes wrong again, and is reported, when a key is asked for.
-        """
-        if not self._is_due():
-            yield
-            return
-        with ThreadPoolExecutor(1) as pool:
-            reading = pool.submit(self._current)
-            yield
-            with suppress(PixelPromptError):
-                reading.result()
-
-    def _is_due(self) -> bool:
-        return self._read_at is None or self._clock() - self._read_at >= CACHE_SECONDS
-
     def _current(self) -> dict[str, str]:
-        if self._is_due():
-            now = self._clock()
+        now = self._clock()
+        if self._read_at is None or now - self._read_at >= CACHE_SECONDS:
             try:
                 self._keys = self._read()
             except ServiceUnavailable as error:

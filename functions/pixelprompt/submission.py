@@ -274,8 +274,7 @@ class Submission:
     def _plan(self, body: Body, source_ip: str) -> Plan:
         prompt = read_prompt(body)
         parameters = read_parameters(body)
-        with self._keys.read_beside():
-            wanted = read_models(body, self._registry())
+        wanted = read_models(body, self._registry())
         models = tuple((model, receipt(parameters, model.takes)) for model in self._usable(wanted))
         plan = Plan(prompt, parameters, models, read_ip(body, source_ip, self._trust_body_ip))
         if read_flag(body, "strict"):

@@ -2,9 +2,11 @@
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,14 +14,14 @@ from botocore.exceptions import ClientError
 from PIL import Image as Picture
 
 from local.simulator import Simulator
-from pixelprompt import providers
+from pixelprompt import generation, providers
 from pixelprompt.completion import Completion, Ending
 from pixelprompt.errors import ConflictError, JobNotFound, ServiceUnavailable
 from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, InvocationBroke, Item, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
 from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers.base import Generated, Image, Model, ProviderError, Waiting
+from pixelprompt.providers.base import Credentials, Generated, Image, Model, ProviderError, Waiting
 from pixelprompt.registry import ModelRegistry
 
 from .workflow_engine import Workflow, running_workflow
@@ -48,9 +50,9 @@ class Job:
         self.tokens = ResumeTokens(s3, BUCKET)
         self.slept: list[float] = []
         self.registry = ModelRegistry([MODEL])
-        keys = ProviderKeys(Secrets(), "keys", {"openai": f"{url}/openai/v1"})
+        self.keys = ProviderKeys(Secrets(), "keys", {"openai": f"{url}/openai/v1"})
         self.generation = Generation(
-            self.jobs, self.images, self.tokens, lambda **_: self.registry, keys, sleep=self.slept.append
+            self.jobs, self.images, self.tokens, lambda **_: self.registry, self.keys, sleep=self.slept.append
         )
         self.created_at = self.jobs.now()
         rows = [{"name": MODEL.name, "provider": MODEL.provider}]
@@ -158,6 +160,31 @@ def test_a_missing_key_and_a_missing_model_say_so(job: Job) -> None:
     assert "make keys" in job.row["error"]
     job.registry = ModelRegistry([])
     assert job.run()["errorCode"] == "model_retired"
+
+
+def test_an_sdk_is_loaded_while_the_keys_are_read(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    loading, read = threading.Event(), job.keys.credentials
+
+    def load(provider: str) -> ModuleType:
+        loading.set()
+        return providers.adapter(provider)
+
+    def credentials(model: Model) -> Credentials | None:
+        assert loading.wait(30)
+        return read(model)
+
+    monkeypatch.setattr(generation, "adapter", load)
+    monkeypatch.setattr(job.keys, "credentials", credentials)
+    assert job.run()["state"] == "done"
+
+
+def test_an_sdk_that_cannot_be_loaded_is_our_failure(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise ImportError("secret detail")
+
+    monkeypatch.setattr(generation, "adapter", missing)
+    assert job.run()["errorCode"] == "internal"
+    assert "secret" not in job.row["error"]
 
 
 def test_a_broken_adapter_is_our_failure(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -337,29 +337,6 @@ def test_when_secrets_manager_fails_the_last_keys_are_used() -> None:
         fresh.credentials(openai)
 
 
-def test_keys_are_read_beside_something_else_where_that_is_due() -> None:
-    now = [0.0]
-    secrets = Secrets(OPENAI_API_KEY="a")
-    keys = ProviderKeys(secrets, "keys", clock=lambda: now[0])
-    openai = REGISTRY.get_all_models()[0]
-    for now[0], reads in ((0.0, 1), (299.0, 1), (301.0, 2)):
-        with keys.read_beside():
-            pass
-        assert secrets.reads == reads
-        assert keys.credentials(openai) is not None
-        assert secrets.reads == reads
-
-
-def test_keys_that_could_not_be_read_beside_something_else_are_asked_for_again() -> None:
-    secrets = Secrets(OPENAI_API_KEY="a")
-    keys = ProviderKeys(secrets, "keys")
-    secrets.error = start_error("ThrottlingException", 400)
-    with keys.read_beside():
-        pass
-    with pytest.raises(ServiceUnavailable):
-        keys.credentials(REGISTRY.get_all_models()[0])
-
-
 def test_the_secret_is_read_once_in_five_minutes() -> None:
     now = [0.0]
     secrets = Secrets(OPENAI_API_KEY="a")
