@@ -360,7 +360,7 @@ class Generation:
     def _credentials(self, model: Model) -> Credentials | None:
         """What the model's provider is called with; its SDK is loaded while the keys are read."""
         with ThreadPoolExecutor(1) as pool:
-            # What fails fails again, and is reported, when the provider is asked.
+            # If this fails, it fails again when the provider is asked, and is reported there.
             pool.submit(adapter, model.provider)
             return self._keys.credentials(model)
 

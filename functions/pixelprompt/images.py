@@ -200,7 +200,7 @@ class ImageStorage:
 def _record_body(data: bytes, record: Mapping[str, Any]) -> bytes:
     """The JSON of a record with the picture as ``output``, made piece by piece: a large one is in memory only once."""
     begin, end = b'{"output":"', b'",' + json.dumps(record, separators=(",", ":")).encode()[1:]
-    # A buffer that grows is copied, and there twice meanwhile.
+    # While a growing buffer is copied, it is in memory twice.
     body = io.BytesIO(bytes(len(begin) + (len(data) + 2) // 3 * 4 + len(end)))
     body.write(begin)
     picture = memoryview(data)

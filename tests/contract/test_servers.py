@@ -25,7 +25,7 @@ def png() -> bytes:
     return buffer.getvalue()
 
 
-# Its base64 has padding, and a letter that the alphabet of URLs has not.
+# In base64 it has padding, and a character that URL-safe base64 replaces.
 PNG = png() + b"\xff"
 ENCODED = base64.b64encode(PNG).decode()
 assert ENCODED.endswith("=") and set(ENCODED) & set("+/")
@@ -126,7 +126,7 @@ def test_an_error_page_becomes_a_short_sentence() -> None:
         {"url": f"data:image/jpeg;base64,{ENCODED}"},
         {"b64_json": None, "url": "{server}/image"},
     ],
-    ids=["b64_json", "base64", "alphabet of URLs", "no padding", "lines", "data address", "address"],
+    ids=["b64_json", "base64", "URL-safe", "unpadded", "in lines", "data address", "address"],
 )
 def test_an_image_may_come_in_several_ways(item: dict[str, Any]) -> None:
     def answer(asked: Asked) -> Answer:

@@ -92,7 +92,7 @@ def test_names_in_keys_are_plain_and_cannot_climb(target: str, model: str, times
     assert stem(target, model, timestamp).count("/") == 1
 
 
-# The texts that are tried are partly those of the source, which has names of models.
+# Hypothesis also tries strings that it finds in the source, and names of models are among them.
 UNKNOWN = TEXT.filter(lambda name: REGISTRY.find(name) is None and REGISTRY.find_retired(name) is None)
 
 

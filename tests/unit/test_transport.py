@@ -40,7 +40,7 @@ def test_a_delay_is_read(text: str, seconds: float | None) -> None:
 
 
 def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
-    """It costs no image, and whoever writes the rest of the answer meets none."""
+    """It costs no image, and what is kept of the answer can be encoded."""
     assert transport.parse_json(b'{"text": "a fox \\ud83d", "\\udc00": "\\ud83e\\udd8a"}') == {
         "text": "a fox ?",
         "?": "\U0001f98a",
@@ -84,7 +84,7 @@ def test_an_answer_is_read_up_to_its_limit() -> None:
             client.get(server.url)
 
 
-def test_an_answer_that_is_shorter_than_its_packing_is_no_longer_than_it_is() -> None:
+def test_an_answer_shorter_than_its_content_length_gets_no_padding() -> None:
     packed = Answer(200, gzip.compress(b"x"), {"Content-Encoding": "gzip"})
     with Canned(packed) as server, transport.client(soon()) as client:
         assert client.get(server.url).content == b"x"

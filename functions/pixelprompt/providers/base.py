@@ -38,7 +38,7 @@ ANSWER_TOKENS = 2000
 
 _SECRET = re.compile(r"(sk-|AIza|key-|Bearer\s+|x-key[:=]\s*)[\w\-.*…]{4,}", re.IGNORECASE)
 _MESSAGE_LIMIT = 300
-_URL_ALPHABET = str.maketrans("-_", "+/")
+_FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True)
@@ -221,14 +221,14 @@ def cut_off(parameter: str, tokens: object) -> ProviderError:
 
 def clean(text: str) -> str:
     """A provider's message in one line, without anything that looks like a key, cut to 300 characters."""
-    # Half a surrogate pair can be written nowhere.
+    # Half a surrogate pair cannot be encoded, so neither stored nor sent.
     line = " ".join(_SECRET.sub("[hidden]", text.encode(errors="replace").decode()).split())
     return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
 
 
 def decode_image(encoded: str, **about: Any) -> Image | ProviderError:
     """The image in a base64 text; ``about`` are further fields of ``Image``."""
-    data = _decode(encoded) or _decode(_as_usual(encoded))
+    data = _decode(encoded) or _decode(_standard(encoded))
     if data is None:
         return ProviderError("no_image", "The provider's image is not valid base64.", billable="unknown")
     return read_image(data, **about)
@@ -242,9 +242,9 @@ def _decode(encoded: str) -> bytes | None:
         return None
 
 
-def _as_usual(encoded: str) -> str:
-    """Base64 as it usually is, of one in the alphabet of URLs, without padding or in lines: a server may send any."""
-    bare = "".join(encoded.translate(_URL_ALPHABET).split()).rstrip("=")
+def _standard(encoded: str) -> str:
+    """Standard base64 of a text that may be URL-safe, unpadded or broken into lines (RFC 4648, RFC 2045)."""
+    bare = "".join(encoded.translate(_FROM_URL_SAFE).split()).rstrip("=")
     return bare + "=" * (-len(bare) % 4)
 
 

@@ -80,7 +80,7 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
 def _ask(
     prompt: str, config: types.GenerateContentConfig, model: Model, credentials: Credentials, deadline: float
 ) -> dict[str, Any] | ProviderError:
-    """The answer's JSON object; the SDK would have a picture in memory five times while it parses."""
+    """The answer's JSON object; parsed by the SDK, a picture takes five times its size in memory."""
     config.should_return_http_response = True
     bodies: list[bytes] = []
     try:
@@ -108,7 +108,7 @@ def _ask(
 
 def _object(value: Any, name: str) -> dict[str, Any]:
     """The object of this name in another; empty where there is none."""
-    found = value.get(name)
+    found = value.get(name) if isinstance(value, dict) else None
     return found if isinstance(found, dict) else {}
 
 
@@ -202,9 +202,7 @@ def _provider_error(error: errors.APIError) -> ProviderError:
 
 
 def _details(error: errors.APIError) -> list[dict[str, Any]]:
-    body = error.details.get("error") if isinstance(error.details, dict) else None
-    details = body.get("details") if isinstance(body, dict) else None
-    return [detail for detail in details or [] if isinstance(detail, dict)]
+    return _objects(_object(error.details, "error"), "details")
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:

@@ -65,8 +65,8 @@ def client(
 ) -> httpx2.Client:
     """A client whose exchanges end by the deadline (epoch seconds); it follows no redirect and repeats nothing.
 
-    An answer is read whole, up to ``limit`` bytes; ``backend`` opens its connections. Where there is a list for
-    ``bodies``, that of an answer that succeeds goes there, and the answer itself is empty: an SDK would copy it.
+    An answer is read whole, up to ``limit`` bytes; ``backend`` opens its connections. Given ``bodies``, the body of a
+    successful answer is appended to it and the answer itself is left empty, since an SDK would copy it.
     """
     transport = _Transport(limit, backend or DeadlineBackend(deadline), bodies)
     # A redirect could carry the key, or the order for an image, to somebody else.
@@ -161,7 +161,7 @@ class _Transport(httpx2.BaseTransport):
         assert isinstance(answer.stream, Iterable)
         unpacked = httpx2.Response(answer.status, headers=answer.headers, stream=_Chunks(answer.stream))
         length = unpacked.headers.get("content-length", "")
-        # Room for all of it at once: a buffer that grows is copied, and there twice meanwhile.
+        # It has room for all from the start: while a growing buffer is copied, it is in memory twice.
         body = io.BytesIO(bytes(min(int(length), self._limit) if length.isdecimal() else 0))
         for part in unpacked.iter_bytes():
             if body.tell() + len(part) > self._limit:
@@ -289,8 +289,8 @@ def parse_json(content: bytes) -> Any:
         return jiter.from_json(content)
     except ValueError:
         pass
-    # What a strict reader refuses, such as half a surrogate pair, must not cost an image that was paid for. Such a half
-    # can be written nowhere and becomes a question mark.
+    # What a strict parser refuses, such as half a surrogate pair, must not cost an image that was paid for. Such a half
+    # cannot be encoded, so it becomes a question mark.
     try:
         return json.loads(json.dumps(json.loads(content), ensure_ascii=False).encode(errors="replace"))
     except RecursionError:
