@@ -16,23 +16,32 @@ export class ApiError extends Error {
     this.scope = body.scope ?? "";
     this.correlationId = headers.get("X-Correlation-ID");
     this.retryAfter = Number(headers.get("Retry-After")) || body.retryAfter || 0;
+    // Whether the same request may succeed later.
+    this.isPassing = status >= 500 || status === 429 || status === 408 || status === 425;
   }
 }
 
 /** Nothing answers: the network, the API's host or the browser's own rules are in the way. */
 export class Unreachable extends Error {}
 
-/** Read config.json; false where there is none that can be used. */
+/** Read config.json; what is wrong with it, or "". */
 export async function configure() {
+  let answer;
   try {
-    const found = await (await fetch("config.json", { cache: "no-cache" })).json();
+    answer = await fetch("config.json", { cache: "no-cache", signal: AbortSignal.timeout(15_000) });
+    if (answer.status >= 500) return texts.unreachable;
+  } catch {
+    return texts.unreachable;
+  }
+  try {
+    const found = await answer.json();
     config.apiUrl = String(found.apiUrl ?? "").replace(/\/+$/, "");
     config.statusWait = Number(found.statusWait) || 0;
     config.gallery = found.gallery === true;
   } catch {
-    return false;
+    return texts.noConfig;
   }
-  return config.apiUrl !== "";
+  return config.apiUrl ? "" : texts.noConfig;
 }
 
 async function request(method, path, { body, headers = {}, signal, patience = PATIENCE } = {}) {
@@ -72,13 +81,14 @@ export const api = {
   generate: (body, key) => only(request("POST", "/generate", { body, headers: { "Idempotency-Key": key } })),
   enhance: (prompt) => only(request("POST", "/enhance", { body: { prompt } })),
   cancel: (id) => only(request("POST", `/cancel/${part(id)}`)),
-  retry: (id) => only(request("POST", `/retry/${part(id)}`)),
+  retry: (id, models) => only(request("POST", `/retry/${part(id)}`, { body: { models } })),
   galleries: (limit, cursor) =>
     only(request("GET", `/gallery/list?limit=${limit}${cursor ? `&cursor=${part(cursor)}` : ""}`)),
   gallery: (id) => only(request("GET", `/gallery/${part(id)}`)),
 
   /**
-   * The job document and its ETag; `document` is null where it is still the version `etag`.
+   * The job document, its ETag and `ahead`, the milliseconds by which this computer's clock is ahead of the service's;
+   * `document` is null where it is still the version `etag`.
    * With `wait`, the API answers only when there is another version or the seconds are over. A header would cost such a
    * request a preflight each time, because its address changes with the version.
    */
@@ -88,7 +98,11 @@ export const api = {
     const headers = etag && !waits ? { "If-None-Match": etag } : {};
     const patience = waits ? (wait + 10) * 1000 : 15_000;
     const answer = await request("GET", `/status/${part(id)}${query}`, { headers, signal, patience });
-    return { document: answer.status === 304 ? null : answer.body, etag: answer.headers.get("ETag") ?? "" };
+    return {
+      document: answer.status === 304 ? null : answer.body,
+      etag: answer.headers.get("ETag") ?? "",
+      ahead: Date.now() - Date.parse(answer.headers.get("Date")),
+    };
   },
 };
 
@@ -104,14 +118,15 @@ export function sentence(error) {
   if (error.code === "INAPPROPRIATE_CONTENT") return texts.refusedPrompt(error.message);
   if (error.code === "RATE_LIMIT_EXCEEDED" || error.status === 429)
     return texts.problems[error.scope] ?? texts.problems[429];
-  if (error.code === "SERVICE_UNAVAILABLE" || (error.status === 503 && !error.code)) return texts.problems[503];
-  if (error.status >= 500 && error.code !== "NO_PROVIDER_CONFIGURED")
+  if (error.status === 503) return (error.code && error.message) || texts.problems[503];
+  if (error.status >= 500)
     return [texts.problems[500], error.correlationId && texts.reference(error.correlationId)].filter(Boolean).join(" ");
   return error.message || texts.problems[500];
 }
 
 /** The sentence about when to try again; "" where the API does not say. */
 export function advice(error, left = error.retryAfter) {
-  if (!error.retryAfter) return "";
+  // The API's own sentence about a busy service ends with it.
+  if (!error.retryAfter || error.status === 503) return "";
   return left > 0 ? texts.tryAgainIn(time(left)) : texts.tryAgainNow;
 }

@@ -1,18 +1,17 @@
 // The page: its frame, and which view the address names.
 
+import { announce, hush } from "./announce.js";
 import { api, config, configure, newKey } from "./api.js";
 import { Composer, pricePer } from "./composer.js";
-import { button, fill, h, icon, iconButton, set, write } from "./dom.js";
-import { GalleryList, GalleryView } from "./gallery.js";
+import { busy, button, fill, h, icon, iconButton, set, write } from "./dom.js";
 import { JobView } from "./job.js";
+import { store, stored } from "./storage.js";
 import { texts } from "./texts.js";
 import { reserve, Tile } from "./tile.js";
 
 const JOB_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-const TOAST_SECONDS = 4;
+const UNANSWERED = "unanswered";
 
-const live = h("div.unseen", { role: "status" });
-const toast = h("div.toast", { "aria-hidden": "true", hidden: true });
 const banner = h("div.banner", { role: "status" });
 const main = h("main", { id: "main", tabindex: "-1" });
 const place = h("div.view");
@@ -25,48 +24,32 @@ const navigation = {
 let view = null;
 // What is known of a job just submitted, until its document arrives.
 let submitted = null;
-// The last submission that may have made a job although nobody said so: the same one again is the same job.
-let unanswered = null;
-let toastTimer = 0;
-
-/** Tell a screen reader, and with `visibly` everybody. */
-function announce(text, visibly = false) {
-  write(live, "");
-  // The same text twice is announced only if it was away in between.
-  setTimeout(() => write(live, text), 50);
-  if (!visibly) return;
-  fill(toast, icon("check"), text);
-  toast.hidden = false;
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => (toast.hidden = true), TOAST_SECONDS * 1000);
-}
 
 const page = {
-  announce,
   banner: (text) => write(banner, text),
   titled: () => (document.title = texts.title(view?.title ?? "")),
   reuse: (job) => {
-    composer.reuse(job);
-    announce(texts.reused, true);
+    announce(texts.reused(composer.reuse(job)), true);
     scrollTo({ top: 0 });
   },
 };
 
 const composer = new Composer({
-  announce,
   changed: () => view?.lineUp?.(),
   submit: async (body, rows) => {
+    // A submission that may have made a job although nobody said so: the same one again is the same job.
     const text = JSON.stringify(body);
-    const key = unanswered?.text === text ? unanswered.key : newKey();
-    unanswered = { text, key };
+    const [before, known] = stored(UNANSWERED).split("\n");
+    const key = before === text ? known : newKey();
+    store(UNANSWERED, `${text}\n${key}`);
     try {
       const { jobId, totalModels } = await api.generate(body, key);
-      unanswered = null;
+      store(UNANSWERED, "");
       submitted = { id: jobId, rows, ratio: body.aspectRatio ?? null };
       announce(texts.jobStarted(totalModels));
       location.hash = `#/job/${jobId}`;
     } catch (error) {
-      if (error.status < 500) unanswered = null;
+      if (error.status < 500) store(UNANSWERED, "");
       throw error;
     }
   },
@@ -78,6 +61,7 @@ class Home {
     this.heading = h("h1", { tabindex: "-1" }, texts.hero);
     this.hero = h("div.hero", this.heading, h("p", texts.heroText));
     this.grid = h("ul.grid");
+    this.drawers = h("section", { "aria-labelledby": "line-up" }, h("h2", { id: "line-up", class: "small" }, texts.lineUp), this.grid);
     this.element = h(
       "div.home",
       h(
@@ -85,7 +69,7 @@ class Home {
         h("span.soft", texts.examplesLabel),
         texts.examples.map((example) => button(example, { kind: "chip", onclick: () => composer.suggest(example) })),
       ),
-      h("section", { "aria-labelledby": "line-up" }, h("h2", { id: "line-up", class: "small" }, texts.lineUp), this.grid),
+      this.drawers,
     );
     this.lineUp();
   }
@@ -93,6 +77,7 @@ class Home {
   lineUp() {
     reserve(this.grid, composer.ratio);
     const models = composer.lineUp;
+    this.drawers.hidden = composer.isReady && !models.length;
     const tiles = models.length
       ? models.map((model) => new Tile(model.name, pricePer(model)))
       : Array.from({ length: 9 }, () => new Tile("\u00a0", "\u00a0"));
@@ -108,7 +93,7 @@ class Nothing {
   }
 }
 
-function viewOf(hash) {
+async function viewOf(hash) {
   const [path, query] = hash.replace(/^#\/?/, "").split("?");
   const [first = "", second = ""] = path.split("/").map(decoded);
   if (first === "" && !second) return new Home();
@@ -116,7 +101,11 @@ function viewOf(hash) {
     const known = submitted?.id === second ? submitted : null;
     return new JobView(second, page, known?.rows.length ? known.rows : null, known?.ratio);
   }
-  if (first === "gallery" && config.gallery) return second ? new GalleryView(second) : new GalleryList(new URLSearchParams(query).get("after") ?? "");
+  if (first === "gallery" && config.gallery) {
+    // Most visits begin with a prompt.
+    const { GalleryList, GalleryView } = await import("./gallery.js");
+    return second ? new GalleryView(second) : new GalleryList(new URLSearchParams(query).get("after") ?? "");
+  }
   return new Nothing(texts.noSuchPage);
 }
 
@@ -128,16 +117,23 @@ function decoded(text) {
   }
 }
 
-function route() {
+async function route() {
+  const { hash } = location;
+  const next = await viewOf(hash).catch(() => new Nothing(texts.unreachable));
+  if (hash !== location.hash) {
+    next.destroy?.();
+    return;
+  }
   const first = view === null;
   view?.destroy?.();
+  hush();
   // A dialog shows what belongs to the view before.
   document.querySelector("dialog")?.close();
-  view = viewOf(location.hash);
+  view = next;
   const composes = view instanceof Home || view instanceof JobView;
   fill(main, view.hero ?? null, composes ? composer.element : null, fill(place, view.element));
   set(navigation.create, "aria-current", composes ? "page" : null);
-  set(navigation.gallery, "aria-current", view instanceof GalleryList ? "page" : null);
+  set(navigation.gallery, "aria-current", view.gallery);
   page.titled();
   view.load?.();
   if (first) return;
@@ -186,16 +182,18 @@ function frame() {
     h("header", brand, h("nav", { "aria-label": texts.navigation }, navigation.create, navigation.gallery), themeButton()),
     banner,
     main,
-    live,
-    toast,
   );
+  // A key that is held down presses no button again and again.
+  addEventListener("keydown", (event) => event.repeat && event.target.tagName === "BUTTON" && event.key === "Enter" && event.preventDefault());
 }
 
 async function start() {
-  frame();
-  main.append(h("p.summary", texts.loading));
-  if (!(await configure())) {
-    fill(main, h("p.empty", { role: "alert" }, texts.noConfig));
+  fill(main, h("p.summary", texts.loading));
+  const problem = await configure();
+  if (problem) {
+    const again = button(texts.again, { icon: "again", onclick: () => busy(again, "", start) });
+    fill(main, h("section.empty", h("h1", texts.name), h("p", { role: "alert" }, problem), again));
+    again.focus();
     return;
   }
   navigation.gallery.hidden = !config.gallery;
@@ -204,4 +202,5 @@ async function start() {
   await composer.load();
 }
 
+frame();
 start();

@@ -1,9 +1,11 @@
 // The form: a prompt, which models draw it, and how.
 
+import { announce } from "./announce.js";
 import { api, sentence } from "./api.js";
 import { busy, button, fill, h, icon, set, write } from "./dom.js";
 import { dollars, length } from "./format.js";
 import { Problem } from "./problem.js";
+import { store, stored } from "./storage.js";
 import { texts } from "./texts.js";
 
 const PROMPT_LIMIT = 1000;
@@ -11,26 +13,30 @@ const ENHANCE_LIMIT = 500;
 const MOST_PICTURES = 4;
 const LARGEST_SEED = 2 ** 32 - 1;
 const ASPECT_RATIOS = ["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21"];
+const OPTIONS = ["aspectRatio", "quality", "resolution", "seed", "n"];
 const DRAFT = "prompt";
+// Milliseconds in which a second press is a double click.
+const DOUBLE_CLICK = 1000;
 
 export class Composer {
   #models = [];
   #chosen = new Set();
-  #problem = new Problem();
+  #problem = new Problem("problem");
   #unlisted = new Problem();
+  #sentAt = -DOUBLE_CLICK;
 
-  /** `on` has submit(body, rows), which may throw what the API says; announce(text, visibly); changed(). */
+  /** `on` has submit(body, rows), which may throw what the API says, and changed(). */
   constructor(on) {
     this.on = on;
     this.box = h("textarea", {
       id: "prompt",
       placeholder: texts.promptHint,
-      "aria-describedby": "prompt-count prompt-keys",
+      "aria-describedby": "prompt-count prompt-keys problem",
       oninput: () => this.#typed(),
       onkeydown: (event) => {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
           event.preventDefault();
-          this.submit();
+          if (!event.repeat) this.submit();
         }
       },
     });
@@ -59,7 +65,7 @@ export class Composer {
       this.suggestion,
       this.panel,
     );
-    this.box.value = draft();
+    this.box.value = stored(DRAFT);
     this.#typed();
   }
 
@@ -81,6 +87,11 @@ export class Composer {
     }
   }
 
+  /** Whether the models are known. */
+  get isReady() {
+    return this.#models.length > 0;
+  }
+
   /** The models that draw where none are named. */
   get usual() {
     return this.#models.filter((model) => model.default && model.configured);
@@ -95,7 +106,7 @@ export class Composer {
     return this.aspectRatio.value || null;
   }
 
-  /** Fill the form from a job. */
+  /** Fill the form from a job; the names of what it has no room for. */
   reuse(job) {
     const given = (name) => (job.parameters[name] === undefined ? "" : String(job.parameters[name]));
     this.#put(job.prompt);
@@ -109,20 +120,27 @@ export class Composer {
     if (found.length) this.#chosen = new Set(found.map((model) => model.id));
     this.#list();
     this.box.focus();
+    const gone = [...names].filter((name) => !found.some((model) => model.name === name));
+    // The job shows the defaults of some parameters beside what its caller gave.
+    const asked = new Set(job.results.flatMap((row) => ["applied", "adjusted", "ignored"].flatMap((part) => Object.keys(row[part] ?? {}))));
+    return [...[...asked].filter((name) => !OPTIONS.includes(name)).map(texts.parameter), ...gone];
   }
 
   async submit() {
     const wrong = this.#wrong();
+    set(this.seed, "aria-invalid", wrong?.where === this.seed && "true");
     if (wrong) {
       this.#problem.show(wrong.text);
       if (wrong.where !== this.box) this.#unfold(true);
       wrong.where.focus();
       return;
     }
+    if (performance.now() - this.#sentAt < DOUBLE_CLICK) return;
     this.#problem.clear();
     await busy(this.send, texts.generating, async () => {
       try {
         await this.on.submit(this.#body(), this.lineUp);
+        this.#sentAt = performance.now();
         this.#suggest();
         // The pictures shall be seen.
         this.#unfold(false);
@@ -145,14 +163,20 @@ export class Composer {
   }
 
   #body() {
-    const body = { prompt: this.box.value.trim() };
+    const body = { prompt: this.box.value.trim(), ...this.#chosenOptions() };
     const usual = this.usual;
     const isUsual = usual.length === this.#chosen.size && usual.every((model) => this.#chosen.has(model.id));
     if (!isUsual) body.models = [...this.#chosen];
-    for (const name of ["aspectRatio", "quality", "resolution"]) if (this[name].value) body[name] = this[name].value;
-    if (this.seed.value.trim()) body.seed = Number(this.seed.value);
-    if (this.number.value !== "1") body.n = Number(this.number.value);
     return body;
+  }
+
+  /** The options that are not left to the models. */
+  #chosenOptions() {
+    const found = {};
+    for (const name of ["aspectRatio", "quality", "resolution"]) if (this[name].value) found[name] = this[name].value;
+    if (this.seed.value.trim()) found.seed = Number(this.seed.value);
+    if (this.number.value !== "1") found.n = Number(this.number.value);
+    return found;
   }
 
   #typed() {
@@ -164,11 +188,7 @@ export class Composer {
     if (!isOver) this.#problem.clear();
     // It is read out once, not with each key.
     else if (!wasOver) this.#problem.show(texts.promptTooLong(PROMPT_LIMIT));
-    try {
-      sessionStorage.setItem(DRAFT, this.box.value);
-    } catch {
-      // Storage is forbidden: a reload loses the draft.
-    }
+    store(DRAFT, this.box.value);
   }
 
   #put(text) {
@@ -191,6 +211,7 @@ export class Composer {
       return;
     }
     this.#problem.clear();
+    announce(texts.enhancing);
     await busy(this.enhance, texts.enhancing, async () => {
       try {
         const answer = await api.enhance(prompt);
@@ -204,24 +225,24 @@ export class Composer {
 
   /** The suggestion is shown before it is used. */
   #offerSuggestion({ enhanced, short_prompt: short }) {
-    const before = this.box.value;
     const other = short !== enhanced && short;
     const close = () => {
       this.#suggest();
       this.box.focus();
     };
     const use = (text) => {
+      const before = this.box.value;
       this.#put(text);
       const undo = button(texts.undo, {
         icon: "again",
         onclick: () => {
           this.#put(before);
           close();
-          this.on.announce(texts.undone);
+          announce(texts.undone);
         },
       });
       this.#suggest(h("div.row", h("p.soft", texts.enhanceUsed), undo));
-      this.on.announce(texts.enhanceUsed);
+      announce(texts.enhanceUsed);
       undo.focus();
     };
     const first = button(texts.enhanceUse, { kind: "primary", onclick: () => use(enhanced) });
@@ -236,7 +257,7 @@ export class Composer {
         button(texts.enhanceKeep, { onclick: close }),
       ),
     );
-    this.on.announce(texts.enhanceReady);
+    announce(texts.enhanceReady);
     // Whoever writes on meanwhile is left alone.
     if (document.activeElement === this.enhance) first.focus();
   }
@@ -256,7 +277,7 @@ export class Composer {
     const fields = h("div.fields");
     const field = (label, control) => {
       fields.append(h("label", label, control));
-      control.addEventListener("change", () => this.#changed());
+      control.addEventListener("input", () => this.#changed());
       return control;
     };
     const choice = (label, values, name = (value) => value) =>
@@ -274,7 +295,7 @@ export class Composer {
   #list() {
     const choose = (models) => {
       this.#chosen = new Set(models.map((model) => model.id));
-      this.#boxes.forEach((box, id) => (box.checked = this.#chosen.has(id)));
+      this.#boxes.forEach(({ box }, id) => (box.checked = this.#chosen.has(id)));
       this.#changed();
     };
     this.#boxes = new Map();
@@ -313,7 +334,8 @@ export class Composer {
       },
     });
     box.checked = this.#chosen.has(model.id);
-    this.#boxes.set(model.id, box);
+    const misfits = h("span.note");
+    this.#boxes.set(model.id, { box, misfits });
     const most = model.parameters.n?.max ?? MOST_PICTURES;
     const facts = [
       texts.providers[model.provider] ?? model.provider,
@@ -328,6 +350,7 @@ export class Composer {
         "span.label",
         h("span.name", model.name),
         h("span.note", facts.filter(Boolean).join(" · ")),
+        misfits,
         !model.configured && h("span.warning", icon("alert"), texts.noKey),
         model.warning && h("span.warning", icon("alert"), model.warning),
       ),
@@ -336,6 +359,11 @@ export class Composer {
 
   #changed() {
     const models = this.lineUp;
+    const options = Object.entries(this.#chosenOptions());
+    for (const model of this.#models) {
+      const found = options.filter(([name, value]) => !takes(model.parameters[name], value)).map(([name]) => texts.parameter(name));
+      write(this.#boxes.get(model.id).misfits, found.length ? texts.misfits(found) : "");
+    }
     const own = this.quality.value || this.resolution.value ? "" : this.#estimate(models);
     write(this.summary, [texts.chosen(models.length), models.length ? own : ""].filter(Boolean).join(" · "));
     this.on.changed();
@@ -352,15 +380,14 @@ export class Composer {
   }
 }
 
+/** Whether a model takes an option's value as it is; `known` is what the list of models says about it. */
+function takes(known, value) {
+  if (Array.isArray(known)) return known.includes(value);
+  return known !== undefined && !(value < known.min) && !(value > known.max);
+}
+
 export const pricePer = (model) => {
   const amount = dollars(model.price);
   return amount ? texts.price(amount) : texts.priceUnknown;
 };
 
-function draft() {
-  try {
-    return sessionStorage.getItem(DRAFT) ?? "";
-  } catch {
-    return "";
-  }
-}

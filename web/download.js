@@ -1,8 +1,11 @@
 // Saves pictures. Where they may not be fetched (another origin that does not allow it), the caller is told.
 
+import { announce } from "./announce.js";
 import { button, busy } from "./dom.js";
 import { texts } from "./texts.js";
-import { zip } from "./zip.js";
+
+// Pictures that are fetched at the same time.
+const AT_ONCE = 4;
 
 /** The bytes of a picture as a Blob; an address that has expired is asked for anew, once. */
 async function fetchPicture(entry) {
@@ -11,6 +14,7 @@ async function fetchPicture(entry) {
   } catch (error) {
     const fresh = await entry.refresh?.();
     if (!fresh || fresh === entry.url) throw error;
+    entry.url = fresh;
     return load(fresh);
   }
 }
@@ -48,24 +52,35 @@ export async function savePicture(entry) {
  * Returns how many are in it; where there is none, nothing is saved.
  */
 export async function saveArchive(entries, name, extra = [], progress = () => {}) {
+  const found = [];
+  let next = 0;
   let done = 0;
   progress(0, entries.length);
-  const found = await Promise.all(
-    entries.map(async (entry) => {
+  const worker = async () => {
+    while (next < entries.length) {
+      const number = next;
+      next += 1;
+      const entry = entries[number];
       try {
-        const bytes = new Uint8Array(await (await fetchPicture(entry)).arrayBuffer());
-        return { name: entry.fileName, bytes };
+        found[number] = { name: entry.fileName, bytes: new Uint8Array(await (await fetchPicture(entry)).arrayBuffer()) };
       } catch {
-        return null;
-      } finally {
-        done += 1;
-        progress(done, entries.length);
+        // It is missing in the number that is returned.
       }
-    }),
-  );
+      done += 1;
+      progress(done, entries.length);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
   const files = found.filter(Boolean);
-  if (files.length) save(zip([...files, ...extra]), name);
-  return files.length;
+  if (!files.length) return 0;
+  try {
+    const { zip } = await import("./zip.js");
+    save(zip([...files, ...extra]), name);
+    return files.length;
+  } catch {
+    // Too large for one archive or for this browser's memory, or the network is gone.
+    return 0;
+  }
 }
 
 /** A button that saves the pictures of now in one archive, with the files of `extra`; what fails is shown as a problem. */
@@ -76,8 +91,10 @@ export function archiveButton(name, problem, entries, extra = () => []) {
       busy(element, "", async (label) => {
         const all = entries();
         const saved = await saveArchive(all, name, extra(), (done, number) => label(texts.downloading(done, number)));
-        if (saved === all.length) problem.clear();
-        else problem.show(texts.downloadFailed(saved && all.length - saved));
+        if (saved === all.length) {
+          problem.clear();
+          announce(texts.downloaded(saved));
+        } else problem.show(texts.downloadFailed(saved && all.length - saved));
       }),
   });
   return element;

@@ -7,14 +7,16 @@ import { date, fileName, galleryDate } from "./format.js";
 import { Problem } from "./problem.js";
 import { pictures, texts } from "./texts.js";
 import { pictureButton, reserve } from "./tile.js";
-import { pictureOf, showComparison, showPicture } from "./viewer.js";
+import { brokenPicture, pictureOf, showComparison, showPicture } from "./viewer.js";
 
 const PAGE = 24;
 
 class View {
-  title = texts.galleryTitle;
+  // What its link in the navigation is to a screen reader.
+  gallery = "true";
 
   constructor(heading) {
+    this.title = heading;
     this.heading = h("h1", { tabindex: "-1" }, heading);
     this.lead = h("p.summary", texts.loading);
     this.actions = h("div.actions");
@@ -36,7 +38,11 @@ class View {
       await this.show();
     } catch (error) {
       this.lead.textContent = "";
-      this.problem.show(error, button(texts.again, { icon: "again", onclick: () => this.load() }));
+      const again = async () => {
+        await this.load();
+        (this.problem.element.querySelector("button") ?? this.heading).focus();
+      };
+      this.problem.show(error, button(texts.again, { icon: "again", onclick: again }));
     } finally {
       set(this.element, "aria-busy", "false");
     }
@@ -49,6 +55,8 @@ class View {
 
 /** One page of galleries; `cursor` is the end of the page before, "" for the first. */
 export class GalleryList extends View {
+  gallery = "page";
+
   constructor(cursor) {
     super(texts.galleryTitle);
     this.cursor = cursor;
@@ -65,13 +73,14 @@ export class GalleryList extends View {
       "ul.grid.covers",
       page.galleries.map((gallery) => {
         const when = date(gallery.createdAt);
-        const cover = { url: gallery.coverUrl };
+        const cover = pictureOf({ url: gallery.coverUrl }, { loading: "lazy", alt: "" });
+        cover.addEventListener("broken", () => cover.replaceWith(brokenPicture()));
         return h(
           "li.tile",
           h(
             "a.cover",
             { href: `#/gallery/${encodeURIComponent(gallery.galleryId)}` },
-            h("span.frame", pictureOf(cover, { loading: "lazy", alt: "" })),
+            h("span.frame", cover),
             h("span.label", h("span.name", when), h("span.note", pictures(gallery.images))),
           ),
         );
@@ -80,6 +89,7 @@ export class GalleryList extends View {
     reserve(list, "1:1");
     fill(
       this.body,
+      h("h2.unseen", texts.pictures),
       list,
       h(
         "nav.pages",
@@ -109,7 +119,7 @@ export class GalleryView extends View {
       fill(this.body, h("p.empty", texts.galleryGone));
       return;
     }
-    const entries = gallery.images.map((image, index) => this.#entry(image, index));
+    const entries = gallery.images.map((image, index) => this.#entry(image, index, gallery.images));
     const open = (entry) => showPicture(entries, entries.indexOf(entry));
     const list = h(
       "ul.grid",
@@ -127,15 +137,17 @@ export class GalleryView extends View {
     const save = archiveButton(`pixel-prompt-${this.id}.zip`, this.problem, () => entries);
     const compare = button(texts.compare, { icon: "compare", onclick: () => showComparison(entries, 0, 1) });
     fill(this.actions, back, entries.length > 1 && compare, save);
-    fill(this.body, list);
+    fill(this.body, h("h2.unseen", texts.pictures), list);
   }
 
-  #entry(image, index) {
+  #entry(image, index, all) {
+    const same = all.filter((each) => each.model === image.model);
+    const name = same.length > 1 ? texts.numbered(image.model, same.indexOf(image) + 1) : image.model;
     return {
       id: image.imageKey,
-      name: image.model,
+      name,
       url: image.imageUrl,
-      fileName: fileName(index + 1, image.model, image.imageUrl),
+      fileName: fileName(index + 1, name, image.imageUrl),
       facts: [
         [texts.record.size, size(image)],
         [texts.record.seed, String(image.seed ?? texts.unknown)],

@@ -1,12 +1,13 @@
 // A job: its progress, its grid of tiles, and what can be done with it.
 
+import { announce } from "./announce.js";
 import { api, ApiError } from "./api.js";
 import { busy, button, fill, h, iconButton, set, write } from "./dom.js";
 import { archiveButton, saveArchive, savePicture } from "./download.js";
 import { date, dollars, fileName, time, totalCost } from "./format.js";
 import { Problem } from "./problem.js";
 import { texts } from "./texts.js";
-import { reserve, stateOf, Tile } from "./tile.js";
+import { mayRunAgain, reserve, stateOf, Tile } from "./tile.js";
 import { copy, press, showComparison, showPicture } from "./viewer.js";
 import { FINAL, watch } from "./watch.js";
 
@@ -24,10 +25,10 @@ export class JobView {
   #timer = 0;
   #isGone = false;
   // How far this computer's clock is ahead of the service's, in milliseconds.
-  #skew = null;
+  #ahead = null;
 
   /**
-   * `page` has announce(text), banner(text or "") and reuse(document); `expected` are the models of a job that was
+   * `page` has banner(text or "") and reuse(document); `expected` are the models of a job that was
    * just submitted, `{name, provider}`, and its `ratio`.
    */
   constructor(id, page, expected = null, ratio = null) {
@@ -43,6 +44,7 @@ export class JobView {
       h("div.job-head", h("div.job-title", this.heading, this.facts), this.actions),
       this.track,
       this.#problem.element,
+      h("h2.unseen", texts.pictures),
       this.grid,
     );
     const lineUp = expected ?? Array(LINE_UP).fill({ name: "\u00a0" });
@@ -71,28 +73,11 @@ export class JobView {
   }
 
   #buttons() {
-    const guard = (work) => async () => {
-      this.#problem.clear();
-      try {
-        await work();
-      } catch (error) {
-        if (!this.#isGone) this.#problem.show(error);
-      }
-    };
-    this.cancel = button(texts.cancel, {
-      icon: "stop",
-      onclick: () => busy(this.cancel, texts.cancelling, guard(async () => {
-        const job = await api.cancel(this.id);
-        this.#show(job);
-        if (job.status === "cancelled") this.page.announce(texts.cancelled);
-      })),
+    this.cancel = button(texts.cancel, { icon: "stop", onclick: () => busy(this.cancel, texts.cancelling, () => this.#cancel()) });
+    this.retry = button(texts.retry, {
+      icon: "again",
+      onclick: () => busy(this.retry, "", () => this.#runAgain(this.#document.results.filter(mayRunAgain))),
     });
-    this.runAgain = guard(async () => {
-      const answer = await api.retry(this.id);
-      this.page.announce(texts.retried(answer.totalModels));
-      this.#watch();
-    });
-    this.retry = button(texts.retry, { icon: "again", onclick: () => busy(this.retry, "", this.runAgain) });
     this.compare = button(texts.compare, { icon: "compare", onclick: () => this.#compare() });
     this.save = archiveButton(`pixel-prompt-${this.id.slice(0, 8)}.zip`, this.#problem, () => this.#all(), () => {
       // The record of the job, without addresses that expire.
@@ -100,11 +85,41 @@ export class JobView {
       return [{ name: "job.json", bytes: new TextEncoder().encode(`${plain}\n`) }];
     });
     this.copyPrompt = iconButton(texts.copyPrompt, "copy", {
-      onclick: async () => this.page.announce(await copy(this.#document.prompt), true),
+      onclick: async () => announce(await copy(this.#document.prompt), true),
     });
     this.reuse = iconButton(texts.reuse, "reuse", { onclick: () => this.page.reuse(this.#document) });
     this.actions = h("div.actions", this.cancel, this.retry, this.compare, this.save, this.copyPrompt, this.reuse);
     for (const each of this.actions.children) each.hidden = true;
+  }
+
+  /** Do something with the job; where that fails, say so, with a button to try again where that may help. */
+  async #attempt(work) {
+    this.#problem.clear();
+    try {
+      await work();
+    } catch (error) {
+      if (this.#isGone) return;
+      const again = button(texts.again, { icon: "again", onclick: () => busy(again, "", () => this.#attempt(work)) });
+      this.#problem.show(error, error.isPassing === false ? null : again);
+      // It may have been done although nobody said so, or by somebody else.
+      if (error.isPassing !== false || error.status === 409) this.#watch();
+    }
+  }
+
+  #cancel() {
+    return this.#attempt(async () => {
+      const job = await api.cancel(this.id);
+      this.#show(job);
+      if (job.status === "cancelled") announce(texts.cancelled);
+    });
+  }
+
+  #runAgain(rows) {
+    return this.#attempt(async () => {
+      const answer = await api.retry(this.id, rows.map((row) => row.model));
+      announce(texts.retried(answer.totalModels));
+      this.#watch();
+    });
   }
 
   #watch() {
@@ -113,10 +128,12 @@ export class JobView {
     this.#stop();
     this.#stop = watch(this.id, {
       changed: (document) => this.#show(document),
+      // The service's clock is known to the second, and an answer takes its time: the least is the best.
+      ahead: (milliseconds) => (this.#ahead = Math.min(this.#ahead ?? milliseconds, milliseconds)),
       lost: (seconds, error) => this.#lost(seconds, error),
       back: () => {
         this.page.banner("");
-        this.page.announce(texts.back_online);
+        announce(texts.back_online);
       },
       failed: (error) => this.#failed(error),
     });
@@ -130,6 +147,11 @@ export class JobView {
 
   #failed(error) {
     this.page.banner("");
+    if (this.#document) {
+      const again = button(texts.again, { icon: "again", onclick: () => this.#watch() });
+      this.#problem.show(error, again);
+      return;
+    }
     write(this.heading, texts.untitled);
     write(this.facts, "");
     fill(this.grid);
@@ -143,23 +165,22 @@ export class JobView {
     if (this.#isGone) return;
     if (before && (job.run < before.run || (job.run === before.run && job.updatedAt < before.updatedAt))) return;
     this.#document = job;
-    const late = Date.now() - Date.parse(job.updatedAt);
-    // The first document may be old; those that are seen to change tell how the clocks differ.
-    if (before || late < 0) this.#skew = Math.min(this.#skew ?? late, late);
+    // What an attempt to run it again has said is past.
+    if (job.run > before?.run) this.#problem.clear();
     write(this.heading, job.prompt);
     set(this.heading, "title", date(job.createdAt));
     if (!before) this.#build(job.results, job.parameters.aspectRatio);
-    const failed = job.results.filter(hasFailed);
+    const again = job.results.filter(mayRunAgain);
     const focused = document.activeElement;
     job.results.forEach((row, index) =>
-      this.#tiles[index].update(row, this.#entries(row), { final: this.#isFinal, failed: failed.length }),
+      this.#tiles[index].update(row, this.#entries(row), { final: this.#isFinal }),
     );
     this.#progress(job.results);
     const made = this.#all().length;
     this.cancel.hidden = this.#isFinal;
-    this.retry.hidden = !(this.#isFinal && failed.some((row) => row.retryable || row.status === "cancelled"));
-    write(this.retry.querySelector("span"), failed.length > 1 ? texts.retryAll(failed.length) : texts.retry);
-    set(this.retry, "title", texts.retryLong(failed.length));
+    this.retry.hidden = !this.#isFinal || !again.length;
+    write(this.retry.querySelector("span"), texts.retryAll(again.length));
+    set(this.retry, "title", texts.retryLong(again.map((row) => row.model)));
     this.compare.hidden = made < 2;
     this.save.hidden = made < 1;
     this.copyPrompt.hidden = this.reuse.hidden = false;
@@ -179,7 +200,7 @@ export class JobView {
         open: (entry) => this.#open(entry),
         pick: (picked) => this.#pick(picked),
         save: (saved) => this.#saveTile(saved),
-        retry: (element) => busy(element, "", this.runAgain),
+        retry: (element, failed) => busy(element, "", () => this.#runAgain(failed)),
         details: (failed) => showPicture([this.#failure(failed.row)], 0),
       });
       tile.update(row, []);
@@ -204,13 +225,13 @@ export class JobView {
       .filter((row, index) => stateOf(row) !== stateOf(before.results[index]) && texts.announce[stateOf(row)])
       .map((row) => texts.announce[stateOf(row)](row.model));
     if (said.length) said.push(this.#isFinal ? texts.ended[job.status] : texts.finished(ended(job.results), job.totalModels));
-    if (said.length) this.page.announce(said.join(" "));
+    if (said.length) announce(said.join(" "));
   }
 
   #tick() {
     const job = this.#document;
     if (!job) return;
-    const now = Date.now() - (this.#skew ?? 0);
+    const now = Date.now() - (this.#ahead ?? 0);
     for (const tile of this.#tiles) tile.tick(now);
     const counts = {};
     for (const row of job.results) counts[stateOf(row)] = (counts[stateOf(row)] ?? 0) + 1;
@@ -301,13 +322,13 @@ export class JobView {
     if (this.#picked.includes(tile)) {
       this.#picked = this.#picked.filter((each) => each !== tile);
       press(tile.pick, false);
-      this.page.announce(texts.unpicked(tile.name));
+      announce(texts.unpicked(tile.name));
       return;
     }
     this.#picked.push(tile);
     press(tile.pick, true);
     if (this.#picked.length === 2) this.#compare();
-    else this.page.announce(texts.picked(tile.name), true);
+    else announce(texts.picked(tile.name), true);
   }
 
   #compare() {
@@ -323,7 +344,9 @@ export class JobView {
 
   async #saveTile(tile) {
     const [only, ...others] = tile.entries;
-    const saved = others.length ? await saveArchive(tile.entries, `${only.fileName.replace(/\.\w+$/, "")}.zip`) : await savePicture(only);
-    if (!saved) this.#problem.show(texts.downloadFailed());
+    const name = `${only.fileName.replace(/\.\w+$/, "")}.zip`;
+    const saved = others.length ? await saveArchive(tile.entries, name) : Number(await savePicture(only));
+    if (saved === tile.entries.length) this.#problem.clear();
+    else this.#problem.show(texts.downloadFailed(saved && tile.entries.length - saved));
   }
 }

@@ -6,8 +6,9 @@ import { fill, h, icon, write } from "./dom.js";
 export class Problem {
   #timer = 0;
 
-  constructor() {
-    this.element = h("div.problem", { hidden: true });
+  /** `id` is that of the element, for fields that it describes. */
+  constructor(id = null) {
+    this.element = h("div.problem", { id, hidden: true });
   }
 
   /** Show an error, or a sentence of the page's own, perhaps with an element to act on it. */

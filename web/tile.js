@@ -8,6 +8,9 @@ import { brokenPicture, pictureOf, press } from "./viewer.js";
 /** How a row ended or stands, with refusals apart from failures. */
 export const stateOf = (row) => (row.status === "error" && row.errorCode === "refused" ? "refused" : row.status);
 
+/** Whether it may help to run a row again. */
+export const mayRunAgain = (row) => row.status === "cancelled" || (row.status === "error" && row.retryable === true);
+
 /** How many pictures a row shall have. */
 const wanted = (row) => row.applied?.n ?? row.adjusted?.n?.used ?? 1;
 
@@ -55,7 +58,7 @@ export class Tile {
   // The row that is shown, for its record.
   row = null;
 
-  /** `on` has open(entry), pick(tile), save(tile), retry() and details(tile). */
+  /** `on` has open(entry), pick(tile), save(tile), retry(button, rows) and details(tile). */
   constructor(name, note, on = {}) {
     this.name = name;
     this.entries = [];
@@ -73,8 +76,8 @@ export class Tile {
     this.#tools.append(this.pick, this.save);
   }
 
-  /** Show a row of the job document; `entries` are its pictures. `failed` rows would run again with a retry. */
-  update(row, entries, { final = false, failed = 0 } = {}) {
+  /** Show a row of the job document; `entries` are its pictures. */
+  update(row, entries, { final = false } = {}) {
     this.row = row;
     this.entries = entries;
     const state = stateOf(row);
@@ -82,7 +85,7 @@ export class Tile {
     const number = Math.max(entries.length, row.status === "pending" || row.status === "in_progress" ? wanted(row) : 1);
     set(this.#cells, "data-number", number);
     this.#place(entries, number);
-    this.#explain(row, state, entries, final, failed);
+    this.#explain(row, state, entries, final && mayRunAgain(row));
     this.#tools.hidden = !entries.length;
     this.tick(Date.now());
   }
@@ -126,21 +129,20 @@ export class Tile {
     this.#cells.querySelectorAll(".blank").forEach((blank) => this.#cells.append(blank));
   }
 
-  #explain(row, state, entries, final, failed) {
+  #explain(row, state, entries, canRetry) {
     const reason = state === "cancelled" ? texts.cancelledLong : row.error;
-    const canRetry = final && (row.retryable === true || state === "cancelled");
-    const said = ICON[state] && !entries.length ? [state, reason, canRetry && failed].join("|") : "";
+    const said = ICON[state] && !entries.length ? [state, reason, canRetry].join("|") : "";
     if (said === this.#said) return;
     this.#said = said;
     if (!said) {
       fill(this.#over);
       return;
     }
-    const retry = button(texts.retryAll(failed), {
+    const retry = button(texts.retry, {
       kind: "small",
       icon: "again",
-      title: texts.retryLong(failed),
-      onclick: () => this.on.retry(retry),
+      "aria-label": `${texts.retry}: ${this.name}`,
+      onclick: () => this.on.retry(retry, [row]),
     });
     fill(
       this.#over,

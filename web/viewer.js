@@ -15,7 +15,7 @@ export function pictureOf(entry, attributes = {}) {
   picture.addEventListener("error", async () => {
     const url = isFresh ? null : await entry.refresh?.().catch(() => null);
     isFresh = true;
-    if (url && url !== picture.getAttribute("src")) picture.src = url;
+    if (url && url !== picture.getAttribute("src")) picture.src = entry.url = url;
     else picture.dispatchEvent(new CustomEvent("broken", { bubbles: true }));
   });
   picture.src = entry.url;
@@ -82,6 +82,8 @@ export function showPicture(entries, index) {
       }),
   });
   const file = h("a.button", { target: "_blank", rel: "noopener noreferrer" }, icon("open"), texts.openOriginal);
+  // Its address may have been signed anew.
+  stage.addEventListener("load", () => (file.href = entries[position].url), true);
   const copyPrompt = button(texts.copyPrompt, {
     icon: "copy",
     onclick: async () => (said.textContent = await copy(entries[position].prompt)),

@@ -11,11 +11,14 @@ const GROWTH = 1.4;
 const SHORT_PAUSE = 150;
 // An answer that came sooner was not waited for.
 const WAITED = 800;
+// So many waits in a row that break: something on the way ends requests that take long.
+const BROKEN_WAITS = 2;
 const LONGEST_BACKOFF = 15;
 
 /**
- * Watch a job. `on` has `changed(document)`, `lost(seconds, error)`, `back()` and `failed(error)` for what no
- * repetition mends. Returns a function that ends it.
+ * Watch a job, once it has ended only when the page is shown again. `on` has `changed(document)`, `ahead(milliseconds)`
+ * with how far this computer's clock is ahead, `lost(seconds, error)`, `back()` and `failed(error)` for what no repetition
+ * mends. Returns a function that ends it.
  */
 export function watch(id, on) {
   const ended = new AbortController();
@@ -27,24 +30,25 @@ async function follow(id, on, ended) {
   let etag = "";
   let pause = FIRST_PAUSE;
   let failures = 0;
-  let wait = config.statusWait;
+  let broken = 0;
+  let isFinal = false;
   while (!ended.aborted) {
     await visible(ended);
     const asked = performance.now();
-    const waits = wait > 0 && etag !== "" && failures === 0;
+    const wait = broken < BROKEN_WAITS ? config.statusWait : 0;
+    const waits = wait > 0 && etag !== "" && failures === 0 && !isFinal;
     const hidden = untilHidden(ended);
     let answer;
     try {
       answer = await api.status(id, { etag, wait: waits ? wait : 0, signal: hidden.signal });
     } catch (error) {
       if (hidden.signal.aborted) continue;
-      if (error instanceof ApiError && error.status < 500 && error.status !== 429) {
+      if (error instanceof ApiError && !error.isPassing) {
         on.failed(error);
         return;
       }
       if (waits && !(error.status < 500)) {
-        // Something on the way ends requests that take long.
-        wait = 0;
+        broken += 1;
         continue;
       }
       failures += 1;
@@ -60,14 +64,19 @@ async function follow(id, on, ended) {
       failures = 0;
       on.back();
     }
+    if (waits) broken = 0;
+    if (answer.ahead) on.ahead(answer.ahead);
     const changed = answer.document !== null && answer.etag !== etag;
     if (changed) {
       etag = answer.etag;
       pause = FIRST_PAUSE;
       on.changed(answer.document);
-      if (FINAL.includes(answer.document.status)) return;
+      isFinal = FINAL.includes(answer.document.status);
     }
-    if (waits && (changed || performance.now() - asked > WAITED)) {
+    if (isFinal) {
+      // Another tab may run it again.
+      await sleep(0, ended, document, "visibilitychange");
+    } else if (waits && (changed || performance.now() - asked > WAITED)) {
       await sleep(SHORT_PAUSE, ended);
     } else if (!(wait > 0 && changed)) {
       await sleep(pause, ended);

@@ -204,6 +204,97 @@ def test_what_failed_runs_again(visit: Visit, service: Service) -> None:
     assert service.status(job_id)["run"] == 2
 
 
+def test_a_model_is_run_again_alone(visit: Visit, service: Service) -> None:
+    """What was refused is not asked again, and each of the others can be chosen."""
+    models = defaults(service)
+    service.fault(models[0]["id"], "refused")
+    for model in models[1:3]:
+        service.fault(model["id"], "no_image", times=1)
+    page = visit.follow(service.generate("a red fox", models=[model["name"] for model in models[:4]]))
+    visit.wait_for_the_end()
+    every = page.locator(".job-head").get_by_role("button", name="Retry 2")
+    expect(every).to_have_attribute("title", f"Run again: {models[1]['name']}, {models[2]['name']}")
+    tile(page, models[2]["name"]).get_by_role("button", name="Retry").click()
+    expect(page.locator(".summary")).to_contain_text("run 2")
+    visit.wait_for_the_end()
+    states = [element.get_attribute("data-state") for element in page.locator(".tile").all()]
+    assert states == ["refused", "error", "completed", "completed"]
+    page.locator(".job-head").get_by_role("button", name="Retry", exact=True).click()
+    expect(tile(page, models[1]["name"])).to_have_attribute("data-state", "completed")
+    visit.wait_for_the_end()
+    assert len(service.provider_requests(models[0]["id"])) == 1
+
+
+@pytest.mark.parametrize("how", ["lost", "elsewhere"])
+def test_a_run_that_began_without_a_word_is_followed(visit: Visit, service: Service, how: str) -> None:
+    visit.tolerated = ("net::ERR_FAILED", "409")
+    model = defaults(service)[-1]
+    service.fault(model["id"], "no_image", times=1)
+    job_id = short_job(service)
+    page = visit.follow(job_id)
+    visit.wait_for_the_end()
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    with service.held(model["id"]):
+        if how == "lost":
+            page.route("**/retry/*", lose, times=2)
+        else:
+            service.cloud.request("POST", f"/retry/{job_id}")
+        tile(page, model["name"]).get_by_role("button", name="Retry").click()
+        expect(tile(page, model["name"])).to_have_attribute("data-state", re.compile("pending|in_progress"))
+        if how == "lost":
+            expect(page.get_by_role("alert")).to_have_count(0)
+    visit.wait_for_the_end()
+    expect(page.locator('.tile[data-state="completed"]')).to_have_count(2)
+
+
+def test_a_run_of_another_tab_is_seen_when_the_page_is_shown_again(visit: Visit, service: Service) -> None:
+    model = defaults(service)[-1]
+    service.fault(model["id"], "no_image", times=1)
+    job_id = short_job(service)
+    page = visit.follow(job_id)
+    visit.wait_for_the_end()
+    service.cloud.request("POST", f"/retry/{job_id}")
+    service.wait(job_id)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator('.tile[data-state="completed"]')).to_have_count(2)
+    expect(page.locator(".summary")).to_contain_text("run 2")
+
+
+def test_a_cancellation_that_failed_can_be_repeated(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("503",)
+    said = "The job is cancelled, but its execution could not be stopped. Cancel it again."
+    with last_ones_held(service, 1):
+        page = visit.follow(short_job(service))
+        page.route(
+            "**/cancel/*",
+            lambda route: route.fulfill(
+                status=503,
+                json={"error": "SERVICE_UNAVAILABLE", "message": said},
+                headers={"Access-Control-Allow-Origin": "*"},
+            ),
+            times=2,
+        )
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("alert")).to_have_text(said)
+        page.unroute("**/cancel/*")
+        page.get_by_role("button", name="Try again").click()
+        visit.wait_for_the_end()
+        expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.locator(".job")).to_have_attribute("data-status", "cancelled")
+
+
+def test_a_clock_that_is_wrong_changes_no_seconds(visit: Visit, service: Service) -> None:
+    visit.page.add_init_script("const now = Date.now; Date.now = () => now() + 3_600_000;")
+    with last_ones_held(service, 1) as names:
+        page = visit.follow(short_job(service))
+        expect(tile(page, names[0]).locator(".note")).to_have_text(re.compile(r"Drawing · \d+ s"))
+    visit.wait_for_the_end()
+
+
 def test_cancelling_in_the_middle_keeps_what_is_there(visit: Visit, service: Service) -> None:
     with last_ones_held(service, 2) as names:
         page = visit.open()
@@ -225,7 +316,7 @@ def leave_while_it_is_asked_to_run_again(visit: Visit, job_id: str) -> None:
     page = visit.page
     asked: list[Route] = []
     page.route("**/retry/*", lambda route: asked.append(route))
-    page.locator(".job-head").get_by_role("button", name="Retry all 2").click()
+    page.locator(".job-head").get_by_role("button", name="Retry 2").click()
     page.get_by_role("link", name="Gallery").click()
     page.locator('.gallery[aria-busy="false"]').wait_for()
     visit.requests.clear()
@@ -316,6 +407,44 @@ def test_a_prompt_that_nobody_answered_makes_one_job(visit: Visit, service: Serv
     assert page.url.endswith(next(job["jobId"] for job in prompts if job["createdAt"] == newest))
 
 
+def test_a_prompt_is_sent_once_however_long_the_key_is_held(visit: Visit, service: Service) -> None:
+    page = visit.open()
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    send = page.get_by_role("button", name="Generate")
+    send.focus()
+    for _ in range(10):
+        page.keyboard.down("Enter")
+        page.wait_for_timeout(50)
+    page.keyboard.up("Enter")
+    page.locator(".job[data-status]").wait_for()
+    send.click()
+    page.wait_for_timeout(300)
+    assert len(visit.asked("/generate")) == 1, "the second click of two was taken for a second wish"
+    visit.wait_for_the_end()
+    send.click()
+    page.locator('.job[aria-busy="true"]').wait_for()
+    assert len(visit.asked("/generate")) == 2
+
+
+def test_a_lost_answer_is_remembered_over_a_reload(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED",)
+    page = visit.open()
+    page.route("**/generate", lambda route: route.abort())
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    page.unroute("**/generate")
+    page.reload()
+    page.get_by_role("button", name="Generate").click()
+    page.locator(".job[data-status]").wait_for()
+    assert len({request.headers["idempotency-key"] for request in visit.asked("/generate")}) == 1
+    page.get_by_role("textbox", name="Prompt").fill("a blue fox")
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("a blue fox")
+    assert len({request.headers["idempotency-key"] for request in visit.asked("/generate")}) == 2
+
+
 def test_limits_are_said_with_the_seconds(visit: Visit, service: Service) -> None:
     visit.tolerated = ("429",)
     page = visit.open()
@@ -369,6 +498,10 @@ def test_an_enhanced_prompt_is_shown_before_it_is_used(visit: Visit, service: Se
     page.locator(".suggestion .long").wait_for()
     # Whoever writes on must not press a button with the next key.
     expect(box).to_be_focused()
+    box.fill("a red fox and a hen")
+    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("button", name="Undo").click()
+    expect(box).to_have_value("a red fox and a hen")
 
 
 def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) -> None:
@@ -381,6 +514,9 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     page.get_by_label("Pictures per model").select_option("2")
     page.get_by_role("textbox", name="Seed").fill("7")
     expect(page.locator(".chosen")).to_have_text("2 models · about $0.15")
+    cards = page.locator(".choice")
+    expect(cards.filter(has_text="Nano Banana 2.1")).to_contain_text("Not as given: seed")
+    expect(cards.filter(has_text="Recraft V3")).not_to_contain_text("Not as given")
     # The shutdown that the registry warns of is told.
     expect(page.locator(".warning").first).to_contain_text("shut down")
     job_id = visit.submit("a red fox", tiles=2)
@@ -453,6 +589,29 @@ def test_a_prompt_full_of_html_stays_text(visit: Visit, service: Service) -> Non
     assert page.evaluate("window.harmed") is None
     assert page.locator('img[src="x"], svg[onload], main script').count() == 0
 
+    # And so do names, and what a provider says.
+    def spoil(route: Route) -> None:
+        answer = route.fetch()
+        job = answer.json()
+        job["results"][0] = {**job["results"][0], "model": HOSTILE, "warning": HOSTILE}
+        job["results"][1] = {
+            **{name: job["results"][1][name] for name in ("index", "provider", "status")},
+            **{"model": "x", "status": "error", "errorCode": "internal", "retryable": True, "error": HOSTILE},
+        }
+        route.fulfill(response=answer, json=job)
+
+    page.route("**/status/*", spoil)
+    page.reload()
+    expect(page.locator(".why")).to_have_text(HOSTILE)
+    expect(page.locator(".job h3").first).to_have_text(HOSTILE)
+    page.locator(".cell").first.click()
+    expect(page.get_by_role("dialog").get_by_role("heading")).to_have_text(HOSTILE)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Details").click()
+    expect(page.get_by_role("dialog").locator(".record")).to_contain_text(HOSTILE)
+    assert page.evaluate("window.harmed") is None
+    assert page.locator('img[src="x"], svg[onload], main script').count() == 0
+
 
 def test_while_it_is_hidden_it_asks_nothing(visit: Visit, service: Service) -> None:
     visit.page.add_init_script(
@@ -510,6 +669,71 @@ def test_pictures_that_may_not_be_fetched_can_still_be_opened(visit: Visit, serv
     page.locator(".cell").first.click()
     link = page.get_by_role("dialog").get_by_role("link", name="Open the file")
     expect(link).to_have_attribute("href", re.compile("/images/"))
+
+
+def test_an_archive_says_what_is_missing_in_it(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED",)
+    page = visit.follow(service.generate("a red fox", models=["Recraft V3"], n=3))
+    visit.wait_for_the_end()
+    expect(page.locator(".tile img.there")).to_have_count(3)
+    page.route(
+        "**/images/**-2.*", lambda route: route.abort() if route.request.resource_type == "fetch" else route.continue_()
+    )
+    with page.expect_download() as saved:
+        page.locator(".tools").get_by_role("button", name="Download").click()
+    assert len(zipfile.ZipFile(saved.value.path()).namelist()) == 2
+    expect(page.get_by_role("alert")).to_contain_text("1 picture could not be fetched.")
+
+    page.get_by_role("link", name="Gallery").click()
+    page.locator(".cover").first.click()
+    expect(page.locator(".gallery h3")).to_have_text([f"Recraft V3 ({number})" for number in (1, 2, 3)])
+
+
+def test_a_sentence_is_readable_on_a_phone_whatever_the_ratio(visitor: Visitor, service: Service) -> None:
+    model = defaults(service)[-1]
+    service.fault(model["id"], "no_image", times=1)
+    visit = visitor(viewport={"width": 320, "height": 640})
+    names = [defaults(service)[0]["name"], model["name"]]
+    page = visit.follow(service.generate("a red fox", models=names, aspectRatio="21:9"))
+    visit.wait_for_the_end()
+    frame = tile(page, model["name"]).locator(".frame").bounding_box()
+    for part in (".kind", ".why", "button >> nth=0", "button >> nth=1"):
+        inner = tile(page, model["name"]).locator(".over").locator(part).bounding_box()
+        assert inner["y"] >= frame["y"] and inner["y"] + inner["height"] <= frame["y"] + frame["height"], part
+
+
+def test_a_job_is_used_again_as_far_as_the_form_has_room(visit: Visit, service: Service) -> None:
+    names = [model["name"] for model in defaults(service)[2:4]]
+    options = {"aspectRatio": "16:9", "seed": 7, "n": 2, "negativePrompt": "people", "outputFormat": "png"}
+    page = visit.follow(service.generate("a red fox", models=names, **options))
+    visit.wait_for_the_end()
+    page.get_by_role("button", name="Use again").click()
+    expect(page.locator(".toast")).to_contain_text("but not: ")
+    for name in ("negative prompt", "output format"):
+        expect(page.locator(".toast")).to_contain_text(name)
+    expect(page.locator(".chosen")).to_contain_text("2 models")
+    page.get_by_role("button", name="Generate").click()
+    page.locator('.job[aria-busy="true"]').wait_for()
+    body = json.loads(visit.asked("/generate")[-1].post_data or "")
+    assert body == {
+        "prompt": "a red fox",
+        "models": [model["id"] for model in defaults(service)[2:4]],
+        **{name: options[name] for name in ("aspectRatio", "seed", "n")},
+    }
+
+
+def test_a_page_that_cannot_read_its_configuration_asks_again(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("503",)
+    page = visit.page
+    page.route("**/config.json", lambda route: route.fulfill(status=503, body="busy"))
+    page.goto(visit.url)
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    page.unroute("**/config.json")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".home h3").first).to_have_text(defaults(service)[0]["name"])
+    page.get_by_role("button", name="Options").click()
+    page.get_by_role("button", name="None").click()
+    expect(page.get_by_role("heading", name="Who will draw")).to_have_count(0)
 
 
 def test_a_picture_that_did_not_come_is_loaded_again_with_the_keyboard(visit: Visit, service: Service) -> None:
@@ -666,10 +890,12 @@ def test_it_is_light_quick_and_keeps_its_policy(visit: Visit, service: Service) 
     page.wait_for_timeout(200)
     own = [answer for answer in answers if answer.url.startswith(visit.url)]
     assert {answer.status for answer in own} == {200}
-    assert {path.name for path in WEB.iterdir()} - {"index.html"} <= {answer.url.rpartition("/")[2] for answer in own}
+    names = {answer.url.rpartition("/")[2] or "index.html" for answer in own}
+    # What only some visits need comes when it is needed.
+    assert {path.name for path in WEB.iterdir()} - names == {"gallery.js", "zip.js"}
     sizes = [answer.request.sizes() for answer in own]
-    assert sum(size["responseBodySize"] for size in sizes) < 100_000
-    assert sum(path.stat().st_size for path in WEB.iterdir()) < 100_000, "also where nothing is compressed"
+    assert sum(size["responseBodySize"] for size in sizes) < 50_000
+    assert sum((WEB / name).stat().st_size for name in names - {"config.json"}) < 100_000, "where nothing is compressed"
     paints = page.evaluate("performance.getEntriesByType('paint').map(paint => paint.startTime)")
     assert paints
     assert max(paints) < 1000
