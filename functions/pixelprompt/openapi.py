@@ -161,6 +161,11 @@ def _schemas() -> Schema:
             "billable": {"type": "string", "enum": ["no", "yes", "unknown"]},
             "cost": _ref("Cost"),
             "earlierCosts": _list_of(_ref("Cost")),
+            "run": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "The last run it took part in, where a later one has left it as it was.",
+            },
             "requestId": _TEXT,
             "usage": _ANY_OBJECT,
             "missing": _ANY_OBJECT,
@@ -211,7 +216,20 @@ def _schemas() -> Schema:
                 "ip": _IP,
             },
         ),
-        "RetryRequest": _object({}, {"ip": _IP}),
+        "RetryRequest": _object(
+            {},
+            {
+                "models": _or_null(
+                    {
+                        **_list_of(_TEXT),
+                        "minItems": 1,
+                        "description": "Names of models of this job, as `results` has them; the others stay as they "
+                        "are. Without it all models without image run again.",
+                    }
+                ),
+                "ip": _IP,
+            },
+        ),
         "EnhanceRequest": _object({"prompt": _prompt(enhancement.PROMPT_LIMIT)}, {"ip": _IP}),
         "JobStarted": _object(
             {"jobId": {"type": "string", "format": "uuid"}, "message": _TEXT, "totalModels": _COUNT, "statusUrl": _URL},

@@ -137,6 +137,22 @@ def test_a_request_is_described_as_it_is_checked(body: dict[str, Any], valid: bo
     assert validator("GenerateRequest").is_valid(body) == valid
 
 
+@pytest.mark.parametrize(
+    ("body", "valid"),
+    [
+        ({}, True),
+        ({"models": ["Recraft V3"]}, True),
+        ({"models": None}, True),
+        ({"models": []}, False),
+        ({"models": "Recraft V3"}, False),
+        ({"models": ["Recraft V3", 1]}, False),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_retry_is_described_as_it_is_checked(body: dict[str, Any], valid: bool) -> None:
+    assert validator("RetryRequest").is_valid(body) == valid
+
+
 def test_an_error_is_described_as_it_is_answered() -> None:
     error = errors.RateLimitExceeded("Too many.", retryAfter=3, scope="ip")
     assert validator("Error").is_valid({"error": error.code, "message": error.message, **error.details})
