@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pixelprompt import enhancement, errors, galleries, http, idempotency
+from pixelprompt.job_status import SINCE
 from pixelprompt.jobs import FINAL_ROW, JOB_STATUSES
 from pixelprompt.parameters import SCHEMAS
 from pixelprompt.providers.base import ERROR_CODES
@@ -342,12 +343,12 @@ _OPERATIONS = {
             _query(
                 "wait",
                 {"type": "number", "minimum": 0, "maximum": 99_999, "multipleOf": 0.001},
-                "Seconds to wait for a change, as the deployment allows. A job that has ended is not waited for.",
+                "Most seconds to wait for a change, as the deployment allows. A job that has ended is not waited for.",
             ),
             _query(
                 "since",
-                {"type": "string", "pattern": '^"?[A-Za-z0-9-]{0,100}"?$'},
-                "The `ETag` of the version to wait from; it stands before `If-None-Match`.",
+                {"type": "string", "pattern": f"^{SINCE}$"},
+                "The `ETag` of the version to wait from, perhaps a weak one; it stands before `If-None-Match`.",
             ),
         ),
     ),
