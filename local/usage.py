@@ -7,6 +7,11 @@ import shlex
 from local import cdk
 from local.cloud import Endpoints
 
+# As README.md has it.
+_WAIT = (
+    """while curl -fsS "$API/status/$JOB?wait=20" | grep -qE '^\\{"jobId":"[^"]*","status":"(pending|in_progress)"'; """
+    "do sleep 1; done"
+)
 _PROMPT = '{"prompt": "a lighthouse in fog"}'
 
 
@@ -25,6 +30,9 @@ def usage(endpoints: Endpoints) -> str:
         "# start a job, and ask how it is going",
         f"""JOB=$(curl -s "$API/generate" -d {body} | sed -n 's/.*"jobId": *"\\([^"]*\\)".*/\\1/p')""",
         'curl -s "$API/status/$JOB"',
+        "",
+        "# wait until it has ended",
+        _WAIT,
         "",
         "# have a text model expand a prompt",
         f'curl -s "$API/enhance" -d {body}',

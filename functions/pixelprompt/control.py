@@ -10,11 +10,11 @@ from typing import Any
 from pixelprompt.completion import stored_images
 from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.documents import Value
-from pixelprompt.errors import JobNotFinished, JobNotFound, NothingToRetry, ServiceUnavailable
+from pixelprompt.errors import InvalidParameter, JobNotFound, ServiceUnavailable
 from pixelprompt.executions import FAILURES, execution_name, may_have_started
 from pixelprompt.generation import Progress, ResumeTokens
 from pixelprompt.images import ImageStorage, StoredImage, number_of, stem
-from pixelprompt.jobs import RETRIED_ROW, JobManager, Row, epoch_milliseconds, gallery, is_job_id, open_rows
+from pixelprompt.jobs import JobManager, Row, epoch_milliseconds, failed_rows, gallery, is_job_id, run_of_row
 from pixelprompt.metrics import record_unknown_cost
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.rate_limit import RateLimiter
@@ -118,6 +118,7 @@ class Retry:
     def retry(self, job_id: str, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
         """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.
 
+        Where the body has ``models``, only with those of them; the others stay as they are.
         Nothing that was paid for is made again: an image that lies in S3 completes its row, and a request that its
         provider may still be working on is resumed once, where the provider gave us something to resume it with.
 
@@ -126,10 +127,12 @@ class Retry:
         RequestError : of the kind that tells what is wrong
         """
         ip = read_ip(body, source_ip, self._trust_body_ip)
+        names = _read_names(body)
         document = self._jobs.get_job_status(job_id)
         if document is None:
             raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
-        failed = _failed(document)
+        _check_names(names, document)
+        failed = failed_rows(document, names)
         stored = stored_images(self._images, document)
         parameters = given_parameters(document)
         wanted = parameters.get("n", 1)
@@ -139,7 +142,7 @@ class Retry:
             if decision.limited:
                 raise rate_limit_error(decision)
         self._deadline.check(START_SECONDS)
-        document, rows = self._jobs.begin_run(job_id, document["run"], stored, wanted)
+        document, rows = self._jobs.begin_run(job_id, document["run"], stored, wanted, names)
         if rows:
             items = [
                 {
@@ -154,19 +157,20 @@ class Retry:
             "jobId": job_id,
             "message": f"Run {document['run']} was started with {len(rows)} models."
             if rows
-            else "Every image was there already; no model runs again.",
+            else "The images were there already; no model runs again.",
             "run": document["run"],
             "totalModels": len(rows),
         }
 
     def _resumable(self, document: Value, failed: Iterable[Row]) -> dict[int, str]:
         """By row index, the tokens of requests that a provider may still be working on."""
-        indexes = [r["index"] for r in failed if r["status"] == "cancelled" or r.get("billable") == "unknown"]
-        if not indexes:
+        asked = [r for r in failed if r["status"] == "cancelled" or r.get("billable") == "unknown"]
+        if not asked:
             return {}
+        job_id = document["jobId"]
         with ThreadPoolExecutor(8) as pool:
-            tokens = pool.map(lambda i: self._tokens.load_row(document["jobId"], i, document["run"]), indexes)
-            return {index: token for index, token in zip(indexes, tokens, strict=True) if token}
+            tokens = pool.map(lambda r: self._tokens.load_row(job_id, r["index"], run_of_row(document, r)), asked)
+            return {row["index"]: token for row, token in zip(asked, tokens, strict=True) if token}
 
     def _run(
         self, document: Value, parameters: dict[str, Any], items: list[dict[str, Any]], correlation_id: str
@@ -194,19 +198,32 @@ class Retry:
         logger.info("A job runs again.", run=run, models=len(items))
 
 
-def _failed(document: Value) -> list[Row]:
-    """The rows that a retry would run.
+def _read_names(body: Body) -> set[str] | None:
+    """The names of models in the body; None where it has none.
 
     Raises
     ------
-    JobNotFinished, NothingToRetry
+    InvalidParameter : no list of names
     """
-    if open_rows(document):
-        raise JobNotFinished("Models of this job are still at work. Wait for them, or cancel the job.")
-    failed = [row for row in document["results"] if row["status"] in RETRIED_ROW]
-    if not failed:
-        raise NothingToRetry("Every model of this job has made its image.")
-    return failed
+    names = body.get("models")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InvalidParameter("models must be a list of names of models of this job.", parameter="models")
+    return set(names)
+
+
+def _check_names(names: set[str] | None, document: Value) -> None:
+    """Compare the names with those of the job's models.
+
+    Raises
+    ------
+    InvalidParameter : the job has no model of this name
+    """
+    there = [row["model"] for row in document["results"]]
+    for name in sorted((names or set()).difference(there)):
+        message = f"This job has no model {name[:80]!r}. It has: {', '.join(there)}."
+        raise InvalidParameter(message, parameter="models")
 
 
 def given_parameters(document: Value) -> dict[str, Any]:

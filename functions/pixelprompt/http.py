@@ -48,7 +48,7 @@ ROUTES = {
 GALLERY_ROUTES = ("/gallery/list", "/gallery/{galleryId}")
 ALLOWED_METHODS = "GET, POST, OPTIONS"
 ALLOWED_HEADERS = "Content-Type, Authorization, If-None-Match, Idempotency-Key, X-Correlation-ID"
-EXPOSED = "ETag, Retry-After, X-Correlation-ID, Idempotent-Replayed"
+EXPOSED = "Date, ETag, Retry-After, X-Correlation-ID, Idempotent-Replayed"
 MAX_AGE = 86400
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

@@ -14,8 +14,9 @@ from pixelprompt.images import URL_SECONDS, ImageStorage
 from pixelprompt.jobs import FINAL_JOB, FINAL_ROW, JobManager
 from pixelprompt.metrics import record
 from pixelprompt.observability import log_failure
+from pixelprompt.settings import LONGEST_JOB
 
-# While a request waits for a change, it reads the document at most so often, in seconds.
+# While a request waits for a change, seconds between two reads of the document.
 PAUSE = 1.0
 # A run of which nothing has begun after so many seconds, when the request that made it has ended, may never have been
 # started: its execution is looked for, at most so often. Step Functions may not know it yet: once is not enough.
@@ -23,6 +24,8 @@ STARTING_SECONDS = REQUEST_SECONDS + 1.0
 LOOK_SECONDS = 10.0
 LOOKS = 2
 _MAX_LOOKED_FOR = 1000
+# An ETag as answers have it, also without its quotes or weakened, as proxies may do.
+SINCE = '(?:W/)?"?([A-Za-z0-9-]{0,100})"?'
 
 
 def is_version(if_none_match: str, etag: str) -> bool:
@@ -49,10 +52,10 @@ class Wait:
         text = query.get("wait", "0")
         if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text):
             raise InvalidParameter("wait must be a number of seconds from 0, such as 20.", parameter="wait")
-        since = query.get("since", "").strip('"')
-        if not re.fullmatch(r"[A-Za-z0-9-]{0,100}", since):
+        since = re.fullmatch(SINCE, query.get("since", ""))
+        if not since:
             raise InvalidParameter("since must be the ETag of an earlier answer.", parameter="since")
-        return cls(min(float(text), longest), f'"{since}"' if since else if_none_match)
+        return cls(min(float(text), longest), f'"{since[1]}"' if since[1] else if_none_match)
 
 
 def with_addresses(document: Value, images: ImageStorage) -> Value:
@@ -88,7 +91,7 @@ class JobStatus:
         deadline: Deadline | None = None,
         clock: Callable[[], float],
         sleep: Callable[[float], None] = time.sleep,
-        longest_job: float = 1200,
+        longest_job: float = LONGEST_JOB,
     ) -> None:
         self._jobs = jobs
         self._images = images
@@ -104,24 +107,26 @@ class JobStatus:
     def get(self, job_id: str, wait: Wait = Wait()) -> tuple[Value, str]:
         """The job document with an ``imageUrl`` for each image, and its ETag.
 
-        With ``wait`` it is the first version other than ``since``, or the present one when the time is over. A job that
-        has ended is not waited for.
+        With ``wait`` it is the first version other than ``since``, or the present one when too little time is left for
+        another read. A job that has ended is not waited for.
 
         Raises
         ------
         JobNotFound
         """
-        # The last look takes time as well.
-        until = self._clock() + min(wait.seconds, self._deadline.left() - PAUSE)
         document, etag = self._read(job_id)
         if document["status"] not in FINAL_JOB and (
             self._age(document) > self._longest_job or self._was_never_started(document)
         ):
             self._close(document)
         since = wait.since or etag
-        while document["status"] not in FINAL_JOB and is_version(since, etag) and (left := until - self._clock()) > 0:
-            self._sleep(min(PAUSE, left))
+        # The last look takes time as well.
+        left = min(wait.seconds, self._deadline.left() - PAUSE)
+        until = self._clock() + left
+        while document["status"] not in FINAL_JOB and is_version(since, etag) and left >= PAUSE:
+            self._sleep(PAUSE)
             document, etag = self._read(job_id)
+            left = until - self._clock()
         return with_addresses(document, self._images), etag
 
     def _read(self, job_id: str) -> tuple[Value, str]:

@@ -6,7 +6,7 @@ a document and a time and change the document. ``JobManager`` applies them under
 
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,12 +26,13 @@ RETRIED_ROW = frozenset({"error", "cancelled"})
 FINAL_JOB = frozenset({"completed", "partial", "failed", "cancelled"})
 JOB_STATUSES = FINAL_JOB | {"pending", "in_progress"}
 
+_AT_WORK = "Models of this job are still at work. Wait for them, or cancel the job."
 _JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _FIXED = frozenset({"jobId", "createdAt", "schemaVersion", "results", "totalModels", "completedModels"})
 # What a run has written into a row besides its images.
 _OF_RUN = (
     "startedAt", "completedAt", "duration", "error", "errorCode", "retryable", "billable", "cost", "requestId", "usage",
-    "missing",
+    "missing", "run",
 )  # fmt: skip
 
 
@@ -206,9 +207,33 @@ def reopen_row(row: Row) -> bool:
     return True
 
 
+def failed_rows(document: Value, names: Collection[str] | None = None) -> list[Row]:
+    """The rows that a retry runs again: those without image, of the models with these ``names`` or of all.
+
+    Raises
+    ------
+    JobNotFinished : a row is open
+    NothingToRetry : every one of these models is completed
+    """
+    if open_rows(document):
+        raise JobNotFinished(_AT_WORK)
+    asked = [row for row in document["results"] if names is None or row["model"] in names]
+    failed = [row for row in asked if row["status"] in RETRIED_ROW]
+    if not failed:
+        of = "model of this job" if names is None else "one of these models"
+        raise NothingToRetry(f"Every {of} has made its image.")
+    return failed
+
+
 def is_of_run(document: Value, run: int | None) -> bool:
     """Whether an event belongs to the document's present run; one that names no run does."""
     return run is None or run == document["run"]
+
+
+def run_of_row(document: Value, row: Row) -> int:
+    """The last run that a row took part in: the present one, unless a retry has left the row as it was."""
+    run: int = row["run"] if "run" in row else document["run"]
+    return run
 
 
 def row_costs(row: Row) -> list[dict[str, Any]]:
@@ -246,7 +271,7 @@ def finish_rows(
         images = stored.get(row["model"])
         if outcome.get("state") == "done":
             changed |= complete_row(row, outcome.get("row", {}), now)
-        elif images:
+        elif images and (row["status"] not in FINAL_ROW or len(images) > len(row.get("images", []))):
             changed |= complete_row(row, images_result(images), now)
         elif outcome.get("state") == "failed" and outcome.get("row"):
             changed |= fail_row(row, outcome["row"], now)
@@ -389,7 +414,8 @@ class JobManager:
             raise ConflictError("The row is about to be closed.")
 
         def change(document: Value) -> bool:
-            return is_of_run(document, run) and start_row(_row(document, model_name), now)
+            row = _row(document, model_name)
+            return run in (None, run_of_row(document, row)) and start_row(row, now)
 
         return self._change(job_id, change, contenders=starting_rows, give_up=give_up)
 
@@ -437,7 +463,12 @@ class JobManager:
         return self._change(job_id, change), cancelled
 
     def begin_run(
-        self, job_id: str, earlier: int, stored: Mapping[str, Sequence[Mapping[str, str]]], images_wanted: int
+        self,
+        job_id: str,
+        earlier: int,
+        stored: Mapping[str, Sequence[Mapping[str, str]]],
+        images_wanted: int,
+        names: Collection[str] | None = None,
     ) -> tuple[Value, list[Row]]:
         """Begin the run after run ``earlier``; of two who try, one succeeds.
 
@@ -445,6 +476,7 @@ class JobManager:
         ----------
         stored : by model name, the images that lie in S3; a row that has all of its images is completed with them
         images_wanted : how many images each row shall have
+        names : of the models that may run again; None: all
 
         Returns
         -------
@@ -453,23 +485,24 @@ class JobManager:
         Raises
         ------
         JobNotFinished : a row is open, or another has begun this run
-        NothingToRetry : every row is completed
+        NothingToRetry : every row that may run again is completed
         """
         began_at = self.now()
         rerun: list[Row] = []
 
         def change(document: Value) -> bool:
-            rows = document["results"]
-            if open_rows(document) or document["run"] != earlier:
-                raise JobNotFinished("Models of this job are still at work. Wait for them, or cancel the job.")
-            if not any(row["status"] in RETRIED_ROW for row in rows):
-                raise NothingToRetry("Every model of this job has made its image.")
-            for row in rows:
+            if document["run"] != earlier:
+                raise JobNotFinished(_AT_WORK)
+            asked = failed_rows(document, names)
+            for row in document["results"]:
                 images = stored.get(row["model"], [])
-                if row["status"] in RETRIED_ROW and len(images) >= images_wanted:
+                if len(images) >= images_wanted:
                     complete_row(row, images_result(images), began_at)
-            rerun[:] = [row for row in rows if reopen_row(row)]
+            rerun[:] = [row for row in asked if reopen_row(row)]
             if rerun:
+                for row in document["results"]:
+                    if row["status"] in RETRIED_ROW:
+                        row.setdefault("run", earlier)
                 document.update(run=earlier + 1, runStartedAt=began_at)
                 document.pop("cancelRequested", None)
             return True

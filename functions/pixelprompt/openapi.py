@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pixelprompt import enhancement, errors, galleries, http, idempotency
+from pixelprompt.job_status import SINCE
 from pixelprompt.jobs import FINAL_ROW, JOB_STATUSES
 from pixelprompt.parameters import SCHEMAS
 from pixelprompt.providers.base import ERROR_CODES
@@ -161,6 +162,11 @@ def _schemas() -> Schema:
             "billable": {"type": "string", "enum": ["no", "yes", "unknown"]},
             "cost": _ref("Cost"),
             "earlierCosts": _list_of(_ref("Cost")),
+            "run": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "The last run it took part in, where a later one has left it as it was.",
+            },
             "requestId": _TEXT,
             "usage": _ANY_OBJECT,
             "missing": _ANY_OBJECT,
@@ -211,7 +217,20 @@ def _schemas() -> Schema:
                 "ip": _IP,
             },
         ),
-        "RetryRequest": _object({}, {"ip": _IP}),
+        "RetryRequest": _object(
+            {},
+            {
+                "models": _or_null(
+                    {
+                        **_list_of(_TEXT),
+                        "minItems": 1,
+                        "description": "Names of models of this job, as `results` has them; the others stay as they "
+                        "are. Without it all models without image run again.",
+                    }
+                ),
+                "ip": _IP,
+            },
+        ),
         "EnhanceRequest": _object({"prompt": _prompt(enhancement.PROMPT_LIMIT)}, {"ip": _IP}),
         "JobStarted": _object(
             {"jobId": {"type": "string", "format": "uuid"}, "message": _TEXT, "totalModels": _COUNT, "statusUrl": _URL},
@@ -324,12 +343,12 @@ _OPERATIONS = {
             _query(
                 "wait",
                 {"type": "number", "minimum": 0, "maximum": 99_999, "multipleOf": 0.001},
-                "Seconds to wait for a change, as the deployment allows. A job that has ended is not waited for.",
+                "Most seconds to wait for a change, as the deployment allows. A job that has ended is not waited for.",
             ),
             _query(
                 "since",
-                {"type": "string", "pattern": '^"?[A-Za-z0-9-]{0,100}"?$'},
-                "The `ETag` of the version to wait from; it stands before `If-None-Match`.",
+                {"type": "string", "pattern": f"^{SINCE}$"},
+                "The `ETag` of the version to wait from, perhaps a weak one; it stands before `If-None-Match`.",
             ),
         ),
     ),

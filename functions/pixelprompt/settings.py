@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from pixelprompt.errors import ConfigurationError
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+# Seconds after which a job that is still open was abandoned, where the deployment does not tell.
+LONGEST_JOB = 2880
 
 
 def endpoint_is_overridden() -> bool:
@@ -122,7 +124,7 @@ class Settings:
     @property
     def longest_job(self) -> int:
         """Seconds after which a job that is still open was abandoned."""
-        return self._count("LONGEST_JOB", 2880)
+        return self._count("LONGEST_JOB", LONGEST_JOB)
 
     @property
     def status_wait(self) -> int:

@@ -157,6 +157,38 @@ class TestRetry:
         assert (refused.status, refused.json()["error"]) == (400, "NOTHING_TO_RETRY")
         assert charged(service) == 1
 
+    def test_named_models_run_again_and_the_others_are_left_for_a_later_run(self, service: Service) -> None:
+        models = {model["name"]: model["id"] for model in service.cloud.request("GET", "/models").json()["models"]}
+        completed, named, left = [row["model"] for row in service.run()["results"]][:3]
+        for name in (named, left):
+            service.fault(models[name], "refused")
+        first = service.run("a lighthouse", models=[completed, named, left])
+        job_id = first["jobId"]
+        states = {row["model"]: row["status"] for row in first["results"]}
+        assert states == {completed: "completed", named: "error", left: "error"}
+        service.simulator("DELETE", "/faults")
+        service.simulator("DELETE", "/requests")
+
+        wrong = {"INVALID_PARAMETER": ["nonsense"], "NOTHING_TO_RETRY": [completed]}
+        for code, asked in wrong.items():
+            refused = post(service, f"/retry/{job_id}", {"models": asked})
+            assert (refused.status, refused.json()["error"]) == (400, code)
+
+        told = post(service, f"/retry/{job_id}", {"models": [named]}).json()
+        assert (told["run"], told["totalModels"]) == (2, 1)
+        second = service.wait(job_id)
+        assert (second["status"], second["completedModels"], second["run"]) == ("partial", 2, 2)
+        assert image_requests(service) == {models[named]: 1}
+        before = {row["model"]: row for row in first["results"]}[left]
+        after = {row["model"]: row for row in second["results"]}[left]
+        assert after == {**before, "run": 1}
+
+        assert post(service, f"/retry/{job_id}").json()["totalModels"] == 1
+        third = service.wait(job_id)
+        assert (third["status"], third["completedModels"], third["run"]) == ("completed", 3, 3)
+        assert image_requests(service) == {models[named]: 1, models[left]: 1}
+        assert executions(service, job_id) == [job_id, f"{job_id}-r2", f"{job_id}-r3"]
+
     def test_two_at_the_same_instant_are_one_run(self, service: Service) -> None:
         service.fault(MODEL, "refused", times=1)
         job_id = service.run(models=[MODEL])["jobId"]

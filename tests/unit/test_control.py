@@ -11,7 +11,14 @@ import pytest
 from pixelprompt.completion import Completion, Ending
 from pixelprompt.control import Cancellation, Retry, given_parameters
 from pixelprompt.deadline import REQUEST_SECONDS, Deadline
-from pixelprompt.errors import JobNotFinished, JobNotFound, NothingToRetry, RateLimitExceeded, ServiceUnavailable
+from pixelprompt.errors import (
+    InvalidParameter,
+    JobNotFinished,
+    JobNotFound,
+    NothingToRetry,
+    RateLimitExceeded,
+    ServiceUnavailable,
+)
 from pixelprompt.executions import Executions as StepFunctions
 from pixelprompt.executions import execution_name, job_and_run
 from pixelprompt.generation import FailureRecorder, Generation, Item, Progress, ResumeTokens
@@ -329,6 +336,115 @@ class TestRetry:
             world.retry()
         assert world.document == before and not world.executions.started
 
+    def test_named_models_run_again_and_the_others_stay_as_they_are(self, world: World) -> None:
+        world.end("completed", "error", "timeout")
+        before = world.document["results"]
+        answer = world.retry(models=["B", "B"])
+        assert (answer["run"], answer["totalModels"]) == (2, 1)
+        assert world.states == "completed pending error"
+        assert world.document["status"] == "in_progress"
+        assert world.document["results"][0] == before[0]
+        assert world.document["results"][2] == {**before[2], "run": 1}
+        assert [item["model"] for item in world.executions.started[0][1]["models"]] == ["B"]
+        world.jobs.mark_model_started(world.id, "B", run=2)
+        world.jobs.mark_model_complete(world.id, "B", RESULT)
+        outcome = {"state": "done", "index": 1, "model": "B", "recorded": True}
+        document = Completion(world.jobs, world.images).finish(
+            Ending.from_event({"jobId": world.id, "run": 2, "outcomes": [outcome]})
+        )
+        assert (document["status"], world.states) == ("partial", "completed completed error")
+        assert document["results"][2] == {**before[2], "run": 1}
+
+    def test_a_completed_model_may_be_named_among_others(self, world: World) -> None:
+        world.end()
+        assert world.retry(models=["A", "C"])["totalModels"] == 1
+        assert world.states == "completed error pending"
+
+    def test_a_model_that_was_left_can_be_taken_by_a_later_run(self, world: World) -> None:
+        world.end()
+        world.retry(models=["B"])
+        world.jobs.mark_model_error(world.id, "B", REFUSED, run=2)
+        assert world.document["status"] == "partial"
+        answer = world.retry()
+        assert (answer["run"], answer["totalModels"]) == (3, 2)
+        assert world.states == "completed pending pending"
+        assert not any("run" in row for row in world.document["results"])
+
+    def test_the_request_of_a_model_that_was_left_is_resumed_by_a_later_run(self, world: World) -> None:
+        world.tokens.save(
+            Item(world.id, 2, "C", 1, "a fox", world.created_at, {}), Progress(tokens={0: "token-1"}).dump()
+        )
+        world.end("completed", "error", "timeout")
+        for run in (2, 3):
+            assert world.retry(models=["B"])["run"] == run
+            world.jobs.mark_model_error(world.id, "B", REFUSED, run=run)
+        world.retry(models=["C"])
+        (item,) = world.executions.started[-1][1]["models"]
+        assert item["resume"] == '{"tokens":{"0":"token-1"}}'
+        world.jobs.mark_model_error(world.id, "C", UNKNOWN_FAILURE, run=4)
+        world.retry(models=["C"])
+        assert world.executions.started[-1][1]["models"][0]["resume"] is None
+
+    def test_a_cancelled_model_that_was_left_stays_cancelled(self, world: World) -> None:
+        world.cancellation.cancel(world.id)
+        world.retry(models=["B"])
+        assert world.states == "cancelled pending cancelled"
+        # A Lambda of the first run reports late that it has asked its provider.
+        world.jobs.mark_model_started(world.id, "C", run=1)
+        assert [row.get("billable") for row in world.document["results"]] == ["no", None, "unknown"]
+        world.jobs.mark_model_complete(world.id, "B", RESULT)
+        assert (world.document["status"], world.states) == ("cancelled", "cancelled completed cancelled")
+        assert "cancelRequested" not in world.document
+
+    def test_images_in_s3_complete_a_model_that_was_left(self, world: World) -> None:
+        world.end()
+        world.store("C")
+        assert world.retry(models=["B"])["totalModels"] == 1
+        assert world.states == "completed pending completed"
+
+    def test_where_the_named_model_has_its_image_in_s3_no_run_begins(self, world: World) -> None:
+        world.end()
+        world.store("C")
+        answer = world.retry(models=["C"])
+        assert (answer["totalModels"], answer["run"]) == (0, 1)
+        assert world.states == "completed error completed"
+        assert "run" not in world.document["results"][1]
+        assert world.charged == {} and not world.executions.started
+
+    @pytest.mark.parametrize("models", [[], "B", {"B": True}, ["B", 1], [None], 1, False])
+    def test_what_is_no_list_of_names_is_refused(self, world: World, models: Any) -> None:
+        world.end()
+        before = world.document
+        with pytest.raises(InvalidParameter) as refused:
+            world.retry(models=models)
+        assert refused.value.details == {"parameter": "models"}
+        assert world.document == before and world.charged == {}
+
+    def test_without_names_all_run_again(self, world: World) -> None:
+        world.end()
+        assert world.retry(models=None)["totalModels"] == 2
+
+    def test_a_name_that_the_job_does_not_have_is_told_with_those_it_has(self, world: World) -> None:
+        world.end()
+        before = world.document
+        with pytest.raises(InvalidParameter) as refused:
+            world.retry(models=["B", "D"])
+        assert refused.value.message == "This job has no model 'D'. It has: A, B, C."
+        assert refused.value.details == {"parameter": "models"}
+        assert world.document == before and world.charged == {}
+
+    def test_named_models_with_their_images_have_nothing_to_retry(self, world: World) -> None:
+        world.end()
+        with pytest.raises(NothingToRetry):
+            world.retry(models=["A"])
+        assert world.charged == {} and world.document["run"] == 1
+
+    def test_a_named_model_whose_image_comes_meanwhile_is_not_run(self, world: World) -> None:
+        world.end()
+        with pytest.raises(NothingToRetry):
+            world.jobs.begin_run(world.id, 1, {}, 1, {"A"})
+        assert world.states == "completed error error"
+
     def test_an_open_job_is_not_retried(self, world: World) -> None:
         world.end("completed", "error", "open")
         with pytest.raises(JobNotFinished) as refused:
@@ -502,3 +618,17 @@ class TestSeveralImages:
         brought = Progress.load(given["models"][0]["resume"])
         assert [call for call in range(3) if not brought.is_closed(call)] == [1]
         assert brought.result()["images"] == images
+
+    def test_images_of_a_model_that_was_left_do_not_complete_it_while_some_are_missing(self, world: World) -> None:
+        rows = [{"name": name, "provider": "openai", "applied": {"n": 3}} for name in "AB"]
+        world.id = world.jobs.create_job("a fox", {"n": 3}, rows)
+        image = world.store("A")
+        world.jobs.mark_model_started(world.id, "A")
+        world.jobs.mark_model_images(world.id, "A", {"imageKey": image["imageKey"], "images": [image]})
+        world.cancellation.cancel(world.id)
+        world.retry(models=["B"])
+        Completion(world.jobs, world.images).finish(Ending.from_event({"jobId": world.id, "run": 2}))
+        assert world.states == "cancelled error"
+        world.retry()
+        first, _ = world.executions.started[-1][1]["models"]
+        assert [call for call in range(3) if not Progress.load(first["resume"]).is_closed(call)] == [1, 2]

@@ -160,7 +160,7 @@ def test_a_preflight_is_answered_with_what_browsers_ask_for() -> None:
     assert answer["statusCode"] == 204
     assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
     assert "POST" in answer["headers"]["Access-Control-Allow-Methods"]
-    for name in ("ETag", "Retry-After", "X-Correlation-ID", "Idempotent-Replayed"):
+    for name in ("Date", "ETag", "Retry-After", "X-Correlation-ID", "Idempotent-Replayed"):
         assert name in answer["headers"]["Access-Control-Expose-Headers"]
 
 

@@ -11,6 +11,7 @@ from pixelprompt.errors import InvalidParameter, JobNotFound
 from pixelprompt.images import ImageStorage
 from pixelprompt.job_status import PAUSE, JobStatus, Wait, is_version
 from pixelprompt.jobs import JobManager
+from pixelprompt.settings import LONGEST_JOB
 
 BUCKET = "test-bucket"
 CREATED = 1_763_900_000.0
@@ -92,7 +93,7 @@ def test_no_cached_answer_outlives_its_presigned_urls(s3: Any) -> None:
 
 def test_a_job_that_is_open_for_too_long_is_finished(s3: Any) -> None:
     world = World(s3)
-    world.now = CREATED + 1200 - 1
+    world.now = CREATED + LONGEST_JOB - 1
     world.status.get(world.id)
     assert world.finished == []
     world.now += 2
@@ -177,7 +178,7 @@ def test_the_age_of_a_retry_is_that_of_its_run(s3: Any) -> None:
         world.jobs.mark_model_error(world.id, name, "No.")
     world.now = CREATED + 5000
     world.jobs.begin_run(world.id, 1, {}, 1)
-    world.now += 1199
+    world.now += LONGEST_JOB - 1
     world.status.get(world.id)
     assert world.finished == []
     world.now += 2
@@ -219,14 +220,19 @@ def test_without_a_version_the_present_one_counts(s3: Any) -> None:
     assert world.now == CREATED + 2
 
 
-def test_who_waits_in_vain_is_answered_in_time_with_a_read_a_second(s3: Any) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "reads"), [(0, [0]), (0.9, [0]), (1, [0, 1]), (1.5, [0, 1]), (2.5, [0, 1, 2]), (3, [0, 1, 2, 3])]
+)
+def test_who_waits_in_vain_is_answered_in_time_and_no_two_reads_are_less_than_a_second_apart(
+    s3: Any, seconds: float, reads: list[float]
+) -> None:
     world = World(s3, "d1.cloudfront.net")
     _, etag = world.status.get(world.id)
-    calls: list[str] = []
-    s3.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
-    document, unchanged = world.status.get(world.id, Wait(2.5, etag))
-    assert (world.now, document["status"], unchanged) == (CREATED + 2.5, "pending", etag)
-    assert len(calls) == 4
+    moments: list[float] = []
+    s3.meta.events.register("before-call.s3", lambda **_: moments.append(world.now - CREATED))
+    document, unchanged = world.status.get(world.id, Wait(seconds, etag))
+    assert (document["status"], unchanged) == ("pending", etag)
+    assert (moments, world.now) == (reads, CREATED + reads[-1])
 
 
 def test_a_job_that_has_ended_is_not_waited_for(s3: Any) -> None:
@@ -246,6 +252,8 @@ def test_a_job_that_has_ended_is_not_waited_for(s3: Any) -> None:
         ({"wait": "20"}, '"a"', Wait(20, '"a"')),
         ({"wait": "2.5", "since": '"b-1"'}, '"a"', Wait(2.5, '"b-1"')),
         ({"wait": "600", "since": "b"}, "", Wait(20, '"b"')),
+        ({"wait": "2", "since": 'W/"b-1"'}, '"a"', Wait(2, '"b-1"')),
+        ({"wait": "2", "since": ""}, '"a"', Wait(2, '"a"')),
     ],
 )
 def test_what_a_query_asks_for(query: dict[str, str], header: str, expected: Wait) -> None:
@@ -254,7 +262,12 @@ def test_what_a_query_asks_for(query: dict[str, str], header: str, expected: Wai
 
 @pytest.mark.parametrize(
     "query",
-    [*({"wait": text} for text in ("soon", "-1", "", "1e9", "nan")), {"since": "x" * 101}, {"since": "a b"}],
+    [
+        *({"wait": text} for text in ("soon", "-1", "", "1e9", "nan")),
+        {"since": "x" * 101},
+        {"since": "a b"},
+        {"since": 'w/"b"'},
+    ],
 )
 def test_a_wrong_query_is_told(query: dict[str, str]) -> None:
     with pytest.raises(InvalidParameter) as error:

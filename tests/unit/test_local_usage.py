@@ -1,10 +1,13 @@
 """The lines that `make up` prints work when they are pasted into a shell."""
 
 import json
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from shutil import which
 from typing import Any
 
@@ -14,6 +17,17 @@ from local.cloud import Endpoints
 from local.usage import execution_arn, usage
 
 JOB = "0bfe8cdc-d477-41b5-98ae-0b4fcdc504e7"
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server on a free port, and the address of its API."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
 
 
 @pytest.fixture
@@ -36,10 +50,50 @@ def api() -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/api", asked
-        server.shutdown()
+    yield from ((url, asked) for url in serve(Handler))
+
+
+class Jobs:
+    """An API whose status answers one after the other of ``answers``, each a status of HTTP and one of the job."""
+
+    def __init__(self, *answers: tuple[int, str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        jobs = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                jobs.asked.append(self.path)
+                status, told = jobs.answers.pop(0)
+                # As the API writes it; rows have a status as well.
+                document = {"jobId": JOB, "status": told, "results": [{"model": "A", "status": "in_progress"}]}
+                answer = json.dumps(document, separators=(",", ":")).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+def waiting_line() -> str:
+    """The line of README.md that waits for a job's end."""
+    (line,) = (
+        line for line in README.read_text(encoding="utf-8").splitlines() if "?wait=20" in line and "curl" in line
+    )
+    return line
+
+
+def waits(url: str, job: str = JOB) -> subprocess.CompletedProcess[str]:
+    """Run the line of README.md."""
+    environment = {"PATH": "/usr/bin:/bin", "no_proxy": "*", "API": url, "JOB": job}
+    command = ["/bin/sh", "-c", waiting_line()]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def _endpoints(api: str) -> Endpoints:
@@ -71,8 +125,43 @@ def test_the_lines_start_a_job_and_ask_for_it(api: tuple[str, list[tuple[str, st
     assert asked == [
         ("POST", "/api/generate", body),
         ("GET", f"/api/status/{JOB}", b""),
+        ("GET", f"/api/status/{JOB}?wait=20", b""),
         ("POST", "/api/enhance", body),
     ]
+
+
+@pytest.mark.skipif(not which("curl"), reason="there is no curl")
+@pytest.mark.parametrize("end", ["completed", "partial", "failed", "cancelled"])
+def test_the_line_that_waits_ends_with_the_job(end: str) -> None:
+    jobs = Jobs((200, "pending"), (200, "in_progress"), (200, end))
+    for url in serve(jobs.handler()):
+        began = time.monotonic()
+        done = waits(url)
+        assert time.monotonic() - began >= 2, "two requests are less than a second apart"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert jobs.asked == [f"/api/status/{JOB}?wait=20"] * 3
+
+
+@pytest.mark.skipif(not which("curl"), reason="there is no curl")
+@pytest.mark.parametrize(("job", "status"), [(JOB, 404), ("", 404), (JOB, 429), (JOB, 503)])
+def test_the_line_that_waits_ends_with_a_message_where_the_api_refuses(job: str, status: int) -> None:
+    jobs = Jobs((status, "in_progress"))
+    for url in serve(jobs.handler()):
+        done = waits(url, job)
+    assert str(status) in done.stderr
+    assert jobs.asked == [f"/api/status/{job}?wait=20"]
+
+
+@pytest.mark.skipif(not which("curl"), reason="there is no curl")
+def test_the_line_that_waits_ends_with_a_message_where_nobody_answers() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        done = waits(f"http://127.0.0.1:{free.getsockname()[1]}/api")
+    assert "curl: (7)" in done.stderr
+
+
+def test_the_line_that_waits_is_printed() -> None:
+    assert waiting_line() in usage(_endpoints("http://127.0.0.1:3")).splitlines()
 
 
 def test_a_cloud_with_tls_comes_with_what_to_trust_it_by() -> None:

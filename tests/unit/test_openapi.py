@@ -10,6 +10,7 @@ import pytest
 
 from local import openapi as written
 from pixelprompt import errors, http
+from pixelprompt.job_status import Wait
 from pixelprompt.openapi import description
 from pixelprompt.parameters import NAMES, read_parameters
 
@@ -135,6 +136,37 @@ def test_a_parameter_is_described_as_it_is_read(name: str, value: Any) -> None:
 )
 def test_a_request_is_described_as_it_is_checked(body: dict[str, Any], valid: bool) -> None:
     assert validator("GenerateRequest").is_valid(body) == valid
+
+
+@pytest.mark.parametrize(
+    ("body", "valid"),
+    [
+        ({}, True),
+        ({"models": ["Recraft V3"]}, True),
+        ({"models": None}, True),
+        ({"models": []}, False),
+        ({"models": "Recraft V3"}, False),
+        ({"models": ["Recraft V3", 1]}, False),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_retry_is_described_as_it_is_checked(body: dict[str, Any], valid: bool) -> None:
+    assert validator("RetryRequest").is_valid(body) == valid
+
+
+@pytest.mark.parametrize(
+    "since", ['"a-1"', 'W/"a-1"', "a-1", "", 'w/"a"', '""a"', "a b", "x" * 100, "x" * 101], ids=lambda value: value[:9]
+)
+def test_a_version_is_described_as_it_is_read(since: str) -> None:
+    parameters = OPERATIONS["GET /status/{jobId}"]["parameters"]
+    (schema,) = (entry["schema"] for entry in parameters if entry["name"] == "since")
+    try:
+        Wait.from_query({"since": since}, "", 20)
+    except errors.InvalidParameter:
+        taken = False
+    else:
+        taken = True
+    assert jsonschema_rs.Draft202012Validator(schema).is_valid(since) == taken
 
 
 def test_an_error_is_described_as_it_is_answered() -> None:
