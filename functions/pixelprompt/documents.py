@@ -172,7 +172,13 @@ class DocumentStore:
                 current = document.value if document else None
                 if unknown and current is not None and landed(current):
                     return current
-                changed = change(current)
+                try:
+                    changed = change(current)
+                except Exception:
+                    # What was written here last may have been changed elsewhere since.
+                    if remembered:
+                        continue
+                    raise
                 if changed is None:
                     if remembered:
                         continue

@@ -308,6 +308,15 @@ class TestRetry:
             "models": [{"index": 1, "model": "B", "resume": None}, {"index": 2, "model": "C", "resume": None}],
         }
 
+    def test_a_run_that_others_have_ended_is_followed_by_the_next(self, world: World) -> None:
+        """The function that began it knows the document only as it was then, with one row open."""
+        world.end(b="completed", c="error")
+        world.retry()
+        elsewhere = JobManager(world.s3, BUCKET, clock=lambda: world.now)
+        elsewhere.mark_model_error(world.id, "C", REFUSED, run=2)
+        assert world.retry()["run"] == 3
+        assert world.states == "completed completed pending"
+
     def test_cancelled_rows_run_again_and_the_cancellation_is_forgotten(self, world: World) -> None:
         world.cancellation.cancel(world.id)
         assert world.retry()["totalModels"] == 3

@@ -25,6 +25,11 @@ def test_there_are_checks_and_deployments() -> None:
     assert told <= set(commands())
 
 
+def test_a_missing_browser_fails_where_everything_is_tested() -> None:
+    (step,) = (step for _, _, step in STEPS if step.get("run") == "make test")
+    assert step["env"] == {"BROWSER_REQUIRED": "1"}
+
+
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_every_command_is_a_target_of_make(command: str) -> None:
     found = re.fullmatch(r"make ([a-z-]+)((?: [A-Z]+=[A-Za-z0-9]+)*)", command)
