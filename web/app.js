@@ -22,6 +22,7 @@ const navigation = {
 };
 
 let view = null;
+let routes = 0;
 // What is known of a job just submitted, until its document arrives.
 let submitted = null;
 
@@ -49,7 +50,8 @@ const composer = new Composer({
       announce(texts.jobStarted(totalModels));
       location.hash = `#/job/${jobId}`;
     } catch (error) {
-      if (error.status < 500) store(UNANSWERED, "");
+      // What passes was said in front of the service, which may have made the job before.
+      if (error.isPassing === false) store(UNANSWERED, "");
       throw error;
     }
   },
@@ -87,9 +89,9 @@ class Home {
 
 /** A view for what is not there. */
 class Nothing {
-  constructor(text) {
+  constructor(text, action = h("a.button", { href: "#/" }, texts.create)) {
     this.heading = h("h1", { tabindex: "-1" }, text);
-    this.element = h("section.empty", this.heading, h("a.button", { href: "#/" }, texts.create));
+    this.element = h("section.empty", this.heading, action);
   }
 }
 
@@ -118,9 +120,10 @@ function decoded(text) {
 }
 
 async function route() {
-  const { hash } = location;
-  const next = await viewOf(hash).catch(() => new Nothing(texts.unreachable));
-  if (hash !== location.hash) {
+  routes += 1;
+  const number = routes;
+  const next = await viewOf(location.hash).catch(() => new Nothing(texts.unreachable, button(texts.again, { icon: "again", onclick: route })));
+  if (number !== routes) {
     next.destroy?.();
     return;
   }
@@ -138,7 +141,7 @@ async function route() {
   view.load?.();
   if (first) return;
   // Whoever has just sent a prompt stays in the form; every other way leads to the new heading.
-  if (submitted?.id === view.id) composer.send.focus({ preventScroll: true });
+  if (submitted && submitted.id === view.id) composer.send.focus({ preventScroll: true });
   else view.heading.focus({ preventScroll: true });
   submitted = null;
   scrollTo({ top: 0 });
@@ -187,18 +190,19 @@ function frame() {
   addEventListener("keydown", (event) => event.repeat && event.target.tagName === "BUTTON" && event.key === "Enter" && event.preventDefault());
 }
 
-async function start() {
+async function start(isFirst = true) {
   fill(main, h("p.summary", texts.loading));
   const problem = await configure();
   if (problem) {
-    const again = button(texts.again, { icon: "again", onclick: () => busy(again, "", start) });
+    const again = button(texts.again, { icon: "again", onclick: () => busy(again, "", () => start(false)) });
     fill(main, h("section.empty", h("h1", texts.name), h("p", { role: "alert" }, problem), again));
     again.focus();
     return;
   }
   navigation.gallery.hidden = !config.gallery;
   addEventListener("hashchange", route);
-  route();
+  await route();
+  if (!isFirst) view.heading.focus();
   await composer.load();
 }
 

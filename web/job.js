@@ -14,6 +14,8 @@ import { FINAL, watch } from "./watch.js";
 const LINE_UP = 9;
 
 const hasFailed = (row) => row.status === "error" || row.status === "cancelled";
+/** What cancelling and running again change of a job. */
+const standing = (job) => `${job.run} ${FINAL.includes(job.status) && job.updatedAt}`;
 const ended = (rows) => rows.filter((row) => row.status === "completed" || hasFailed(row)).length;
 
 export class JobView {
@@ -24,6 +26,8 @@ export class JobView {
   #stop = () => {};
   #timer = 0;
   #isGone = false;
+  // Whether nobody has answered what was attempted last.
+  #isUnsure = false;
   // How far this computer's clock is ahead of the service's, in milliseconds.
   #ahead = null;
 
@@ -94,16 +98,31 @@ export class JobView {
 
   /** Do something with the job; where that fails, say so, with a button to try again where that may help. */
   async #attempt(work) {
+    const before = standing(this.#document);
     this.#problem.clear();
+    this.#isUnsure = false;
     try {
       await work();
     } catch (error) {
       if (this.#isGone) return;
-      const again = button(texts.again, { icon: "again", onclick: () => busy(again, "", () => this.#attempt(work)) });
-      this.#problem.show(error, error.isPassing === false ? null : again);
+      this.#isUnsure = !(error instanceof ApiError);
+      if (!this.#isUnsure || standing(this.#document) === before) {
+        this.#problem.show(error, error.isPassing === false ? null : this.#again(() => this.#attempt(work)));
+      }
       // It may have been done although nobody said so, or by somebody else.
-      if (error.isPassing !== false || error.status === 409) this.#watch();
+      if (error.isPassing !== false || error.status === 409 || error.code === "NOTHING_TO_RETRY") this.#watch();
     }
+  }
+
+  /** A button that does it again; the focus goes on from there, or from the heading. */
+  #again(work) {
+    return button(texts.again, {
+      icon: "again",
+      onclick: async () => {
+        await work();
+        if (!this.#isGone) (this.#problem.element.querySelector("button") ?? this.heading).focus();
+      },
+    });
   }
 
   #cancel() {
@@ -126,6 +145,7 @@ export class JobView {
     // The answer to a retry may come when another view is shown.
     if (this.#isGone) return;
     this.#stop();
+    this.page.banner("");
     this.#stop = watch(this.id, {
       changed: (document) => this.#show(document),
       // The service's clock is known to the second, and an answer takes its time: the least is the best.
@@ -148,8 +168,11 @@ export class JobView {
   #failed(error) {
     this.page.banner("");
     if (this.#document) {
-      const again = button(texts.again, { icon: "again", onclick: () => this.#watch() });
-      this.#problem.show(error, again);
+      const again = () => {
+        this.#problem.clear();
+        this.#watch();
+      };
+      this.#problem.show(error, this.#again(again));
       return;
     }
     write(this.heading, texts.untitled);
@@ -165,8 +188,8 @@ export class JobView {
     if (this.#isGone) return;
     if (before && (job.run < before.run || (job.run === before.run && job.updatedAt < before.updatedAt))) return;
     this.#document = job;
-    // What an attempt to run it again has said is past.
-    if (job.run > before?.run) this.#problem.clear();
+    // What an attempt has said is past.
+    if (before && (job.run > before.run || (this.#isUnsure && standing(job) !== standing(before)))) this.#problem.clear();
     write(this.heading, job.prompt);
     set(this.heading, "title", date(job.createdAt));
     if (!before) this.#build(job.results, job.parameters.aspectRatio);

@@ -1,10 +1,12 @@
-// Texts that outlive a reload of the tab. Where storage is forbidden, nothing does.
+// Texts that outlive a reload of the tab; where storage is forbidden, only the page.
+
+const kept = new Map();
 
 export function stored(name) {
   try {
     return sessionStorage.getItem(name) ?? "";
   } catch {
-    return "";
+    return kept.get(name) ?? "";
   }
 }
 
@@ -12,6 +14,6 @@ export function store(name, text) {
   try {
     sessionStorage.setItem(name, text);
   } catch {
-    // Then a reload forgets it.
+    kept.set(name, text);
   }
 }

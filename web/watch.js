@@ -47,7 +47,7 @@ async function follow(id, on, ended) {
         on.failed(error);
         return;
       }
-      if (waits && !(error.status < 500)) {
+      if (waits && !error.retryAfter && !(error.status < 500)) {
         broken += 1;
         continue;
       }
@@ -61,7 +61,8 @@ async function follow(id, on, ended) {
     }
     if (ended.aborted) return;
     if (failures) {
-      failures = 0;
+      // It was not the waiting that failed.
+      failures = broken = 0;
       on.back();
     }
     if (waits) broken = 0;

@@ -118,7 +118,7 @@ class Retry:
     def retry(self, job_id: str, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
         """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.
 
-        Where the body has ``models``, only with those of them; the others stay as they are.
+        Where the body has ``models``, only with those of them; the others are not asked again.
         Nothing that was paid for is made again: an image that lies in S3 completes its row, and a request that its
         provider may still be working on is resumed once, where the provider gave us something to resume it with.
 

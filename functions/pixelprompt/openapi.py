@@ -224,8 +224,8 @@ def _schemas() -> Schema:
                     {
                         **_list_of(_TEXT),
                         "minItems": 1,
-                        "description": "Names of models of this job, as `results` has them; the others stay as they "
-                        "are. Without it all models without image run again.",
+                        "description": "Names of models of this job, as `results` has them; the others are not "
+                        "asked again. Without it all models without image run again.",
                     }
                 ),
                 "ip": _IP,

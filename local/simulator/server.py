@@ -433,7 +433,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _kill_caller(self) -> None:
         """Kill the process at the other end, provided it is a Lambda worker of the emulator."""
         # The kernel's list of connections is no snapshot: one that is there may be missed while others come and go.
-        # On a busy machine with many processes one look takes half a second, and a caller that is no worker waits for all.
+        # On a busy machine one look takes half a second, and a caller that is no worker waits for all of them.
         give_up = time.monotonic() + 4
         for _ in range(20):
             if caller := self._caller():

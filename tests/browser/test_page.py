@@ -264,6 +264,56 @@ def test_a_run_of_another_tab_is_seen_when_the_page_is_shown_again(visit: Visit,
     expect(page.locator(".summary")).to_contain_text("run 2")
 
 
+def test_a_model_that_another_tab_has_run_again_is_shown(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("400",)
+    model = defaults(service)[-1]
+    service.fault(model["id"], "no_image", times=1)
+    job_id = short_job(service)
+    page = visit.follow(job_id)
+    visit.wait_for_the_end()
+    service.cloud.request("POST", f"/retry/{job_id}")
+    service.wait(job_id)
+    tile(page, model["name"]).get_by_role("button", name="Retry").click()
+    expect(page.locator('.tile[data-state="completed"]')).to_have_count(2)
+
+
+def test_what_was_said_of_a_lost_answer_goes_when_the_job_tells_better(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED",)
+    with last_ones_held(service, 1):
+        page = visit.follow(short_job(service))
+
+        def lose(route: Route) -> None:
+            route.fetch()
+            route.abort()
+
+        page.route("**/cancel/*", lose)
+        page.get_by_role("button", name="Cancel").click()
+        visit.wait_for_the_end()
+        expect(page.locator(".job")).to_have_attribute("data-status", "cancelled")
+        expect(page.get_by_role("alert")).to_have_count(0)
+        page.route("**/status/*", lambda route: route.abort())
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".banner")).not_to_be_empty()
+        page.unroute("**/status/*")
+        # While the cancelled model is held: its image, which may still come, would leave nothing to run again.
+        page.locator(".job-head").get_by_role("button", name="Retry").click()
+        expect(page.locator(".banner")).to_be_empty()
+        expect(page.locator(".summary")).to_contain_text("run 2")
+    visit.wait_for_the_end()
+    page.route(
+        "**/status/*",
+        lambda route: route.fulfill(status=403, json={"message": "No"}, headers={"Access-Control-Allow-Origin": "*"}),
+    )
+    visit.tolerated = ("net::ERR_FAILED", "403")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.get_by_role("button", name="Try again").press("Enter")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    page.unroute("**/status/*")
+    page.get_by_role("button", name="Try again").press("Enter")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
 def test_a_cancellation_that_failed_can_be_repeated(visit: Visit, service: Service) -> None:
     visit.tolerated = ("503",)
     said = "The job is cancelled, but its execution could not be stopped. Cancel it again."
@@ -443,6 +493,28 @@ def test_a_lost_answer_is_remembered_over_a_reload(visit: Visit, service: Servic
     page.get_by_role("button", name="Generate").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("a blue fox")
     assert len({request.headers["idempotency-key"] for request in visit.asked("/generate")}) == 2
+
+
+def test_a_submission_keeps_its_key_where_storage_is_forbidden_and_in_a_crowd(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED", "429")
+    visit.page.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', {get() { throw new DOMException('', 'SecurityError'); }});"
+    )
+    page = visit.open()
+    send, allowed = page.get_by_role("button", name="Generate"), {"Access-Control-Allow-Origin": "*"}
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    page.route("**/generate", lambda route: route.abort())
+    send.click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    page.unroute("**/generate")
+    # API Gateway says so before the service could tell what became of the first.
+    page.route("**/generate", lambda route: route.fulfill(status=429, json={"message": "x"}, headers=allowed))
+    send.click()
+    expect(page.get_by_role("alert")).to_contain_text("Too many requests")
+    page.unroute("**/generate")
+    send.click()
+    page.locator(".job[data-status]").wait_for()
+    assert len({request.headers["idempotency-key"] for request in visit.asked("/generate")}) == 1
 
 
 def test_limits_are_said_with_the_seconds(visit: Visit, service: Service) -> None:
@@ -797,6 +869,17 @@ def test_the_gallery_shows_pages_at_a_constant_number_of_requests(visit: Visit, 
     page.locator(".cover").first.click()
     page.locator(".cell").first.click()
     expect(page.get_by_role("dialog").locator(".record")).to_contain_text("1024 × 1024")
+
+
+def test_the_gallery_can_be_loaded_again(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED",)
+    page = visit.open()
+    page.route("**/gallery.js", lambda route: route.abort())
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("cannot be reached")
+    page.unroute("**/gallery.js")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Gallery")
 
 
 def test_a_gallery_that_is_off_is_not_shown(visit: Visit, service: Service) -> None:
