@@ -17,7 +17,7 @@ export class ApiError extends Error {
     this.correlationId = headers.get("X-Correlation-ID");
     this.retryAfter = Number(headers.get("Retry-After")) || body.retryAfter || 0;
     // Whether the same request may succeed later.
-    this.isPassing = status >= 500 || status === 429 || status === 408 || status === 425;
+    this.isPassing = status >= 500 || [408, 425, 429].includes(status);
   }
 }
 
@@ -26,13 +26,8 @@ export class Unreachable extends Error {}
 
 /** Read config.json; what is wrong with it, or "". */
 export async function configure() {
-  let answer;
-  try {
-    answer = await fetch("config.json", { cache: "no-cache", signal: AbortSignal.timeout(15_000) });
-    if (answer.status >= 500) return texts.unreachable;
-  } catch {
-    return texts.unreachable;
-  }
+  const answer = await fetch("config.json", { cache: "no-cache", signal: AbortSignal.timeout(15_000) }).catch(() => null);
+  if (!answer || answer.status >= 500) return texts.unreachable;
   try {
     const found = await answer.json();
     config.apiUrl = String(found.apiUrl ?? "").replace(/\/+$/, "");

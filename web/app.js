@@ -50,7 +50,7 @@ const composer = new Composer({
       announce(texts.jobStarted(totalModels));
       location.hash = `#/job/${jobId}`;
     } catch (error) {
-      // What passes was said in front of the service, which may have made the job before.
+      // An error that may pass says nothing about an earlier request that nobody answered.
       if (error.isPassing === false) store(UNANSWERED, "");
       throw error;
     }
@@ -63,7 +63,7 @@ class Home {
     this.heading = h("h1", { tabindex: "-1" }, texts.hero);
     this.hero = h("div.hero", this.heading, h("p", texts.heroText));
     this.grid = h("ul.grid");
-    this.drawers = h("section", { "aria-labelledby": "line-up" }, h("h2", { id: "line-up", class: "small" }, texts.lineUp), this.grid);
+    this.models = h("section", { "aria-labelledby": "line-up" }, h("h2", { id: "line-up", class: "small" }, texts.lineUp), this.grid);
     this.element = h(
       "div.home",
       h(
@@ -71,7 +71,7 @@ class Home {
         h("span.soft", texts.examplesLabel),
         texts.examples.map((example) => button(example, { kind: "chip", onclick: () => composer.suggest(example) })),
       ),
-      this.drawers,
+      this.models,
     );
     this.lineUp();
   }
@@ -79,7 +79,7 @@ class Home {
   lineUp() {
     reserve(this.grid, composer.ratio);
     const models = composer.lineUp;
-    this.drawers.hidden = composer.isReady && !models.length;
+    this.models.hidden = composer.isReady && !models.length;
     const tiles = models.length
       ? models.map((model) => new Tile(model.name, pricePer(model)))
       : Array.from({ length: 9 }, () => new Tile("\u00a0", "\u00a0"));
@@ -186,7 +186,7 @@ function frame() {
     banner,
     main,
   );
-  // A key that is held down presses no button again and again.
+  // A key that is held down presses a button only once.
   addEventListener("keydown", (event) => event.repeat && event.target.tagName === "BUTTON" && event.key === "Enter" && event.preventDefault());
 }
 

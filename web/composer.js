@@ -77,13 +77,8 @@ export class Composer {
       this.#list();
       this.#unlisted.clear();
     } catch (error) {
-      const again = async () => {
-        await this.load();
-        (this.#unlisted.element.querySelector("button") ?? this.box).focus();
-      };
-      const retry = button(texts.again, { icon: "again", onclick: () => busy(retry, "", again) });
       fill(this.choice);
-      this.#unlisted.show(`${texts.modelsUnknown} ${sentence(error)}`, retry);
+      this.#unlisted.show(`${texts.modelsUnknown} ${sentence(error)}`, this.#unlisted.again(() => this.load(), this.box));
     }
   }
 
@@ -106,7 +101,7 @@ export class Composer {
     return this.aspectRatio.value || null;
   }
 
-  /** Fill the form from a job; the names of what it has no room for. */
+  /** Fill the form from a job; returns the names of what the form cannot hold. */
   reuse(job) {
     const given = (name) => (job.parameters[name] === undefined ? "" : String(job.parameters[name]));
     this.#put(job.prompt);

@@ -53,14 +53,11 @@ export async function savePicture(entry) {
  */
 export async function saveArchive(entries, name, extra = [], progress = () => {}) {
   const found = [];
-  let next = 0;
   let done = 0;
   progress(0, entries.length);
+  const queue = entries.entries();
   const worker = async () => {
-    while (next < entries.length) {
-      const number = next;
-      next += 1;
-      const entry = entries[number];
+    for (const [number, entry] of queue) {
       try {
         found[number] = { name: entry.fileName, bytes: new Uint8Array(await (await fetchPicture(entry)).arrayBuffer()) };
       } catch {

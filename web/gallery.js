@@ -38,11 +38,7 @@ class View {
       await this.show();
     } catch (error) {
       this.lead.textContent = "";
-      const again = async () => {
-        await this.load();
-        (this.problem.element.querySelector("button") ?? this.heading).focus();
-      };
-      this.problem.show(error, button(texts.again, { icon: "again", onclick: again }));
+      this.problem.show(error, this.problem.again(() => this.load(), this.heading));
     } finally {
       set(this.element, "aria-busy", "false");
     }

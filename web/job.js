@@ -14,7 +14,7 @@ import { FINAL, watch } from "./watch.js";
 const LINE_UP = 9;
 
 const hasFailed = (row) => row.status === "error" || row.status === "cancelled";
-/** What cancelling and running again change of a job. */
+/** What changes when a job is cancelled or runs again. */
 const standing = (job) => `${job.run} ${FINAL.includes(job.status) && job.updatedAt}`;
 const ended = (rows) => rows.filter((row) => row.status === "completed" || hasFailed(row)).length;
 
@@ -26,7 +26,7 @@ export class JobView {
   #stop = () => {};
   #timer = 0;
   #isGone = false;
-  // Whether nobody has answered what was attempted last.
+  // Whether the last attempt got no answer.
   #isUnsure = false;
   // How far this computer's clock is ahead of the service's, in milliseconds.
   #ahead = null;
@@ -107,22 +107,11 @@ export class JobView {
       if (this.#isGone) return;
       this.#isUnsure = !(error instanceof ApiError);
       if (!this.#isUnsure || standing(this.#document) === before) {
-        this.#problem.show(error, error.isPassing === false ? null : this.#again(() => this.#attempt(work)));
+        this.#problem.show(error, error.isPassing === false ? null : this.#problem.again(() => this.#attempt(work), this.heading));
       }
       // It may have been done although nobody said so, or by somebody else.
       if (error.isPassing !== false || error.status === 409 || error.code === "NOTHING_TO_RETRY") this.#watch();
     }
-  }
-
-  /** A button that does it again; the focus goes on from there, or from the heading. */
-  #again(work) {
-    return button(texts.again, {
-      icon: "again",
-      onclick: async () => {
-        await work();
-        if (!this.#isGone) (this.#problem.element.querySelector("button") ?? this.heading).focus();
-      },
-    });
   }
 
   #cancel() {
@@ -172,7 +161,7 @@ export class JobView {
         this.#problem.clear();
         this.#watch();
       };
-      this.#problem.show(error, this.#again(again));
+      this.#problem.show(error, this.#problem.again(again, this.heading));
       return;
     }
     write(this.heading, texts.untitled);
@@ -188,7 +177,7 @@ export class JobView {
     if (this.#isGone) return;
     if (before && (job.run < before.run || (job.run === before.run && job.updatedAt < before.updatedAt))) return;
     this.#document = job;
-    // What an attempt has said is past.
+    // The message of an attempt is out of date.
     if (before && (job.run > before.run || (this.#isUnsure && standing(job) !== standing(before)))) this.#problem.clear();
     write(this.heading, job.prompt);
     set(this.heading, "title", date(job.createdAt));

@@ -1,7 +1,8 @@
 // A place that says what went wrong, and counts down the seconds until the next try.
 
 import { advice, sentence } from "./api.js";
-import { fill, h, icon, write } from "./dom.js";
+import { busy, button, fill, h, icon, write } from "./dom.js";
+import { texts } from "./texts.js";
 
 export class Problem {
   #timer = 0;
@@ -29,6 +30,19 @@ export class Problem {
       write(rest, advice(error, left));
       if (left <= 0) clearInterval(this.#timer);
     }, 1000);
+  }
+
+  /** A button that does `work` again; then the focus is on the button that stands here, or on `next`. */
+  again(work, next) {
+    const element = button(texts.again, {
+      icon: "again",
+      onclick: () =>
+        busy(element, "", async () => {
+          await work();
+          if (next.isConnected) (this.element.querySelector("button") ?? next).focus();
+        }),
+    });
+    return element;
   }
 
   clear() {

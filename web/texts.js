@@ -68,7 +68,7 @@ export const texts = {
     compatible: "OpenAI-compatible",
   },
   noKey: "Its provider's key is missing; the owner sets it with make keys.",
-  misfits: (names) => `Not as given: ${names.join(", ")}`,
+  misfits: (names) => `Adjusts or ignores: ${names.join(", ")}`,
   atMostPictures: (number) => `at most ${pictures(number)}`,
   timeLimit: (number) => `up to ${Math.round(number)} s`,
   chosen: (number) => (number ? models(number) : "no model"),
@@ -101,7 +101,7 @@ export const texts = {
   cancelling: "Cancelling …",
   cancelled: "The job was cancelled. What was finished stays.",
   retry: "Retry",
-  retryAll: (number) => (number === 1 ? "Retry" : `Retry ${number}`),
+  retryAll: (number) => (number === 1 ? "Retry" : `Retry ${models(number)}`),
   retryLong: (names) => `Run again: ${names.join(", ")}`,
   retried: (number) => (number ? `${models(number)} run again.` : "Every picture was there already."),
   compare: "Compare",
@@ -114,7 +114,7 @@ export const texts = {
   copied: "The prompt was copied.",
   copyFailed: "This browser does not let the page copy; select the prompt instead.",
   reuse: "Use again",
-  reused: (missing) => `Prompt and options are in the form${missing.length ? `, but not: ${missing.join(", ")}` : ""}.`,
+  reused: (missing) => `Prompt and options are in the form${missing.length ? `, except: ${missing.join(", ")}` : ""}.`,
 
   states: { pending: "Waiting", in_progress: "Drawing", error: "Failed" },
   errors: {

@@ -11,7 +11,7 @@ const GROWTH = 1.4;
 const SHORT_PAUSE = 150;
 // An answer that came sooner was not waited for.
 const WAITED = 800;
-// So many waits in a row that break: something on the way ends requests that take long.
+// After so many broken waits in a row it polls: something on the way seems to end requests that take long.
 const BROKEN_WAITS = 2;
 const LONGEST_BACKOFF = 15;
 

@@ -18,7 +18,7 @@ from pixelprompt.jobs import JobManager, Row, epoch_milliseconds, failed_rows, g
 from pixelprompt.metrics import record_unknown_cost
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.rate_limit import RateLimiter
-from pixelprompt.submission import START_SECONDS, Body, rate_limit_error, read_ip
+from pixelprompt.submission import START_SECONDS, Body, rate_limit_error, read_ip, read_names
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
 
@@ -127,11 +127,11 @@ class Retry:
         RequestError : of the kind that tells what is wrong
         """
         ip = read_ip(body, source_ip, self._trust_body_ip)
-        names = _read_names(body)
+        names = read_names(body, "names of models of this job")
         document = self._jobs.get_job_status(job_id)
         if document is None:
             raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
-        _check_names(names, document)
+        _check_names(names or (), document)
         failed = failed_rows(document, names)
         stored = stored_images(self._images, document)
         parameters = given_parameters(document)
@@ -198,22 +198,7 @@ class Retry:
         logger.info("A job runs again.", run=run, models=len(items))
 
 
-def _read_names(body: Body) -> set[str] | None:
-    """The names of models in the body; None where it has none.
-
-    Raises
-    ------
-    InvalidParameter : no list of names
-    """
-    names = body.get("models")
-    if names is None:
-        return None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InvalidParameter("models must be a list of names of models of this job.", parameter="models")
-    return set(names)
-
-
-def _check_names(names: set[str] | None, document: Value) -> None:
+def _check_names(names: Iterable[str], document: Value) -> None:
     """Compare the names with those of the job's models.
 
     Raises
@@ -221,7 +206,7 @@ def _check_names(names: set[str] | None, document: Value) -> None:
     InvalidParameter : the job has no model of this name
     """
     there = [row["model"] for row in document["results"]]
-    for name in sorted((names or set()).difference(there)):
+    for name in sorted(set(names).difference(there)):
         message = f"This job has no model {name[:80]!r}. It has: {', '.join(there)}."
         raise InvalidParameter(message, parameter="models")
 

@@ -74,13 +74,26 @@ def read_models(body: Body, registry: ModelRegistry) -> list[Model] | None:
     ------
     InvalidParameter : no list of names, an unknown name, or a model that was shut down
     """
-    wanted = body.get("models")
+    wanted = read_names(body, "model names or ids")
     if wanted is None:
         return None
-    if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
-        raise InvalidParameter("models must be a list of model names or ids.", parameter="models")
     found = [registry.find(name) or _no_such_model(name, registry) for name in wanted]
     return [model for model in registry.get_all_models() if model in found]
+
+
+def read_names(body: Body, what: str) -> list[str] | None:
+    """The body's ``models``, a list of ``what``; None where it has none.
+
+    Raises
+    ------
+    InvalidParameter : no list of texts, or an empty one
+    """
+    names = body.get("models")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InvalidParameter(f"models must be a list of {what}.", parameter="models")
+    return names
 
 
 def _no_such_model(name: str, registry: ModelRegistry) -> NoReturn:

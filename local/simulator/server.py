@@ -433,13 +433,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _kill_caller(self) -> None:
         """Kill the process at the other end, provided it is a Lambda worker of the emulator."""
         # The kernel's list of connections is no snapshot: one that is there may be missed while others come and go.
-        # On a busy machine one look takes half a second, and a caller that is no worker waits for all of them.
-        give_up = time.monotonic() + 4
-        for _ in range(20):
+        # On a busy machine one look takes half a second, and and a caller that is no worker must not lose its patience.
+        give_up = time.monotonic() + 3
+        while time.monotonic() < give_up:
             if caller := self._caller():
                 caller.kill()
-                return
-            if time.monotonic() > give_up:
                 return
             time.sleep(0.05)
 

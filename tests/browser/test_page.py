@@ -55,6 +55,22 @@ def short_job(service: Service, prompt: str = "a red fox") -> str:
     return service.generate(prompt, models=[models[0]["name"], models[-1]["name"]])
 
 
+def half_failed_job(visit: Visit, service: Service) -> tuple[Page, str, Any]:
+    """A job that has ended, on the page: its id, and the tile of the last model, which made no image this once."""
+    model = defaults(service)[-1]
+    service.fault(model["id"], "no_image", times=1)
+    job_id = short_job(service)
+    page = visit.follow(job_id)
+    visit.wait_for_the_end()
+    return page, job_id, tile(page, model["name"])
+
+
+def lose(route: Route) -> None:
+    """The service does what it is asked, but its answer is lost on the way."""
+    route.fetch()
+    route.abort()
+
+
 def boxes(page: Page) -> list[tuple[float, float, float, float]]:
     """Where the frames of the tiles are."""
     found = [frame.bounding_box() for frame in page.locator(".tile .frame").all()]
@@ -188,12 +204,7 @@ def test_one_refuses_and_one_is_throttled(visit: Visit, service: Service, shoot:
 
 
 def test_what_failed_runs_again(visit: Visit, service: Service) -> None:
-    model = defaults(service)[-1]
-    service.fault(model["id"], "no_image", times=1)
-    job_id = short_job(service)
-    page = visit.follow(job_id)
-    visit.wait_for_the_end()
-    failed = tile(page, model["name"])
+    page, job_id, failed = half_failed_job(visit, service)
     expect(failed).to_have_attribute("data-state", "error")
     expect(failed.locator(".kind")).to_have_text("No picture")
     expect(page.locator(".job-head").get_by_role("button", name="Retry")).to_be_visible()
@@ -228,23 +239,15 @@ def test_a_model_is_run_again_alone(visit: Visit, service: Service) -> None:
 @pytest.mark.parametrize("how", ["lost", "elsewhere"])
 def test_a_run_that_began_without_a_word_is_followed(visit: Visit, service: Service, how: str) -> None:
     visit.tolerated = ("net::ERR_FAILED", "409")
-    model = defaults(service)[-1]
-    service.fault(model["id"], "no_image", times=1)
-    job_id = short_job(service)
-    page = visit.follow(job_id)
-    visit.wait_for_the_end()
+    page, job_id, failed = half_failed_job(visit, service)
 
-    def lose(route: Route) -> None:
-        route.fetch()
-        route.abort()
-
-    with service.held(model["id"]):
+    with service.held(defaults(service)[-1]["id"]):
         if how == "lost":
             page.route("**/retry/*", lose, times=2)
         else:
             service.cloud.request("POST", f"/retry/{job_id}")
-        tile(page, model["name"]).get_by_role("button", name="Retry").click()
-        expect(tile(page, model["name"])).to_have_attribute("data-state", re.compile("pending|in_progress"))
+        failed.get_by_role("button", name="Retry").click()
+        expect(failed).to_have_attribute("data-state", re.compile("pending|in_progress"))
         if how == "lost":
             expect(page.get_by_role("alert")).to_have_count(0)
     visit.wait_for_the_end()
@@ -252,11 +255,7 @@ def test_a_run_that_began_without_a_word_is_followed(visit: Visit, service: Serv
 
 
 def test_a_run_of_another_tab_is_seen_when_the_page_is_shown_again(visit: Visit, service: Service) -> None:
-    model = defaults(service)[-1]
-    service.fault(model["id"], "no_image", times=1)
-    job_id = short_job(service)
-    page = visit.follow(job_id)
-    visit.wait_for_the_end()
+    page, job_id, _ = half_failed_job(visit, service)
     service.cloud.request("POST", f"/retry/{job_id}")
     service.wait(job_id)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
@@ -266,14 +265,10 @@ def test_a_run_of_another_tab_is_seen_when_the_page_is_shown_again(visit: Visit,
 
 def test_a_model_that_another_tab_has_run_again_is_shown(visit: Visit, service: Service) -> None:
     visit.tolerated = ("400",)
-    model = defaults(service)[-1]
-    service.fault(model["id"], "no_image", times=1)
-    job_id = short_job(service)
-    page = visit.follow(job_id)
-    visit.wait_for_the_end()
+    page, job_id, failed = half_failed_job(visit, service)
     service.cloud.request("POST", f"/retry/{job_id}")
     service.wait(job_id)
-    tile(page, model["name"]).get_by_role("button", name="Retry").click()
+    failed.get_by_role("button", name="Retry").click()
     expect(page.locator('.tile[data-state="completed"]')).to_have_count(2)
 
 
@@ -281,10 +276,6 @@ def test_what_was_said_of_a_lost_answer_goes_when_the_job_tells_better(visit: Vi
     visit.tolerated = ("net::ERR_FAILED",)
     with last_ones_held(service, 1):
         page = visit.follow(short_job(service))
-
-        def lose(route: Route) -> None:
-            route.fetch()
-            route.abort()
 
         page.route("**/cancel/*", lose)
         page.get_by_role("button", name="Cancel").click()
@@ -425,11 +416,6 @@ def test_an_error_without_cors_headers_is_tried_again(visit: Visit, service: Ser
 def test_a_prompt_that_nobody_answered_makes_one_job(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_FAILED", "503")
     page = visit.open()
-
-    def lose(route: Route) -> None:
-        # The service has made the job, but its answer is lost on the way.
-        route.fetch()
-        route.abort()
 
     page.route("**/generate", lose, times=2)
     page.get_by_role("textbox", name="Prompt").fill("a red fox")
@@ -587,8 +573,8 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     page.get_by_role("textbox", name="Seed").fill("7")
     expect(page.locator(".chosen")).to_have_text("2 models · about $0.15")
     cards = page.locator(".choice")
-    expect(cards.filter(has_text="Nano Banana 2.1")).to_contain_text("Not as given: seed")
-    expect(cards.filter(has_text="Recraft V3")).not_to_contain_text("Not as given")
+    expect(cards.filter(has_text="Nano Banana 2.1")).to_contain_text("Adjusts or ignores: seed")
+    expect(cards.filter(has_text="Recraft V3")).not_to_contain_text("Adjusts or ignores")
     # The shutdown that the registry warns of is told.
     expect(page.locator(".warning").first).to_contain_text("shut down")
     job_id = visit.submit("a red fox", tiles=2)
@@ -774,13 +760,13 @@ def test_a_sentence_is_readable_on_a_phone_whatever_the_ratio(visitor: Visitor, 
         assert inner["y"] >= frame["y"] and inner["y"] + inner["height"] <= frame["y"] + frame["height"], part
 
 
-def test_a_job_is_used_again_as_far_as_the_form_has_room(visit: Visit, service: Service) -> None:
+def test_a_job_is_used_again_as_far_as_the_form_can_hold_it(visit: Visit, service: Service) -> None:
     names = [model["name"] for model in defaults(service)[2:4]]
     options = {"aspectRatio": "16:9", "seed": 7, "n": 2, "negativePrompt": "people", "outputFormat": "png"}
     page = visit.follow(service.generate("a red fox", models=names, **options))
     visit.wait_for_the_end()
     page.get_by_role("button", name="Use again").click()
-    expect(page.locator(".toast")).to_contain_text("but not: ")
+    expect(page.locator(".toast")).to_contain_text("except: ")
     for name in ("negative prompt", "output format"):
         expect(page.locator(".toast")).to_contain_text(name)
     expect(page.locator(".chosen")).to_contain_text("2 models")
