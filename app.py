@@ -5,9 +5,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from infra import cdk_library  # noqa: F401
+
+# isort: split
+# Only after the line above, which starts the process of the CDK's library.
 from aws_cdk import App, Stack
 
-from infra.functions import BundlingError
+from infra.packages import BundlingError
 from infra.pipeline import PixelPromptPipelineRole
 from infra.pipeline_settings import PipelineSettings
 from infra.settings import Settings, SettingsError

@@ -33,6 +33,7 @@ from benchmarks import (
 )
 from benchmarks.figures import HEAD, Result, markdown, row
 from benchmarks.workbench import Part, Workbench
+from infra import caches
 from local.paths import ROOT
 from local.progress import Progress
 
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--draw", action="store_true", help="measure nothing: write document and picture from the samples"
     )
     given = parser.parse_args(arguments)
+    caches.use()
     # Like Ctrl-C: whatever was started is ended on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

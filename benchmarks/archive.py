@@ -72,15 +72,15 @@ def _kind(name: str) -> str:
 
 def _archives(folder: Path) -> dict[tuple[str, str], Path]:
     """By way and kind, an archive for this machine."""
-    # The CDK's library needs its node: only after this import.
-    import local.synthesis  # noqa: F401
-    from infra.functions import SOURCES, Bundle
+    import infra.cdk_library  # noqa: F401
+    from infra.functions import Bundle
+    from infra.packages import CORE, PROVIDERS
 
     archives: dict[tuple[str, str], Path] = {}
-    for kind, requirements in (("core", "requirements-core.txt"), ("providers", "requirements.txt")):
+    for kind, requirements in (("core", CORE), ("providers", PROVIDERS)):
         shipped, *bare = (folder / f"{kind} {way}" for way in WAYS)
         shipped.mkdir()
-        Bundle.for_this_machine(SOURCES / requirements).fill(shipped)
+        Bundle.for_this_machine(requirements).fill(shipped)
         for copy in bare:
             shutil.copytree(shipped, copy, ignore=shutil.ignore_patterns("__pycache__"))
         archives |= {(way, kind): path for way, path in zip(WAYS, (shipped, *bare), strict=True)}

@@ -18,27 +18,20 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.exceptions import acknowledge, acknowledge_resource, objects_name
-from infra.interpreters import interpreter, uv
+from infra.interpreters import interpreter
 from infra.log_groups import ServiceLogGroup
 from infra.memory import MEMORY
+from infra.packages import CORE, PLATFORM, PROVIDERS, SOURCES, BundlingError, install
 from infra.secrets import ProviderKeys
 from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
 from pixelprompt.deadline import REQUEST_SECONDS
 
-SOURCES = Path(__file__).resolve().parent.parent / "functions"
-# Names packages that no archive has, with the reason.
-EXCLUDED = SOURCES / "requirements-excluded.txt"
-PLATFORM = "aarch64-manylinux2014"
 # Where Lambda unpacks an archive.
 TASK_ROOT = "/var/task"
 
 # The services that functions/ has clients for; botocore's descriptions of the other 400 are left out.
 BOTOCORE_SERVICES = frozenset({"bedrock-runtime", "lambda", "s3", "secretsmanager", "stepfunctions"})
-
-
-class BundlingError(RuntimeError):
-    """The packages of the functions could not be gathered."""
 
 
 @jsii.implements(ILocalBundling)
@@ -93,7 +86,7 @@ class Bundle:
         SettingsError : this machine has no Python of the version that compiles
         """
         if self.requirements:
-            self._install(self.requirements, directory)
+            install(self.requirements, directory, platform=self.platform, python=self.python)
             _trim(directory)
         for source in SOURCES.glob("*.py"):
             shutil.copyfile(source, directory / source.name)
@@ -104,27 +97,6 @@ class Bundle:
         # Lambda runs as another user than the one who built the archive, whose umask may be strict.
         for path in directory.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
-
-    def _install(self, requirements: Path, directory: Path) -> None:
-        installer = uv()
-        if installer is None:
-            raise BundlingError("uv is missing; install it into the virtual environment: pip install uv.")
-        command = [
-            installer, "pip", "install", "--quiet", "--target", str(directory), "--python", sys.executable,
-            "--python-platform", self.platform, "--python-version", self.python, "--only-binary", ":all:",
-            "--no-compile-bytecode", "--link-mode", "copy", "--requirements", str(requirements),
-            "--excludes", str(EXCLUDED),
-        ]  # fmt: skip
-        # Every version is pinned, so what is in the cache serves; the index is asked only for what is missing.
-        if subprocess.run([*command, "--offline"], check=False, capture_output=True).returncode == 0:
-            return
-        result = subprocess.run(command, check=False, capture_output=True, text=True)
-        if result.returncode:
-            # uv explains over several lines; an error here is one.
-            raise BundlingError(
-                f"uv could not install {requirements.name} for {self.platform}, Python {self.python}; "
-                f"check the network and the pins: {' '.join(result.stderr.split())}"
-            )
 
 
 def _compile(directory: Path, version: str) -> None:
@@ -286,8 +258,8 @@ class Functions(Construct):
             if Stack.of(self).bundling_required:
                 # A missing interpreter is told before packages are gathered for it.
                 interpreter(settings.python_version)
-            core = _code(self, settings.python_version, SOURCES / "requirements-core.txt")
-            providers = _code(self, settings.python_version, SOURCES / "requirements.txt")
+            core = _code(self, settings.python_version, CORE)
+            providers = _code(self, settings.python_version, PROVIDERS)
 
         keys = {
             "PROVIDER_SECRET": provider_keys.arn,

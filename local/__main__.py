@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from infra import caches
 from local import paths
 from local.progress import Progress
 
@@ -19,6 +20,7 @@ DEFAULT_PROMPT = "a lighthouse in fog"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
+    caches.use()
     parser = argparse.ArgumentParser(prog="python -m local", description="The cloud on a laptop.")
     parser.add_argument("--directory", type=Path, default=paths.STATE, help="where the cloud lives (default .local)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

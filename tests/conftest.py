@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from infra import caches
 from local.simulator import Simulator
 from tests.today import TODAY
+
+caches.use()
 
 # Nothing of the caller's AWS set-up may reach a test.
 for name in [name for name in os.environ if name.startswith("AWS_")]:

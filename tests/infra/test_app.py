@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from infra import caches
 from infra.settings import INTERPRETER, PYTHON_VERSIONS
 
 from .conftest import ROOT
 
 
 def run(
-    context: dict[str, Any], directory: Path, *, program: Sequence[str] = ("app.py",), **variables: str
+    context: dict[str, Any], directory: Path, *, program: Sequence[str] = ("app.py",), umask: int = -1, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run app.py, or another program in its place, without any AWS configuration."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -29,7 +30,9 @@ def run(
         **variables,
     }
     command = [sys.executable, *program]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60, umask=umask
+    )
 
 
 def said(result: subprocess.CompletedProcess[str]) -> str:
@@ -80,10 +83,21 @@ def test_a_package_that_cannot_be_had_is_one_sentence(context: dict[str, Any], t
 
 
 def test_a_missing_uv_is_one_sentence(context: dict[str, Any], tmp_path: Path) -> None:
-    without_uv = "import sys, infra.functions as f; f.uv = lambda: None; import app; sys.exit(app.main())"
+    without_uv = "import sys, infra.packages as p; p.uv = lambda: None; import app; sys.exit(app.main())"
     result = run(context, tmp_path, program=("-c", without_uv))
     assert result.returncode == 1
     assert said(result) == "uv is missing; install it into the virtual environment: pip install uv.\n"
+
+
+def test_the_umask_may_let_the_group_write_and_home_stays_as_it_is(context: dict[str, Any], tmp_path: Path) -> None:
+    """As a plain `cdk synth` runs it, with none of the folders chosen that tools keep their files in."""
+    unset = dict.fromkeys(caches.VARIABLES, "")
+    home = tmp_path / "home"
+    home.mkdir(mode=0o775)
+    home.chmod(0o775)
+    result = run(context, tmp_path / "out", HOME=str(home), umask=0o002, **unset)
+    assert result.returncode == 0, result.stderr
+    assert [*home.rglob("*")] == []
 
 
 def test_synthesises_without_an_account(context: dict[str, Any], tmp_path: Path) -> None:

@@ -20,18 +20,16 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from infra.functions import BOTOCORE_SERVICES, EXCLUDED, SOURCES, Bundle, BundlingError
+from infra.functions import BOTOCORE_SERVICES, Bundle
+from infra.packages import CORE, EXCLUDED, PROVIDERS, SOURCES, BundlingError
 from infra.settings import INTERPRETER
 from local.cdk import DUMMY_KEYS
-from local.paths import STATE
 from local.simulator import Simulator
 from pixelprompt.registry import ModelRegistry
 from tests.contract.table import MODELS, PATHS
 
 from .conftest import ROOT
 
-CORE = SOURCES / "requirements-core.txt"
-PROVIDERS = SOURCES / "requirements.txt"
 ENTRY_POINTS = {source.stem for source in SOURCES.glob("*.py")}
 CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance"}
 AARCH64 = 183
@@ -184,8 +182,7 @@ class Assembly:
 def synthesise(folder: Path, *prefix: str, **variables: str) -> Assembly:
     """What `make synth` does for AWS; no test has AWS credentials."""
     folder.mkdir()
-    # Unpacking aws-cdk-lib takes seconds: all commands of the checkout share it.
-    environment = {**os.environ, "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(STATE / "cache" / "jsii"), **variables}
+    environment = {**os.environ, **variables}
     command = [*prefix, sys.executable, "-m", "local", "--directory", str(folder), "synth", "aws"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
