@@ -118,7 +118,7 @@ class Bundle:
         # Every version is pinned, so what is in the cache serves; the index is asked only for what is missing.
         if subprocess.run([*command, "--offline"], check=False, capture_output=True).returncode == 0:
             return
-        result = subprocess.run(command, check=False, capture_output=True, text=True)
+        result = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")
         if result.returncode:
             # uv explains over several lines; an error here is one.
             raise BundlingError(
@@ -139,7 +139,12 @@ def _compile(directory: Path, version: str) -> None:
     ]  # fmt: skip
     # The order of the constants of a set follows the hashes.
     result = subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**environment, "PYTHONHASHSEED": "0"}
+        command,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**environment, "PYTHONHASHSEED": "0"},
     )
     if result.returncode:
         # Errors of compiled files are on the standard output.
