@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 
+from local import terminal
 from local.progress import Progress
 
 OLDEST = (3, 11)
@@ -148,6 +149,7 @@ def _write(path: str, text: str) -> None:
 
 def main(parts: "list[str]") -> int:
     """Prepare the parts that are named: `python`, `node`; node needs python."""
+    terminal.prepare()
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     progress = Progress()
     try:
