@@ -1,5 +1,6 @@
 """The commands on terminals of any width and ability, and in locales of any encoding."""
 
+import ast
 import contextlib
 import io
 import json
@@ -290,3 +291,10 @@ def test_a_prompt_that_is_no_text_ends_in_a_sentence(environment: dict[str, str]
     assert output.decode().splitlines()[1:] == [
         "The prompt is not valid UTF-8; write it in a terminal that is set to UTF-8."
     ]
+
+
+@pytest.mark.parametrize("name", ["prepare", "progress", "terminal"])
+def test_what_runs_before_the_environment_exists_is_old_fashioned(name: str) -> None:
+    source = (ROOT / "local" / f"{name}.py").read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 6))
+    assert "from __future__" not in source, "Python 3.6 does not know annotations there"
