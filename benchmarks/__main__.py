@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
@@ -34,6 +33,7 @@ from benchmarks import (
 from benchmarks.figures import HEAD, Result, markdown, row
 from benchmarks.workbench import Part, Workbench
 from infra import caches
+from local import terminal
 from local.paths import ROOT
 from local.progress import Progress
 
@@ -60,6 +60,7 @@ PARTS: tuple[Part, ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts, print their tables, write the document and its picture."""
+    terminal.prepare()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure how fast Pixel Prompt is on a laptop cloud of its own, beside floors of the same run.",
@@ -139,12 +140,14 @@ def _rounded(value: Any) -> Any:
 
 
 def _print(part: Part, result: Result) -> None:
+    console = terminal.console(width=200 if not sys.stdout.isatty() else None)
     table = Table(title=part.title, title_justify="left")
     for name in HEAD:
-        table.add_column(name, justify="right" if name in ("median", "× floor") else "left")
+        table.add_column(
+            terminal.shown(name, console.encoding), justify="right" if name in ("median", "× floor") else "left"
+        )
     for figure in result.figures:
-        table.add_row(*(cell.replace("**", "") for cell in row(figure)))
-    console = Console(width=200 if not sys.stdout.isatty() else None)
+        table.add_row(*(terminal.shown(cell.replace("**", ""), console.encoding) for cell in row(figure)))
     console.print(table)
     for note in result.notes:
         console.print(Markdown(note))

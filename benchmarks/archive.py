@@ -102,7 +102,7 @@ def _run(
         input=json.dumps({"code": code, "module": module, "events": events}),
         env={**ENVIRONMENT, **(environment or {}), "PYTHONPATH": str(archive)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert process.returncode == 0, process.stderr

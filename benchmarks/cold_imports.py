@@ -99,7 +99,7 @@ def _clients(services: Sequence[str]) -> str:
 
 def _run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
     process = subprocess.run(
-        [sys.executable, *options, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [sys.executable, *options, "-c", code], env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False
     )
     assert process.returncode == 0, process.stderr
     return process

@@ -155,7 +155,7 @@ def _run(asked: dict[str, Any], endpoint: str, secret: str, provider: str, addre
         input=json.dumps(asked),
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert process.returncode == 0, process.stderr

@@ -34,7 +34,7 @@ def _peak() -> int:
     status = Path("/proc/self/status")
     if status.exists():
         # On Linux, `ru_maxrss` counts the process that started this one, too.
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        (line,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

@@ -70,7 +70,7 @@ def _begin() -> int:
 
 
 def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _steps(action: Callable[[], None]) -> dict[str, int]:
@@ -101,7 +101,7 @@ def _steps(action: Callable[[], None]) -> dict[str, int]:
 
 
 def _kilobytes(name: str) -> int:
-    (line,) = [line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
+    (line,) = [line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith(f"{name}:")]
     return int(line.split()[1])
 
 

@@ -152,7 +152,7 @@ def invoke(bench: Workbench, part: str, events: Sequence[Mapping[str, Any]]) -> 
         input=json.dumps({"module": part, "events": events}),
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert process.returncode == 0, process.stderr

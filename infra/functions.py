@@ -111,7 +111,12 @@ def _compile(directory: Path, version: str) -> None:
     ]  # fmt: skip
     # The order of the constants of a set follows the hashes.
     result = subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**environment, "PYTHONHASHSEED": "0"}
+        command,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**environment, "PYTHONHASHSEED": "0"},
     )
     if result.returncode:
         # Errors of compiled files are on the standard output.

@@ -59,9 +59,9 @@ def _candidates(version: str) -> Iterator[str]:
     yield from map(str, sorted(installed, key=_patch, reverse=True))
     if installer := uv():
         command = [installer, "python", "find", version, "--offline", "--no-python-downloads", "--no-project"]
-        result = subprocess.run(command, check=False, capture_output=True, text=True)
+        result = subprocess.run(command, check=False, capture_output=True)
         if result.returncode == 0:
-            yield result.stdout.strip()
+            yield os.fsdecode(result.stdout).strip()
 
 
 def _patch(python: Path) -> int:
@@ -72,8 +72,8 @@ def _patch(python: Path) -> int:
 def _checked(candidate: str, version: str) -> str | None:
     """The interpreter that `candidate` starts, if it has this version; version managers have shims that start none."""
     try:
-        result = subprocess.run([candidate, "-I", "-c", _PROBE], check=False, capture_output=True, text=True)
+        result = subprocess.run([candidate, "-I", "-c", _PROBE], check=False, capture_output=True)
     except OSError:
         return None
-    found, _, path = result.stdout.strip().partition(" ")
+    found, _, path = os.fsdecode(result.stdout).strip().partition(" ")
     return path if result.returncode == 0 and found == version else None

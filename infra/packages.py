@@ -43,7 +43,7 @@ def install(requirements: Path, directory: Path, *, platform: str = PLATFORM, py
     # Every version is pinned, so what is in the cache serves; the index is asked only for what is missing.
     if subprocess.run([*command, "--offline"], check=False, capture_output=True).returncode == 0:
         return
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    result = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")
     if result.returncode:
         # uv explains over several lines; an error here is one.
         raise BundlingError(

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from infra import caches
-from local import paths
+from local import paths, terminal
 from local.progress import Progress
 
 DEFAULT_PROMPT = "a lighthouse in fog"
@@ -20,6 +20,7 @@ DEFAULT_PROMPT = "a lighthouse in fog"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
+    terminal.prepare()
     caches.use()
     parser = argparse.ArgumentParser(prog="python -m local", description="The cloud on a laptop.")
     parser.add_argument("--directory", type=Path, default=paths.STATE, help="where the cloud lives (default .local)")
@@ -199,10 +200,10 @@ def _logs(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace, progress: Progress) -> int:
     from local import cloud
-    from local.demo import run
+    from local.demo import prompt_of, run
     from local.options import Options
 
-    prompt = " ".join(options.prompt) or os.environ.get("PROMPT", "").strip() or DEFAULT_PROMPT
+    prompt = prompt_of(options.prompt, os.environ) or DEFAULT_PROMPT
     chosen = Options.from_environment(os.environ)
     if found := cloud.find(options.directory):
         # A cloud that runs stays as its owner started it, but with today's sources.

@@ -178,7 +178,9 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
     except FileNotFoundError:
         raise CommitError("There is no git; install it.") from None
     except subprocess.CalledProcessError as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
@@ -18,8 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.settings import Settings
-from local import contact_sheet, travel
+from local import contact_sheet, terminal, travel
 from local.cloud import Cloud, CloudError
+from local.options import OptionError
 from local.paths import ROOT
 from local.usage import execution_arn
 
@@ -27,14 +29,17 @@ POLL_SECONDS = 0.25
 # What comes after the state machine has ended the job will never come.
 _PATIENCE = Settings().execution_seconds + 60.0
 _FINAL = ("completed", "partial", "failed", "cancelled")
+# Cells between two columns of the table.
+_GAP = 2
 _ROW_STYLES = {"pending": "dim", "in_progress": "cyan", "completed": "green", "error": "red", "cancelled": "yellow"}
 
 Document = dict[str, Any]
+_Cells = dict[str, Text | Spinner]
 
 
 def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None]) -> int:
     """Run a job to its end, save what it made, tell how it went; 0 only where every model made its image."""
-    console = Console(highlight=False)
+    console = terminal.console(highlight=False)
     job_id = submit(cloud, prompt)
     progress(f"job {job_id} is submitted: {prompt!r}")
     document = _watch(console, cloud, job_id)
@@ -48,6 +53,20 @@ def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None]) -
     console.print(f"Pictures: {_shown(folder)}/", markup=False, soft_wrap=True)
     console.print(f"Contact sheet: {_shown(sheet)}", markup=False, soft_wrap=True)
     return 0 if document["status"] == "completed" else 1
+
+
+def prompt_of(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """The prompt that the command line or PROMPT gives; empty where neither does.
+
+    Raises
+    ------
+    OptionError : it is not text
+    """
+    try:
+        # Decoded before it is stripped: a byte of a letter may look like a space in the locale's encoding.
+        return terminal.typed(" ".join(arguments)) or terminal.typed(environment.get("PROMPT", "")).strip()
+    except ValueError:
+        raise OptionError("The prompt is not valid UTF-8; write it in a terminal that is set to UTF-8.") from None
 
 
 def submit(cloud: Cloud, prompt: str) -> str:
@@ -98,7 +117,7 @@ def _sentence(body: bytes) -> str:
 def _watch(console: Console, cloud: Cloud, job_id: str) -> Document:
     """Show the job until it ends; its last document."""
     document: Document = {}
-    if not console.is_terminal:
+    if not console.is_interactive:
         shown: dict[str, str] = {}
         for change in poll(cloud, job_id):
             document = change or document
@@ -109,33 +128,66 @@ def _watch(console: Console, cloud: Cloud, job_id: str) -> Document:
                         console.print(f"  {row['model']}: {_state(row)}", markup=False, soft_wrap=True)
         return document
     spinners: dict[str, Spinner] = {}
-    with Live(console=console, refresh_per_second=12) as live:
+
+    def table() -> Group | str:
+        return _table(console, document, cloud.endpoints["simulated"], spinners) if document else ""
+
+    # The table is laid out anew at every refresh: the terminal may have another width meanwhile.
+    with Live(console=console, refresh_per_second=12, get_renderable=table):
         for change in poll(cloud, job_id):
             document = change or document
-            live.update(_table(document, cloud.endpoints["simulated"], spinners))
     for row in document["results"]:
         if row["status"] == "error":
             console.print(f"  {row['model']}: {_state(row)}", markup=False, soft_wrap=True)
     return document
 
 
-def _table(document: Document, simulated: list[str], spinners: dict[str, Spinner]) -> Group:
-    table = Table(box=None, padding=(0, 2), header_style="bold", title_justify="left")
-    table.add_column("model", no_wrap=True)
-    table.add_column("provider", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    for row in document["results"]:
-        style = _ROW_STYLES.get(row["status"], "")
-        running = row["status"] == "in_progress"
-        state: Text | Spinner = Text(row.get("errorCode") or row["status"].replace("_", " "), style=style)
-        if running:
-            state = spinners.setdefault(row["model"], Spinner("dots", Text("in progress", style=style), style=style))
-        seconds = time.time() - _epoch(row["startedAt"]) if running else row.get("duration")
-        elapsed = Text(f"{seconds:.1f}" if seconds is not None else "", style="dim" if running else "")
-        table.add_row(row["model"], provider_label(row["provider"], simulated), state, elapsed)
+def _table(console: Console, document: Document, simulated: list[str], spinners: dict[str, Spinner]) -> Group:
+    """The job's rows, as much of each as the terminal is wide enough for: its state always."""
+    names = [terminal.shown(row["model"], console.encoding) for row in document["results"]]
+    rows = [_cells(console, row, simulated, spinners) for row in document["results"]]
+    headings: _Cells = {heading: Text(heading) for heading in rows[0]}
+    widths = {
+        heading: _GAP + max(console.measure(cells[heading]).maximum for cells in (headings, *rows))
+        for heading in headings
+    }
+    longest = max(map(cell_len, names))
+    for spared in ("provider", "seconds"):
+        if longest + sum(widths.values()) > console.width:
+            del widths[spared]
+    room = max(console.width - sum(widths.values()), 1)
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("model", max_width=room, no_wrap=True, overflow="crop")
+    for heading in widths:
+        table.add_column(heading, justify="right" if heading == "seconds" else "left", no_wrap=True, overflow="crop")
+    for name, cells in zip(names, rows, strict=True):
+        ellipsis = terminal.shown("…", console.encoding)
+        table.add_row(Text(_shortened(name, room, ellipsis)), *(cells[heading] for heading in widths))
     done = sum(row["status"] in ("completed", "error", "cancelled") for row in document["results"])
     return Group(table, Text(f"{done} of {document['totalModels']} models are done", style="dim"))
+
+
+def _cells(console: Console, row: Document, simulated: list[str], spinners: dict[str, Spinner]) -> _Cells:
+    """What stands beside a model's name, by the headings of the columns."""
+    style = _ROW_STYLES.get(row["status"], "")
+    running = row["status"] == "in_progress"
+    state: Text | Spinner = Text(row.get("errorCode") or row["status"].replace("_", " "), style=style)
+    if running:
+        frames = "line" if console.options.ascii_only else "dots"
+        state = spinners.setdefault(row["model"], Spinner(frames, Text("in progress", style=style), style=style))
+    seconds = time.time() - _epoch(row["startedAt"]) if running else row.get("duration")
+    return {
+        "provider": Text(provider_label(row["provider"], simulated)),
+        "state": state,
+        "seconds": Text(f"{seconds:.1f}" if seconds is not None else "", style="dim" if running else ""),
+    }
+
+
+def _shortened(text: str, room: int, ellipsis: str) -> str:
+    """The text in at most as many cells as there is room."""
+    if cell_len(text) <= room:
+        return text
+    return set_cell_size(text, max(room - len(ellipsis), 0)).rstrip() + ellipsis[:room]
 
 
 def provider_label(provider: str, simulated: list[str]) -> str:

@@ -22,6 +22,7 @@ import httpx2
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from local import deployment as deployments
+from local import terminal
 from local.deployment import Deployment
 from local.keys import KeysError, held
 from local.options import key_names
@@ -715,11 +716,11 @@ def line(row: Row) -> str:
 
 def _print_table(rows: Sequence[Row]) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     colours = {GOOD: "green", WARNING: "yellow", BAD: "red"}
+    console = terminal.console()
     table = Table(box=SIMPLE)
     for heading in ("", "model", "provider", "key", "listed", "ends"):
         table.add_column(heading, no_wrap=heading in ("", "ends"))
@@ -727,5 +728,6 @@ def _print_table(rows: Sequence[Row]) -> None:
     for row in rows:
         sentences = "\n".join(finding.sentence for finding in row.findings)
         cells = (row.subject, row.provider, row.key, row.listed, row.ends, sentences)
-        table.add_row(Text(row.mark, style=colours[row.mark]), *map(Text, cells))
-    Console().print(table)
+        mark, *texts = (terminal.shown(text, console.encoding) for text in (row.mark, *cells))
+        table.add_row(Text(mark, style=colours[row.mark]), *map(Text, texts))
+    console.print(table)

@@ -98,7 +98,13 @@ def fuzz(running: Cloud, seconds: int) -> Outcome:
     try:
         # The time for the requests, and some for telling apart and shortening what failed.
         ended = subprocess.run(
-            command, check=False, capture_output=True, text=True, cwd=folder, env=environment, timeout=2 * seconds + 60
+            command,
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+            cwd=folder,
+            env=environment,
+            timeout=2 * seconds + 60,
         )
     except subprocess.TimeoutExpired as error:
         raise CloudError(f"schemathesis was not done {2 * seconds + 60} s after its start.") from error

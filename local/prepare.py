@@ -14,6 +14,7 @@ import sys
 import threading
 
 from infra import caches
+from local import terminal
 from local.progress import Progress
 
 OLDEST = (3, 11)
@@ -161,6 +162,7 @@ def _write(path: str, text: str) -> None:
 
 def main(parts: "list[str]") -> int:
     """Prepare the parts that are named: `python`, `node`; node needs python."""
+    terminal.prepare()
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     caches.use()
     progress = Progress()

@@ -46,7 +46,9 @@ def _gh(path: str, environment: Mapping[str, str], body: Mapping[str, str] | Non
     command = ["gh", "api", path, *(("--method", "POST", "--input", "-") if body else ())]
     text = json.dumps(body) if body else None
     try:
-        done = subprocess.run(command, env=dict(environment), input=text, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, env=dict(environment), input=text, capture_output=True, encoding="utf-8", check=True
+        )
     except FileNotFoundError:
         raise CloudError("There is no gh, GitHub's command line; install it.") from None
     except subprocess.CalledProcessError as error:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from threading import Event
 
+from local import terminal
 from local.processes import write_port
 from local.simulator.faults import FAULTS, FaultError, parse_faults
 from local.simulator.latency import LatencyError
@@ -17,6 +18,7 @@ from local.simulator.server import PROVIDERS, Simulator
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT."""
+    terminal.prepare()
     parser = argparse.ArgumentParser(
         prog="python -m local.simulator",
         description=f"Plays image providers on 127.0.0.1: {', '.join(PROVIDERS)}. Each lies at its own path below the "
