@@ -18,7 +18,7 @@ override CDK := $(value CDK)
 export CDK
 
 .PHONY: help demo up down logs status keys doctor models-check deploy diff destroy \
-  bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-integration test-browser screenshots \
+  bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser screenshots \
   check openapi grants fuzz bench synth clean prepare-python prepare-all
 
 help: ## List what there is
@@ -78,6 +78,9 @@ test-dates: prepare-all ## The tests without the emulator as if run on later day
 	  DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"' \
 	    $(VENV_PYTHON) -m pytest tests/unit tests/contract tests/infra -n 2 --dist loadscope $(PYTEST_ARGUMENTS) || exit 1; \
 	done
+
+test-bare: ## The first minutes in new Debian roots; needs root and debootstrap (RELEASES="bookworm trixie")
+	@"$(PYTHON)" tests/bare_roots.py $(RELEASES)
 
 test-integration: prepare-all ## The tests on the emulator
 	$(VENV_PYTHON) -m pytest tests/integration $(PYTEST_ARGUMENTS)
