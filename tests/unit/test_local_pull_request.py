@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -12,8 +13,7 @@ from local.cloud import CloudError
 from local.pull_request import comment
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-GH = f"""#!{sys.executable}
-import json, os, sys
+GH = """import json, os, sys
 with open(os.environ["ASKED"], "a") as file:
     body = sys.stdin.read() if "--input" in sys.argv else ""
     print(json.dumps([sys.argv[1:], body]), file=file)
@@ -29,7 +29,10 @@ def github(tmp_path: Path) -> dict[str, str]:
     """The environment of a job on GitHub whose commit came with pull request 7."""
     program = tmp_path / "bin" / "gh"
     program.parent.mkdir()
-    program.write_text(GH)
+    script = tmp_path / "gh.py"
+    script.write_text(GH)
+    # A first line cannot name an interpreter whose path has a space.
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return {
         "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
