@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,16 @@ _ROW_STYLES = {"pending": "dim", "in_progress": "cyan", "completed": "green", "e
 Document = dict[str, Any]
 
 
-def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None]) -> int:
-    """Run a job to its end, save what it made, tell how it went; 0 only where every model made its image."""
+def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None], faulted: Collection[str] = ()) -> int:
+    """Run a job to its end, save what it made, tell how it went; 0 only where every model made its image.
+
+    `faulted` has the models that were given faults.
+    """
     console = Console(highlight=False)
     job_id = submit(cloud, prompt)
     progress(f"job {job_id} is submitted: {prompt!r}")
+    if absent := without_effect(cloud, job_id, faulted):
+        progress(f"not in this job, which takes the default models, so without effect: the fault of {absent}")
     document = _watch(console, cloud, job_id)
     folder = out / job_id
     sheet = save(cloud, document, folder)
@@ -61,6 +66,14 @@ def submit(cloud: Cloud, prompt: str) -> str:
     if answer.status != 200:
         raise CloudError(f"The API turned the prompt away ({answer.status}): {_sentence(answer.body)}")
     return str(answer.json()["jobId"])
+
+
+def without_effect(cloud: Cloud, job_id: str, faulted: Collection[str]) -> str:
+    """Those of the faulted models that the job does not ask."""
+    if not faulted:
+        return ""
+    rows = cloud.request("GET", f"/status/{job_id}").json()["results"]
+    return ", ".join(sorted(set(faulted) - {row["model"] for row in rows}))
 
 
 def poll(cloud: Cloud, job_id: str, seconds: float = POLL_SECONDS) -> Iterator[Document | None]:
