@@ -243,12 +243,19 @@ def _options(found: Cloud | None) -> Options:
 
 def _models(running: Cloud | None) -> ModelRegistry:
     """The models of a cloud, those of an overlay in its bucket included; without a cloud the built-in ones."""
-    from pixelprompt.overlay import LiveRegistry
+    from pixelprompt import overlay
+    from pixelprompt.documents import DocumentStore
+    from pixelprompt.errors import ConfigurationError, StorageError
     from pixelprompt.registry import ModelRegistry
 
-    if not running:
-        return ModelRegistry.load()
-    return LiveRegistry(running.client("s3"), running.endpoints["bucket"])()
+    if running:
+        try:
+            found = DocumentStore(running.client("s3"), running.endpoints["bucket"]).read(overlay.KEY)
+            return ModelRegistry.load(overlay=found.value if found else None)
+        except (ConfigurationError, StorageError):
+            # The service goes on without it as well.
+            pass
+    return ModelRegistry.load()
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -1,11 +1,13 @@
 """What the commands say where something is missing or mistaken, before anything is started."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,9 +18,11 @@ from local import cdk, cloud, demo
 from local.options import OptionError, Options
 from local.paths import ROOT
 from local.simulator.faults import parse_faults
+from pixelprompt import overlay
 from pixelprompt.registry import ModelRegistry
 from pixelprompt.submission import PROMPT_LIMIT
 from tests.today import TODAY
+from tests.unit.conftest import BUCKET
 
 REGISTRY = ModelRegistry.load(day=lambda: TODAY)
 MINE = {"name": "Mine", "provider": "compatible", "id": "my-model", "baseUrl": "http://127.0.0.1:8080/v1"}
@@ -186,3 +190,15 @@ def test_the_commands_in_the_documents_name_the_python_that_has_the_packages() -
         assert program == [".venv/bin/python", "-m", module]
     assert "SECONDS is how long" in written
     assert "TIMES is how many" in written
+
+
+@pytest.mark.parametrize(
+    ("content", "known"), [(json.dumps({"models": [MINE]}), True), ("{", False), ('{"models": [{}]}', False)]
+)
+def test_the_models_of_a_running_cloud_are_read_in_silence(
+    s3: Any, content: str, known: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    s3.put_object(Bucket=BUCKET, Key=overlay.KEY, Body=content)
+    running: Any = SimpleNamespace(client=lambda service: s3, endpoints={"bucket": BUCKET})
+    assert (command._models(running).find("Mine") is not None) is known
+    assert capfd.readouterr() == ("", "")
