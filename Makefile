@@ -1,5 +1,5 @@
 # Everything a checkout can do. Each target prepares what it needs first, once: .venv and node_modules.
-# Needed on the machine: make and Python 3.11 or newer (another one: make demo PYTHON=python3.12).
+# Needed on the machine: make and Python 3.11 or newer with venv (another one: make demo PYTHON=python3.12).
 
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
@@ -7,19 +7,19 @@ SHELL = /bin/sh
 PYTHON ?= python3
 STAGE ?= dev
 # Which deployment to look at: a STAGE that was asked for, else the cloud that runs here.
-DEPLOYMENT = $(if $(filter command environment,$(origin STAGE)),--stage '$(STAGE)')
+DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAGE")
 VENV_PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Variables on make's command line reach the commands through the environment; a prompt may hold any character.
-override PROMPT := $(value PROMPT)
-export PROMPT
-# And so do settings of a deployment.
-override CDK := $(value CDK)
-export CDK
+# These reach the commands through the environment, where they may hold any character, quotes and $ included.
+VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB ONLY PROMPT SECONDS STAGE
+$(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
+  $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+# A checkout that was never made ready has no cloud, and needs no packages to say so.
+IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is running; `make up` starts the cloud.')
 
 .PHONY: help demo up down logs status keys doctor models-check deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser screenshots \
-  check openapi grants fuzz bench synth clean prepare-python prepare-all
+  check openapi grants fuzz bench synth clean refuse-prompt prepare-python prepare-all
 
 help: ## List what there is
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -30,33 +30,33 @@ help: ## List what there is
 	@echo '    IP_LIMIT GLOBAL_LIMIT ENHANCE_LIMIT ENHANCE_IP_LIMIT IP_INCLUDE TRUST_BODY_IP'
 	@echo '    RETENTION_DAYS LOG_LEVEL CORS_ORIGINS'
 	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION STATUS_WAIT GALLERY  settings of the stack'
-	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=gpt-image-2=throttled:2   of the simulated providers'
+	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=recraftv3=refused   of the simulated providers'
 	@echo '    ENFORCE_IAM=1                    hold each Lambda to what its role allows'
 
-demo: prepare-all ## One prompt to all models, here, without an account: pictures into out/ (PROMPT="…")
+demo: $(if $(filter undefined,$(origin PROMPT))$(strip $(PROMPT)),prepare-all,refuse-prompt) ## One prompt to all models, here, without an account: pictures into out/ (PROMPT="…")
 	@$(VENV_PYTHON) -m local demo
 
 up: prepare-all ## Start the cloud and the page on this laptop, or bring them up to date; print where they are
 	@$(VENV_PYTHON) -m local up
 
-down: prepare-python ## Stop it; nothing stays but the logs of the last run
-	@$(VENV_PYTHON) -m local down
+down: $(if $(IDLE),,prepare-python) ## Stop it; nothing stays but the logs of the last run
+	@$(or $(IDLE),$(VENV_PYTHON) -m local down)
 
-status: prepare-python ## Say what runs, and how to call it
-	@$(VENV_PYTHON) -m local status || true
+status: $(if $(IDLE),,prepare-python) ## Say what runs, and how to call it
+	@$(or $(IDLE),$(VENV_PYTHON) -m local status || true)
 
-logs: prepare-python ## Follow its logs (JOB=id for one job's)
-	@$(VENV_PYTHON) -m local logs $(if $(JOB),--job '$(JOB)')
+logs: $(if $(IDLE),,prepare-python) ## Follow its logs (JOB=id for one job's)
+	@$(if $(IDLE),$(IDLE) >&2; exit 1,$(VENV_PYTHON) -m local logs $(if $(JOB),--job="$$JOB"))
 
 keys: prepare-python ## Put provider keys into the secret of STAGE on AWS: from the environment, a prompt, or FROM=secret
-	@$(VENV_PYTHON) -m local keys --stage '$(STAGE)' $(if $(FROM),--from '$(FROM)')
+	@$(VENV_PYTHON) -m local keys --stage="$$STAGE" $(if $(FROM),--from="$$FROM")
 
 doctor: prepare-python ## Check keys, models and quotas of the cloud here, or of STAGE on AWS (ALL=1: of every model)
 	@$(VENV_PYTHON) -m local doctor $(DEPLOYMENT) $(if $(ALL),--all)
 
 models-check: prepare-python ## Check an overlay of the model catalogue: FILE=my-models.json (PUT=1: then upload it)
-	@test -n '$(FILE)' || { echo 'Name the overlay: make models-check FILE=my-models.json' >&2; exit 1; }
-	@$(VENV_PYTHON) -m local models-check '$(FILE)' $(if $(PUT),--put) $(if $(BUCKET),--bucket '$(BUCKET)') $(DEPLOYMENT)
+	@test -n "$$FILE" || { echo 'Name the overlay: make models-check FILE=my-models.json' >&2; exit 1; }
+	@$(VENV_PYTHON) -m local models-check $(if $(PUT),--put) $(if $(BUCKET),--bucket="$$BUCKET") $(DEPLOYMENT) -- "$$FILE"
 
 # Every folder is named: what one adds to the report, it adds where it is an argument.
 test: prepare-all ## All tests, on two cores
@@ -73,7 +73,7 @@ test-archives: prepare-all ## The archives of the functions, unpacked; an arm64 
 
 # Node's clock as well: it warns of its own end of life.
 test-dates: prepare-all ## The tests without the emulator as if run on later days: DAYS="40 365 1826" from now
-	@for days in $(or $(DAYS),40 365 1826); do \
+	@for days in $${DAYS:-40 365 1826}; do \
 	  echo "$$days days from now"; \
 	  DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"' \
 	    $(VENV_PYTHON) -m pytest tests/unit tests/contract tests/infra -n 2 --dist loadscope $(PYTEST_ARGUMENTS) || exit 1; \
@@ -92,25 +92,25 @@ screenshots: prepare-all ## Take docs/screenshots anew
 	SCREENSHOTS=docs/screenshots BROWSER_REQUIRED=1 $(VENV_PYTHON) -m pytest tests/browser -k 'nine_pictures or gallery'
 
 deploy: prepare-all ## Deploy STAGE=dev into your AWS account; says what changes and asks (YES=1: without asking)
-	@$(VENV_PYTHON) -m local deploy --stage '$(STAGE)' $(if $(FORWARD),--forward)
+	@$(VENV_PYTHON) -m local deploy --stage="$$STAGE" $(if $(FORWARD),--forward)
 
 diff: prepare-all ## Say what deploying STAGE would change (COMMENT=1: also at the merged pull request)
-	@$(VENV_PYTHON) -m local diff --stage '$(STAGE)' $(if $(COMMENT),--comment)
+	@$(VENV_PYTHON) -m local diff --stage="$$STAGE" $(if $(COMMENT),--comment)
 
 destroy: prepare-all ## Delete STAGE from your AWS account; says what goes and what stays, and asks
-	@$(VENV_PYTHON) -m local destroy --stage '$(STAGE)'
+	@$(VENV_PYTHON) -m local destroy --stage="$$STAGE"
 
 bootstrap: prepare-all ## Prepare your AWS account for the CDK, once per account and region
 	@$(VENV_PYTHON) -m local bootstrap
 
 smoke: prepare-python ## Try out the deployment at API_URL, or of STAGE, or the cloud here (MODELS=a,b or all)
-	@$(VENV_PYTHON) -m local smoke $(if $(API_URL),--url '$(API_URL)',$(DEPLOYMENT))
+	@$(VENV_PYTHON) -m local smoke $(if $(API_URL),--url="$$API_URL",$(DEPLOYMENT))
 
 mark-good: prepare-python ## Remember this commit, deployed and tried out, as the good one of STAGE
-	@$(VENV_PYTHON) -m local mark-good --stage '$(STAGE)'
+	@$(VENV_PYTHON) -m local mark-good --stage="$$STAGE"
 
 rollback: prepare-all ## Deploy the last good commit of STAGE
-	@$(VENV_PYTHON) -m local rollback --stage '$(STAGE)'
+	@$(VENV_PYTHON) -m local rollback --stage="$$STAGE"
 
 pipeline-role: prepare-all ## Deploy the roles of the pipeline on GitHub, once: REPOSITORY=owner/name
 	@$(VENV_PYTHON) -m local pipeline-role
@@ -137,18 +137,21 @@ grants: prepare-all ## Write the table of what each role may do anew, from the s
 	@$(VENV_PYTHON) -m local grants
 
 fuzz: prepare-all ## Send generated requests to every route of a cloud of its own, for SECONDS=60
-	@$(VENV_PYTHON) -m local fuzz --seconds '$(or $(SECONDS),60)'
+	@$(VENV_PYTHON) -m local fuzz $(if $(SECONDS),--seconds="$$SECONDS")
 
 bench: prepare-all ## Measure how fast it is, under ten minutes, and write docs/benchmarks.md (ONLY=part for one)
-	@$(VENV_PYTHON) -m benchmarks $(foreach part,$(ONLY),--only '$(part)')
+	@$(VENV_PYTHON) -m benchmarks $(if $(ONLY),$$(printf -- '--only=%s ' $$ONLY))
 
-synth: prepare-all ## Write the CloudFormation templates for AWS and for here; needs no AWS account
-	@$(VENV_PYTHON) -m local synth aws local
+synth: prepare-all ## Write the CloudFormation templates of STAGE for AWS, and for here; needs no AWS account
+	@$(VENV_PYTHON) -m local synth --stage="$$STAGE" aws local
 
 clean: ## Stop the cloud, remove what make has made (but not out/)
 	@if [ -x $(VENV_PYTHON) ] && [ -d .local ]; then $(VENV_PYTHON) -m local down || exit 1; fi
 	rm -rf .local .venv node_modules cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+refuse-prompt:
+	@echo 'PROMPT is blank; describe a picture, such as make demo PROMPT="a lighthouse in fog".' >&2; exit 1
 
 prepare-python:
 	@command -v "$(PYTHON)" > /dev/null || { \

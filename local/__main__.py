@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from infra import caches
 from local import paths, terminal
 from local.progress import Progress
+
+if TYPE_CHECKING:
+    from local.cloud import Cloud
+    from local.options import Options
+    from pixelprompt.registry import ModelRegistry
 
 DEFAULT_PROMPT = "a lighthouse in fog"
 
@@ -22,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     terminal.prepare()
     caches.use()
-    parser = argparse.ArgumentParser(prog="python -m local", description="The cloud on a laptop.")
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m local", description="The cloud on a laptop.")
     parser.add_argument("--directory", type=Path, default=paths.STATE, help="where the cloud lives (default .local)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="start the cloud, or bring it up to date")
@@ -37,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument("--keep", action="store_true", help="leave a cloud that had to be started running")
     synth = commands.add_parser("synth", help="write the CloudFormation templates")
     synth.add_argument("targets", nargs="*", metavar="TARGET", help="aws, local; default: both")
+    synth.add_argument("--stage", default="dev", help="which one for aws (default dev); for local it is dev")
     keys = commands.add_parser("keys", help="put provider keys into the secret of a deployment in your AWS account")
     keys.add_argument("--stage", default="dev", help="which deployment (default dev)")
     keys.add_argument("--from", dest="source", metavar="SECRET", default="", help="copy the keys of another secret")
@@ -159,10 +166,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _up(options: argparse.Namespace, progress: Progress) -> int:
     from local import cloud
-    from local.options import Options
     from local.usage import usage
 
-    running = cloud.start(options.directory, options=Options.from_environment(os.environ), progress=progress)
+    chosen = _options(cloud.find(options.directory))
+    running = cloud.start(options.directory, options=chosen, progress=progress)
     progress("the cloud is up" if running.changed else "the cloud is up already, and up to date")
     print(usage(running.endpoints))
     return 0
@@ -201,16 +208,17 @@ def _logs(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace, progress: Progress) -> int:
     from local import cloud
     from local.demo import prompt_of, run
-    from local.options import Options
 
-    prompt = prompt_of(options.prompt, os.environ) or DEFAULT_PROMPT
-    chosen = Options.from_environment(os.environ)
-    if found := cloud.find(options.directory):
+    prompt = prompt_of(options.prompt, os.environ, DEFAULT_PROMPT)
+    found = cloud.find(options.directory)
+    chosen = _options(found)
+    if found:
         # A cloud that runs stays as its owner started it, but with today's sources.
         chosen = chosen.over(cloud.current_options(found))
     running = cloud.start(options.directory, options=chosen, progress=progress)
     try:
-        code = run(running, prompt, options.out, progress)
+        faulted = chosen.faulted(_models(running)) if chosen.faults else []
+        code = run(running, prompt, options.out, progress, faulted)
         stays = options.keep or not running.started
         print(f"The page: {running.endpoints['page'] if stays else 'make up serves it; watch such a job in a browser'}")
         return code
@@ -218,6 +226,31 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
         if running.started and not options.keep:
             running.stop()
             progress("the cloud is stopped")
+
+
+def _options(found: Cloud | None) -> Options:
+    """What the environment asks for, of a new cloud or the one that is found."""
+    from local.options import Options
+
+    chosen = Options.from_environment(os.environ)
+    return chosen.resolved(_models(found)) if chosen.faults else chosen
+
+
+def _models(running: Cloud | None) -> ModelRegistry:
+    """The models of a cloud, those of an overlay in its bucket included; without a cloud the built-in ones."""
+    from pixelprompt import overlay
+    from pixelprompt.documents import DocumentStore
+    from pixelprompt.errors import ConfigurationError, StorageError
+    from pixelprompt.registry import ModelRegistry
+
+    if running:
+        try:
+            found = DocumentStore(running.client("s3"), running.endpoints["bucket"]).read(overlay.KEY)
+            return ModelRegistry.load(overlay=found.value if found else None)
+        except (ConfigurationError, StorageError):
+            # The service goes on without it as well.
+            pass
+    return ModelRegistry.load()
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -296,17 +329,26 @@ def _smoke(options: argparse.Namespace) -> int:
 
 
 def _synth(options: argparse.Namespace, progress: Progress) -> int:
+    from infra.settings import Settings
     from local import cdk
     from local.options import Options
 
     settings = Options.from_environment(os.environ).setting_context()
+    contexts = {
+        target: {**settings, "target": target, "stage": "dev" if target == "local" else options.stage}
+        for target in options.targets or ["aws", "local"]
+    }
+    for context in contexts.values():
+        # Said here, a mistake is one sentence rather than the end of a log.
+        Settings.from_context({**cdk.default_context(), **context})
     folder = options.directory / "synth"
     folder.mkdir(parents=True, exist_ok=True)
-    for target in options.targets or ["aws", "local"]:
-        progress(f"synthesising the stack for {target}")
+    for target, context in contexts.items():
+        progress(f"synthesising the stage {context['stage']} for {target}")
         output = folder / target
+        # The template of another stage would stay beside this one.
+        shutil.rmtree(output, ignore_errors=True)
         environment = cdk.online_environment()
-        context = {**settings, "target": target}
         with cdk.synthesise(output, context, environment=environment, log=folder / f"{target}.log") as command:
             command.wait()
         for template in sorted(output.glob("*.template.json")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from local.cloud import Cloud, CloudError
 from local.options import OptionError
 from local.paths import ROOT
 from local.usage import execution_arn
+from pixelprompt.errors import PixelPromptError
+from pixelprompt.submission import read_prompt
 
 POLL_SECONDS = 0.25
 # What comes after the state machine has ended the job will never come.
@@ -37,11 +39,16 @@ Document = dict[str, Any]
 _Cells = dict[str, Text | Spinner]
 
 
-def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None]) -> int:
-    """Run a job to its end, save what it made, tell how it went; 0 only where every model made its image."""
+def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None], faulted: Collection[str] = ()) -> int:
+    """Run a job to its end, save what it made, tell how it went; 0 only where every model made its image.
+
+    `faulted` has the models that were given faults.
+    """
     console = terminal.console(highlight=False)
     job_id = submit(cloud, prompt)
     progress(f"job {job_id} is submitted: {prompt!r}")
+    if absent := without_effect(cloud, job_id, faulted):
+        progress(f"not in this job, which takes the default models, so without effect: the fault of {absent}")
     document = _watch(console, cloud, job_id)
     folder = out / job_id
     sheet = save(cloud, document, folder)
@@ -55,16 +62,19 @@ def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None]) -
     return 0 if document["status"] == "completed" else 1
 
 
-def prompt_of(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    """The prompt that the command line or PROMPT gives; empty where neither does.
+def prompt_of(arguments: Sequence[str], environment: Mapping[str, str], default: str) -> str:
+    """The prompt that the command line or PROMPT gives, or the default one where neither does.
 
     Raises
     ------
-    OptionError : it is not text
+    OptionError : it is not text, or the API would refuse it
     """
+    given = " ".join(arguments) if arguments else environment.get("PROMPT", default)
     try:
         # Decoded before it is stripped: a byte of a letter may look like a space in the locale's encoding.
-        return terminal.typed(" ".join(arguments)) or terminal.typed(environment.get("PROMPT", "")).strip()
+        return read_prompt({"prompt": terminal.typed(given)})
+    except PixelPromptError as error:
+        raise OptionError(str(error)) from None
     except ValueError:
         raise OptionError("The prompt is not valid UTF-8; write it in a terminal that is set to UTF-8.") from None
 
@@ -80,6 +90,14 @@ def submit(cloud: Cloud, prompt: str) -> str:
     if answer.status != 200:
         raise CloudError(f"The API turned the prompt away ({answer.status}): {_sentence(answer.body)}")
     return str(answer.json()["jobId"])
+
+
+def without_effect(cloud: Cloud, job_id: str, faulted: Collection[str]) -> str:
+    """Those of the faulted models that the job does not ask."""
+    if not faulted:
+        return ""
+    rows = cloud.request("GET", f"/status/{job_id}").json()["results"]
+    return ", ".join(sorted(set(faulted) - {row["model"] for row in rows}))
 
 
 def poll(cloud: Cloud, job_id: str, seconds: float = POLL_SECONDS) -> Iterator[Document | None]:

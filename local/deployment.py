@@ -119,7 +119,15 @@ def find(
         return of_cloud(running)
     if local:
         raise CloudError("No cloud runs on this laptop; `make up` starts it.")
-    return on_aws(stage or "dev", environment)
+    if stage:
+        return on_aws(stage, environment)
+    try:
+        return on_aws("dev", environment)
+    except CloudError as error:
+        # Whoever named no stage may have meant a cloud here.
+        raise CloudError(
+            f"No cloud runs on this laptop; `make up` starts one. For a stage on AWS (STAGE=dev): {error}"
+        ) from None
 
 
 def of_cloud(running: Cloud) -> Deployment:
@@ -254,17 +262,19 @@ def account(environment: Mapping[str, str]) -> tuple[ClientFactory, str | None]:
 
     Raises
     ------
-    CloudError : the caller's AWS configuration is wrong
+    CloudError : the caller's AWS configuration is wrong, or there are no credentials
     """
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, NoCredentialsError
 
     if (url := environment.get("AWS_ENDPOINT_URL", "")) and urlsplit(url).scheme not in ("http", "https"):
         raise CloudError(f"AWS_ENDPOINT_URL is {url!r}; it must be an address such as http://127.0.0.1:4566, or unset.")
     try:
         # As the CDK does, and unlike boto3, AWS_REGION counts first.
         session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
+        if not session.get_credentials():
+            raise NoCredentialsError
     except BotoCoreError as error:
         raise aws_failure(error) from None
     config = Config(connect_timeout=_CONNECT, read_timeout=_READ, retries={"total_max_attempts": 1})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from local.paths import ROOT
@@ -70,7 +71,7 @@ class Options:
     ----------
     settings : by the names of `SETTINGS`; the stack's own default holds for what is not there
     keys : real keys by their names, such as OPENAI_API_KEY; a provider without one is simulated
-    faults : faults of the simulators, such as ``gpt-image-2=throttled:2,gemini-3-pro-image=refused``
+    faults : faults of the simulators, such as ``gpt-image-2.6-flare=throttled:2:1,recraftv3=refused``
     latency : seconds that simulated images take, such as ``0.5-4`` or ``2``; empty is the simulator's own default
     enforce_iam : whether the emulator holds each Lambda to its role's policies; it then speaks TLS
     network : environment variables that reach the providers through a proxy or a private certificate authority
@@ -109,6 +110,23 @@ class Options:
             enforce_iam=_switch("ENFORCE_IAM", given.get("ENFORCE_IAM", "0")),
             network={name: given[name] for name in given if name.upper() in (*NETWORK_VARIABLES, "NO_PROXY")},
         )
+
+    def resolved(self, registry: ModelRegistry) -> Options:
+        """The same with faults at the models' ids, as the simulators know them, where a name was given.
+
+        Raises
+        ------
+        OptionError : a fault is for a model that is unknown
+        """
+        entries = [entry.partition("=") for entry in self.faults.split(",") if entry.strip()]
+        faults = ",".join(f"{_fault_id(model.strip(), registry)}={fault}" for model, _, fault in entries)
+        return replace(self, faults=faults)
+
+    def faulted(self, registry: ModelRegistry) -> list[str]:
+        """The names of the models that have a fault of their own; the id of one that `registry` lacks."""
+        models = [model.partition("=")[0].strip() for model in self.faults.split(",") if model.strip()]
+        found = {model: registry.find(model) for model in models if model != "*"}
+        return [entry.name if entry else model for model, entry in found.items()]
 
     def over(self, other: Options) -> Options:
         """These options, and the other's where these say nothing."""
@@ -174,6 +192,28 @@ def key_names() -> dict[str, set[str]]:
         if model.key_name:
             names.setdefault(model.key_name, set()).add(model.provider)
     return names
+
+
+def _fault_id(wanted: str, registry: ModelRegistry) -> str:
+    """The id of a model that may have a fault, by its name or id; ``*`` is every model."""
+    # Imported only here: it brings Pillow along.
+    from local.simulator.openai import MODERATION_MODELS
+
+    models = (*registry.get_all_models(), *registry.get_text_models())
+    ids = {model.id.casefold(): model.id for model in models} | {id: id for id in ("*", *MODERATION_MODELS)}
+    ids |= {model.name.casefold(): model.id for model in models}
+    if known := ids.get(wanted.casefold()):
+        return known
+    close = dict.fromkeys(ids[key] for key in difflib.get_close_matches(wanted.casefold(), ids))
+    raise OptionError(
+        f"SIMULATOR_FAULTS has the unknown model {wanted!r}. "
+        + (
+            f"Did you mean {' or '.join(close)}? "
+            if close
+            else f"Available: {', '.join(dict.fromkeys(ids.values()))}. "
+        )
+        + "A model of your own counts once its overlay is in the bucket of the running cloud."
+    )
 
 
 def _switch(name: str, value: str) -> bool:

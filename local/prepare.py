@@ -9,6 +9,7 @@ Usage: python3 -m local.prepare [python] [node]
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -143,9 +144,20 @@ def _link_node() -> None:
 
 def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> None:
     try:
-        code = subprocess.call(command, env=environment, stdout=subprocess.DEVNULL)
+        # In a session of its own: Ctrl-C would have it print where it was interrupted.
+        child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         raise PreparationError("{}: {}.".format(failure[0].upper() + failure[1:], error))
+    # Nor does the end of the terminal reach it there.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        raise
     if code:
         raise PreparationError(
             "{} (the lines above say why). Check the network, then run the same command again.".format(

@@ -20,10 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT."""
     terminal.prepare()
     parser = argparse.ArgumentParser(
-        prog="python -m local.simulator",
+        prog=".venv/bin/python -m local.simulator",
         description=f"Plays image providers on 127.0.0.1: {', '.join(PROVIDERS)}. Each lies at its own path below the "
         "port; /_simulator/ has health, requests, faults and latency.",
-        epilog=f"Faults: {', '.join(sorted(FAULTS))}.",
+        epilog="SECONDS is how long throttled and poll_throttled ask the caller to wait, slow holds the answer back, "
+        "and late_task keeps the task unknown. TIMES is how many requests meet the fault; without it, all do. "
+        f"Faults: {', '.join(sorted(FAULTS))}.",
     )
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0, the default, picks a free one")
     parser.add_argument("--port-file", type=Path, help="file that receives the port once requests are accepted")
@@ -32,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--faults",
         default=os.environ.get("SIMULATOR_FAULTS", ""),
-        help="MODEL=FAULT[:SECONDS[:TIMES]], comma-separated, MODEL may be *; default: $SIMULATOR_FAULTS",
+        help="MODEL=FAULT[:SECONDS[:TIMES]], comma-separated; MODEL is a model's id, or * for all; default: "
+        "$SIMULATOR_FAULTS",
     )
     options = parser.parse_args(arguments)
     try:

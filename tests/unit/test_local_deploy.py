@@ -74,11 +74,13 @@ def test_region_and_credentials_have_a_cure(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(CloudError, match=r"No AWS region is set; set AWS_REGION"):
-        Account.of_caller({})
-    for ask in (lambda: Account.of_caller(REGION), lambda: deployment.on_aws("dev", REGION)):
+    for ask in (lambda: Account.of_caller({}), lambda: deployment.on_aws("dev", {})):
         with pytest.raises(CloudError, match=r"There are no AWS credentials; run `aws configure`"):
             ask()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
+    with pytest.raises(CloudError, match=r"No AWS region is set; set AWS_REGION"):
+        Account.of_caller({})
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """Setting a checkout up: what is too old is said, and what is ready is left alone."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from local import prepare
+from local.paths import ROOT
 from local.progress import Progress
 
 
@@ -43,6 +47,29 @@ def test_a_checkout_that_is_ready_runs_no_installer(
     monkeypatch.setattr(prepare, "_run", lambda *arguments: pytest.fail("something was installed"))
     assert prepare.main(["python", "node"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_installer_ends_at_once_and_shows_no_traceback(tmp_path: Path, number: signal.Signals) -> None:
+    mark = tmp_path / "pid"
+    installer = f"import os, time; open({str(mark)!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(60)"
+    script = f"""
+import sys
+from local import prepare
+prepare.prepare_python = lambda progress: prepare._run([sys.executable, "-c", {installer!r}], "no", {{}})
+sys.exit(prepare.main(["python"]))
+"""
+    # As from a terminal, the signal goes to the whole group.
+    run = [sys.executable, "-c", script]
+    with subprocess.Popen(run, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        until = time.monotonic() + 20
+        while not (mark.exists() and mark.read_text().endswith(" ")) and time.monotonic() < until:
+            time.sleep(0.02)
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (130, "Interrupted; the same command continues where this one stopped.\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
 
 
 def test_help_lists_every_target() -> None:

@@ -265,7 +265,7 @@ def test_the_marks_of_the_doctor_keep_their_columns(encoding: str, monkeypatch: 
 PROMPT_OF = """
 import os, sys
 from local.demo import prompt_of
-print(ascii(prompt_of(sys.argv[1:], os.environ)))
+print(ascii(prompt_of(sys.argv[1:], os.environ, "default")))
 """
 
 
@@ -279,8 +279,8 @@ def test_a_prompt_is_utf_8_in_every_locale(environment: dict[str, str]) -> None:
 
 def test_a_prompt_in_the_encoding_of_the_locale_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsencode", lambda text: text.encode("iso-8859-1", "surrogateescape"))
-    assert demo.prompt_of(["caf\xe9"], {}) == "café"
-    assert demo.prompt_of([], {"PROMPT": "voil\xc3\xa0"}) == "voilà"
+    assert demo.prompt_of(["caf\xe9"], {}, "") == "café"
+    assert demo.prompt_of([], {"PROMPT": "voil\xc3\xa0"}, "") == "voilà"
 
 
 @pytest.mark.parametrize("environment", [ASCII, {"PYTHONUTF8": "1"}], ids=str)
