@@ -14,6 +14,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB ONLY PROMPT SECONDS STAGE
 $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+# What a command that waits for this one is told.
+export MAKECMDGOALS
 # A checkout that was never made ready has no cloud, and needs no packages to say so.
 IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is running; `make up` starts the cloud.')
 

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from benchmarks import (
 from benchmarks.figures import HEAD, Result, markdown, row
 from benchmarks.workbench import Part, Workbench
 from infra import caches
-from local import terminal
+from local import processes, terminal
 from local.paths import ROOT
 from local.progress import Progress
 
@@ -77,8 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     caches.use()
-    # Like Ctrl-C: whatever was started is ended on the way out.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    processes.end_on_signals()
     try:
         return _run(given)
     except KeyboardInterrupt:

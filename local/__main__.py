@@ -6,14 +6,12 @@ import argparse
 import os
 import shlex
 import shutil
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from infra import caches
-from local import paths, terminal
+from local import lock, paths, processes, terminal
 from local.progress import Progress
 
 if TYPE_CHECKING:
@@ -82,8 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     fuzz.add_argument("--seconds", type=int, default=60, help="for how long (default 60)")
     options = parser.parse_args(arguments)
 
-    # Like Ctrl-C: whatever was started is ended on the way out.
-    signal.signal(signal.SIGTERM, _terminated)
+    processes.end_on_signals()
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -170,6 +167,7 @@ def _up(options: argparse.Namespace, progress: Progress) -> int:
 
     chosen = _options(cloud.find(options.directory))
     running = cloud.start(options.directory, options=chosen, progress=progress)
+    running.keep()
     progress("the cloud is up" if running.changed else "the cloud is up already, and up to date")
     print(usage(running.endpoints))
     return 0
@@ -187,7 +185,7 @@ def _status(options: argparse.Namespace) -> int:
     from local.usage import usage
 
     running = cloud.find(options.directory)
-    print(usage(running.endpoints) if running else "Nothing is running; `make up` starts the cloud.")
+    print(usage(running.endpoints) if running else cloud.describe(options.directory))
     return 0 if running else 1
 
 
@@ -196,7 +194,7 @@ def _logs(options: argparse.Namespace) -> int:
 
     running = cloud.find(options.directory)
     if not running:
-        print("Nothing is running; `make up` starts the cloud.", file=sys.stderr)
+        print(cloud.describe(options.directory), file=sys.stderr)
         return 1
     try:
         logs.show(running, job=options.job, follow=not options.no_follow)
@@ -210,21 +208,19 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
     from local.demo import prompt_of, run
 
     prompt = prompt_of(options.prompt, os.environ, DEFAULT_PROMPT)
-    found = cloud.find(options.directory)
-    chosen = _options(found)
-    if found:
-        # A cloud that runs stays as its owner started it, but with today's sources.
-        chosen = chosen.over(cloud.current_options(found))
-    running = cloud.start(options.directory, options=chosen, progress=progress)
+    chosen = _options(cloud.find(options.directory))
+    # A cloud that runs stays as its operator started it, but with today's sources.
+    running = cloud.start(options.directory, options=chosen, join=True, progress=progress)
+    if options.keep:
+        running.keep()
     try:
         faulted = chosen.faulted(_models(running)) if chosen.faults else []
         code = run(running, prompt, options.out, progress, faulted)
-        stays = options.keep or not running.started
+        stays = running.is_kept()
         print(f"The page: {running.endpoints['page'] if stays else 'make up serves it; watch such a job in a browser'}")
         return code
     finally:
-        if running.started and not options.keep:
-            running.stop()
+        if running.leave():
             progress("the cloud is stopped")
 
 
@@ -343,21 +339,18 @@ def _synth(options: argparse.Namespace, progress: Progress) -> int:
         Settings.from_context({**cdk.default_context(), **context})
     folder = options.directory / "synth"
     folder.mkdir(parents=True, exist_ok=True)
-    for target, context in contexts.items():
-        progress(f"synthesising the stage {context['stage']} for {target}")
-        output = folder / target
-        # The template of another stage would stay beside this one.
-        shutil.rmtree(output, ignore_errors=True)
-        environment = cdk.online_environment()
-        with cdk.synthesise(output, context, environment=environment, log=folder / f"{target}.log") as command:
-            command.wait()
-        for template in sorted(output.glob("*.template.json")):
-            progress(f"written: {shlex.quote(os.path.relpath(template))}")
+    with lock.held(str(folder / "lock"), "is synthesizing into the same folder"):
+        for target, context in contexts.items():
+            progress(f"synthesising the stage {context['stage']} for {target}")
+            output = folder / target
+            # The template of another stage would stay beside this one.
+            shutil.rmtree(output, ignore_errors=True)
+            environment = cdk.online_environment()
+            with cdk.synthesise(output, context, environment=environment, log=folder / f"{target}.log") as command:
+                command.wait()
+            for template in sorted(output.glob("*.template.json")):
+                progress(f"written: {shlex.quote(os.path.relpath(template))}")
     return 0
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 # What the emulator takes for keys; they open nothing elsewhere.
 DUMMY_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+_END_WITH_COMMAND = ROOT / "local" / "end_with_command.cjs"
 _TAIL = 20
 # Seconds between two looks at the log of a command that is followed.
 _FOLLOW = 0.2
@@ -107,14 +108,18 @@ class Command:
         executable = ROOT / "node_modules" / "aws-cdk" / "bin" / "cdk"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [str(SCRIPTS / "node"), str(executable), *arguments, "--no-notices", "--ci"],
+                [
+                    str(SCRIPTS / "node"), "--require", str(_END_WITH_COMMAND), str(executable),
+                    *arguments, "--no-notices", "--ci",
+                ],
                 cwd=ROOT,
                 env=dict(environment),
-                stdin=subprocess.DEVNULL,
+                # Never written to; it closes with this process, however that ends.
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )
+            )  # fmt: skip
 
     def __enter__(self) -> Command:
         return self
@@ -122,6 +127,8 @@ class Command:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
         if self._process.poll() is None:
             # The CDK has children of its own: the app, and the app's Node.
             with contextlib.suppress(ProcessLookupError):

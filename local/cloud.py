@@ -7,7 +7,6 @@ side: a developer's in `.local`, and those of tests in folders of their own.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import http.client
 import json
@@ -20,14 +19,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import IO, Any, TypedDict
+from typing import Any, TypedDict
 
 from infra.settings import Settings, SettingsError
-from local import cdk
+from local import cdk, lease, lock
+from local.lease import Lease
 from local.options import SIMULATED_KEY, Options
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
 from local.processes import Server, end, running_from, with_children
@@ -118,19 +118,34 @@ class Cloud:
 
     Attributes
     ----------
-    started : whether `start` had to start it, rather than found it running
     changed : whether `start` had to do anything at all
     """
 
     directory: Path
     endpoints: Endpoints
-    started: bool = False
     changed: bool = False
+    _lease: Lease | None = field(default=None, repr=False)
     _make_client: Callable[[str], Any] | None = field(default=None, repr=False)
 
     def stop(self) -> None:
         """End all processes of the cloud and remove its data."""
         stop(self.directory)
+
+    def keep(self) -> None:
+        """Leave it running for whoever comes, until `stop`."""
+        lease.keep(self.directory)
+
+    def is_kept(self) -> bool:
+        """Whether it goes on running after the last command that uses it."""
+        return lease.is_kept(self.directory)
+
+    def leave(self) -> bool:
+        """Use it no longer: the last to do so stops it, where it is not kept; whether it is stopped."""
+        with lease.locked(self.directory, "is stopping this cloud"):
+            if self._lease is None or not self._lease.end():
+                return False
+            _stop(self.directory)
+            return True
 
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud."""
@@ -191,6 +206,7 @@ def start(
     latency: str = "",
     enforce_iam: bool = False,
     options: Options | None = None,
+    join: bool = False,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Cloud:
     """The cloud of a folder, started or brought up to date where needed.
@@ -200,6 +216,7 @@ def start(
     settings : by the names of environment variables, such as ``{"IP_LIMIT": "10"}``
     faults, latency, enforce_iam : as in `Options`
     options : all of these and real provider keys; instead of the four before
+    join : where a cloud runs, take over what it was started with and these options do not say
 
     Raises
     ------
@@ -208,8 +225,11 @@ def start(
     chosen = options or Options(settings or {}, faults=faults, latency=latency, enforce_iam=enforce_iam)
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory):
-        return _Start(directory, chosen, progress).run()
+    with lease.locked(directory, "is starting this cloud"):
+        used = Lease(directory)
+        if join and (found := find(directory)):
+            chosen = chosen.over(current_options(found))
+        return _Start(directory, chosen, used, progress).run()
 
 
 def find(directory: Path) -> Cloud | None:
@@ -222,6 +242,23 @@ def find(directory: Path) -> Cloud | None:
         return Cloud(directory, json.loads((directory / "endpoints.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
+
+
+def describe(directory: Path) -> str:
+    """What runs of the cloud of a folder that `find` does not find, and what to do about it."""
+    directory = directory.resolve()
+    if holder := lock.holder(str(directory / "lock")):
+        return f"{holder}: wait for it."
+    state = _State.load(directory / "state.json")
+    running = {name: server.process() for name in _SERVERS if (server := getattr(state, name))}
+    if not any(running.values()) and not running_from(directory / "run"):
+        return "Nothing is running; `make up` starts the cloud."
+    conditions = {
+        name: "runs" if state.is_well(name) else "does not answer" if running.get(name) else "has ended"
+        for name in _SERVERS
+    }
+    parts = ", ".join(f"the {name} {condition}" for name, condition in conditions.items())
+    return f"The cloud runs only in part: {parts}. `make up` starts what is missing; `make down` stops all of it."
 
 
 def current_options(cloud: Cloud) -> Options:
@@ -249,11 +286,12 @@ def stop(directory: Path) -> bool:
     directory = directory.resolve()
     if not directory.is_dir():
         return False
-    with _locked(directory):
+    with lease.locked(directory, "is stopping this cloud"):
         return _stop(directory)
 
 
 def _stop(directory: Path) -> bool:
+    lease.forget(directory)
     state = _State.load(directory / "state.json")
     servers = [server.process() for name in _SERVERS if (server := getattr(state, name))]
     processes = [process for server in servers if server for process in with_children(server)]
@@ -270,9 +308,10 @@ def _stop(directory: Path) -> bool:
 class _Start:
     """One start: keeps what is healthy and current, replaces what is not."""
 
-    def __init__(self, directory: Path, options: Options, progress: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, options: Options, used: Lease, progress: Callable[[str], None]) -> None:
         self._directory = directory
         self._options = options
+        self._lease = used
         self._progress = progress
         self._logs = directory / "logs"
         self._run = directory / "run"
@@ -285,6 +324,26 @@ class _Start:
 
     def run(self) -> Cloud:
         """The running cloud."""
+        if self._lease.others and self._is_other():
+            raise CloudError(
+                f"{self._lease.others[0]} with other options or sources. Wait until it has ended, or do not set any."
+            )
+        kept = lease.is_kept(self._directory)
+        cloud = self._run_servers()
+        if kept:
+            cloud.keep()
+        return cloud
+
+    def _is_other(self) -> bool:
+        """Whether the cloud that runs would have to be changed under those who use it."""
+        state = self._state
+        return state.is_well("emulator") and (
+            state.emulator_made_from != self._emulator_made_from
+            or state.simulator_made_from != self._simulator_made_from
+            or state.options != self._options.remembered()
+        )
+
+    def _run_servers(self) -> Cloud:
         state = self._state
         if not (state.is_well("emulator") and state.emulator_made_from == self._emulator_made_from):
             if _stop(self._directory):
@@ -336,19 +395,12 @@ class _Start:
             certificate=certificate,
             page=f"{page_url}/",
         )
-        cloud = Cloud(self._directory, endpoints, started=fresh, changed=fresh or outdated)
+        cloud = Cloud(self._directory, endpoints, changed=fresh or outdated, _lease=self._lease)
         self._put_keys(cloud)
         if outdated:
             _answer_preflights(cloud, context.get("corsOrigins", "*"))
         _write(self._directory / "endpoints.json", endpoints)
-        options = self._options
-        remembered = {
-            "settings": dict(options.settings),
-            "faults": options.faults,
-            "latency": options.latency,
-            "enforce_iam": options.enforce_iam,
-        }
-        self._remember(deployed_from=wanted, options=remembered)
+        self._remember(deployed_from=wanted, options=self._options.remembered())
         return cloud
 
     def _deploy(self, url: str, context: Mapping[str, Any], outputs: Path, *, bootstrap: bool) -> None:
@@ -418,7 +470,18 @@ class _Start:
         port_file.unlink(missing_ok=True)
         log = self._fresh_log(f"{name}.log")
         server = Server.launch(
-            [sys.executable, "-m", f"local.{name}", "--port", str(port), "--port-file", str(port_file), *arguments],
+            [
+                sys.executable,
+                "-m",
+                f"local.{name}",
+                "--port",
+                str(port),
+                "--port-file",
+                str(port_file),
+                "--cloud",
+                str(self._directory),
+                *arguments,
+            ],
             port,
             environment={
                 "PATH": f"{SCRIPTS}:{SYSTEM_PATH}",
@@ -445,8 +508,9 @@ class _Start:
 
             # The bucket's policy refuses what comes without TLS.
             certificate, key = map(str, write(self._run / "tls"))
+        network = self._options.network_environment()
         server = launch_emulator(
-            self._run, log, network=self._options.network_environment(), certificate=certificate, key=key
+            self._run, log, cloud=self._directory, network=network, certificate=certificate, key=key
         )
         self._remember(emulator=server, emulator_made_from=self._emulator_made_from, certificate=certificate)
         _await(server, lambda: self._state.is_well("emulator"), "The emulator", log)
@@ -482,9 +546,15 @@ def _answer_preflights(cloud: Cloud, origins: str) -> None:
 
 
 def launch_emulator(
-    run: Path, log: Path, *, network: Mapping[str, str] | None = None, certificate: str = "", key: str = ""
+    run: Path,
+    log: Path,
+    *,
+    cloud: Path,
+    network: Mapping[str, str] | None = None,
+    certificate: str = "",
+    key: str = "",
 ) -> Server:
-    """Start an emulator on a free port; its data are below ``run``.
+    """Start an emulator on a free port; its data are below ``run``. It ends with the last lease on the folder `cloud`.
 
     With a certificate it speaks TLS, enforces IAM, and records the calls of roles in `CALLS_LOG`.
 
@@ -503,7 +573,7 @@ def launch_emulator(
             environment |= {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}", "AWS_CA_BUNDLE": certificate}
         return Server.launch(
             [
-                sys.executable, "-P", str(ROOT / EMULATOR), "ministack.app:app",
+                sys.executable, "-P", str(ROOT / EMULATOR), str(cloud), "ministack.app:app",
                 "--config", "python:ministack.core.hypercorn_conf", "--bind", f"fd://{listener.fileno()}",
                 # Clients that stay connected do not hold up the end.
                 "--workers", "0", "--keep-alive", "75", "--graceful-timeout", "1",
@@ -610,15 +680,3 @@ def _write(path: Path, value: Any) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     draft.replace(path)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[IO[str]]:
-    """Only one command at a time may change a cloud."""
-    with (directory / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            print("Another command is starting or stopping this cloud; waiting for it.", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file

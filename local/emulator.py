@@ -16,7 +16,7 @@ has another line, ``{"role", "action", "resource", "missing": true}``.
 
 It is started by its server, hypercorn: its own command would, run as root with TLS, listen on port 443 as well.
 
-Usage: python -P local/emulator.py ARGUMENTS OF HYPERCORN
+Usage: python -P local/emulator.py FOLDER ARGUMENTS OF HYPERCORN, where FOLDER is that of the cloud that it belongs to
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Any
 
 from hypercorn.__main__ import main as serve
@@ -184,7 +185,13 @@ if __name__ == "__main__":
     lambda_runtime.Worker._read_stderr = property(stderr_reader)
     lambda_runtime.Worker._drain_stderr_bounded = drain_stderr
     lambda_svc.invalidate_worker, lambda_svc.release_worker = invalidate_worker, release_worker
+    # Only for this line: the Lambdas are to find no module of ours by the emulator's path.
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from local import lease
+
+    del sys.path[0]
+    lease.watch(Path(sys.argv[1]))
     # Each connection and each worker takes file descriptors; macOS takes no infinity.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (10240 if most == resource.RLIM_INFINITY else most, most))
-    sys.exit(serve(sys.argv[1:]))
+    sys.exit(serve(sys.argv[2:]))

@@ -139,6 +139,15 @@ class Options:
             network=self.network,
         )
 
+    def remembered(self) -> dict[str, Any]:
+        """What a cloud remembers of its options: no keys, and nothing of the caller's network."""
+        return {
+            "settings": dict(self.settings),
+            "faults": self.faults,
+            "latency": self.latency,
+            "enforce_iam": self.enforce_iam,
+        }
+
     def simulated(self) -> list[str]:
         """The providers that simulators play: those that no key is given for."""
         names = key_names()

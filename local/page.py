@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.web import CONTENT_TYPES, WEB, content_security_policy, page_config
+from local import lease
 from local.processes import write_port
 
 CONFIG = "config.json"
@@ -93,10 +94,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--api", required=True, metavar="URL", help="address of the HTTP API")
     parser.add_argument("--status-wait", type=int, default=0, help="seconds that the page may wait for a change")
     parser.add_argument("--no-gallery", action="store_true", help="the API has no gallery to show")
+    parser.add_argument("--cloud", type=Path, help="folder of the cloud that it belongs to, and ends with")
     options = parser.parse_args(arguments)
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    if options.cloud:
+        lease.watch(options.cloud)
     try:
         server = PageServer(options.port, options.api, options.status_wait, gallery=not options.no_gallery)
     except (OSError, OverflowError) as error:

@@ -15,7 +15,7 @@ import sys
 import threading
 
 from infra import caches
-from local import terminal
+from local import lock, terminal
 from local.progress import Progress
 
 OLDEST = (3, 11)
@@ -25,6 +25,21 @@ PYTHON = os.path.join(".venv", "bin", "python")
 UV = os.path.join(".venv", "bin", "uv")
 PYTHON_STAMP = os.path.join(".venv", ".ready")
 NODE_STAMP = os.path.join("node_modules", ".ready")
+
+
+# The installers ask again, but not for minutes; the caller's own variables hold.
+PATIENCE = {
+    "PIP_RETRIES": "2",
+    "npm_config_fetch_retry_mintimeout": "1000",
+    "npm_config_fetch_retry_maxtimeout": "4000",
+}
+# How pip, uv and npm say that they reach nothing.
+_NO_NETWORK = (
+    r"NameResolutionError|NewConnectionError|ConnectTimeoutError|ProxyError|client error \(Connect\)|"
+    r"\b(EAI_AGAIN|ENOTFOUND|ENETUNREACH|EHOSTUNREACH|ECONNREFUSED|ETIMEDOUT)\b"
+)
+# Lines of a log that are shown.
+_TAIL = 15
 
 
 class PreparationError(Exception):
@@ -49,6 +64,11 @@ def stamped(stamp: str, wanted: str) -> bool:
         return False
 
 
+def _is_ready(parts: "list[str]") -> bool:
+    ready = stamped(PYTHON_STAMP, checksum(PYTHON_INPUTS)) and _works(PYTHON)
+    return ready and ("node" not in parts or stamped(NODE_STAMP, checksum(NODE_INPUTS)))
+
+
 def prepare_python(progress: Progress) -> None:
     """`.venv` with what requirements.txt names."""
     wanted = checksum(PYTHON_INPUTS)
@@ -58,18 +78,23 @@ def prepare_python(progress: Progress) -> None:
         _make_venv(progress)
     with open("requirements.txt", encoding="utf-8") as file:
         uv = re.search(r"^uv==(\S+)", file.read(), re.MULTILINE).group(1)  # type: ignore[union-attr]
-    environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0")
+    environment = dict(PATIENCE, **os.environ)
+    environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0", PIP_NO_CACHE_DIR="1")
     if _output([UV, "--version"]).split()[1:2] != [uv]:
         progress("installing uv {}".format(uv))
         if not _output([PYTHON, "-m", "pip", "--version"]):
-            _run([PYTHON, "-m", "ensurepip"], "pip could not be set up in .venv", environment)
-        _run([PYTHON, "-m", "pip", "install", "--quiet", "uv==" + uv], "uv could not be installed", environment)
+            _run([PYTHON, "-m", "ensurepip"], "Pip could not be set up in .venv", environment)
+        _run(
+            [PYTHON, "-m", "pip", "install", "--quiet", "uv==" + uv],
+            "The installer uv could not be installed",
+            environment,
+        )
     progress("installing the Python packages of requirements.txt")
     fetching = threading.Thread(target=_fetch_archives, daemon=True)
     fetching.start()
     # Bytecode comes with the first import: compiling the whole of aws-cdk-lib here would take longer.
     arguments = ["pip", "install", "--quiet", "--python", PYTHON, "-r", "requirements.txt"]
-    _run([UV, *arguments], "the Python packages could not be installed", environment)
+    _run([UV, *arguments], "The Python packages could not be installed", environment)
     _link_node()
     _write(PYTHON_STAMP, wanted)
     progress("the Python packages are installed")
@@ -84,9 +109,10 @@ def prepare_node(progress: Progress) -> None:
     progress("installing the CDK's command line and the state machine validator")
     node = os.path.realpath(os.path.join(".venv", "bin", "node"))
     npm = os.path.join(os.path.dirname(os.path.dirname(node)), "lib", "node_modules", "npm", "bin", "npm-cli.js")
-    environment = dict(os.environ, PATH=os.path.dirname(node) + os.pathsep + os.environ.get("PATH", os.defpath))
+    path = os.path.dirname(node) + os.pathsep + os.environ.get("PATH", os.defpath)
+    environment = dict(PATIENCE, **dict(os.environ, PATH=path))
     arguments = ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"]
-    _run([node, npm, *arguments], "the packages from npm could not be installed", environment)
+    _run([node, npm, *arguments], "The packages from npm could not be installed", environment)
     _write(NODE_STAMP, wanted)
     progress("the packages from npm are installed")
 
@@ -109,7 +135,7 @@ def _make_venv(progress: Progress) -> None:
             )
         )
     progress("making .venv with Python {}".format(version))
-    _run([sys.executable, "-m", "venv", "--clear", ".venv"], ".venv could not be made", dict(os.environ))
+    _run([sys.executable, "-m", "venv", "--clear", ".venv"], "The folder .venv could not be made", dict(os.environ))
 
 
 def _works(python: str) -> bool:
@@ -143,11 +169,17 @@ def _link_node() -> None:
 
 
 def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> None:
+    """Run an installer; what it prints goes into a log, whose end is in the error where it fails."""
+    log = os.path.join(".local", "logs", "prepare.log")
+    os.makedirs(os.path.dirname(log), exist_ok=True)
     try:
-        # In a session of its own: Ctrl-C would have it print where it was interrupted.
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+        with open(log, "wb") as output:
+            # In a session of its own: Ctrl-C would have it print where it was interrupted.
+            child = subprocess.Popen(
+                command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
     except OSError as error:
-        raise PreparationError("{}: {}.".format(failure[0].upper() + failure[1:], error))
+        raise PreparationError("{}: {}.".format(failure, error))
     # Nor does the end of the terminal reach it there.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
@@ -159,10 +191,16 @@ def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> N
         child.wait()
         raise
     if code:
-        raise PreparationError(
-            "{} (the lines above say why). Check the network, then run the same command again.".format(
-                failure[0].upper() + failure[1:]
+        with open(log, encoding="utf-8", errors="replace") as file:
+            said = file.read()
+        if re.search(_NO_NETWORK, said):
+            raise PreparationError(
+                "{}, because the network cannot be reached. Connect, then run the same command again "
+                "(details: {}).".format(failure, log)
             )
+        end = "".join("    {}\n".format(line) for line in said.splitlines()[-_TAIL:])
+        raise PreparationError(
+            "{}:\n{}  Mend that, then run the same command again. The whole log: {}".format(failure, end, log)
         )
 
 
@@ -179,9 +217,12 @@ def main(parts: "list[str]") -> int:
     caches.use()
     progress = Progress()
     try:
-        prepare_python(progress)
-        if "node" in parts:
-            prepare_node(progress)
+        if not _is_ready(parts):
+            os.makedirs(".local", exist_ok=True)
+            with lock.held(os.path.join(".local", "prepare.lock"), "is installing packages"):
+                prepare_python(progress)
+                if "node" in parts:
+                    prepare_node(progress)
     except PreparationError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -110,3 +113,18 @@ def end(processes: Iterable[psutil.Process], patience: float = 10.0) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(alive, timeout=5)
+
+
+def end_on_signals() -> None:
+    """Have SIGTERM, and the SIGHUP of a closed terminal, end this process as Ctrl-C does, with all that it started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup the end of the terminal is not meant for this process.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end_by_signal)
+
+
+def _end_by_signal(number: int, frame: FrameType | None) -> NoReturn:
+    # The end is not interrupted by the same signal again, which a closed terminal may send twice.
+    for other in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    raise SystemExit(128 + number)

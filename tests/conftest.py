@@ -34,7 +34,7 @@ settings.load_profile("repeatable")
 # What each of these folders starts is shared by all its tests, and takes its time: they begin first.
 SHARING = ("integration", "browser", "reliability")
 # Tests that start what they need, whatever their folder shares.
-ON_THEIR_OWN = ("test_fuzz.py", "test_stages.py")
+ON_THEIR_OWN = ("test_ends.py", "test_fuzz.py", "test_stages.py")
 
 
 @pytest.fixture(scope="session")

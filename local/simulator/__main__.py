@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from threading import Event
 
-from local import terminal
+from local import lease, terminal
 from local.processes import write_port
 from local.simulator.faults import FAULTS, FaultError, parse_faults
 from local.simulator.latency import LatencyError
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="MODEL=FAULT[:SECONDS[:TIMES]], comma-separated; MODEL is a model's id, or * for all; default: "
         "$SIMULATOR_FAULTS",
     )
+    parser.add_argument("--cloud", type=Path, help="folder of the cloud that it belongs to, and ends with")
     options = parser.parse_args(arguments)
     try:
         latency = (options.latency_min, options.latency_max)
@@ -49,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    if options.cloud:
+        lease.watch(options.cloud)
     with simulator:
         if options.port_file:
             write_port(options.port_file, simulator.port)

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 
 from local.cloud import launch_emulator
+from local.lease import Lease
 from local.processes import end, with_children
 
 BUCKET = "reliability"
@@ -21,7 +22,8 @@ _KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_n
 @contextmanager
 def emulator(directory: Path) -> Iterator[int]:
     """The port of an emulator with an empty bucket; its data lie in the directory and it ends with the block."""
-    server = launch_emulator(directory, directory / "emulator.log")
+    used = Lease(directory)
+    server = launch_emulator(directory, directory / "emulator.log", cloud=directory)
     try:
         _await(server.port)
         s3_client(f"http://127.0.0.1:{server.port}").create_bucket(Bucket=BUCKET)
@@ -30,6 +32,7 @@ def emulator(directory: Path) -> Iterator[int]:
         process = server.process()
         if process:
             end(with_children(process))
+        used.end()
 
 
 def _await(port: int) -> None:

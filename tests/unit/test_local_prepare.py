@@ -56,7 +56,8 @@ def test_an_interrupted_installer_ends_at_once_and_shows_no_traceback(tmp_path: 
     script = f"""
 import sys
 from local import prepare
-prepare.prepare_python = lambda progress: prepare._run([sys.executable, "-c", {installer!r}], "no", {{}})
+prepare._is_ready = lambda parts: False
+prepare.prepare_python = lambda progress: prepare._run([sys.executable, "-c", {installer!r}], "No", {{}})
 sys.exit(prepare.main(["python"]))
 """
     # As from a terminal, the signal goes to the whole group.

@@ -1,0 +1,62 @@
+"""One command at a time: a lock on a file, which says who holds it and ends with the holder's process.
+
+`local.prepare` runs this under whatever `python3` there is, hence the old-fashioned syntax.
+"""
+
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+
+# Characters of a command that are shown.
+_WIDTH = 60
+
+
+@contextlib.contextmanager
+def held(path: str, doing: str) -> "Iterator[None]":
+    """Hold the lock on a file, which is made where it is missing; wait for another command, and say for which.
+
+    Parameters
+    ----------
+    doing : what a command that waits is told of this one, such as ``is installing packages``
+    """
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print(f"Waiting for {_said(file)}.", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"`{_command()}` (process {os.getpid()}), which {doing}")
+        file.flush()
+        yield
+
+
+def holder(path: str) -> str:
+    """Who holds the lock on a file, and what they do; empty where nobody does."""
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _said(file)
+    return ""
+
+
+def wait(path: str) -> None:
+    """Wait until nobody holds the lock on a file."""
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def _said(file) -> str:  # type: ignore[no-untyped-def]
+    file.seek(0)
+    return file.read() or "another command"
+
+
+def _command() -> str:
+    """The command as its user typed it."""
+    # Makefile exports what make was asked for.
+    goals = os.environ.get("MAKECMDGOALS")
+    command = "make " + goals if goals else " ".join(["python", *getattr(sys, "orig_argv", sys.argv)[1:]])
+    return command if len(command) <= _WIDTH else command[: _WIDTH - 3] + "..."

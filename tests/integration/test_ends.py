@@ -1,0 +1,151 @@
+"""However commands end, and however many there are at once: nothing is left, and none disturbs another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local import cloud
+from local.paths import ROOT
+
+# A line that a demo prints as it comes to each phase.
+PHASES = {
+    "starting": "the emulator listens",
+    "synthesizing": "synthesising the stack",
+    "deploying": "the stack is synthesised",
+    "working": "is submitted",
+}
+
+
+class Command:
+    """`python -m local` in a session of its own, as a terminal starts it."""
+
+    def __init__(self, directory: Path, *arguments: str, **variables: str) -> None:
+        self._log = directory / f"{time.monotonic_ns()}.txt"
+        command = [sys.executable, "-m", "local", "--directory", str(directory), *arguments]
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "SIMULATOR_LATENCY": "1", **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def printed(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def until(self, text: str) -> None:
+        """Wait for a line."""
+        wait(lambda: text in self.printed or self.process.poll() is not None, 90)
+        assert text in self.printed, self.printed
+
+    def end(self) -> int:
+        """Wait for the end; the exit code."""
+        return self.process.wait(120)
+
+
+def wait(condition: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def left(directory: Path) -> list[str]:
+    """The processes that belong to a cloud, by their command lines or where they run."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(str(directory) in text for text in (*process.cmdline(), process.cwd())):
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a cloud; what a failed test leaves of it ends with the test."""
+    folder = tmp_path / "cloud"
+    folder.mkdir()
+    yield folder
+    cloud.stop(folder)
+
+
+def demo(directory: Path, **variables: str) -> Command:
+    return Command(directory, "demo", "--out", str(directory / "out"), **variables)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_closed_terminal_ends_all_that_a_demo_started(directory: Path, phase: str) -> None:
+    command = demo(directory)
+    command.until(PHASES[phase])
+    # As the kernel sends it when a terminal is closed.
+    os.killpg(command.process.pid, signal.SIGHUP)
+    assert command.end() == 128 + signal.SIGHUP
+    wait(lambda: not left(directory), 10)
+    assert left(directory) == []
+    assert not (directory / "run").exists()
+    assert "Traceback" not in command.printed
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_servers_of_a_killed_demo_end_on_their_own(directory: Path, phase: str) -> None:
+    command = demo(directory)
+    command.until(PHASES[phase])
+    command.process.kill()
+    command.end()
+    wait(lambda: not left(directory), 30)
+    assert left(directory) == []
+    status = Command(directory, "status")
+    assert status.end() == 1
+    assert status.printed == "Nothing is running; `make up` starts the cloud.\n"
+
+
+def test_of_two_demos_at_once_the_last_one_stops_the_cloud(directory: Path) -> None:
+    first = demo(directory)
+    first.until("listens")
+    # This one ends later.
+    second = demo(directory)
+    second.until("Waiting for")
+    assert f"(process {first.process.pid}), which is starting this cloud." in second.printed
+    other = demo(directory, SIMULATOR_FAULTS="recraftv3=refused")
+    assert (other.end(), first.end(), second.end()) == (1, 0, 0), other.printed + first.printed + second.printed
+    assert "which uses this cloud with other options or sources. Wait until it has ended" in other.printed
+    assert sorted("the cloud is stopped" in command.printed for command in (first, second)) == [False, True]
+    assert "Traceback" not in first.printed + second.printed
+    assert left(directory) == []
+
+
+def test_a_cloud_that_runs_in_part_says_so_and_can_be_mended(directory: Path) -> None:
+    up = Command(directory, "up")
+    assert up.end() == 0, up.printed
+    # A demo that comes and goes leaves the cloud of `up` alone.
+    assert demo(directory).end() == 0
+    simulator = cloud._State.load(directory / "state.json").simulator
+    assert simulator
+    process = simulator.process()
+    assert process
+    process.kill()
+    wait(lambda: simulator.process() is None, 10)
+    status = Command(directory, "status")
+    assert status.end() == 1
+    assert status.printed == (
+        "The cloud runs only in part: the emulator runs, the simulator has ended, the page runs. "
+        "`make up` starts what is missing; `make down` stops all of it.\n"
+    )
+    assert Command(directory, "up").end() == 0
+    assert Command(directory, "status").end() == 0
+    down = Command(directory, "down")
+    assert (down.end(), down.printed) == (0, "The cloud is stopped.\n")
+    assert left(directory) == []
