@@ -300,8 +300,7 @@ def _stop(directory: Path) -> bool:
     end(processes)
     for name in ("state.json", "endpoints.json", "outputs.json"):
         (directory / name).unlink(missing_ok=True)
-    for name in ("run", "cdk.out"):
-        shutil.rmtree(directory / name, ignore_errors=True)
+    shutil.rmtree(directory / "run", ignore_errors=True)
     return bool(processes)
 
 
@@ -315,6 +314,8 @@ class _Start:
         self._progress = progress
         self._logs = directory / "logs"
         self._run = directory / "run"
+        # What the next cloud of this folder can use again.
+        self._cache = directory / "cache"
         self._state_file = directory / "state.json"
         self._state = _State.load(self._state_file)
         self._emulator_made_from = _fingerprint(
@@ -362,7 +363,7 @@ class _Start:
             raise
 
     def _bring_up(self, fresh: bool) -> Cloud:
-        for folder in (self._logs, self._run / "cdk"):
+        for folder in (self._logs, self._cache, self._run / "cdk"):
             folder.mkdir(parents=True, exist_ok=True)
         simulator_url = f"http://127.0.0.1:{self._ensure_simulator().port}"
         if fresh:
@@ -401,29 +402,21 @@ class _Start:
             _answer_preflights(cloud, context.get("corsOrigins", "*"))
         _write(self._directory / "endpoints.json", endpoints)
         self._remember(deployed_from=wanted, options=self._options.remembered())
+        # On the same ports, where they are still free then, what was synthesised serves again.
+        _write(self._cache / "ports.json", {name: getattr(self._state, name).port for name in _SERVERS})
         return cloud
 
     def _deploy(self, url: str, context: Mapping[str, Any], outputs: Path, *, bootstrap: bool) -> None:
         """Synthesise and deploy; a new emulator is bootstrapped meanwhile."""
-        assembly = self._directory / "cdk.out"
-        shutil.rmtree(assembly, ignore_errors=True)
-        offline = cdk.offline_environment(self._run / "cdk")
         online = cdk.offline_environment(self._run / "cdk", url, certificate=self._state.certificate)
-        self._progress("synthesising the stack" + (", bootstrapping the emulator" if bootstrap else ""))
         with contextlib.ExitStack() as commands:
-            synth = commands.enter_context(
-                cdk.synthesise(assembly, context, environment=offline, log=self._logs / "synth.log")
-            )
-            bootstrapping = (
-                commands.enter_context(
+            if bootstrap:
+                self._progress("bootstrapping the emulator")
+                bootstrapping = commands.enter_context(
                     cdk.bootstrap(self._run / "bootstrap", environment=online, log=self._logs / "bootstrap.log")
                 )
-                if bootstrap
-                else None
-            )
-            synth.wait()
-            self._progress("the stack is synthesised")
-            if bootstrapping:
+            assembly = self._synthesised(context)
+            if bootstrap:
                 bootstrapping.wait()
                 self._progress("the emulator is bootstrapped")
         # Not deployed from anything known until it is done.
@@ -431,6 +424,23 @@ class _Start:
         with cdk.deploy(assembly, outputs, environment=online, log=self._logs / "deploy.log") as deployment:
             deployment.wait()
         self._progress("the stack is deployed")
+
+    def _synthesised(self, context: Mapping[str, Any]) -> Path:
+        """The folder with the stack's template and archives: the last one, unless what it is made from has changed."""
+        assembly, stamp = self._cache / "assembly", self._cache / "assembly.json"
+        made_from = _fingerprint((*SOURCES, *PACKAGES), context, platform.python_version())
+        if _read(stamp) == made_from:
+            self._progress("the stack is the one that was synthesised last time")
+            return assembly
+        self._progress("synthesising the stack")
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(assembly, ignore_errors=True)
+        environment = cdk.offline_environment(self._run / "cdk")
+        with cdk.synthesise(assembly, context, environment=environment, log=self._logs / "synth.log") as command:
+            command.wait()
+        _write(stamp, made_from)
+        self._progress("the stack is synthesised")
+        return assembly
 
     def _put_keys(self, cloud: Cloud) -> None:
         """Put the provider keys into the secret, as their owner would on AWS."""
@@ -465,7 +475,7 @@ class _Start:
 
     def _serve(self, name: str, arguments: list[str], made_from: str) -> Server:
         """Start the module `local.NAME`, on the port of its predecessor where that is still free."""
-        port = _freed_port(getattr(self._state, name))
+        port = _freed_port(getattr(self._state, name)) or self._usual_port(name)
         port_file = self._run / f"{name}.port"
         port_file.unlink(missing_ok=True)
         log = self._fresh_log(f"{name}.log")
@@ -510,13 +520,25 @@ class _Start:
             certificate, key = map(str, write(self._run / "tls"))
         network = self._options.network_environment()
         server = launch_emulator(
-            self._run, log, cloud=self._directory, network=network, certificate=certificate, key=key
+            self._run,
+            log,
+            cloud=self._directory,
+            port=self._usual_port("emulator"),
+            network=network,
+            certificate=certificate,
+            key=key,
         )
         self._remember(emulator=server, emulator_made_from=self._emulator_made_from, certificate=certificate)
         _await(server, lambda: self._state.is_well("emulator"), "The emulator", log)
         enforcing = ", and enforces IAM" if certificate else ""
         self._progress(f"the emulator listens on 127.0.0.1:{server.port}{enforcing}")
         return server
+
+    def _usual_port(self, name: str) -> int:
+        """The port of this server in the last cloud of the folder; 0 where it is not free, or there was none."""
+        ports = _read(self._cache / "ports.json")
+        port = ports.get(name) if isinstance(ports, dict) else 0
+        return port if isinstance(port, int) and _is_free(port) else 0
 
     def _fresh_log(self, name: str) -> Path:
         path = self._logs / name
@@ -550,11 +572,14 @@ def launch_emulator(
     log: Path,
     *,
     cloud: Path,
+    port: int = 0,
     network: Mapping[str, str] | None = None,
     certificate: str = "",
     key: str = "",
 ) -> Server:
-    """Start an emulator on a free port; its data are below ``run``. It ends with the last lease on the folder `cloud`.
+    """Start an emulator; its data are below ``run``. It ends with the last lease on the folder `cloud`.
+
+    Its port is the one that is given, which was free a moment ago, or any other free one.
 
     With a certificate it speaks TLS, enforces IAM, and records the calls of roles in `CALLS_LOG`.
 
@@ -563,7 +588,7 @@ def launch_emulator(
     for name in ("home", "tmp"):
         (run / name).mkdir(parents=True, exist_ok=True)
     # The port is never free between its choice and its use: the emulator inherits the socket.
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with _listener(port) as listener:
         port = int(listener.getsockname()[1])
         environment = {**_emulator_environment(run, port), **(network or {})}
         if certificate:
@@ -645,6 +670,13 @@ def _await(server: Server, ready: Callable[[], bool], name: str, log: Path) -> N
         time.sleep(0.02)
 
 
+def _listener(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -673,6 +705,14 @@ def _fingerprint(sources: tuple[str, ...] | list[str], *values: Any) -> str:
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(f"\0{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def _read(path: Path) -> Any:
+    """The JSON of a file; None where it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _write(path: Path, value: Any) -> None:

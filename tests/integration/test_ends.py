@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -149,3 +150,22 @@ def test_a_cloud_that_runs_in_part_says_so_and_can_be_mended(directory: Path) ->
     down = Command(directory, "down")
     assert (down.end(), down.printed) == (0, "The cloud is stopped.\n")
     assert left(directory) == []
+
+
+def test_the_next_cloud_of_a_folder_has_the_same_addresses_and_is_not_synthesised_again(directory: Path) -> None:
+    first = cloud.start(directory)
+    first.stop()
+    lines: list[str] = []
+    second = cloud.start(directory, progress=lines.append)
+    second.stop()
+    assert second.endpoints == first.endpoints
+    assert "synthesising the stack" not in lines
+    # A port that somebody else has taken meanwhile is another one then.
+    with socket.create_server(("127.0.0.1", int(first.endpoints["simulator"].rpartition(":")[2]))):
+        third = cloud.start(directory, progress=lines.append)
+        answer = third.request("POST", "/generate", {"prompt": "a lighthouse in fog"})
+        third.stop()
+    assert answer.status == 200
+    assert third.endpoints["simulator"] != first.endpoints["simulator"]
+    assert third.endpoints["aws"] == first.endpoints["aws"]
+    assert "synthesising the stack" in lines
