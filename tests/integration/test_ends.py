@@ -74,6 +74,10 @@ def left(directory: Path) -> list[str]:
     return found
 
 
+def addresses(running: cloud.Cloud) -> tuple[str, str, str]:
+    return running.endpoints["simulator"], running.endpoints["api"], running.endpoints["page"]
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Path]:
     """A folder for a cloud; what a failed test leaves of it ends with the test."""
@@ -158,7 +162,7 @@ def test_the_next_cloud_of_a_folder_has_the_same_addresses_and_is_not_synthesise
     lines: list[str] = []
     second = cloud.start(directory, progress=lines.append)
     second.stop()
-    assert second.endpoints == first.endpoints
+    assert addresses(second) == addresses(first)
     assert "synthesising the stack" not in lines
     # A port that somebody else has taken meanwhile is another one then.
     with socket.create_server(("127.0.0.1", int(first.endpoints["simulator"].rpartition(":")[2]))):
@@ -167,5 +171,5 @@ def test_the_next_cloud_of_a_folder_has_the_same_addresses_and_is_not_synthesise
         third.stop()
     assert answer.status == 200
     assert third.endpoints["simulator"] != first.endpoints["simulator"]
-    assert third.endpoints["aws"] == first.endpoints["aws"]
+    assert addresses(third)[1:] == addresses(first)[1:]
     assert "synthesising the stack" in lines
