@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
@@ -196,10 +197,8 @@ def _logs(options: argparse.Namespace) -> int:
     if not running:
         print(cloud.describe(options.directory), file=sys.stderr)
         return 1
-    try:
+    with contextlib.suppress(KeyboardInterrupt), cloud.while_running():
         logs.show(running, job=options.job, follow=not options.no_follow)
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 
@@ -215,7 +214,8 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
         running.keep()
     try:
         faulted = chosen.faulted(_models(running)) if chosen.faults else []
-        code = run(running, prompt, options.out, progress, faulted)
+        with cloud.while_running():
+            code = run(running, prompt, options.out, progress, faulted)
         stays = running.is_kept()
         print(f"The page: {running.endpoints['page'] if stays else 'make up serves it; watch such a job in a browser'}")
         return code

@@ -19,7 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -230,6 +230,22 @@ def start(
         if join and (found := find(directory)):
             chosen = chosen.over(current_options(found))
         return _Start(directory, chosen, used, progress).run()
+
+
+@contextlib.contextmanager
+def while_running() -> Iterator[None]:
+    """A block whose AWS clients are those of a cloud that another command may stop meanwhile.
+
+    Raises
+    ------
+    CloudError : it does not answer any more
+    """
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except BotoCoreError as error:
+        raise CloudError(f"The cloud does not answer any more; `make status` tells what runs. ({error})") from None
 
 
 def find(directory: Path) -> Cloud | None:

@@ -151,8 +151,15 @@ def test_a_cloud_that_runs_in_part_says_so_and_can_be_mended(directory: Path) ->
     )
     assert Command(directory, "up").end() == 0
     assert Command(directory, "status").end() == 0
+    logs = Command(directory, "logs")
+    logs.until("simulator: ")
     down = Command(directory, "down")
     assert (down.end(), down.printed) == (0, "The cloud is stopped.\n")
+    assert logs.end() == 1
+    assert logs.printed.splitlines()[-1].startswith(
+        "The cloud does not answer any more; `make status` tells what runs."
+    )
+    assert "Traceback" not in logs.printed
     assert left(directory) == []
 
 
