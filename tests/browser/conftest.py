@@ -25,7 +25,7 @@ WIDE = {"width": 1200, "height": 800}
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The machine's own Chromium; where there is none, the tests are skipped, or fail with ``BROWSER_REQUIRED``."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
@@ -33,7 +33,9 @@ def browser() -> Iterator[Browser]:
         (pytest.fail if os.environ.get("BROWSER_REQUIRED") else pytest.skip)(reason)
     # Only as long as its tests: while it runs, no other test could start an event loop.
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        # It keeps files of its own in HOME.
+        environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}
+        running = playwright.chromium.launch(executable_path=found, args=ARGUMENTS, env=environment)
         yield running
         running.close()
 

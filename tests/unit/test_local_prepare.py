@@ -54,8 +54,10 @@ def test_an_interrupted_installer_ends_at_once_and_shows_no_traceback(tmp_path: 
     mark = tmp_path / "pid"
     installer = f"import os, time; open({str(mark)!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(60)"
     script = f"""
-import sys
+import signal, sys
 from local import prepare
+# What runs the tests in the background may have had it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 prepare._is_ready = lambda parts: False
 prepare.prepare_python = lambda progress: prepare._run([sys.executable, "-c", {installer!r}], "No", {{}})
 sys.exit(prepare.main(["python"]))
