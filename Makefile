@@ -16,6 +16,8 @@ $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What a command that waits for this one is told.
 export MAKECMDGOALS
+# Before Python runs any of our code: what starts it may need a temporary file.
+export TMPDIR ?= $(CURDIR)/.local/tmp
 # A checkout that was never made ready has no cloud, and needs no packages to say so.
 IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is running; `make up` starts the cloud.')
 
@@ -148,7 +150,7 @@ synth: prepare-all ## Write the CloudFormation templates of STAGE for AWS, and f
 	@$(VENV_PYTHON) -m local synth --stage="$$STAGE" aws local
 
 clean: ## Stop the cloud, remove what make has made (but not out/)
-	@if [ -x $(VENV_PYTHON) ] && [ -d .local ]; then $(VENV_PYTHON) -m local down || exit 1; fi
+	@[ ! -f .local/state.json ] || $(MAKE) --no-print-directory down
 	rm -rf .local .venv node_modules cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -158,9 +160,9 @@ refuse-prompt:
 prepare-python:
 	@command -v "$(PYTHON)" > /dev/null || { \
 	  echo 'There is no $(PYTHON). Install Python 3.11 or newer, or name yours: make demo PYTHON=python3.12' >&2; exit 1; }
-	@"$(PYTHON)" -m local.prepare python
+	@exec "$(PYTHON)" -m local.prepare python
 
 prepare-all:
 	@command -v "$(PYTHON)" > /dev/null || { \
 	  echo 'There is no $(PYTHON). Install Python 3.11 or newer, or name yours: make demo PYTHON=python3.12' >&2; exit 1; }
-	@"$(PYTHON)" -m local.prepare python node
+	@exec "$(PYTHON)" -m local.prepare python node

@@ -28,7 +28,7 @@ def use() -> None:
     # npm reads its variables in any case.
     chosen = {name.upper() for name, value in os.environ.items() if value}
     os.environ.update({name: folder for name, folder in VARIABLES.items() if name.upper() not in chosen})
-    if "TMPDIR" not in chosen:
+    if os.environ["TMPDIR"] == VARIABLES["TMPDIR"]:
         os.makedirs(VARIABLES["TMPDIR"], exist_ok=True)
         # Whatever asked before us has made Python remember another one.
         tempfile.tempdir = None

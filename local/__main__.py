@@ -83,7 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     processes.end_on_signals()
     try:
-        return _run(options)
+        code = _run(options)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -94,6 +96,11 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output has gone; so must the rest of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        # A full disk, a folder that may not be written into: whatever it names is not ours to mend.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"The machine refuses: {error}.", file=sys.stderr)
+        return 1
 
 
 def _add_deployment(parser: argparse.ArgumentParser) -> None:
@@ -167,8 +174,7 @@ def _up(options: argparse.Namespace, progress: Progress) -> int:
     from local.usage import usage
 
     chosen = _options(cloud.find(options.directory))
-    running = cloud.start(options.directory, options=chosen, progress=progress)
-    running.keep()
+    running = cloud.start(options.directory, options=chosen, keep=True, progress=progress)
     progress("the cloud is up" if running.changed else "the cloud is up already, and up to date")
     print(usage(running.endpoints))
     return 0
@@ -209,9 +215,7 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
     prompt = prompt_of(options.prompt, os.environ, DEFAULT_PROMPT)
     chosen = _options(cloud.find(options.directory))
     # A cloud that runs stays as its operator started it, but with today's sources.
-    running = cloud.start(options.directory, options=chosen, join=True, progress=progress)
-    if options.keep:
-        running.keep()
+    running = cloud.start(options.directory, options=chosen, join=True, keep=options.keep, progress=progress)
     try:
         faulted = chosen.faulted(_models(running)) if chosen.faults else []
         with cloud.while_running():

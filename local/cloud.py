@@ -23,14 +23,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
+
+import psutil
 
 from infra.settings import Settings, SettingsError
 from local import cdk, lease, lock
 from local.lease import Lease
 from local.options import SIMULATED_KEY, Options
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
-from local.processes import Server, end, running_from, with_children
+from local.processes import Server, end, running_from, started_with, with_children
 
 # What a deployment is made from.
 SOURCES = ("app.py", "cdk.json", "infra", "functions", "statemachine")
@@ -95,9 +97,11 @@ class _State:
 
     @classmethod
     def load(cls, path: Path) -> _State:
-        """The state in a file; an empty one where it is missing or broken."""
+        """The state in a file; an empty one where it is missing, broken, or of another folder that was copied here."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
+            if values.pop("directory", "") != str(path.parent):
+                return cls()
             servers = {name: Server(**values.pop(name)) for name in _SERVERS if values.get(name)}
             return cls(**{**values, **servers})
         except (OSError, ValueError, TypeError, AttributeError):
@@ -109,7 +113,11 @@ class _State:
 
     def save(self, path: Path) -> None:
         """Write the file atomically."""
-        _write(path, asdict(self))
+        _write(path, {"directory": str(path.parent), **asdict(self)})
+
+    def runs(self) -> bool:
+        """Whether any of its servers does, well or not."""
+        return any(server.process() for name in _SERVERS if (server := getattr(self, name)))
 
 
 @dataclass
@@ -130,10 +138,6 @@ class Cloud:
     def stop(self) -> None:
         """End all processes of the cloud and remove its data."""
         stop(self.directory)
-
-    def keep(self) -> None:
-        """Leave it running for whoever comes, until `stop`."""
-        lease.keep(self.directory)
 
     def is_kept(self) -> bool:
         """Whether it goes on running after the last command that uses it."""
@@ -207,6 +211,7 @@ def start(
     enforce_iam: bool = False,
     options: Options | None = None,
     join: bool = False,
+    keep: bool = False,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Cloud:
     """The cloud of a folder, started or brought up to date where needed.
@@ -217,19 +222,25 @@ def start(
     faults, latency, enforce_iam : as in `Options`
     options : all of these and real provider keys; instead of the four before
     join : where a cloud runs, take over what it was started with and these options do not say
+    keep : have it outlive the commands that use it, until `stop`
 
     Raises
     ------
     CloudError : it could not be started; nothing that was started is left
+    SettingsError : a setting is wrong; nothing was started
     """
     chosen = options or Options(settings or {}, faults=faults, latency=latency, enforce_iam=enforce_iam)
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     with lease.locked(directory, "is starting this cloud"):
         used = Lease(directory)
-        if join and (found := find(directory)):
-            chosen = chosen.over(current_options(found))
-        return _Start(directory, chosen, used, progress).run()
+        if join:
+            chosen = chosen.over(_options_of(directory))
+        Settings.from_context(chosen.context("http://127.0.0.1", "http://127.0.0.1"))
+        cloud = _Start(directory, chosen, used, progress).run()
+        if keep:
+            lease.keep(directory)
+        return cloud
 
 
 @contextlib.contextmanager
@@ -254,10 +265,8 @@ def find(directory: Path) -> Cloud | None:
     state = _State.load(directory / "state.json")
     if not all(state.is_well(name) for name in _SERVERS):
         return None
-    try:
-        return Cloud(directory, json.loads((directory / "endpoints.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
+    endpoints = cast(Endpoints | None, _read(directory / "endpoints.json"))
+    return Cloud(directory, endpoints) if endpoints else None
 
 
 def describe(directory: Path) -> str:
@@ -267,7 +276,7 @@ def describe(directory: Path) -> str:
         return f"{holder}: wait for it."
     state = _State.load(directory / "state.json")
     running = {name: server.process() for name in _SERVERS if (server := getattr(state, name))}
-    if not any(running.values()) and not running_from(directory / "run"):
+    if not _processes(directory, state):
         return "Nothing is running; `make up` starts the cloud."
     conditions = {
         name: "runs" if state.is_well(name) else "does not answer" if running.get(name) else "has ended"
@@ -289,6 +298,15 @@ def current_options(cloud: Cloud) -> Options:
     return Options(**_State.load(cloud.directory / "state.json").options, keys=keys)
 
 
+def _options_of(directory: Path) -> Options:
+    """What the cloud of a folder was started with, if any of its servers runs."""
+    state = _State.load(directory / "state.json")
+    endpoints = cast(Endpoints | None, _read(directory / "endpoints.json"))
+    if state.is_well("emulator") and endpoints:
+        return current_options(Cloud(directory, endpoints))
+    return Options(**state.options) if state.runs() else Options()
+
+
 def forget_deployment(cloud: Cloud) -> None:
     """Have the next `start` deploy again: somebody else changes what is deployed."""
     path = cloud.directory / "state.json"
@@ -308,16 +326,21 @@ def stop(directory: Path) -> bool:
 
 def _stop(directory: Path) -> bool:
     lease.forget(directory)
-    state = _State.load(directory / "state.json")
-    servers = [server.process() for name in _SERVERS if (server := getattr(state, name))]
-    processes = [process for server in servers if server for process in with_children(server)]
-    # Those of an emulator that was killed have no parent any more.
-    processes += [process for process in running_from(directory / "run") if process not in processes]
+    processes = _processes(directory, _State.load(directory / "state.json"))
     end(processes)
     for name in ("state.json", "endpoints.json", "outputs.json"):
         (directory / name).unlink(missing_ok=True)
     shutil.rmtree(directory / "run", ignore_errors=True)
     return bool(processes)
+
+
+def _processes(directory: Path, state: _State) -> list[psutil.Process]:
+    """All that runs of the cloud of a folder, also what its state does not know."""
+    servers = [server.process() for name in _SERVERS if (server := getattr(state, name))]
+    servers += started_with("--cloud", str(directory))
+    processes = [process for server in servers if server for process in with_children(server)]
+    # Those of an emulator that was killed have no parent any more.
+    return [*dict.fromkeys([*processes, *running_from(directory / "run")])]
 
 
 class _Start:
@@ -341,24 +364,28 @@ class _Start:
 
     def run(self) -> Cloud:
         """The running cloud."""
-        if self._lease.others and self._is_other():
-            raise CloudError(
-                f"{self._lease.others[0]} with other options or sources. Wait until it has ended, or do not set any."
-            )
-        kept = lease.is_kept(self._directory)
+        if self._lease.others and (changed := self._changed()):
+            cure = "Wait until it has ended, or choose the same."
+            raise CloudError(f"{self._lease.others[0]} with another {', '.join(changed)}. {cure}")
+        # A machine that was switched off has ended a cloud that was to be kept.
+        kept = lease.is_kept(self._directory) and self._state.runs()
         cloud = self._run_servers()
         if kept:
-            cloud.keep()
+            lease.keep(self._directory)
         return cloud
 
-    def _is_other(self) -> bool:
-        """Whether the cloud that runs would have to be changed under those who use it."""
+    def _changed(self) -> list[str]:
+        """What of the cloud that runs would have to be changed under those who use it."""
         state = self._state
-        return state.is_well("emulator") and (
-            state.emulator_made_from != self._emulator_made_from
-            or state.simulator_made_from != self._simulator_made_from
-            or state.options != self._options.remembered()
+        if not state.is_well("emulator"):
+            return []
+        if options := self._options.differences(state.options):
+            return options
+        same = (state.emulator_made_from, state.simulator_made_from) == (
+            self._emulator_made_from,
+            self._simulator_made_from,
         )
+        return [] if same else ["state of the sources"]
 
     def _run_servers(self) -> Cloud:
         state = self._state
@@ -445,7 +472,9 @@ class _Start:
         """The folder with the stack's template and archives: the last one, unless what it is made from has changed."""
         assembly, stamp = self._cache / "assembly", self._cache / "assembly.json"
         made_from = _fingerprint((*SOURCES, *PACKAGES), context, platform.python_version())
-        if _read(stamp) == made_from:
+        last = _read(stamp) or {}
+        # A deployment adds files of its own.
+        if last.get("madeFrom") == made_from and last["files"].items() <= _sizes(assembly).items():
             self._progress("the stack is the one that was synthesised last time")
             return assembly
         self._progress("synthesising the stack")
@@ -454,7 +483,7 @@ class _Start:
         environment = cdk.offline_environment(self._run / "cdk")
         with cdk.synthesise(assembly, context, environment=environment, log=self._logs / "synth.log") as command:
             command.wait()
-        _write(stamp, made_from)
+        _write(stamp, {"madeFrom": made_from, "files": _sizes(assembly)})
         self._progress("the stack is synthesised")
         return assembly
 
@@ -552,9 +581,8 @@ class _Start:
 
     def _usual_port(self, name: str) -> int:
         """The port of this server in the last cloud of the folder; 0 where it is not free, or there was none."""
-        ports = _read(self._cache / "ports.json")
-        port = ports.get(name) if isinstance(ports, dict) else 0
-        return port if isinstance(port, int) and _is_free(port) else 0
+        port = (_read(self._cache / "ports.json") or {}).get(name)
+        return port if isinstance(port, int) and 0 < port < 65536 and _is_free(port) else 0
 
     def _fresh_log(self, name: str) -> Path:
         path = self._logs / name
@@ -614,7 +642,7 @@ def launch_emulator(
             environment |= {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}", "AWS_CA_BUNDLE": certificate}
         return Server.launch(
             [
-                sys.executable, "-P", str(ROOT / EMULATOR), str(cloud), "ministack.app:app",
+                sys.executable, "-P", str(ROOT / EMULATOR), "--cloud", str(cloud), "ministack.app:app",
                 "--config", "python:ministack.core.hypercorn_conf", "--bind", f"fd://{listener.fileno()}",
                 # Clients that stay connected do not hold up the end.
                 "--workers", "0", "--keep-alive", "75", "--graceful-timeout", "1",
@@ -723,12 +751,18 @@ def _fingerprint(sources: tuple[str, ...] | list[str], *values: Any) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Any:
-    """The JSON of a file; None where it is missing or broken."""
+def _sizes(folder: Path) -> dict[str, int]:
+    """The files in a folder, with their sizes in bytes."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where it is missing or broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return value if isinstance(value, dict) else None
 
 
 def _write(path: Path, value: Any) -> None:

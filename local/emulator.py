@@ -16,7 +16,7 @@ has another line, ``{"role", "action", "resource", "missing": true}``.
 
 It is started by its server, hypercorn: its own command would, run as root with TLS, listen on port 443 as well.
 
-Usage: python -P local/emulator.py FOLDER ARGUMENTS OF HYPERCORN, where FOLDER is that of the cloud that it belongs to
+Usage: python -P local/emulator.py --cloud FOLDER ARGUMENTS OF HYPERCORN; with the cloud of the folder it ends
 """
 
 from __future__ import annotations
@@ -190,8 +190,8 @@ if __name__ == "__main__":
     from local import lease
 
     del sys.path[0]
-    lease.watch(Path(sys.argv[1]))
+    lease.watch(Path(sys.argv[2]))
     # Each connection and each worker takes file descriptors; macOS takes no infinity.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (10240 if most == resource.RLIM_INFINITY else most, most))
-    sys.exit(serve(sys.argv[2:]))
+    sys.exit(serve(sys.argv[3:]))

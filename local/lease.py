@@ -19,6 +19,8 @@ from local import lock
 
 # Seconds that a server has to end on its own.
 _PATIENCE = 5.0
+# Seconds between two looks at a cloud that is kept.
+_PAUSE = 1.0
 
 
 class Lease:
@@ -43,9 +45,9 @@ class Lease:
         return not is_kept(self._directory) and not _holders(self._directory)
 
 
-def locked(directory: Path, doing: str) -> contextlib.AbstractContextManager[None]:
-    """Only one command at a time changes the cloud of a folder; `doing` as in `lock.held`."""
-    return lock.held(str(directory / "lock"), doing)
+def locked(directory: Path, doing: str, name: str = "") -> contextlib.AbstractContextManager[int]:
+    """Only one command at a time changes the cloud of a folder; `doing` and `name` as in `lock.held`."""
+    return lock.held(str(directory / "lock"), doing, name)
 
 
 def keep(directory: Path) -> None:
@@ -72,13 +74,14 @@ def _watch(directory: Path) -> None:
     # The folder may be removed while the cloud runs.
     with contextlib.suppress(FileNotFoundError):
         while True:
+            # Nobody tells when the folder of a cloud that is kept is removed.
+            while is_kept(directory):
+                time.sleep(_PAUSE)
             for path in _folder(directory).iterdir():
                 lock.wait(str(path))
             # A command that comes now waits until this server has ended, and starts another one.
-            with locked(directory, "is stopping this cloud"):
-                if is_kept(directory):
-                    return
-                if not _holders(directory):
+            with locked(directory, "is stopping this cloud", "A server of a command that was killed"):
+                if not is_kept(directory) and not _holders(directory):
                     _end()
     _end()
 

@@ -14,28 +14,31 @@ _WIDTH = 60
 
 
 @contextlib.contextmanager
-def held(path: str, doing: str) -> "Iterator[None]":
+def held(path: str, doing: str, name: str = "") -> "Iterator[int]":
     """Hold the lock on a file, which is made where it is missing; wait for another command, and say for which.
+
+    A process that inherits the file descriptor, which the block gets, holds the lock as well.
 
     Parameters
     ----------
     doing : what a command that waits is told of this one, such as ``is installing packages``
+    name : who does it; without one, the command as it was typed
     """
-    with open(path, "a+", encoding="utf-8") as file:
+    with open(path, "a+", encoding="utf-8", errors="surrogateescape") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             print(f"Waiting for {_said(file)}.", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
-        file.write(f"`{_command()}` (process {os.getpid()}), which {doing}")
+        file.write("{} (process {}), which {}".format(name or "`{}`".format(_command()), os.getpid(), doing))
         file.flush()
-        yield
+        yield file.fileno()
 
 
 def holder(path: str) -> str:
     """Who holds the lock on a file, and what they do; empty where nobody does."""
-    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="surrogateescape") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
@@ -45,7 +48,7 @@ def holder(path: str) -> str:
 
 def wait(path: str) -> None:
     """Wait until nobody holds the lock on a file."""
-    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="surrogateescape") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
 
 

@@ -148,6 +148,14 @@ class Options:
             "enforce_iam": self.enforce_iam,
         }
 
+    def differences(self, remembered: Mapping[str, Any]) -> list[str]:
+        """The environment variables that say something else than what a cloud remembers."""
+        mine, theirs = self.remembered(), {**Options().remembered(), **remembered}
+        settings = {*mine["settings"].items()} ^ {*theirs["settings"].items()}
+        names = {"faults": "SIMULATOR_FAULTS", "latency": "SIMULATOR_LATENCY", "enforce_iam": "ENFORCE_IAM"}
+        others = [variable for name, variable in names.items() if mine[name] != theirs[name]]
+        return [*sorted({name for name, _ in settings}), *others]
+
     def simulated(self) -> list[str]:
         """The providers that simulators play: those that no key is given for."""
         names = key_names()

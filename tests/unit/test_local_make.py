@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,23 @@ def test_a_blank_prompt_is_refused_before_anything_is_installed(checkout: Path, 
 
 def test_without_a_prompt_the_demo_has_its_own(ready: Path) -> None:
     assert make(ready, "demo").stdout.startswith("-m\nlocal\ndemo\n")
+
+
+def test_clean_needs_no_packages_where_nothing_runs(checkout: Path) -> None:
+    """As after an installation that was interrupted: there is a Python without packages."""
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/bin/false")
+    (checkout / ".local" / "tmp").mkdir(parents=True)
+    done = make(checkout, "clean")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (checkout / ".venv").exists()
+    assert not (checkout / ".local").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "local", "--directory", str(tmp_path), "status"]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "The machine refuses: [Errno 28] No space left on device.\n")

@@ -116,3 +116,11 @@ def test_options_of_a_running_cloud_hold_where_nothing_else_is_said() -> None:
     assert chosen.keys == {"OPENAI_API_KEY": "k"}
     assert chosen.latency == "1"
     assert chosen.enforce_iam
+
+
+def test_what_differs_from_a_running_cloud_goes_by_its_variables() -> None:
+    running = Options({"IP_LIMIT": "10"}, latency="2").remembered()
+    assert Options({"IP_LIMIT": "10"}, latency="2").differences(running) == []
+    assert Options({"IP_LIMIT": "9"}, latency="2", enforce_iam=True).differences(running) == ["IP_LIMIT", "ENFORCE_IAM"]
+    assert Options().differences(running) == ["IP_LIMIT", "SIMULATOR_LATENCY"]
+    assert Options().differences({}) == []

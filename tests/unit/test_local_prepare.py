@@ -75,6 +75,43 @@ sys.exit(prepare.main(["python"]))
         os.kill(int(mark.read_text()), 0)
 
 
+def test_an_installation_that_fails_is_not_ready_for_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was installed before has changed in part, and would else count as what it was."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / "requirements.txt").write_text("uv==0.0.1\n")
+    monkeypatch.setattr(prepare, "PYTHON_INPUTS", ["requirements.txt"])
+    prepare._write(prepare.PYTHON_STAMP, "another")
+    monkeypatch.setattr(prepare, "_works", lambda python: True)
+
+    def fail(*_: object) -> None:
+        raise prepare.PreparationError("no")
+
+    monkeypatch.setattr(prepare, "_run", fail)
+    with pytest.raises(prepare.PreparationError):
+        prepare.prepare_python(Progress())
+    assert not Path(prepare.PYTHON_STAMP).exists()
+
+
+@pytest.mark.parametrize(
+    ("printed", "sentence"),
+    [
+        ("NewConnectionError('Temporary failure in name resolution')", "because the network cannot be reached"),
+        ("npm error code EAI_AGAIN", "because the network cannot be reached"),
+        ("error: disk full", "    error: disk full\n  Mend that"),
+    ],
+)
+def test_a_failed_installer_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-c", f"import sys; sys.exit({printed!r})"]
+    with pytest.raises(prepare.PreparationError) as caught:
+        prepare._run(command, "The packages could not be installed", {})
+    assert sentence in str(caught.value)
+    assert (tmp_path / ".local" / "logs" / "prepare.log").read_text().strip() == printed
+
+
 def test_help_lists_every_target() -> None:
     root = Path(prepare.__file__).parent.parent
     make = ["make", "--no-print-directory"]

@@ -1,5 +1,6 @@
 """Processes are ended by their own id: one that has another's id since, or none of ours, lives on."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -10,8 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local import cloud
-from local.processes import Server, end, running_from, with_children
+from local import cdk, cloud
+from local.lease import Lease
+from local.options import Options
+from local.processes import Server, end, running_from, started_with, with_children
 
 STUBBORN = """
 import signal, time
@@ -114,3 +117,72 @@ def test_nothing_runs_in_an_empty_folder_or_one_with_a_broken_state(tmp_path: Pa
     (tmp_path / "state.json").write_text('{"emulator": {"pid": "none"')
     assert cloud.find(tmp_path) is None
     assert cloud.stop(tmp_path) is False
+
+
+def test_a_server_is_found_by_its_arguments_without_any_state(tmp_path: Path) -> None:
+    code = "import time; print('up', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, "--cloud", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        server.stdout.readline()
+        assert [process.pid for process in started_with("--cloud", str(tmp_path))] == [server.pid]
+        assert started_with("--cloud", str(tmp_path / "other")) == []
+        (tmp_path / "state.json").write_text("garbage")
+        assert "runs only in part" in cloud.describe(tmp_path)
+        assert cloud.stop(tmp_path)
+    assert cloud.describe(tmp_path) == "Nothing is running; `make up` starts the cloud."
+
+
+def test_the_state_of_a_folder_that_was_copied_says_nothing(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
+    first, copy = tmp_path / "first", tmp_path / "copy"
+    first.mkdir()
+    server = Server(bystander.pid, psutil.Process(bystander.pid).create_time(), 0)
+    cloud._State(simulator=server, options={"latency": "2"}).save(first / "state.json")
+    shutil.copytree(first, copy)
+    assert cloud._options_of(first).latency == "2"
+    assert cloud._options_of(copy).latency == ""
+    assert cloud.stop(copy) is False
+    assert bystander.poll() is None
+
+
+def test_a_cloud_that_has_ended_says_nothing_of_the_options_of_the_next(tmp_path: Path) -> None:
+    cloud._State(simulator=Server(2**22, 0.0, 0), options={"latency": "2"}).save(tmp_path / "state.json")
+    assert cloud._options_of(tmp_path).latency == ""
+
+
+@pytest.mark.parametrize("content", ["[1]", '"a"', '{"page": "1"}', '{"page": 99999}', '{"page": -3}', "{"])
+def test_a_broken_list_of_ports_counts_as_none(tmp_path: Path, content: str) -> None:
+    start = cloud._Start(tmp_path, Options(), Lease(tmp_path), print)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "ports.json").write_text(content)
+    assert start._usual_port("page") == 0
+
+
+def test_what_was_synthesised_serves_only_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    class Synthesis:
+        def __init__(self, output: Path, context: dict[str, str], **_: object) -> None:
+            made.append(context["ipLimit"])
+            output.mkdir()
+            (output / "manifest.json").write_text("{}")
+
+        def __enter__(self) -> "Synthesis":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def wait(self) -> None:
+            pass
+
+    monkeypatch.setattr(cdk, "synthesise", Synthesis)
+    start = cloud._Start(tmp_path, Options(), Lease(tmp_path), lambda text: None)
+    (tmp_path / "cache").mkdir()
+    assembly = start._synthesised({"ipLimit": "1"})
+    start._synthesised({"ipLimit": "1"})
+    assert made == ["1"]
+    start._synthesised({"ipLimit": "2"})
+    (assembly / "manifest.json").unlink()
+    start._synthesised({"ipLimit": "2"})
+    assert made == ["1", "2", "2"]
