@@ -16,7 +16,7 @@ ROOT = Path(caches.__file__).parents[1]
 def used(**variables: str) -> dict[str, str]:
     """The folders that a command gets with these variables; the last is Python's for temporary files."""
     code = (
-        "import json, os, sys, tempfile; tempfile.gettempdir(); from infra import caches; caches.use(); "
+        "import json, os, tempfile; tempfile.tempdir = '/remembered'; from infra import caches; caches.use(); "
         "print(json.dumps({**os.environ, 'python': tempfile.gettempdir()}))"
     )
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
