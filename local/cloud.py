@@ -137,6 +137,7 @@ class Cloud:
 
     def stop(self) -> None:
         """End all processes of the cloud and remove its data."""
+        self._end_lease()
         stop(self.directory)
 
     def is_kept(self) -> bool:
@@ -145,11 +146,15 @@ class Cloud:
 
     def leave(self) -> bool:
         """Use it no longer: the last to do so stops it, where it is not kept; whether it is stopped."""
+        # The folder may have been removed meanwhile.
+        if not self.directory.is_dir():
+            return False
         with lease.locked(self.directory, "is stopping this cloud"):
-            if self._lease is None or not self._lease.end():
-                return False
-            _stop(self.directory)
-            return True
+            return self._end_lease() and _stop(self.directory)
+
+    def _end_lease(self) -> bool:
+        used, self._lease = self._lease, None
+        return used is not None and used.end()
 
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud."""

@@ -58,6 +58,7 @@ import signal, sys
 from local import prepare
 # What runs the tests in the background may have had it ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 prepare._is_ready = lambda parts: False
 prepare.prepare_python = lambda progress: prepare._run([sys.executable, "-c", {installer!r}], "No", {{}})
 sys.exit(prepare.main(["python"]))

@@ -85,14 +85,16 @@ def test_an_ended_process_is_gone(tmp_path: Path) -> None:
 def test_orphans_are_found_by_the_folder_of_their_script(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
     script = tmp_path / "run" / "tmp" / "worker.py"
     script.parent.mkdir(parents=True)
-    script.write_text("import time; time.sleep(60)")
-    orphan = subprocess.Popen([sys.executable, str(script)])
+    script.write_text("import time; print('up', flush=True); time.sleep(60)")
+    orphan = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
     try:
+        # A moment after its start a process has no command line yet.
+        assert orphan.stdout and orphan.stdout.readline()
         assert [process.pid for process in running_from(tmp_path / "run")] == [orphan.pid]
         assert running_from(tmp_path / "other") == []
     finally:
         orphan.kill()
-        orphan.wait()
+        orphan.communicate()
 
 
 def test_stopping_leaves_a_process_alone_that_only_has_the_old_id(
