@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         # A full disk, a folder that may not be written into: whatever it names is not ours to mend.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"The machine refuses: {error}.", file=sys.stderr)
+        print(f"Failed: {error}.", file=sys.stderr)
         return 1
 
 
@@ -173,7 +173,7 @@ def _up(options: argparse.Namespace, progress: Progress) -> int:
     from local import cloud
     from local.usage import usage
 
-    chosen = _options(cloud.find(options.directory))
+    chosen = _options(options.directory)
     running = cloud.start(options.directory, options=chosen, keep=True, progress=progress)
     progress("the cloud is up" if running.changed else "the cloud is up already, and up to date")
     print(usage(running.endpoints))
@@ -213,12 +213,12 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
     from local.demo import prompt_of, run
 
     prompt = prompt_of(options.prompt, os.environ, DEFAULT_PROMPT)
-    chosen = _options(cloud.find(options.directory))
+    chosen = _options(options.directory)
     # A cloud that runs stays as its operator started it, but with today's sources.
     running = cloud.start(options.directory, options=chosen, join=True, keep=options.keep, progress=progress)
     try:
-        faulted = chosen.faulted(_models(running)) if chosen.faults else []
         with cloud.while_running():
+            faulted = chosen.faulted(_models(running)) if chosen.faults else []
             code = run(running, prompt, options.out, progress, faulted)
         stays = running.is_kept()
         print(f"The page: {running.endpoints['page'] if stays else 'make up serves it; watch such a job in a browser'}")
@@ -228,12 +228,13 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
             progress("the cloud is stopped")
 
 
-def _options(found: Cloud | None) -> Options:
-    """What the environment asks for, of a new cloud or the one that is found."""
+def _options(directory: Path) -> Options:
+    """What the environment asks for, of a new cloud or the one that runs in a folder."""
+    from local import cloud
     from local.options import Options
 
     chosen = Options.from_environment(os.environ)
-    return chosen.resolved(_models(found)) if chosen.faults else chosen
+    return chosen.resolved(_models(cloud.find(directory))) if chosen.faults else chosen
 
 
 def _models(running: Cloud | None) -> ModelRegistry:

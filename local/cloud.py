@@ -98,13 +98,13 @@ class _State:
     @classmethod
     def load(cls, path: Path) -> _State:
         """The state in a file; an empty one where it is missing, broken, or of another folder that was copied here."""
+        values = _read(path) or {}
+        if values.pop("directory", "") != str(path.parent):
+            return cls()
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values.pop("directory", "") != str(path.parent):
-                return cls()
             servers = {name: Server(**values.pop(name)) for name in _SERVERS if values.get(name)}
             return cls(**{**values, **servers})
-        except (OSError, ValueError, TypeError, AttributeError):
+        except TypeError:
             return cls()
 
     def is_well(self, name: str) -> bool:
@@ -531,16 +531,8 @@ class _Start:
         log = self._fresh_log(f"{name}.log")
         server = Server.launch(
             [
-                sys.executable,
-                "-m",
-                f"local.{name}",
-                "--port",
-                str(port),
-                "--port-file",
-                str(port_file),
-                "--cloud",
-                str(self._directory),
-                *arguments,
+                sys.executable, "-m", f"local.{name}", "--port", str(port), "--port-file", str(port_file),
+                "--cloud", str(self._directory), *arguments,
             ],
             port,
             environment={
@@ -551,7 +543,7 @@ class _Start:
             },
             folder=self._run,
             log=log,
-        )
+        )  # fmt: skip
         self._remember(**{name: server, f"{name}_made_from": made_from})
         _await(server, port_file.exists, f"The {name}", log)
         server = Server(server.pid, server.created, int(port_file.read_text(encoding="ascii")))

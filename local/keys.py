@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +20,24 @@ class KeysError(Exception):
 
 
 def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) -> dict[str, str]:
-    """Return the caller's keys: from the environment, else from `ask`, where a blank line gives none."""
+    """Return the caller's keys: from the environment, else from `ask`, where a blank line gives none.
+
+    Raises
+    ------
+    KeysError : one of them has a character that no HTTP header takes, and so no key has
+    """
     found = {}
     for name in key_names():
-        key = environment.get(name) or (ask(f"{name} (empty: leave as it is): ") if ask else "")
-        if key.strip():
-            found[name] = key.strip()
+        try:
+            key = environment.get(name) or (ask(f"{name} (empty: leave as it is): ") if ask else "")
+        except UnicodeDecodeError:
+            # What was typed is no text in the terminal's encoding.
+            key = "\ufffd"
+        if key := key.strip():
+            if not re.fullmatch(r"[!-~]+", key):
+                why = "it has a space or a character outside ASCII"
+                raise KeysError(f"{name} is not a key: {why}. Copy it again; nothing is stored.")
+            found[name] = key
     return found
 
 

@@ -41,6 +41,17 @@ def test_keys_come_from_the_environment_or_a_prompt() -> None:
     assert collect({"OPENAI_API_KEY": ""}, None) == {}
 
 
+@pytest.mark.parametrize("typed", ["sk one", "sk-\u200b1", "sk\n1", UnicodeDecodeError("ascii", b"\xe9", 0, 1, "no")])
+def test_what_can_be_no_key_is_refused_by_name(typed: str | UnicodeDecodeError) -> None:
+    def ask(text: str) -> str:
+        if isinstance(typed, str):
+            return typed
+        raise typed
+
+    with pytest.raises(KeysError, match=r"^OPENAI_API_KEY is not a key: .+ nothing is stored\.$"):
+        collect({}, ask)
+
+
 def test_other_keys_stay_as_they_are(s3: Any) -> None:
     secrets = aws.client("secretsmanager")
     secrets.create_secret(Name="keys", SecretString='{"GEMINI_API_KEY": "old"}')

@@ -115,4 +115,4 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "local", "--directory", str(tmp_path), "status"]
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "The machine refuses: [Errno 28] No space left on device.\n")
+    assert (done.returncode, done.stderr) == (1, "Failed: [Errno 28] No space left on device.\n")
