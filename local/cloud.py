@@ -32,7 +32,7 @@ from local import cdk, lease, lock
 from local.lease import Lease
 from local.options import SIMULATED_KEY, Options
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
-from local.processes import Server, end, running_from, started_with, with_children
+from local.processes import Server, end, printed_last, running_from, started_with, with_children
 
 # What a deployment is made from.
 SOURCES = ("app.py", "cdk.json", "infra", "functions", "statemachine")
@@ -186,13 +186,13 @@ def _clients(endpoint: str, certificate: str) -> Callable[[str], Any]:
     import botocore.session
     from botocore.config import Config
 
-    core = botocore.session.Session(
-        session_vars={
-            "profile": (None, None, None, None),
-            "config_file": (None, None, os.devnull, None),
-            "credentials_file": (None, None, os.devnull, None),
-        }
-    )
+    # Only the defaults: no variable of the environment, no key of a file.
+    variables = {
+        name: (None, None, default, convert)
+        for name, (_, _, default, convert) in botocore.session.Session.SESSION_VARIABLES.items()
+    }
+    files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    core = botocore.session.Session(session_vars=variables | files)
     keys = {name.lower(): key for name, key in cdk.DUMMY_KEYS.items()}
     session = boto3.Session(botocore_session=core, region_name=cdk.REGION, **keys)
     config = Config(
@@ -526,6 +526,15 @@ class _Start:
     def _serve(self, name: str, arguments: list[str], made_from: str) -> Server:
         """Start the module `local.NAME`, on the port of its predecessor where that is still free."""
         port = _freed_port(getattr(self._state, name)) or self._usual_port(name)
+        try:
+            return self._launch(name, arguments, made_from, port)
+        except CloudError:
+            # Another process, such as a cloud of a copy of this checkout, may have taken the port meanwhile.
+            if not port or _is_free(port):
+                raise
+            return self._launch(name, arguments, made_from, 0)
+
+    def _launch(self, name: str, arguments: list[str], made_from: str, port: int) -> Server:
         port_file = self._run / f"{name}.port"
         port_file.unlink(missing_ok=True)
         log = self._fresh_log(f"{name}.log")
@@ -704,8 +713,7 @@ def _await(server: Server, ready: Callable[[], bool], name: str, log: Path) -> N
     until = time.monotonic() + _READY_SECONDS
     while not ready():
         if not server.process():
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
-            raise CloudError(f"{name} ended at once:\n" + "\n".join(f"    {line}" for line in lines))
+            raise CloudError(f"{name} ended at once:\n{printed_last(log, 20)}")
         if time.monotonic() > until:
             raise CloudError(f"{name} was not ready within {_READY_SECONDS:.0f} s; its log is {log}.")
         time.sleep(0.02)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -77,6 +79,19 @@ def prompt_of(arguments: Sequence[str], environment: Mapping[str, str], default:
         raise OptionError(str(error)) from None
     except ValueError:
         raise OptionError("The prompt is not valid UTF-8; write it in a terminal that is set to UTF-8.") from None
+
+
+def require_folder(out: Path) -> None:
+    """Make the folder for the pictures where it is missing, before anything is asked for.
+
+    Raises
+    ------
+    OptionError : it cannot be made, or not written into
+    """
+    with contextlib.suppress(OSError):
+        out.mkdir(parents=True, exist_ok=True)
+    if not out.is_dir() or not os.access(out, os.W_OK | os.X_OK):
+        raise OptionError(f"The pictures cannot be written into {_shown(out)}; make it a folder of yours.")
 
 
 def submit(cloud: Cloud, prompt: str) -> str:

@@ -277,9 +277,15 @@ def account(environment: Mapping[str, str]) -> tuple[ClientFactory, str | None]:
             raise NoCredentialsError
     except BotoCoreError as error:
         raise aws_failure(error) from None
-    config = Config(connect_timeout=_CONNECT, read_timeout=_READ, retries={"total_max_attempts": 1})
+    # A proxy does not reach this machine.
+    direct: dict[str, Any] = {"proxies": {}} if emulator(environment) else {}
+    config = Config(connect_timeout=_CONNECT, read_timeout=_READ, retries={"total_max_attempts": 1}, **direct)
 
     def client(service: str, *, region: str | None = None, endpoint: str | None = None) -> Any:
-        return session.client(service, region_name=region, endpoint_url=endpoint, config=config)
+        try:
+            return session.client(service, region_name=region, endpoint_url=endpoint, config=config)
+        except BotoCoreError as error:
+            # Some variables, such as AWS_DEFAULTS_MODE, are read only here.
+            raise aws_failure(error) from None
 
     return client, session.region_name

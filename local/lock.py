@@ -8,6 +8,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 # Characters of a command that are shown.
 _WIDTH = 60
@@ -24,16 +25,22 @@ def held(path: str, doing: str, name: str = "") -> "Iterator[int]":
     doing : what a command that waits is told of this one, such as ``is installing packages``
     name : who does it; without one, the command as it was typed
     """
-    with open(path, "a+", encoding="utf-8", errors="surrogateescape") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            print(f"Waiting for {_said(file)}.", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write("{} (process {}), which {}".format(name or "`{}`".format(_command()), os.getpid(), doing))
-        file.flush()
-        yield file.fileno()
+    while True:
+        with open(path, "a+", encoding="utf-8", errors="surrogateescape") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                print(f"Waiting for {_said(file)}.", file=sys.stderr, flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(path, file):
+                # Whoever held it has removed it, perhaps with the folder.
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                continue
+            file.truncate(0)
+            file.write("{} (process {}), which {}".format(name or "`{}`".format(_command()), os.getpid(), doing))
+            file.flush()
+            yield file.fileno()
+            return
 
 
 def holder(path: str) -> str:
@@ -52,7 +59,13 @@ def wait(path: str) -> None:
         fcntl.flock(file, fcntl.LOCK_SH)
 
 
-def _said(file) -> str:  # type: ignore[no-untyped-def]
+def _is_at(path: str, file: TextIO) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    return False
+
+
+def _said(file: TextIO) -> str:
     file.seek(0)
     return file.read() or "another command"
 

@@ -184,8 +184,9 @@ class Options:
         if self.latency:
             number = r"\d+(?:\.\d+)?"
             found = re.fullmatch(rf"({number})(?:-({number}))?", self.latency)
-            if not found:
-                raise OptionError(f"SIMULATOR_LATENCY is {self.latency!r}; it takes seconds, such as 0.5-4 or 2.")
+            if not found or float(found[1]) > float(found[2] or found[1]):
+                allowed = "it takes seconds, such as 0.5-4 or 2"
+                raise OptionError(f"SIMULATOR_LATENCY is {self.latency!r}; {allowed}.")
             arguments += ["--latency-min", found[1], "--latency-max", found[2] or found[1]]
         return arguments
 

@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 import sys
-import threading
+from collections.abc import Iterator
 
 from infra import caches
 from local import lock, terminal
@@ -84,6 +84,8 @@ def prepare_python(progress: Progress) -> None:
         uv = re.search(r"^uv==(\S+)", file.read(), re.MULTILINE).group(1)  # type: ignore[union-attr]
     environment = dict(PATIENCE, **os.environ)
     environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0", PIP_NO_CACHE_DIR="1")
+    for elsewhere in ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET"):
+        environment.pop(elsewhere, None)
     if _output([UV, "--version"]).split()[1:2] != [uv]:
         progress("installing uv {}".format(uv))
         if not _output([PYTHON, "-m", "pip", "--version"]):
@@ -94,15 +96,13 @@ def prepare_python(progress: Progress) -> None:
             environment,
         )
     progress("installing the Python packages of requirements.txt")
-    fetching = threading.Thread(target=_fetch_archives, daemon=True)
-    fetching.start()
-    # Bytecode comes with the first import: compiling the whole of aws-cdk-lib here would take longer.
-    arguments = ["pip", "install", "--quiet", "--python", PYTHON, "-r", "requirements.txt"]
-    _run([UV, *arguments], "The Python packages could not be installed", environment)
-    _link_node()
-    _write(PYTHON_STAMP, wanted)
-    progress("the Python packages are installed")
-    fetching.join()
+    with _fetching_archives():
+        # Bytecode comes with the first import: compiling the whole of aws-cdk-lib here would take longer.
+        arguments = ["pip", "install", "--quiet", "--python", PYTHON, "-r", "requirements.txt"]
+        _run([UV, *arguments], "The Python packages could not be installed", environment)
+        _link_node()
+        _write(PYTHON_STAMP, wanted)
+        progress("the Python packages are installed")
 
 
 def prepare_node(progress: Progress) -> None:
@@ -143,7 +143,12 @@ def _make_venv(progress: Progress) -> None:
 
 
 def _works(python: str) -> bool:
-    check = "import sys; print(sys.version_info >= {!r})".format(OLDEST)
+    """Whether this Python in `.venv` is new enough, and still the one whose packages are there."""
+    check = (
+        "import os, sys; version = sys.version_info; "
+        "packages = os.path.join(sys.prefix, 'lib', 'python{{}}.{{}}'.format(*version)); "
+        "print(version >= {!r} and os.path.isdir(packages))".format(OLDEST)
+    )
     return _output([python, "-c", check]).strip() == "True"
 
 
@@ -156,12 +161,29 @@ def _output(command: "list[str]") -> str:
         return ""
 
 
-def _fetch_archives() -> None:
-    """Have uv keep what the archives for Lambda need, so that later syntheses need no network.
+@contextlib.contextmanager
+def _fetching_archives() -> "Iterator[None]":
+    """A block meanwhile uv fetches what the archives for Lambda need, so that later syntheses need no network.
 
-    Where it fails there is nothing to say: whatever needs them fetches them.
+    Where that fails there is nothing to say: whatever needs them fetches them.
     """
-    _output([PYTHON, "-m", "infra.packages"])
+    command = [PYTHON, "-m", "infra.packages"]
+    child = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, close_fds=False
+    )
+    try:
+        yield
+        child.wait()
+    except BaseException:
+        _kill(child)
+        raise
+
+
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    """End the child, and what it started, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def _link_node() -> None:
@@ -201,9 +223,7 @@ def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> N
     try:
         code = child.wait()
     except KeyboardInterrupt:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        _kill(child)
         raise
     if code:
         with open(log, encoding="utf-8", errors="replace") as file:
@@ -229,18 +249,24 @@ def main(parts: "list[str]") -> int:
     """Prepare the parts that are named: `python`, `node`; node needs python."""
     terminal.prepare()
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    caches.use()
     progress = Progress()
     try:
+        caches.use()
         if not _is_ready(parts):
             os.makedirs(".local", exist_ok=True)
             with lock.held(os.path.join(".local", "prepare.lock"), "is installing packages") as descriptor:
+                # What it waited for may have removed the folder of temporary files.
+                caches.use()
                 os.set_inheritable(descriptor, True)
                 prepare_python(progress)
                 if "node" in parts:
                     prepare_node(progress)
     except PreparationError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        # A full disk, or a checkout of somebody else.
+        print("This checkout cannot be made ready: {}.".format(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; the same command continues where this one stopped.", file=sys.stderr)

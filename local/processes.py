@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -76,6 +77,15 @@ class Server:
         return process
 
 
+def printed_last(log: Path, lines: int) -> str:
+    """The last lines of a log, indented; where there are none, how much of its disk is free."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    found = [line for line in text.splitlines() if line.strip()][-lines:]
+    if not found:
+        found = [f"(nothing is printed; the disk has {shutil.disk_usage(log.parent).free / 1e6:,.0f} MB free)"]
+    return "\n".join(f"    {line}" for line in found)
+
+
 def write_port(path: Path, port: int) -> None:
     """Tell in a file, atomically, at which port requests are accepted."""
     draft = path.with_name(f".{path.name}.new")
@@ -134,7 +144,8 @@ def end_on_signals() -> None:
 
 
 def _end_by_signal(number: int, frame: FrameType | None) -> NoReturn:
-    # The end is not interrupted by the same signal again, which a closed terminal may send twice.
+    # The end is not interrupted by the same signal again, which a closed terminal may send twice. SIG_IGN would have
+    # Python complain of a signal that is here already.
     for other in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
+        signal.signal(other, lambda *_: None)
     raise SystemExit(128 + number)

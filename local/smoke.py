@@ -96,7 +96,9 @@ class Api:
             raise CloudError("The URL must not contain a user name; put a token into the environment as API_TOKEN.")
         self.url = url.rstrip("/")
         self._token = token
-        self._session = URLLib3Session(certificate or True, get_environ_proxies(self.url), timeout=(10, 60))
+        # A proxy does not reach this machine.
+        proxies = {} if parts.hostname in LOOPBACK_HOSTS else get_environ_proxies(self.url)
+        self._session = URLLib3Session(certificate or True, proxies, timeout=(10, 60))
         self._say = say
         self._sign: Callable[[AWSRequest], None] | None = None
 

@@ -21,8 +21,17 @@ _DUMB = ("", "dumb", "unknown")
 
 
 def prepare() -> None:
-    """Have the standard streams take every character: what their encoding lacks is printed in plain ASCII."""
+    """Have the standard streams take every character: what their encoding lacks is printed in plain ASCII.
+
+    What is printed on a stream that the caller has closed goes nowhere, and a width of 0 counts as unknown.
+    """
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "").strip() == "0":
+            del os.environ[name]
     codecs.register_error(_ERRORS, _plain)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for stream, errors in ((sys.stdin, "replace"), (sys.stdout, _ERRORS), (sys.stderr, _ERRORS)):
         # A stream may be missing, or a stand-in.
         if hasattr(stream, "reconfigure"):

@@ -21,7 +21,7 @@ from moto import mock_aws
 
 from infra.settings import SettingsError
 from local import __main__ as command
-from local import cdk, commits, deploy, deployment
+from local import cdk, cloud, commits, deploy, deployment
 from local.cdk import CdkError
 from local.cloud import Cloud, CloudError, current_options
 from local.commits import CommitError
@@ -33,6 +33,7 @@ from tests.canned import Answer, Asked, Canned
 from tests.unit.conftest import stacks
 
 REGION = {"AWS_REGION": "eu-west-1"}
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
 @pytest.fixture(autouse=True)
@@ -247,6 +248,49 @@ def test_a_cdk_json_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypa
             (tmp_path / "cdk.json").write_text(text)
         with pytest.raises(CdkError, match=r"^cdk\.json must be a JSON object with a context: .*; correct it\.$"):
             cdk.default_context()
+
+
+WRONG = {
+    "AWS_DEFAULTS_MODE": "wrong",
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "wrong",
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "wrong",
+    "AWS_RETRY_MODE": "wrong",
+    "AWS_MAX_ATTEMPTS": "wrong",
+    "AWS_CONFIG_FILE": "/dev/null/none",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_variable_that_aws_does_not_take_is_one_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {**KEYS, name: WRONG[name]}.items():
+        monkeypatch.setenv(variable, value)
+    client, _ = deployment.account(REGION)
+    try:
+        client("s3")
+    except CloudError as error:
+        assert str(error).startswith("AWS cannot be used: ")
+
+
+def test_no_variable_of_the_caller_reaches_the_cloud_on_this_laptop(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Canned(Answer(content={})) as emulator:
+        for variable, value in {
+            **WRONG,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
+            "AWS_PROFILE": "none",
+        }.items():
+            monkeypatch.setenv(variable, value)
+        cloud._clients(emulator.url, "")("secretsmanager").list_secrets()
+        assert len(emulator.asked) == 1
+
+
+def test_no_proxy_is_asked_for_what_stands_in_for_aws_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Canned(Answer(content={})) as emulator:
+        proxies = {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
+        for variable, value in {**KEYS, **proxies, "AWS_ENDPOINT_URL": emulator.url}.items():
+            monkeypatch.setenv(variable, value)
+        client, _ = deployment.account({"AWS_ENDPOINT_URL": emulator.url, **REGION})
+        client("secretsmanager").list_secrets()
+        assert len(emulator.asked) == 1
 
 
 def test_an_endpoint_that_is_no_address_is_one_sentence() -> None:

@@ -89,6 +89,24 @@ def test_a_lock_that_is_free_says_nothing(tmp_path: Path, capfd: pytest.CaptureF
     assert capfd.readouterr().err == ""
 
 
+def test_who_waited_for_a_lock_that_is_removed_holds_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "lock"
+    path.parent.mkdir()
+    with contextlib.ExitStack() as commands:
+        with lock.held(str(path), "is removing what make has made"):
+            command = [sys.executable, "-c", HOLD, str(path)]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            waiting = commands.enter_context(subprocess.Popen(command, env=environment, text=True, **streams))
+            commands.callback(waiting.kill)
+            assert waiting.stdout and waiting.stderr
+            assert waiting.stderr.readline().startswith("Waiting for ")
+            path.unlink()
+            path.parent.rmdir()
+        assert waiting.stdout.readline() == "held\n"
+        assert "is making tea" in lock.holder(str(path))
+
+
 def test_who_inherits_a_lock_holds_it_after_its_parent(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     with lock.held(path, "is here") as descriptor:

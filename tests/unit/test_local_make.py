@@ -1,6 +1,7 @@
-"""What make says and hands on, in a folder that holds nothing but the Makefile."""
+"""What make says and hands on, in a folder that holds little but the Makefile."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from local import lock
 from local.paths import ROOT
 
 VARIABLES = ("API_URL", "BUCKET", "CDK", "DAYS", "FILE", "FROM", "JOB", "ONLY", "PROMPT", "SECONDS", "STAGE")
@@ -17,6 +19,8 @@ AWKWARD = 'a\'b "$HOME" `id` $(MAKE) #1'
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "prepare.py").touch()
     return tmp_path
 
 
@@ -77,7 +81,7 @@ def test_a_value_of_any_characters_arrives_as_it_is(ready: Path, target: str, na
 
 def test_values_that_are_lists_arrive_one_by_one(ready: Path) -> None:
     assert make(ready, "bench", "ONLY=routes a'b").stdout.splitlines()[2:4] == ["--only=routes", "--only=a'b"]
-    assert make(ready, "test-dates", "DAYS=1 a'b").stdout.count(" days from now") == 2
+    assert make(ready, "test-dates", "DAYS=1 2").stdout.count(" days from now") == 2
 
 
 def test_what_was_not_asked_for_is_not_handed_on(ready: Path) -> None:
@@ -98,16 +102,87 @@ def test_without_a_prompt_the_demo_has_its_own(ready: Path) -> None:
     assert make(ready, "demo").stdout.startswith("-m\nlocal\ndemo\n")
 
 
-def test_clean_needs_no_packages_where_nothing_runs(checkout: Path) -> None:
-    """As after an installation that was interrupted: there is a Python without packages."""
+@pytest.fixture
+def dirty(checkout: Path) -> Path:
+    """A checkout after an installation that was interrupted: there is a Python without packages."""
+    shutil.copytree(ROOT / "local", checkout / "local", dirs_exist_ok=True)
     python = checkout / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to("/bin/false")
     (checkout / ".local" / "tmp").mkdir(parents=True)
-    done = make(checkout, "clean")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert not (checkout / ".venv").exists()
-    assert not (checkout / ".local").exists()
+    (checkout / "cdk.out").symlink_to(checkout / ".local")
+    (checkout / "out").mkdir()
+    return checkout
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_clean_needs_no_packages(dirty: Path, half: bool) -> None:
+    if half:
+        (dirty / ".local" / "state.json").write_text("{}")
+    done = make(dirty, "clean", f"PYTHON={sys.executable}")
+    why = "The cloud could not be stopped; its servers end once .local is gone.\n" if half else ""
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Removed: .local, .venv, cdk.out.\n", why)
+    assert sorted(path.name for path in dirty.iterdir()) == ["Makefile", "local", "out"]
+    assert not [*dirty.rglob("__pycache__")]
+
+
+def test_clean_waits_for_an_installation(dirty: Path) -> None:
+    (dirty / ".local").mkdir(exist_ok=True)
+    with lock.held(str(dirty / ".local" / "prepare.lock"), "is installing packages", "`make up`"):
+        command = ["make", "--no-print-directory", "clean", f"PYTHON={sys.executable}"]
+        waiting = subprocess.Popen(command, cwd=dirty, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert waiting.stderr
+        assert waiting.stderr.readline().startswith("Waiting for `make up` (process ")
+        assert (dirty / ".venv").exists()
+    printed, errors = waiting.communicate(timeout=20)
+    assert (printed, errors, waiting.returncode) == ("Removed: .local, .venv, cdk.out.\n", "", 0)
+
+
+def test_make_works_in_no_other_folder(tmp_path: Path) -> None:
+    (tmp_path / ".local").mkdir()
+    done = make(tmp_path, "-f", str(ROOT / "Makefile"), "clean")
+    assert "Run make in the checkout: make -C folder" in done.stderr
+    assert (tmp_path / ".local").is_dir()
+
+
+def test_the_python_of_another_project_has_no_part_in_it(checkout: Path) -> None:
+    python = checkout / "python"
+    python.write_text("#!/bin/sh\nenv\n")
+    python.chmod(0o755)
+    variables = {"PYTHONPATH": "/other", "PYTHONHOME": "/other", "PYTHONSAFEPATH": "1"}
+    done = make(checkout, "clean", f"PYTHON={python}", **variables)
+    assert "MAKECMDGOALS=clean" in done.stdout
+    assert not any(name in done.stdout for name in variables)
+
+
+def test_days_are_numbers(ready: Path) -> None:
+    done = make(ready, "test-dates", "DAYS=40 x")
+    assert 'DAYS takes numbers of days, such as DAYS="40 365".' in done.stderr
+
+
+def test_no_python_is_the_usual_one(checkout: Path) -> None:
+    assert make(checkout, "-n", "clean", "PYTHON=").stdout.endswith('exec "python3" -m local.clean\n')
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_what_is_printed_on_a_closed_stream_goes_nowhere(tmp_path: Path, closed: str) -> None:
+    command = f'"$0" -m local --directory "$1" status {closed}'
+    run = ["sh", "-c", command, sys.executable, str(tmp_path)]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+@pytest.mark.parametrize("module", ["local.prepare", "local"])
+def test_a_checkout_that_may_not_be_changed_is_one_sentence(checkout: Path, module: str) -> None:
+    """A file in the place of its folder stands for a checkout of somebody else, in which root may do anything."""
+    for folder in ("local", "infra"):
+        shutil.copytree(ROOT / folder, checkout / folder, dirs_exist_ok=True)
+    (checkout / ".local").touch()
+    environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+    run = [sys.executable, "-m", module, *(["status"] if module == "local" else [])]
+    done = subprocess.run(run, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"(Failed|This checkout cannot be made ready): \[Errno \d+\] .+\.\n", done.stderr)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

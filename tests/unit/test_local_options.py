@@ -86,7 +86,7 @@ def test_latency(latency: str, arguments: list[str]) -> None:
     assert Options(latency=latency).simulator_arguments() == ["--faults", "", *arguments]
 
 
-@pytest.mark.parametrize("latency", ["fast", "1-", "-1", "1-2-3", "1 s"])
+@pytest.mark.parametrize("latency", ["fast", "1-", "-1", "1-2-3", "1 s", "5-0.5"])
 def test_a_wrong_latency_is_named(latency: str) -> None:
     with pytest.raises(OptionError, match="SIMULATOR_LATENCY"):
         Options(latency=latency)

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from local import prepare
@@ -92,6 +93,53 @@ def test_an_installation_that_fails_is_not_ready_for_anything(tmp_path: Path, mo
     with pytest.raises(prepare.PreparationError):
         prepare.prepare_python(Progress())
     assert not Path(prepare.PYTHON_STAMP).exists()
+
+
+def test_a_python_whose_packages_are_of_another_version_is_made_anew(tmp_path: Path) -> None:
+    """As after an upgrade of the system's Python, which that in `.venv` is a link to."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    (tmp_path / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).parent}\n")
+    assert not prepare._works(str(python))
+    (tmp_path / "lib" / "python{}.{}".format(*sys.version_info)).mkdir(parents=True)
+    assert prepare._works(str(python))
+
+
+def test_an_interruption_ends_what_fetches_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = tmp_path / "pid"
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {started}.new; mv {started}.new {started}; wait\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(prepare, "PYTHON", str(python))
+    with pytest.raises(KeyboardInterrupt), prepare._fetching_archives():
+        until = time.monotonic() + 20
+        while not started.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+    sleeping = int(started.read_text())
+    assert not psutil.pid_exists(sleeping) or psutil.Process(sleeping).status() == psutil.STATUS_ZOMBIE
+
+
+def test_pip_installs_into_the_environment_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, str]] = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "requirements.txt").write_text("uv==0.0.1\n")
+    monkeypatch.setattr(prepare, "PYTHON_INPUTS", ["requirements.txt"])
+    monkeypatch.setattr(prepare, "_works", lambda python: True)
+
+    def refuse(command: list[str], failure: str, environment: dict[str, str]) -> None:
+        given.append(environment)
+        raise prepare.PreparationError("no")
+
+    monkeypatch.setattr(prepare, "_run", refuse)
+    for name in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")
+    with pytest.raises(prepare.PreparationError):
+        prepare.prepare_python(Progress())
+    assert not given[0].keys() & {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"}
+    assert given[0]["PIP_INDEX_URL"] == "https://example.org/simple"
 
 
 @pytest.mark.parametrize(

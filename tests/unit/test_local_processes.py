@@ -1,6 +1,9 @@
 """Processes are ended by their own id: one that has another's id since, or none of ours, lives on."""
 
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +17,8 @@ import pytest
 from local import cdk, cloud
 from local.lease import Lease
 from local.options import Options
-from local.processes import Server, end, running_from, started_with, with_children
+from local.paths import ROOT
+from local.processes import Server, end, printed_last, running_from, started_with, with_children
 
 STUBBORN = """
 import signal, time
@@ -66,6 +70,40 @@ def test_one_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> None:
     assert process
     end([process], patience=0.3)
     assert server.process() is None
+
+
+def test_two_signals_at_once_end_a_command_in_peace() -> None:
+    """A terminal that closes sends the one, and whatever had started the command the other."""
+    code = """
+import sys, time
+from local import processes
+processes.end_on_signals()
+try:
+    print("up", flush=True)
+    time.sleep(60)
+finally:
+    time.sleep(0.2)
+    print("clean", flush=True)
+"""
+    run = [sys.executable, "-c", "import signal; signal.signal(1, signal.SIG_DFL)\n" + code]
+    with subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGCONT):
+            process.send_signal(number)
+        printed, errors = process.communicate(timeout=20)
+    assert (printed, errors) == ("clean\n", "")
+    assert process.returncode in (128 + signal.SIGHUP, 128 + signal.SIGTERM)
+
+
+def test_the_end_of_a_log_says_how_full_its_disk_is_where_it_is_empty(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("one\n\ntwo\nthree\n")
+    assert printed_last(log, 2) == "    two\n    three"
+    log.write_text("\n")
+    assert re.fullmatch(r"    \(nothing is printed; the disk has [\d,]+ MB free\)", printed_last(log, 2))
+    assert printed_last(tmp_path / "none", 2) == printed_last(log, 2)
 
 
 def test_a_reused_id_is_another_process(bystander: subprocess.Popen[bytes]) -> None:
@@ -158,6 +196,24 @@ def test_a_broken_list_of_ports_counts_as_none(tmp_path: Path, content: str) -> 
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "ports.json").write_text(content)
     assert start._usual_port("page") == 0
+
+
+def test_a_port_that_another_takes_meanwhile_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = cloud._Start(tmp_path, Options(), Lease(tmp_path), print)
+    for folder in ("cache", "logs", "run"):
+        (tmp_path / folder).mkdir()
+    answers = [True]
+    is_free = cloud._is_free
+    monkeypatch.setattr(cloud, "_is_free", lambda port: answers.pop() if answers else is_free(port))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "cache" / "ports.json").write_text(f'{{"page": {port}}}')
+        try:
+            server = start._serve("page", ["--api", "http://127.0.0.1:1"], "sources")
+            assert server.port not in (0, port)
+        finally:
+            cloud.stop(tmp_path)
+    assert not answers
 
 
 def test_what_was_synthesised_serves_only_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

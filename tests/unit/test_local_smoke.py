@@ -102,6 +102,13 @@ def test_a_token_goes_along_where_the_api_asks_for_one() -> None:
             smoke.Api(running.url, "wrong").enter({})
 
 
+def test_no_proxy_is_asked_for_an_api_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    with Canned(MODELS) as running:
+        assert smoke.Api(running.url).request("GET", "/models").status == 200
+
+
 @pytest.mark.parametrize("hiccup", ["503", "dropped"])
 def test_a_hiccup_is_told_and_asked_again(hiccup: str) -> None:
     def answer(asked: Asked) -> Answer:

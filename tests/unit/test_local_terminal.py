@@ -21,6 +21,7 @@ from rich.console import Console
 
 from local import demo, doctor, terminal
 from local.cloud import Response
+from local.options import OptionError
 from local.paths import ROOT
 from pixelprompt.providers.base import ERROR_CODES
 from pixelprompt.registry import ModelRegistry
@@ -184,6 +185,23 @@ def test_a_dumb_terminal_gets_lines(environment: dict[str, str]) -> None:
     assert "  Stable Diffusion 3.5 Large Turbo: completed in 2.5 s" in lines
     assert "  Nano Banana 2.1: quota_exhausted: The provider says → no." in lines
     assert not any("of 9 models" in line for line in lines)
+
+
+def test_a_width_of_nothing_counts_as_unknown() -> None:
+    terminal_of = {"TERM": "xterm", "LC_ALL": "C.UTF-8"}
+    _, output = at_terminal(WATCH, {**terminal_of, "COLUMNS": "0", "LINES": "0"}, 80)
+    assert "provider" in output.decode() and "Recraft V3: quota_exhausted: The provider says" in output.decode()
+
+
+def test_a_folder_that_cannot_hold_the_pictures_is_told_beforehand(tmp_path: Path) -> None:
+    demo.require_folder(tmp_path / "new" / "out")
+    assert (tmp_path / "new" / "out").is_dir()
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "out", Path("/dev/null/out")):
+        with pytest.raises(
+            OptionError, match=r"^The pictures cannot be written into \S+; make it a folder of yours\.$"
+        ):
+            demo.require_folder(out)
 
 
 def test_without_color_there_is_no_style() -> None:
