@@ -151,7 +151,7 @@ def test_the_python_of_another_project_has_no_part_in_it(checkout: Path) -> None
     python.chmod(0o755)
     variables = {"PYTHONPATH": "/other", "PYTHONHOME": "/other", "PYTHONSAFEPATH": "1"}
     done = make(checkout, "clean", f"PYTHON={python}", **variables)
-    assert "MAKECMDGOALS=clean" in done.stdout
+    assert "TMPDIR=" in done.stdout
     assert not any(name in done.stdout for name in variables)
 
 
