@@ -1,6 +1,7 @@
 """Setting a checkout up: what is too old is said, and what is ready is left alone."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -109,7 +110,8 @@ def test_a_python_whose_packages_are_of_another_version_is_made_anew(tmp_path: P
 def test_an_interruption_ends_what_fetches_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = tmp_path / "pid"
     python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {started}.new; mv {started}.new {started}; wait\n")
+    path, draft = shlex.quote(str(started)), shlex.quote(f"{started}.new")
+    python.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {draft}; mv {draft} {path}; wait\n")
     python.chmod(0o755)
     monkeypatch.setattr(prepare, "PYTHON", str(python))
     with pytest.raises(KeyboardInterrupt), prepare._fetching_archives():
