@@ -10,7 +10,7 @@ $(error Run make in the checkout: make -C folder)
 endif
 
 PYTHON ?= python3
-# Also where it is set, to nothing.
+# An empty one counts as none.
 override PYTHON := $(or $(PYTHON),python3)
 FIND_PYTHON = command -v "$(PYTHON)" > /dev/null || { \
   echo 'There is no $(PYTHON). Install Python 3.11 or newer, or name yours: make demo PYTHON=python3.12' >&2; exit 1; }
@@ -27,7 +27,7 @@ $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
 export MAKECMDGOALS
 # Before Python runs any of our code: what starts it may need a temporary file.
 export TMPDIR ?= $(CURDIR)/.local/tmp
-# What they would put before the packages of .venv is of another project.
+# They belong to another project, and would come before the packages of .venv.
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 # A checkout that was never made ready has no cloud, and needs no packages to say so.
 IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is running; `make up` starts the cloud.')

@@ -10,12 +10,11 @@ import shutil
 import subprocess
 import sys
 
-from local import lock, terminal
+from local import prepare, terminal
 
 MADE = (
     ".local", ".venv", "node_modules", "cdk.out", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
 )  # fmt: skip
-_PYTHON = os.path.join(".venv", "bin", "python")
 
 
 def clean() -> "list[str]":
@@ -25,8 +24,7 @@ def clean() -> "list[str]":
     ------
     OSError : something cannot be removed
     """
-    os.makedirs(".local", exist_ok=True)
-    with lock.held(os.path.join(".local", "prepare.lock"), "is removing what make has made"):
+    with prepare.changing("is removing what make has made"):
         if os.path.exists(os.path.join(".local", "state.json")):
             _stop_cloud()
         removed = [name for name in MADE if _remove(name)]
@@ -39,7 +37,7 @@ def clean() -> "list[str]":
 
 def _stop_cloud() -> None:
     try:
-        subprocess.run([_PYTHON, "-m", "local", "down"], check=True)
+        subprocess.run([prepare.PYTHON, "-m", "local", "down"], check=True)
     except (OSError, subprocess.CalledProcessError):
         # Half an installation has nothing to stop it with.
         print("The cloud could not be stopped; its servers end once .local is gone.", file=sys.stderr)

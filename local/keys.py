@@ -24,7 +24,7 @@ def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) ->
 
     Raises
     ------
-    KeysError : one of them has a character that no HTTP header takes, and so no key has
+    KeysError : one of them has a character that no key has, because no HTTP header takes it
     """
     found = {}
     for name in key_names():

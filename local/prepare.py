@@ -70,6 +70,12 @@ def _is_ready(parts: "list[str]") -> bool:
     return ready and ("node" not in parts or stamped(NODE_STAMP, checksum(NODE_INPUTS)))
 
 
+def changing(doing: str) -> "contextlib.AbstractContextManager[int]":
+    """Only one command at a time changes what is installed; `doing` and the block's value as in `lock.held`."""
+    os.makedirs(".local", exist_ok=True)
+    return lock.held(os.path.join(".local", "prepare.lock"), doing)
+
+
 def prepare_python(progress: Progress) -> None:
     """`.venv` with what requirements.txt names."""
     wanted = checksum(PYTHON_INPUTS)
@@ -163,7 +169,7 @@ def _output(command: "list[str]") -> str:
 
 @contextlib.contextmanager
 def _fetching_archives() -> "Iterator[None]":
-    """A block meanwhile uv fetches what the archives for Lambda need, so that later syntheses need no network.
+    """A block during which uv fetches what the archives for Lambda need, so that later syntheses need no network.
 
     Where that fails there is nothing to say: whatever needs them fetches them.
     """
@@ -253,8 +259,7 @@ def main(parts: "list[str]") -> int:
     try:
         caches.use()
         if not _is_ready(parts):
-            os.makedirs(".local", exist_ok=True)
-            with lock.held(os.path.join(".local", "prepare.lock"), "is installing packages") as descriptor:
+            with changing("is installing packages") as descriptor:
                 # What it waited for may have removed the folder of temporary files.
                 caches.use()
                 os.set_inheritable(descriptor, True)
