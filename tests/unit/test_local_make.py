@@ -105,7 +105,8 @@ def test_without_a_prompt_the_demo_has_its_own(ready: Path) -> None:
 @pytest.fixture
 def dirty(checkout: Path) -> Path:
     """A checkout after an installation that was interrupted: there is a Python without packages."""
-    shutil.copytree(ROOT / "local", checkout / "local", dirs_exist_ok=True)
+    for folder in ("local", "infra"):
+        shutil.copytree(ROOT / folder, checkout / folder, dirs_exist_ok=True)
     python = checkout / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to("/bin/false")
@@ -122,7 +123,7 @@ def test_clean_needs_no_packages(dirty: Path, half: bool) -> None:
     done = make(dirty, "clean", f"PYTHON={sys.executable}")
     why = "The cloud could not be stopped; its servers end once .local is gone.\n" if half else ""
     assert (done.returncode, done.stdout, done.stderr) == (0, "Removed: .local, .venv, cdk.out.\n", why)
-    assert sorted(path.name for path in dirty.iterdir()) == ["Makefile", "local", "out"]
+    assert sorted(path.name for path in dirty.iterdir()) == ["Makefile", "infra", "local", "out"]
     assert not [*dirty.rglob("__pycache__")]
 
 
