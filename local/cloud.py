@@ -333,6 +333,8 @@ def _stop(directory: Path) -> bool:
     lease.forget(directory)
     processes = _processes(directory, _State.load(directory / "state.json"))
     end(processes)
+    # The emulator may have started workers while it was being ended.
+    end(running_from(directory / "run"))
     for name in ("state.json", "endpoints.json", "outputs.json"):
         (directory / name).unlink(missing_ok=True)
     shutil.rmtree(directory / "run", ignore_errors=True)

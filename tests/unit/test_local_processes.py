@@ -173,6 +173,30 @@ def test_a_server_is_found_by_its_arguments_without_any_state(tmp_path: Path) ->
     assert cloud.describe(tmp_path) == "Nothing is running; `make up` starts the cloud."
 
 
+def test_what_a_server_starts_while_it_is_ended_ends_too(tmp_path: Path) -> None:
+    """As the emulator, where a job begins at that moment, starts the workers of its functions."""
+    worker = tmp_path / "run" / "worker.py"
+    worker.parent.mkdir()
+    worker.write_text("import time; time.sleep(60)")
+    code = f"""
+import signal, subprocess, sys, time
+def end(*_):
+    subprocess.Popen([sys.executable, {str(worker)!r}])
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("up", flush=True)
+time.sleep(60)
+"""
+    command = [sys.executable, "-c", code, "--cloud", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        server.stdout.readline()
+        # Its child keeps the pipe open.
+        server.stdout.close()
+        assert cloud.stop(tmp_path)
+    assert running_from(worker.parent) == []
+
+
 def test_the_state_of_a_folder_that_was_copied_says_nothing(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
     first, copy = tmp_path / "first", tmp_path / "copy"
     first.mkdir()
