@@ -177,11 +177,11 @@ def test_what_a_server_starts_while_it_is_ended_ends_too(tmp_path: Path) -> None
     """As the emulator, where a job begins at that moment, starts the workers of its functions."""
     worker = tmp_path / "run" / "worker.py"
     worker.parent.mkdir()
-    worker.write_text("import time; time.sleep(60)")
+    worker.write_text("import time; print('up', flush=True); time.sleep(60)")
     code = f"""
 import signal, subprocess, sys, time
 def end(*_):
-    subprocess.Popen([sys.executable, {str(worker)!r}])
+    subprocess.Popen([sys.executable, {str(worker)!r}], stdout=subprocess.PIPE).stdout.readline()
     sys.exit()
 signal.signal(signal.SIGTERM, end)
 print("up", flush=True)
@@ -191,8 +191,6 @@ time.sleep(60)
     with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         assert server.stdout
         server.stdout.readline()
-        # Its child keeps the pipe open.
-        server.stdout.close()
         assert cloud.stop(tmp_path)
     assert running_from(worker.parent) == []
 
