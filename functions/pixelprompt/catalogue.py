@@ -30,7 +30,7 @@ _LISTS = {
     "quality": QUALITIES,
     "outputFormat": FORMATS,
 }
-DIALECTS = ("openai", "xai", "openrouter", "together")
+DIALECTS = ("openai", "xai", "openrouter", "siliconflow", "together")
 # What each adapter sends, beside n.
 _SENT: dict[str, set[str]] = {
     "openai": {"aspectRatio", "resolution", "quality", "outputFormat"},
@@ -43,6 +43,8 @@ _SENT: dict[str, set[str]] = {
 }
 _SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
 _OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
+# Recraft draws these styles of its V2 and V3 models as vectors.
+_VECTOR_STYLE = "vector_illustration"
 _RANGES = ("seed", "steps", "guidance")
 
 
@@ -119,6 +121,7 @@ def _model(entry: Any, where: str) -> Model:
         if not _passes(check, value):
             raise ConfigurationError(f"{where} has {name}={value!r}; it must be {allowed}.")
     _check_provider(entry, where)
+    _check_svg(entry, where)
     return Model(
         name=entry["name"],
         provider=entry["provider"],
@@ -150,6 +153,18 @@ def _check_provider(entry: Entry, where: str) -> None:
         raise ConfigurationError(f"{where} has n.perCall, but {provider} makes one image in a call.")
     if "baseUrl" in entry and provider not in _OWN_SERVERS:
         raise ConfigurationError(f"{where} has baseUrl; only {', '.join(sorted(_OWN_SERVERS))} models may have one.")
+
+
+def _check_svg(entry: Entry, where: str) -> None:
+    """Reject a model whose images are certainly SVG documents: they would be paid for and not stored."""
+    provider, model_id = entry["provider"], entry["id"]
+    values = entry.get("parameters", {}).values()
+    is_vector = (provider == "recraft" or "recraft" in model_id) and "vector" in model_id
+    if is_vector or any(value == "svg" or str(value).startswith(_VECTOR_STYLE) for value in values):
+        raise ConfigurationError(
+            f"{where} makes SVG images, which this service doesn't store. Use a raster model, such as recraftv4_1, or "
+            "the output format png, jpeg, or webp."
+        )
 
 
 def _passes(check: Callable[[Any], bool], value: Any) -> bool:

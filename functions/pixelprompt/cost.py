@@ -47,6 +47,15 @@ def computed(
     return estimate(price, {**used, "n": images})
 
 
+def added(cost: Cost, more: Cost | None) -> Cost:
+    """The sum of two costs of one row; unknown where one of them is."""
+    if more is None:
+        return cost
+    if cost["amount"] is None or more["amount"] is None:
+        return UNKNOWN
+    return {**cost, "amount": round(cost["amount"] + more["amount"], 6)}
+
+
 def total(costs: Iterable[Cost]) -> Cost:
     """The sum of what is known; ``unknown`` counts what is not."""
     listed = list(costs)

@@ -9,6 +9,7 @@ What the state machine gets back is data, whatever the provider did:
 An outcome whose row could not be written carries the row and ``recorded: false``; *Finish job* writes it.
 """
 
+import functools
 import json
 import random
 import time
@@ -18,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
 from typing import Any
 
-from pixelprompt.cost import UNKNOWN, computed, reported
+from pixelprompt.cost import UNKNOWN, added, computed, reported
 from pixelprompt.documents import DocumentStore, Value
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
 from pixelprompt.images import ImageStorage, number_of, stem
@@ -201,12 +202,19 @@ class Progress:
                 self.failures[call] = ProviderError("unknown_outcome").row()
 
     def failure(self) -> Row:
-        """The first error, with the worst that any call may be billed; nothing where no call has failed."""
+        """The first error, with the worst that any call may be billed; nothing where no call has failed.
+
+        It has a cost where the provider has said one for each call that it may bill.
+        """
         if not self.failures:
             return {}
-        billable = {row["billable"] for row in self.failures.values()}
+        rows = self.failures.values()
+        billable = {row["billable"] for row in rows}
         worst = next((word for word in ("yes", "unknown") if word in billable), "no")
-        return {**self.failures[min(self.failures)], "billable": worst}
+        costs = [row.get("cost", UNKNOWN) for row in rows if "cost" in row or row["billable"] != "no"]
+        first = {**self.failures[min(self.failures)], "billable": worst}
+        first.pop("cost", None)
+        return {**first, "cost": functools.reduce(added, costs)} if costs else first
 
     def result(self) -> Row:
         """The fields of a row with all images so far."""
@@ -388,7 +396,8 @@ class Generation:
             self._store(turn, call, answer)
         except (StorageError, ValueError) as error:
             log_failure("The image could not be stored.", error)
-            turn.fail(call, ProviderError("internal", "The image was made but could not be stored.", billable="yes"))
+            message = "The image was made but could not be stored."
+            turn.fail(call, ProviderError("internal", message, billable="yes", cost=answer.cost))
         return None
 
     def _ask(self, turn: "_Turn", call: int) -> "Generated | _Later | ProviderError":
@@ -492,7 +501,8 @@ class Generation:
         document = self._recorded(lambda: self._jobs.mark_model_error(item.job_id, item.model, row, run=item.run))
         # The unknown cost of a model that was cancelled is counted already.
         is_counted = document and document["results"][item.index]["status"] == "cancelled"
-        record_failure(item.model, row["errorCode"], "no" if is_counted else row["billable"])
+        dollars = None if is_counted else row.get("cost", UNKNOWN)["amount"]
+        record_failure(item.model, row["errorCode"], "no" if is_counted else row["billable"], dollars)
         extra = {} if document else {"row": row}
         return item.outcome("failed", recorded=bool(document), errorCode=row["errorCode"], **extra)
 
@@ -537,8 +547,9 @@ class _Turn:
 
     def fail(self, call: int, error: ProviderError) -> None:
         """Close a call with its error."""
+        cost = {} if error.cost is None else {"cost": reported(error.cost)}
         with self.lock:
-            self.progress.failures[call] = error.row()
+            self.progress.failures[call] = {**error.row(), **cost}
 
     def add(self, call: int, images: list[Row], generated: Generated) -> None:
         """Close a call with its images."""
@@ -556,13 +567,12 @@ class _Turn:
         result = progress.result()
         made, wanted = len(result["images"]), self.used.get("n", 1)
         failure = progress.failure()
-        if failure.get("billable", "no") != "no":
-            # One of the calls may have been charged for although it gave no image.
-            cost = UNKNOWN
-        elif set(progress.costs) == set(progress.images):
+        if set(progress.costs) == set(progress.images):
             cost = reported(sum(progress.costs.values()))
         else:
             cost = computed(self.model.price if self.model else None, made, self.used, progress.usage)
+        # One of the calls may have been charged for although it gave no image.
+        cost = added(cost, failure.pop("cost", None))
         row = {
             **result,
             "cost": cost,

@@ -39,6 +39,12 @@ def image_format(data: bytes) -> ImageFormat | None:
     return None
 
 
+def is_svg(data: bytes) -> bool:
+    """Whether these bytes are an SVG document: a browser runs the scripts in one, so none is stored."""
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith(b"<") and b"<svg" in start and b"<html" not in start
+
+
 def _is_whole(data: bytes) -> bool:
     """Whether the end of an image is there, near the end of the bytes: some encoders add a few of their own."""
     if data.startswith(b"RIFF"):

@@ -41,15 +41,22 @@ def record_completion(model: str, dollars: float | None, seconds: float | None =
     if dollars is None:
         record({"UnknownCosts": 1})
     else:
-        record({"ModelDollars": dollars}, model=model)
-        record({"Dollars": dollars})
+        _record_dollars(model, dollars)
 
 
-def record_failure(model: str, code: str, billable: str) -> None:
-    """Count a model that has made none, why, and whether its cost is unknown."""
+def record_failure(model: str, code: str, billable: str, dollars: float | None = None) -> None:
+    """Count a model that has made none, why, and what it cost all the same or whether that is unknown."""
     record({"ModelsCompleted": 0, "ModelsFailed": 1}, model=model)
     record({"ModelErrors": 1}, errorCode=code)
-    record_unknown_cost(billable)
+    if dollars is None:
+        record_unknown_cost(billable)
+    else:
+        _record_dollars(model, dollars)
+
+
+def _record_dollars(model: str, dollars: float) -> None:
+    record({"ModelDollars": dollars}, model=model)
+    record({"Dollars": dollars})
 
 
 def record_unknown_cost(billable: str) -> None:

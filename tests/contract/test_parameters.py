@@ -68,7 +68,7 @@ def test_the_picture_has_the_shape_that_was_asked_for(simulator: Simulator, know
         (model("gemini", "gemini-3.1-flash-lite-image"), "1K", "1:1", (1024, 1024)),
         (model("gemini", "gemini-3.1-flash-image"), "512", None, (512, 512)),
         (MODELS["bfl"], "512", None, (512, 512)),
-        (MODELS["bfl"], "2K", "1:1", (2000, 2000)),
+        (MODELS["bfl"], "2K", "1:1", (2048, 2048)),
         (model("bfl", "flux-pro-1.1"), None, "21:9", (1408, 608)),
         (model("bfl", "flux-3-image"), "2K", "1:1", (2048, 2048)),
         (MODELS["compatible"], "1K", "1:1", (1024, 1024)),

@@ -111,7 +111,7 @@ def test_answers_that_only_some_give(provider: str, status: int, content: Any, c
 def test_an_error_page_becomes_a_short_sentence() -> None:
     page = f"<html><style>p {{}}</style><body><h1>Bad</h1>\n<p>no such size; your key is {KEY}</p></body></html>"
     answer = failure(COMPATIBLE, 400, page.encode(), {"Content-Type": "text/html"})
-    assert str(answer) == "The server answers HTTP 400: Bad no such size; your key is [hidden]"
+    assert str(answer) == "The provider responded with HTTP 400: Bad no such size; your key is [hidden]"
     assert len(str(failure(COMPATIBLE, 400, b"x" * 100_000))) <= 300
 
 

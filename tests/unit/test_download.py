@@ -183,13 +183,47 @@ def test_only_https_is_followed(web: Any, url: str) -> None:
     assert web[1].connected == []
 
 
-@pytest.mark.parametrize("base_url", [None, "https://api.example/v1", "http://127.0.0.1:1/"])
-def test_loopback_is_for_the_server_itself_only(base_url: str | None) -> None:
+@pytest.mark.parametrize("base_url", [None, "https://api.example/v1", "http://10.0.0.5/", "https://localhost.example/"])
+def test_loopback_is_for_servers_on_loopback_only(base_url: str | None) -> None:
     with Canned(Answer(200, CONTENT)) as server:
         with pytest.raises(DownloadFailed, match="only https"):
             download(f"{server.url}/fox.png", soon(), base_url=base_url)
         assert server.asked == []
-        assert download(f"{server.url}/fox.png", soon(), base_url=f"{server.url}/v1") == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("url", "base_url"),
+    [
+        ("http://127.0.0.1:{port}/fox.png", "http://127.0.0.1:{port}/v1"),
+        ("http://localhost:{port}/fox.png", "http://127.0.0.1:{port}/v1"),
+        ("http://127.0.0.1:{port}/fox.png", "http://localhost:{port}/v1"),
+        ("http://0.0.0.0:{port}/fox.png", "http://127.0.0.1:{port}/v1"),
+        ("http://127.0.0.1:{port}/fox.png", "http://127.0.0.1:1/v1"),
+        ("/fox.png", "http://127.0.0.1:{port}/v1"),
+        ("../fox.png", "http://127.0.0.1:{port}/v1/"),
+        ("//127.0.0.1:{port}/fox.png", "http://127.0.0.1:{port}/v1"),
+    ],
+)
+def test_a_server_on_loopback_names_its_images_in_many_ways(url: str, base_url: str) -> None:
+    with Canned(Answer(201, CONTENT)) as server:
+        port = server.port
+        assert download(url.format(port=port), soon(), base_url=base_url.format(port=port)) == CONTENT
+    assert [asked.path for asked in server.asked] == ["/fox.png"]
+
+
+def test_a_server_that_the_operator_chose_may_be_inside(web: Any) -> None:
+    """It has just been asked for the image, so fetching it from there opens nothing."""
+    server, network, answers = web
+    network.names["inside.example"] = [["10.0.0.5"]]
+    base = "https://inside.example/v1"
+    assert download("https://inside.example/fox.png", soon(), base_url=base) == CONTENT
+    assert download("/fox.png", soon(), base_url=base) == CONTENT
+    answers["/start"] = Answer(302, b"", {"Location": "https://other.example/"})
+    network.names["other.example"] = [["10.0.0.6"]]
+    for url in ("/start", "https://other.example/", "http://inside.example/", "https://inside.example:8443/"):
+        with pytest.raises(DownloadFailed, match=r"private network|only https"):
+            download(url, soon(), base_url=base)
+    assert {asked.path for asked in server.asked} == {"/fox.png", "/start"}
 
 
 @pytest.mark.parametrize(
@@ -282,7 +316,9 @@ def test_an_image_inside_its_address() -> None:
     encoded = base64.b64encode(CONTENT).decode()
     assert download(f"data:image/png;base64,{encoded}", soon()) == CONTENT
     assert download("DATA:image/png;base64," + encoded.replace("=", "%3D"), soon()) == CONTENT
-    for broken in ("data:image/png;base64,", "data:image/png;base64,***", "data:text/plain,fox", "data:"):
+    assert download(" data:image/png;base64," + base64.encodebytes(CONTENT).decode().strip("=\n"), soon()) == CONTENT
+    assert download("data:image/svg+xml,%3Csvg%2F%3E", soon()) == b"<svg/>"
+    for broken in ("data:image/png;base64,", "data:image/png;base64,***", "data:"):
         with pytest.raises(DownloadFailed, match="base64"):
             download(broken, soon())
     with pytest.raises(DownloadFailed, match="too large"):

@@ -591,6 +591,22 @@ class TestSeveralImages:
         assert (outcome["recorded"], len(outcome["row"]["images"])) == (False, 4)
         assert len(json.dumps(outcome)) <= OUTCOME_BYTES
 
+    @pytest.mark.parametrize(
+        ("second", "amount"),
+        [
+            (ProviderError("refused", billable="unknown", cost=0.02), 0.08),
+            (ProviderError("refused", billable="unknown"), None),
+            (ProviderError("refused"), 0.06),
+        ],
+    )
+    def test_a_call_without_an_image_counts_with_what_it_cost(
+        self, job: Job, answers: dict[int, list[Any]], second: ProviderError, amount: float | None
+    ) -> None:
+        answers.update({5: [self.made(5)], 6: [second], 7: [self.made(7)]})
+        job.run(self.item(job))
+        assert job.row["cost"]["amount"] == amount
+        assert "cost" not in job.row["missing"] and job.row["missing"]["images"] == 1
+
     def test_each_call_has_a_seed_of_its_own_and_all_images_lie_in_one_row(
         self, job: Job, answers: dict[int, list[Any]]
     ) -> None:
@@ -746,6 +762,19 @@ def test_a_failure_that_may_be_billed_measures_an_unknown_cost(
     job.run()
     assert job.row["billable"] == "unknown"
     assert metrics() == [*failed("unknown_outcome"), {"UnknownCosts": 1}]
+
+
+def test_a_cost_that_the_provider_reports_is_kept_without_an_image(
+    job: Job, monkeypatch: pytest.MonkeyPatch, metrics: Callable[[], list[dict[str, Any]]]
+) -> None:
+    withheld = ProviderError("refused", billable="unknown", cost=0.02)
+    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: withheld)
+    assert job.run()["errorCode"] == "refused"
+    reported = {"amount": 0.02, "currency": "USD", "basis": "reported"}
+    assert (job.row["billable"], job.row["cost"]) == ("unknown", reported)
+    document = Completion(job.jobs, job.images).finish(Ending(job.id))
+    assert document["cost"] == {"amount": 0.02, "currency": "USD", "known": 1, "unknown": 0}
+    assert metrics() == [*failed("refused"), {"ModelDollars": 0.02, "model": MODEL.name}, {"Dollars": 0.02}]
 
 
 def test_the_end_of_a_job_measures_the_models_whose_invocation_could_not(

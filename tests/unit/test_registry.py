@@ -124,6 +124,21 @@ class TestCatalogue:
         with pytest.raises(ConfigurationError, match=complaint):
             load(tmp_path, content)
 
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {"name": "V", "provider": "recraft", "id": "recraftv4_1_vector"},
+            {"name": "V", "provider": "recraft", "id": "recraftv3", "parameters": {"style": "vector_illustration/x"}},
+            {"name": "V", "provider": "openai", "id": "gpt-image-2.6-flare", "parameters": {"output_format": "svg"}},
+            {**SERVER, "id": "recraft/recraft-v4.1-vector"},
+        ],
+    )
+    def test_a_model_that_makes_svg_is_rejected_before_it_costs_anything(
+        self, tmp_path: Path, entry: dict[str, Any]
+    ) -> None:
+        with pytest.raises(ConfigurationError, match=r"models\[0\] \(.+\) makes SVG images.+raster model"):
+            load(tmp_path, {"models": [entry], "textModels": []})
+
     def test_a_disabled_model_is_not_offered(self, tmp_path: Path) -> None:
         entries = [ENTRY, {**ENTRY, "name": "B", "id": "b", "enabled": False}]
         assert [m.name for m in load(tmp_path, {"models": entries, "textModels": []}).get_all_models()] == ["A"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS
 from pixelprompt.providers.sizes import pixels, ratio, side
 
-FLUX_2 = {"step": 16, "shortest": 64, "longest": 4096, "most": 4_000_000}
+FLUX_2 = {"step": 16, "shortest": 64, "longest": 4096, "most": 2048 * 2048}
 FLUX_1 = {"step": 32, "shortest": 256, "longest": 1440, "most": 1440 * 1440}
 GPT_IMAGE_2 = {"step": 16, "shortest": 16, "longest": 3840, "least": 810 * 810, "most": 3840 * 2160}
 

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from pixelprompt.errors import PixelPromptError
-from pixelprompt.image_format import image_format
+from pixelprompt.image_format import image_format, is_svg
 
 # Sentence for a person and whether pressing "retry" may help, by code. The codes are a closed list.
 _MEANING: dict[str, tuple[str, bool]] = {
@@ -37,7 +38,11 @@ ERROR_CODES = frozenset(_MEANING)
 ANSWER_TOKENS = 2000
 
 _SECRET = re.compile(r"(sk-|AIza|key-|Bearer\s+|x-key[:=]\s*)[\w\-.*…]{4,}", re.IGNORECASE)
+# A data URL, or a run of base64 as long as no word of a sentence.
+_DATA = re.compile(r"data:[a-z]+/[\w.+-]+[;,][^\s\"'<>()]*|[A-Za-z0-9+/_-]{48,}={0,2}", re.IGNORECASE)
 _MESSAGE_LIMIT = 300
+# Ten times what a message may have: what follows is cut off anyway.
+_MESSAGE_SOURCE = 4000
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -172,6 +177,7 @@ class ProviderError(PixelPromptError):
     retryable : whether pressing "retry" may help; without it as usual for the code
     safe_to_repeat : the provider certainly did not begin, so the same request may be sent again without paying twice
     retry_after : seconds that the provider asks to wait
+    cost : US dollars, where the provider says what it charges although there is no image
     """
 
     def __init__(
@@ -183,6 +189,7 @@ class ProviderError(PixelPromptError):
         retryable: bool | None = None,
         safe_to_repeat: bool = False,
         retry_after: float | None = None,
+        cost: float | None = None,
     ) -> None:
         sentence, usually = _MEANING[code]
         super().__init__(clean(message) if message else sentence)
@@ -191,6 +198,7 @@ class ProviderError(PixelPromptError):
         self.billable = billable or ("unknown" if code in ("unknown_outcome", "timeout") else "no")
         self.safe_to_repeat = safe_to_repeat
         self.retry_after = retry_after
+        self.cost = cost
 
     def row(self) -> dict[str, Any]:
         """The fields of a job's row that ended with this error."""
@@ -220,18 +228,33 @@ def cut_off(parameter: str, tokens: object) -> ProviderError:
 
 
 def clean(text: str) -> str:
-    """A provider's message in one line, without anything that looks like a key, cut to 300 characters."""
+    """Return a provider's message as one line of at most 300 characters, without keys and image data."""
     # Half a surrogate pair cannot be encoded, so neither stored nor sent.
-    line = " ".join(_SECRET.sub("[hidden]", text.encode(errors="replace").decode()).split())
+    source = text[:_MESSAGE_SOURCE].encode(errors="replace").decode()
+    line = " ".join(_DATA.sub("[data]", _SECRET.sub("[hidden]", source)).split())
     return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
 
 
 def decode_image(encoded: str, **about: Any) -> Image | ProviderError:
-    """The image in a base64 text; ``about`` are further fields of ``Image``."""
-    data = _decode(encoded) or _decode(_standard(encoded))
+    """Return the image in a base64 text or a data URL; ``about`` are further fields of ``Image``."""
+    data = decode_base64(encoded)
     if data is None:
         return ProviderError("no_image", "The provider's image is not valid base64.", billable="unknown")
     return read_image(data, **about)
+
+
+def decode_base64(encoded: str) -> bytes | None:
+    """Return the bytes of a base64 text, or None if it isn't one.
+
+    A data URL is accepted (RFC 2397), and base64 that is URL-safe, unpadded, or broken into lines (RFC 4648, RFC 2045).
+    """
+    if encoded[:16].lstrip()[:5].lower() == "data:":
+        head, _, encoded = encoded.partition(",")
+        if "%" in encoded:
+            encoded = unquote(encoded)
+        if not head.rstrip().lower().endswith(";base64"):
+            return encoded.encode()
+    return _decode(encoded) or _decode(_standard(encoded))
 
 
 def _decode(encoded: str) -> bytes | None:
@@ -243,14 +266,14 @@ def _decode(encoded: str) -> bytes | None:
 
 
 def _standard(encoded: str) -> str:
-    """Standard base64 of a text that may be URL-safe, unpadded or broken into lines (RFC 4648, RFC 2045)."""
     bare = "".join(encoded.translate(_FROM_URL_SAFE).split()).rstrip("=")
     return bare + "=" * (-len(bare) % 4)
 
 
 def read_image(data: bytes, **about: Any) -> Image | ProviderError:
-    """The image in these bytes; what is no image is an error whatever the provider called it."""
+    """Return the image in these bytes; data that isn't an image is an error, whatever the provider called it."""
     found = image_format(data)
     if found is None:
-        return ProviderError("no_image", "The provider sent something that is no image.", billable="unknown")
+        kind = "an SVG image, which isn't stored" if is_svg(data) else "data that isn't an image"
+        return ProviderError("no_image", f"The provider returned {kind}.", billable="unknown")
     return Image(data, found.mime_type, found.width, found.height, **about)

@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -20,7 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, decode_image
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, parse_json, retry_after, server_error, unreadable
+from pixelprompt.providers.transport import exchange_error, parse_json, unreadable
+from pixelprompt.providers.wire.errors import read_error, status_error
 
 # The region that serves the Stability models.
 _REGION = "us-west-2"
@@ -58,18 +60,21 @@ def generate(
         **{name: value for name, value in asked.items() if value is not None},
     }
     region = model.region or _REGION
+    responses: list[httpx2.Response] = []
     try:
-        answer = _runtime(region, credentials.base_url, deadline).invoke_model(
+        answer = _runtime(region, credentials.base_url, deadline, responses).invoke_model(
             modelId=model.id, body=json.dumps(body), contentType="application/json", accept="application/json"
         )
         document, request_id = parse_json(answer["body"].read()), answer["ResponseMetadata"].get("RequestId")
     except ClientError as error:
-        return _client_error(error, model.id, region)
+        return _client_error(error, responses[-1], model.id, region)
     except httpx2.HTTPError as error:
         return exchange_error(error)
     except NoCredentialsError:
         return ProviderError("bad_credentials", _NO_CALLER)
     except (BotoCoreError, ValueError):
+        if responses and not responses[-1].is_success:
+            return status_error(read_error(responses[-1], None))
         return unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
@@ -81,7 +86,8 @@ def _session() -> boto3.session.Session:
     return boto3.session.Session()
 
 
-def _runtime(region: str, endpoint_url: str | None, deadline: float) -> Any:
+def _runtime(region: str, endpoint_url: str | None, deadline: float, responses: list[httpx2.Response]) -> Any:
+    """Return a client for one call, which appends its response to ``responses``."""
     client = _session().client(
         "bedrock-runtime",
         region_name=region,
@@ -90,21 +96,22 @@ def _runtime(region: str, endpoint_url: str | None, deadline: float) -> Any:
     )
 
     def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        return _send(request, deadline)
+        response = _send(request, deadline)
+        responses.append(response)
+        return AWSResponse(request.url, response.status_code, dict(response.headers), _Content(response.content))
 
     client.meta.events.register("before-send.bedrock-runtime.InvokeModel", send)
     return client
 
 
-def _send(request: AWSPreparedRequest, deadline: float) -> AWSResponse:
+def _send(request: AWSPreparedRequest, deadline: float) -> httpx2.Response:
     """Carry a signed request to AWS, as it is, and the answer back."""
     headers = {
         name: value.decode("latin-1") if isinstance(value, bytes) else str(value)
         for name, value in request.headers.items()
     }
     with http_client(deadline) as http:
-        answer = http.request(request.method, request.url, headers=headers, content=request.body)
-    return AWSResponse(request.url, answer.status_code, dict(answer.headers), _Content(answer.content))
+        return http.request(request.method, request.url, headers=headers, content=request.body)
 
 
 class _Content(io.BytesIO):
@@ -152,38 +159,31 @@ def _anonymous(text: str) -> str:
     return _ACCOUNT_ID.sub("[hidden]", _ARN.sub("[hidden]", text))
 
 
-def _client_error(error: ClientError, model_id: str, region: str) -> ProviderError:
+def _client_error(error: ClientError, response: httpx2.Response, model_id: str, region: str) -> ProviderError:
     code = str(error.response.get("Error", {}).get("Code", ""))
-    message = _anonymous(str(error.response.get("Error", {}).get("Message", "")))
-    about = error.response.get("ResponseMetadata", {})
-    status = int(about.get("HTTPStatusCode", 0))
-    pause = retry_after(about.get("HTTPHeaders", {}))
-    if code in _THROTTLED or status == 429:
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=pause)
+    said = read_error(response, None)
+    message = _anonymous(said.message)
+    said = replace(said, message=message, signs=f"{code} {_anonymous(said.signs)}")
+    if code in _THROTTLED or said.status == 429:
+        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=said.retry_after)
     if code in _UNKNOWN_CALLER:
         return ProviderError("bad_credentials", _NO_CALLER)
-    if code == "AccessDeniedException" or status == 403:
+    if code == "AccessDeniedException" or said.status == 403:
         return _denied(message, region)
-    if status == 404:
-        return ProviderError("model_retired")
-    if code == "ModelTimeoutException" or status == 408:
+    if code == "ModelTimeoutException" or said.status == 408:
         return ProviderError("timeout")
     if code == "ModelErrorException":
         original = error.response.get("originalStatusCode")
         if isinstance(original, int) and 400 <= original < 500:
             return ProviderError("invalid_request", message, billable="unknown")
         return ProviderError("provider_unavailable", "The model failed.", billable="unknown")
-    if status >= 500:
-        return server_error(status, pause)
     if code == "ServiceQuotaExceededException":
         return ProviderError("quota_exhausted", f"A quota of the AWS account is used up: {message}")
     if "model identifier is invalid" in message:
         return ProviderError("model_retired", f"Bedrock has no model {_anonymous(model_id)} in {region}.")
-    if "content filter" in message.lower():
-        return ProviderError("refused", message)
-    if _CLOSED_ACCOUNT.search(message.lower()):
+    if said.status < 500 and _CLOSED_ACCOUNT.search(message.lower()):
         return _denied(message, region)
-    return ProviderError("invalid_request", message)
+    return status_error(said, names_model=True)
 
 
 def _denied(message: str, region: str) -> ProviderError:

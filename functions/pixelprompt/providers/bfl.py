@@ -26,14 +26,15 @@ from pixelprompt.providers.download import DownloadFailed, download
 from pixelprompt.providers.sizes import pixels
 from pixelprompt.providers.transport import (
     client,
-    excerpt,
     exchange_error,
     is_loopback,
     json_object,
+    origin,
     retry_after,
-    status_error,
     unreadable,
 )
+from pixelprompt.providers.wire.errors import read_error, status_error
+from pixelprompt.providers.wire.members import member, number, text, whole
 
 _HOME = "https://api.bfl.ai"
 _OUR_HOSTS = re.compile(r"([a-z0-9-]+\.)*bfl\.ai")
@@ -44,6 +45,8 @@ _GRACE = 10.0
 _PAUSES = ((10.0, 0.5), (60.0, 1.0))
 _LONG_PAUSE = 2.0
 _SLOWER = 5.0
+# A question that was not answered; the order stands.
+_ASK_AGAIN = frozenset({408, 425, 429, 499})
 
 _BY_RATIO = ("flux-3", "flux-pro-1.1-ultra", "flux-kontext")
 _FLUX_3_RESOLUTIONS = {"512": "768sq", "1K": "1k", "2K": "2k", "4K": "4k"}
@@ -56,6 +59,11 @@ class _Order:
     url: str
     at: float
     cost: float | None = None
+
+    @property
+    def dollars(self) -> float | None:
+        """What the provider says that it charges, in US dollars."""
+        return None if self.cost is None else self.cost / _CREDITS_PER_DOLLAR
 
     def token(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -90,17 +98,29 @@ def _submit(
             answer = http.post(f"{base}/v1/{model.id}", headers={"x-key": str(key)}, json=_body(request, model))
     except httpx2.HTTPError as error:
         return exchange_error(error)
-    if answer.status_code != 200:
-        return _status_error(answer, key)
-    document = json_object(answer) or {}
-    url, cost = document.get("polling_url"), document.get("cost")
-    if not isinstance(url, str):
+    if not answer.is_success:
+        return status_error(read_error(answer, key), names_model=True)
+    document = json_object(answer)
+    url = _polling_url(document, base)
+    if url is None:
         return unreadable()
     if not _is_theirs(url, base):
         message = "The provider names an address to ask that is not its own; the key is not sent there."
         return ProviderError("no_image", message, billable="unknown")
-    order = _Order(url, round(at, 1), cost if isinstance(cost, int | float) else None)
-    return Waiting(_PAUSES[0][1], order.token())
+    return Waiting(_PAUSES[0][1], _Order(url, round(at, 1), number(document, "cost")).token())
+
+
+def _polling_url(document: dict[str, Any] | None, base: str) -> str | None:
+    """Return the URL to poll, with the order's ID where the provider left it out."""
+    named = text(document, "polling_url")
+    try:
+        url = httpx2.URL(base).join(named) if named else None
+    except httpx2.InvalidURL:
+        return named
+    order_id = text(document, "id")
+    if url is not None and order_id and order_id not in named:
+        url = url.copy_merge_params({"id": order_id})
+    return None if url is None else str(url)
 
 
 def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
@@ -123,7 +143,7 @@ def _shape(request: ImageRequest, model_id: str) -> dict[str, Any]:
         resolution = _FLUX_3_RESOLUTIONS.get(request.resolution or "") if model_id.startswith("flux-3") else None
         return {"aspect_ratio": request.aspect_ratio, "resolution": resolution}
     if model_id.startswith("flux-2"):
-        limits = {"step": 16, "shortest": 64, "longest": 4096, "most": 4_000_000}
+        limits = {"step": 16, "shortest": 64, "longest": 4096, "most": 2048 * 2048}
     else:
         limits = {"step": 32, "shortest": 256, "longest": 1440, "most": 1440 * 1440}
     width, height = pixels(request.aspect_ratio, request.resolution, **limits)
@@ -137,7 +157,7 @@ def _is_theirs(url: str, base: str) -> bool:
     except httpx2.InvalidURL:
         return False
     if is_loopback(home):
-        return (target.scheme, target.host, target.port) == (home.scheme, home.host, home.port)
+        return origin(target) == origin(home)
     return target.scheme == "https" and _OUR_HOSTS.fullmatch(target.host) is not None
 
 
@@ -154,18 +174,19 @@ def _poll(
         # The order stands whatever becomes of a question.
         return Waiting(_LONG_PAUSE, token)
     status = answer.status_code
-    if status == 429 or status >= 500:
+    if status in _ASK_AGAIN or status >= 500:
         return Waiting(max(_SLOWER, retry_after(answer.headers) or 0.0), token)
     if status in (401, 403):
         return ProviderError("bad_credentials", billable="unknown")
     document = json_object(answer)
-    state = (document.get("status") or document.get("state")) if document else None
+    state = text(document, "status") or text(document, "state")
     if status == 404 or state == "Task not found":
         if age < _GRACE:
             return Waiting(1.0, token)
-        return ProviderError("unknown_outcome", "The provider does not know the order any more.")
-    if status != 200:
-        return ProviderError("unknown_outcome", f"The provider does not say what became of the order (HTTP {status}).")
+        return ProviderError("unknown_outcome", "The provider does not know the order any more.", cost=order.dollars)
+    if not answer.is_success:
+        message = f"The provider does not say what became of the order (HTTP {status})."
+        return ProviderError("unknown_outcome", message, cost=order.dollars)
     if document is None:
         return Waiting(_LONG_PAUSE, token)
     match state:
@@ -174,9 +195,11 @@ def _poll(
         case "Request Moderated":
             return ProviderError("refused", _reasons(document, "The provider refused this prompt"))
         case "Content Moderated":
-            return ProviderError("refused", _reasons(document, "The provider withheld the image"), billable="unknown")
+            message = _reasons(document, "The provider withheld the image")
+            return ProviderError("refused", message, billable="unknown", cost=order.dollars)
         case "Error" | "Failed":
-            return ProviderError("provider_unavailable", "The provider failed to make the image.", billable="unknown")
+            message = "The provider failed to make the image."
+            return ProviderError("provider_unavailable", message, billable="unknown", cost=order.dollars)
     # A status that is not known yet is one more way to say that it takes time.
     return Waiting(pause, token)
 
@@ -184,41 +207,24 @@ def _poll(
 def _fetch(
     order: _Order, document: dict[str, Any], request: ImageRequest, base: str, deadline: float
 ) -> Generated | Waiting | ProviderError:
-    result = document.get("result")
-    result = result if isinstance(result, dict) else {}
-    url, seed, prompt = result.get("sample"), result.get("seed"), result.get("prompt")
-    if not isinstance(url, str) or not url:
-        return ProviderError("no_image", billable="yes")
+    result = member(document, "result")
+    url, prompt = text(result, "sample"), text(result, "prompt")
+    if not url:
+        return ProviderError("no_image", billable="yes", cost=order.dollars)
     try:
         data = download(url, deadline, base_url=base)
     except DownloadFailed as failure:
         if failure.passing:
             return Waiting(_LONG_PAUSE, order.token())
-        return ProviderError("no_image", str(failure), billable="yes")
-    revised = prompt if isinstance(prompt, str) and prompt and prompt != request.prompt else None
-    image = read_image(data, seed=seed if isinstance(seed, int) else None, revised_prompt=revised)
+        return ProviderError("no_image", str(failure), billable="yes", cost=order.dollars)
+    revised = prompt if prompt != request.prompt else ""
+    image = read_image(data, seed=whole(result, "seed"), revised_prompt=revised or None)
     if isinstance(image, ProviderError):
-        return ProviderError(image.code, str(image), billable="yes")
-    cost = order.cost / _CREDITS_PER_DOLLAR if order.cost is not None else None
-    request_id = document.get("id")
-    return Generated((image,), request_id if isinstance(request_id, str) else None, cost=cost)
+        return ProviderError(image.code, str(image), billable="yes", cost=order.dollars)
+    return Generated((image,), text(document, "id") or None, cost=order.dollars)
 
 
 def _reasons(document: dict[str, Any], sentence: str) -> str:
-    details = document.get("details")
-    reasons = details.get("Moderation Reasons") if isinstance(details, dict) else None
+    reasons = member(document, "details").get("Moderation Reasons")
     listed = ", ".join(map(str, reasons)) if isinstance(reasons, list) else ""
     return f"{sentence} ({listed})." if listed else f"{sentence}."
-
-
-def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:
-    return status_error(answer, excerpt(_detail(answer), key) or None)
-
-
-def _detail(answer: httpx2.Response) -> str:
-    """What is wrong with an order: a sentence, or a list of fields with what is wrong with each."""
-    detail = (json_object(answer) or {}).get("detail", answer.text)
-    if not isinstance(detail, list):
-        return str(detail)
-    problems = [problem for problem in detail if isinstance(problem, dict)]
-    return " ".join(f"{'.'.join(map(str, p.get('loc') or ()))}: {p.get('msg')}." for p in problems)

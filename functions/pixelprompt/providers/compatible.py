@@ -8,39 +8,26 @@ Dialects tell the shape of the picture apart:
 - ``openai`` (the default): ``size`` as ``WIDTHxHEIGHT``
 - ``xai``: ``aspect_ratio`` and ``resolution`` (``1k``, ``2k``)
 - ``openrouter``: ``aspect_ratio`` and ``resolution`` (``1K``, ``2K``, …), at the path ``/images``
+- ``siliconflow``: ``image_size`` as ``WIDTHxHEIGHT``, and its own names for ``n`` and ``steps``
 - ``together``: ``width`` and ``height``
 """
 
-import re
 from typing import Any
 
 import httpx2
 
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError
-from pixelprompt.providers.data_list import read_images
-from pixelprompt.providers.download import download_paid
+from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, read_image
+from pixelprompt.providers.data_list import listed, read_images
 from pixelprompt.providers.sizes import pixels
-from pixelprompt.providers.transport import (
-    client,
-    excerpt,
-    exchange_error,
-    json_object,
-    retry_after,
-    server_error,
-    unreadable,
-)
+from pixelprompt.providers.transport import client, exchange_error, json_object, unreadable
+from pixelprompt.providers.wire.errors import ErrorResponse, imageless, read_error, status_error
+from pixelprompt.providers.wire.members import member, number, text, whole
 
 _PATHS = {"openrouter": "/images"}
 _USUAL_PATH = "/images/generations"
 _TICKS_PER_DOLLAR = 10_000_000_000
-_NO_CREDIT = re.compile(
-    r"insufficient.(quota|credits|balance|funds)|billing.hard.limit|spend.limit|out of credits", re.IGNORECASE
-)
-_REFUSED = re.compile(r"content.?policy|content.?filter|moderat|safety.system|nsfw", re.IGNORECASE)
-_RETIRED = re.compile(
-    r"model.not.found|no such model|unknown model|model\b.*\b(does not exist|not available|deprecated)",
-    re.IGNORECASE,
-)
+# Our names of members, where a dialect has others.
+_RENAMED = {"siliconflow": {"n": "batch_size", "steps": "num_inference_steps"}}
 
 
 def generate(
@@ -57,12 +44,15 @@ def generate(
             answer = http.post(base.rstrip("/") + path, headers=headers, json=_body(request, model))
     except httpx2.HTTPError as error:
         return exchange_error(error)
-    if answer.status_code != 200:
-        return _status_error(answer, credentials.key)
-    document, about = json_object(answer), answer.headers
+    if not answer.is_success:
+        return _status_error(read_error(answer, credentials.key))
+    document, request_id = json_object(answer), answer.headers.get("x-request-id")
+    if document is None:
+        image = read_image(answer.content)
+        return Generated((image,), request_id) if isinstance(image, Image) else unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
-    return _read(document, about, request, base, credentials.key, deadline)
+    return _read(document, request_id, request, base, credentials.key, deadline)
 
 
 def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
@@ -76,11 +66,12 @@ def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
         "negative_prompt": request.negative_prompt,
         **(_shape(request, model.dialect) if request.aspect_ratio or request.resolution else {}),
     }
+    names = _RENAMED.get(model.dialect or "", {})
     return {
         **model.parameters,
         "model": model.id,
         "prompt": request.prompt,
-        **{name: value for name, value in asked.items() if value is not None},
+        **{names.get(name, name): value for name, value in asked.items() if value is not None},
     }
 
 
@@ -95,36 +86,33 @@ def _shape(request: ImageRequest, dialect: str | None) -> dict[str, Any]:
         return {"width": width, "height": height}
     # Diffusion models draw in blocks; 64 suits all of them.
     width, height = pixels(ratio, resolution, step=64, shortest=256, longest=4096, most=4096 * 4096)
-    return {"size": f"{width}x{height}"}
+    return {"image_size" if dialect == "siliconflow" else "size": f"{width}x{height}"}
 
 
 def _read(
-    document: dict[str, Any] | None,
-    headers: httpx2.Headers,
-    request: ImageRequest,
-    base: str,
-    key: str | None,
-    deadline: float,
+    document: dict[str, Any], request_id: str | None, request: ImageRequest, base: str, key: str | None, deadline: float
 ) -> Generated | ProviderError:
-    if document is None:
-        return unreadable()
-    listed = document.get("data")
-    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
-    shown = [item for item in items if item.get("respect_moderation") is not False]
-    if items and not shown:
-        return ProviderError("refused", "The provider withheld the image.", billable="unknown")
-    if not items and document.get("error"):
-        said = excerpt(_said(document), key)
-        return ProviderError("no_image", f"The server answered with an error: {said}", billable="unknown")
-    # The servers do not say which seeds they used; a single image has the one that was asked for.
-    seeds = [request.seed] if request.n == 1 else []
-    images = read_images(shown, seeds=seeds, fetch=lambda url: download_paid(url, deadline, base_url=base))
+    usage = member(document, "usage")
+    cost = _cost(usage)
+    entries = listed(document)
+    shown = [entry for entry in entries if entry.get("respect_moderation") is not False]
+    if document.get("respect_moderation") is False or (entries and not shown):
+        return ProviderError("refused", "The provider withheld the image.", billable="unknown", cost=cost)
+    # Most servers do not say which seeds they used; a single image has the one that was asked for.
+    seed = whole(document, "seed")
+    seeds = [request.seed if seed is None else seed] if request.n == 1 else []
+    images = read_images(shown, deadline, base_url=base, seeds=seeds) or imageless(document, key)
     if isinstance(images, ProviderError):
+        images.cost = cost
         return images
-    usage = document.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    request_id = headers.get("x-request-id") or document.get("id")
-    return Generated(images, request_id if isinstance(request_id, str) else None, _tokens(usage), _cost(usage))
+    return Generated(images, request_id or text(document, "id") or None, _tokens(usage), cost)
+
+
+def _status_error(error: ErrorResponse) -> ProviderError:
+    # OpenRouter refuses with a list of reasons.
+    if error.status in (400, 403) and member(member(error.document, "error"), "metadata").get("reasons"):
+        return ProviderError("refused", error.message or None)
+    return status_error(error)
 
 
 def _tokens(usage: dict[str, Any]) -> dict[str, int] | None:
@@ -137,58 +125,5 @@ def _tokens(usage: dict[str, Any]) -> dict[str, int] | None:
 
 
 def _cost(usage: dict[str, Any]) -> float | None:
-    cost, ticks = usage.get("cost"), usage.get("cost_in_usd_ticks")
-    if isinstance(cost, int | float):
-        return float(cost)
-    return ticks / _TICKS_PER_DOLLAR if isinstance(ticks, int | float) else None
-
-
-def _said(document: dict[str, Any]) -> str:
-    """The message of an error, in the envelopes that are about."""
-    error = document.get("error")
-    if isinstance(error, dict):
-        return str(error.get("message") or error)
-    return str(error or document.get("message") or document.get("detail") or document)
-
-
-def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:
-    status = answer.status_code
-    document = json_object(answer)
-    said = _said(document) if document is not None else answer.text
-    error = (document or {}).get("error")
-    envelope = error if isinstance(error, dict) else {}
-    signs = f"{envelope.get('code') or (document or {}).get('code') or ''} {said}" if document is not None else ""
-    text = excerpt(said, key)
-    if status == 402 or (status < 500 and _NO_CREDIT.search(signs)):
-        return ProviderError("quota_exhausted")
-    if status in (400, 403, 422) and (_REFUSED.search(signs) or _moderated(envelope)):
-        return ProviderError("refused", text)
-    if status in (401, 403):
-        return ProviderError("bad_credentials")
-    if status in (404, 410) or (status == 400 and _RETIRED.search(signs)):
-        return ProviderError("model_retired", f"The server does not offer this model: {text}" if text else None)
-    if status == 429:
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=retry_after(answer.headers))
-    if status == 408:
-        return ProviderError("unknown_outcome")
-    if status >= 500:
-        return _server_error(answer, text)
-    return ProviderError("invalid_request", f"The server answers HTTP {status}: {text}" if text else None)
-
-
-def _moderated(envelope: dict[str, Any]) -> bool:
-    metadata = envelope.get("metadata")
-    return isinstance(metadata, dict) and bool(metadata.get("reasons"))
-
-
-def _server_error(answer: httpx2.Response, text: str) -> ProviderError:
-    failure = server_error(answer.status_code, retry_after(answer.headers))
-    if not text:
-        return failure
-    return ProviderError(
-        failure.code,
-        f"{failure} It says: {text}",
-        billable=failure.billable,
-        safe_to_repeat=failure.safe_to_repeat,
-        retry_after=failure.retry_after,
-    )
+    cost, ticks = number(usage, "cost"), number(usage, "cost_in_usd_ticks")
+    return ticks / _TICKS_PER_DOLLAR if cost is None and ticks is not None else cost

@@ -2,26 +2,27 @@
 
 An address is data from outside: it may point to another service behind the same firewall, or to the credentials of the
 machine. So only https is followed, every host is resolved here, every address of it must be a public one, and the
-connection goes to the very address that was checked; the same holds for each redirect. No key is ever sent.
+connection goes to the very address that was checked; the same holds for each redirect. No key is ever sent. The one
+exception is the provider's own server, which the operator has chosen and which has just been asked.
 """
 
-import base64
-import binascii
 import ipaddress
 import socket
 import time
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import httpcore2
 import httpx2
 
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.providers import transport
+from pixelprompt.providers.base import decode_base64
 
 SIZE_LIMIT = 32 * 1024 * 1024
 MOST_REDIRECTS = 3
+# What a server calls itself that listens on every interface; nobody can be reached there.
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Newer than the tables of some Python versions (RFC 9637).
 _DOCUMENTATION = ipaddress.ip_network("3fff::/20")
@@ -45,19 +46,25 @@ def download(url: str, deadline: float, *, base_url: str | None = None, limit: i
 
     Parameters
     ----------
-    base_url : address of the provider's server; where that is on loopback, it may serve its images itself
+    base_url : URL of the provider's server, which a relative ``url`` is relative to; it may serve its images itself,
+        and where it is on this machine, so may another server on this machine
 
     Raises
     ------
     DownloadFailed : the address is not allowed, or does not answer with something of that size in time
     """
-    if url[:5].lower() == "data:":
+    if url[:16].lstrip()[:5].lower() == "data:":
         return _inline(url, limit)
-    home = _loopback_origin(base_url)
     try:
-        target = httpx2.URL(url)
+        base = httpx2.URL(base_url) if base_url else None
+        target = base.join(url) if base else httpx2.URL(url)
+        home = None
+        if base and _is_at_home(target, base):
+            home = transport.origin(target)
+            if target.host in _EVERYWHERE:
+                target = target.copy_with(host=base.host)
         for _ in range(1 + MOST_REDIRECTS):
-            response = _fetch(target, deadline, limit, at_home=home is not None and _origin(target) == home)
+            response = _fetch(target, deadline, limit, at_home=transport.origin(target) == home)
             if not response.has_redirect_location:
                 return _content(response)
             target = target.join(response.headers["location"])
@@ -118,7 +125,7 @@ def _fetch(target: httpx2.URL, deadline: float, limit: int, *, at_home: bool) ->
 
 
 def _content(response: httpx2.Response) -> bytes:
-    if response.status_code != 200:
+    if not response.is_success:
         # A missing image may just have been made; a signed address that is refused stays so.
         passing = response.status_code in (404, 408, 425, 429) or response.status_code >= 500
         raise DownloadFailed(f"The image could not be fetched (HTTP {response.status_code}).", passing=passing)
@@ -126,25 +133,18 @@ def _content(response: httpx2.Response) -> bytes:
 
 
 def _inline(url: str, limit: int) -> bytes:
-    head, _, text = url.partition(",")
-    try:
-        data = base64.b64decode(unquote_to_bytes(text), validate=True) if head.endswith(";base64") else b""
-    except (binascii.Error, ValueError):
-        data = b""
+    data = decode_base64(url)
     if not data:
-        raise DownloadFailed("The image inside the address is not valid base64.")
+        raise DownloadFailed("The image inside the data URL is not valid base64.")
     if len(data) > limit:
         raise DownloadFailed("The image is too large.")
     return data
 
 
-def _origin(url: httpx2.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, url.port or {"https": 443}.get(url.scheme, 80)
-
-
-def _loopback_origin(url: str | None) -> tuple[str, str, int] | None:
-    target = httpx2.URL(url or "")
-    return _origin(target) if transport.is_loopback(target) else None
+def _is_at_home(target: httpx2.URL, base: httpx2.URL) -> bool:
+    """Whether a URL leads to the provider's own server, which the operator has chosen, or beside it on this machine."""
+    beside = transport.is_loopback(base) and transport.is_loopback(target) and target.scheme in ("http", "https")
+    return beside or transport.origin(target) == transport.origin(base)
 
 
 class _PublicBackend(transport.DeadlineBackend):

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 from google import genai
-from google.genai import errors, types
+from google.genai import types
 
 from pixelprompt.providers.base import (
     ANSWER_TOKENS,
@@ -22,15 +22,19 @@ from pixelprompt.providers.base import (
     decode_image,
 )
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import (
-    exchange_error,
-    parse_json,
-    server_error,
-    time_left,
-    trusted_authorities,
-    unreadable,
+from pixelprompt.providers.transport import exchange_error, json_object, time_left, trusted_authorities, unreadable
+from pixelprompt.providers.wire.errors import (
+    ErrorResponse,
+    denied,
+    imageless,
+    is_out_of_credit,
+    read_error,
+    status_error,
 )
+from pixelprompt.providers.wire.members import member, members, text, whole
 
+# The server refuses to be given less (seconds); our own deadline holds all the same.
+_LEAST_DEADLINE = 10.0
 _REFUSED = frozenset(
     {
         "SAFETY",
@@ -44,6 +48,9 @@ _REFUSED = frozenset(
     }
 )
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+_NOT_HERE = re.compile(r"location|country|region", re.IGNORECASE)
+_UNPAID = re.compile(r"billing|credit|quota|free tier|spending", re.IGNORECASE)
+_NO_FREE_TIER = re.compile(r"limit:\s*0\b|prepa(y|id)\w*.{0,20}(depleted|exhausted|used up)", re.IGNORECASE)
 
 
 def generate(
@@ -62,7 +69,7 @@ def generate(
         response_modalities=["IMAGE"], image_config=types.ImageConfig(**shape) if shape else None
     )
     answer = _ask(request.prompt, config, model, credentials, deadline)
-    return answer if isinstance(answer, ProviderError) else _read(answer)
+    return answer if isinstance(answer, ProviderError) else _read(answer, credentials.key)
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
@@ -73,22 +80,22 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
         return answer
     if _finish_reason(answer) == "MAX_TOKENS":
         return cut_off("max_output_tokens", config.max_output_tokens)
-    text = "".join(_texts(answer))
-    return text or _refusal(answer) or ProviderError("no_image", "The text model gave no text.")
+    words = "".join(_texts(answer))
+    return words or _refusal(answer) or ProviderError("no_image", "The text model gave no text.")
 
 
 def _ask(
     prompt: str, config: types.GenerateContentConfig, model: Model, credentials: Credentials, deadline: float
 ) -> dict[str, Any] | ProviderError:
-    """The answer's JSON object; parsed by the SDK, a picture takes five times its size in memory."""
+    """The answer's JSON object; parsed by the SDK, an image takes five times its size in memory."""
     config.should_return_http_response = True
-    bodies: list[bytes] = []
+    responses: list[httpx2.Response] = []
     try:
-        with http_client(deadline, bodies=bodies) as http:
+        with http_client(deadline, responses=responses) as http:
             options = types.HttpOptions(
                 base_url=credentials.base_url,
                 api_version="v1beta",
-                timeout=round(time_left(deadline) * 1000),
+                timeout=round(max(_LEAST_DEADLINE, time_left(deadline)) * 1000),
                 httpx_client=http,
                 # Or the SDK would read the authorities twice for each client, for connections that it does not make.
                 client_args={"verify": trusted_authorities()},
@@ -96,69 +103,64 @@ def _ask(
             )
             client = genai.Client(api_key=credentials.key, http_options=options)
             client.models.generate_content(model=model.id, contents=prompt, config=config)
-        document = parse_json(bodies.pop())
-    except errors.APIError as error:
-        return _provider_error(error)
     except httpx2.HTTPError as error:
         return exchange_error(error)
     except ValueError:
-        return unreadable()
-    return document if isinstance(document, dict) else unreadable()
-
-
-def _object(value: Any, name: str) -> dict[str, Any]:
-    """The object of this name in another; empty where there is none."""
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _objects(value: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects in the list of this name."""
-    found = value.get(name)
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+        # The SDK sees an empty answer, so what it refuses is the request.
+        return ProviderError("invalid_request", "The model's parameters cannot be sent to Gemini.")
+    response = responses.pop()
+    if not response.is_success:
+        return _status_error(read_error(response, credentials.key))
+    return json_object(response) or unreadable()
 
 
 def _candidate(answer: dict[str, Any]) -> dict[str, Any]:
-    candidates = _objects(answer, "candidates")
-    return candidates[0] if candidates else {}
+    return next(iter(members(answer, "candidates")), {})
 
 
 def _parts(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The parts of the first candidate but for its thoughts, which may hold draft images."""
-    return [part for part in _objects(_object(_candidate(answer), "content"), "parts") if not part.get("thought")]
+    return members(member(_candidate(answer), "content"), "parts")
+
+
+def _images(answer: dict[str, Any]) -> list[str]:
+    """Return the images of the first candidate, the best last: a thought may hold a draft, or the only image."""
+    parts = sorted(_parts(answer), key=lambda part: not part.get("thought"))
+    # Proxies that go through Google's SDK write the names as Python does.
+    return [data for part in parts if (data := text(member(part, "inlineData") or member(part, "inline_data"), "data"))]
 
 
 def _texts(answer: dict[str, Any]) -> list[str]:
-    return [part["text"] for part in _parts(answer) if isinstance(part.get("text"), str)]
+    return [words for part in _parts(answer) if not part.get("thought") and (words := text(part, "text"))]
 
 
-def _read(answer: dict[str, Any]) -> Generated | ProviderError:
+def _read(answer: dict[str, Any], key: str | None) -> Generated | ProviderError:
     refusal = _refusal(answer)
     if refusal:
         return refusal
-    pictures = [_object(part, "inlineData").get("data") for part in _parts(answer)]
-    encoded = [picture for picture in pictures if isinstance(picture, str) and picture]
+    encoded = _images(answer)
     if not encoded:
-        return _imageless(answer)
+        return _imageless(answer, key)
     image = decode_image(encoded[-1])
     if isinstance(image, ProviderError):
         return image
-    return Generated((image,), _text(answer, "responseId") or None, _usage(_object(answer, "usageMetadata")))
+    return Generated((image,), text(answer, "responseId") or None, _usage(member(answer, "usageMetadata")) or None)
 
 
-def _imageless(answer: dict[str, Any]) -> ProviderError:
+def _imageless(answer: dict[str, Any], key: str | None) -> ProviderError:
     """Why an answer that is no refusal holds no image, in the model's words or by the provider's reason."""
     words = " ".join(_texts(answer))
     if words:
         return ProviderError("no_image", f"The model answered in words: {words}", billable="unknown")
     reason = _finish_reason(answer)
-    message = f"The provider answered without an image ({reason})." if reason else None
-    return ProviderError("no_image", message, billable="unknown")
+    if not reason:
+        return imageless(answer, key)
+    return ProviderError("no_image", f"The provider returned no image ({reason}).", billable="unknown")
 
 
 def _refusal(answer: dict[str, Any]) -> ProviderError | None:
-    blocked = _text(_object(answer, "promptFeedback"), "blockReason")
-    if blocked:
+    feedback = member(answer, "promptFeedback") or member(answer, "prompt_feedback")
+    blocked = _reason(feedback, "blockReason", "block_reason")
+    if blocked and not blocked.endswith("_UNSPECIFIED"):
         return ProviderError("refused", f"The provider refused this prompt ({blocked}).")
     reason = _finish_reason(answer)
     if reason not in _REFUSED:
@@ -167,42 +169,50 @@ def _refusal(answer: dict[str, Any]) -> ProviderError | None:
 
 
 def _finish_reason(answer: dict[str, Any]) -> str:
-    return _text(_candidate(answer), "finishReason")
+    return _reason(_candidate(answer), "finishReason", "finish_reason")
 
 
-def _text(value: dict[str, Any], name: str) -> str:
-    found = value.get(name)
-    return found if isinstance(found, str) else ""
+def _reason(value: dict[str, Any], *names: str) -> str:
+    return next((found for name in names if (found := text(value, name))), "").upper()
 
 
-def _usage(usage: dict[str, Any]) -> dict[str, int] | None:
+def _usage(usage: dict[str, Any]) -> dict[str, int]:
     counts = {
-        "inputTextTokens": usage.get("promptTokenCount"),
-        "outputImageTokens": usage.get("candidatesTokenCount"),
+        "inputTextTokens": whole(usage, "promptTokenCount"),
+        "outputImageTokens": whole(usage, "candidatesTokenCount"),
     }
-    return {name: count for name, count in counts.items() if isinstance(count, int)} or None
+    return {name: count for name, count in counts.items() if count is not None}
 
 
-def _provider_error(error: errors.APIError) -> ProviderError:
-    details = _details(error)
-    reasons = {str(detail.get("reason")) for detail in details}
-    if error.code in (401, 403) or "API_KEY_INVALID" in reasons:
+def _status_error(error: ErrorResponse) -> ProviderError:
+    envelope = member(error.document, "error")
+    details, said = members(envelope, "details"), error.message
+    if any(text(detail, "reason") == "API_KEY_INVALID" for detail in details):
         return ProviderError("bad_credentials")
-    if error.code == 429:
-        if any("PerDay" in str(violation) for detail in details for violation in detail.get("violations") or []):
-            return ProviderError("quota_exhausted", "The day's quota at the provider is used up.")
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=_retry_delay(details))
-    if error.code == 404:
-        return ProviderError("model_retired")
-    if error.code == 400 and error.status == "FAILED_PRECONDITION":
-        return ProviderError("quota_exhausted", error.message)
-    if error.code >= 500:
-        return server_error(error.code, _retry_delay(details))
-    return ProviderError("invalid_request", error.message)
+    if error.status == 429:
+        return _throttled(error, details)
+    if error.status == 400 and text(envelope, "status") == "FAILED_PRECONDITION":
+        if _NOT_HERE.search(said) and not _UNPAID.search(said):
+            return denied(error)
+        if not said or _UNPAID.search(said):
+            return ProviderError("quota_exhausted", said or None)
+    failure = status_error(error, names_model=True)
+    if failure.code == "provider_unavailable":
+        failure.retry_after = failure.retry_after or _retry_delay(details)
+    return failure
 
 
-def _details(error: errors.APIError) -> list[dict[str, Any]]:
-    return _objects(_object(error.details, "error"), "details")
+def _throttled(error: ErrorResponse, details: list[dict[str, Any]]) -> ProviderError:
+    """Tell an account without credit from one that is to slow down: Google has one status and sentence for both."""
+    violations = [violation for detail in details for violation in members(detail, "violations")]
+    if error.says(_NO_FREE_TIER) or any(violation.get("quotaValue") in ("0", 0) for violation in violations):
+        return ProviderError("quota_exhausted", "The account has no quota for this model without billing.")
+    if any("PerDay" in str(violation) for violation in violations):
+        return ProviderError("quota_exhausted", "The day's quota at the provider is used up.")
+    if is_out_of_credit(error):
+        return ProviderError("quota_exhausted")
+    pause = error.retry_after or _retry_delay(details)
+    return ProviderError("rate_limited", safe_to_repeat=True, retry_after=pause)
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:

@@ -16,19 +16,20 @@ from pixelprompt.providers.base import (
     ProviderError,
     cut_off,
 )
-from pixelprompt.providers.data_list import read_images
+from pixelprompt.providers.data_list import listed, read_images
 from pixelprompt.providers.sizes import pixels, ratio
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, parse_json, retry_after, server_error, timeout, unreadable
+from pixelprompt.providers.transport import exchange_error, parse_json, timeout, unreadable
+from pixelprompt.providers.wire.errors import imageless, read_error, status_error
+from pixelprompt.providers.wire.members import member, text, whole
 
-_NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "project_spend_limit_exceeded"})
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
 
 # The models before gpt-image-2 know three sizes only.
 _FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 _OLD_MODELS = ("gpt-image-1", "chatgpt-image-latest")
-# Later ones take any size: sides in steps of 16 up to 3840, areas from 810² to 3840 × 2160 pixels.
-_STEP, _LONGEST, _LEAST, _MOST = 16, 3840, 810 * 810, 3840 * 2160
+# Later ones accept any size: sides in steps of 16 up to 3840, areas from 1024 × 640 to 3840 × 2160 pixels.
+_STEP, _LONGEST, _LEAST, _MOST = 16, 3840, 1024 * 640, 3840 * 2160
 
 
 def generate(
@@ -48,12 +49,12 @@ def generate(
             )
         document, request_id = parse_json(answer.http_response.content), answer.headers.get("x-request-id")
     except openai.OpenAIError as error:
-        return _provider_error(error)
+        return _provider_error(error, credentials.key)
     except ValueError:
         return unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
-    return _read(document, request_id)
+    return _read(document, request_id, credentials, deadline)
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
@@ -67,7 +68,7 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
                 model=model.id, messages=[{"role": "user", "content": prompt}], extra_body=options
             )
     except openai.OpenAIError as error:
-        return _provider_error(error)
+        return _provider_error(error, credentials.key)
     except ValueError:
         return ProviderError("no_image", "The provider's answer is no valid JSON.")
     choice = answer.choices[0] if answer.choices else None
@@ -86,7 +87,7 @@ def is_flagged(text: str, model: Model, credentials: Credentials, deadline: floa
         with _client(credentials, deadline) as client:
             return client.moderations.create(model=model.id, input=text).results[0].flagged
     except openai.OpenAIError as error:
-        return _provider_error(error)
+        return _provider_error(error, credentials.key)
     except (ValueError, IndexError):
         return unreadable()
 
@@ -117,58 +118,40 @@ def _size(request: ImageRequest, model_id: str) -> str:
     return f"{width}x{height}"
 
 
-def _read(answer: Any, request_id: str | None) -> Generated | ProviderError:
+def _read(answer: Any, request_id: str | None, credentials: Credentials, deadline: float) -> Generated | ProviderError:
     if not isinstance(answer, dict):
         return unreadable()
-    images = read_images(answer.get("data"))
+    images = read_images(listed(answer), deadline, base_url=credentials.base_url)
+    if images is None:
+        return imageless(answer, credentials.key)
     if isinstance(images, ProviderError):
         return images
-    used = {name: answer[name] for name in ("size", "quality", "output_format") if isinstance(answer.get(name), str)}
-    return Generated(images, request_id, _usage(answer.get("usage")), used=used or None)
+    used = {name: value for name in ("size", "quality", "output_format") if (value := text(answer, name))}
+    return Generated(images, request_id, _usage(member(answer, "usage")) or None, used=used or None)
 
 
-def _usage(usage: Any) -> dict[str, int] | None:
-    if not isinstance(usage, dict):
-        return None
-    details = usage.get("input_tokens_details")
-    details = details if isinstance(details, dict) else {}
+def _usage(usage: dict[str, Any]) -> dict[str, int]:
+    details = member(usage, "input_tokens_details")
     counts = {
-        "inputTextTokens": details.get("text_tokens", usage.get("input_tokens")),
-        "inputImageTokens": details.get("image_tokens"),
-        "outputImageTokens": usage.get("output_tokens"),
+        "inputTextTokens": whole({"text_tokens": usage.get("input_tokens"), **details}, "text_tokens"),
+        "inputImageTokens": whole(details, "image_tokens"),
+        "outputImageTokens": whole(usage, "output_tokens"),
     }
-    return {name: count for name, count in counts.items() if isinstance(count, int)}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
-def _provider_error(error: openai.OpenAIError) -> ProviderError:
+def _provider_error(error: openai.OpenAIError, key: str | None) -> ProviderError:
     if isinstance(error, openai.APIStatusError):
-        return _status_error(error)
+        return _status_error(error, key)
     if isinstance(error, openai.APIConnectionError):
         return exchange_error(error.__cause__)
     return unreadable()
 
 
-def _status_error(error: openai.APIStatusError) -> ProviderError:
-    body = error.body if isinstance(error.body, dict) else {}
-    text = body["message"] if isinstance(body.get("message"), str) else None
-    if error.code in _NO_CREDIT:
-        return ProviderError("quota_exhausted")
-    if error.code in _REFUSED:
-        details = body.get("moderation_details")
-        stage = details.get("moderation_stage") if isinstance(details, dict) else None
-        return ProviderError("refused", text, billable="unknown" if stage == "output" else "no")
-    if error.status_code == 429:
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=retry_after(error.response.headers))
-    if error.status_code == 401:
-        # The provider quotes part of the key in its message, so it is not passed on.
-        return ProviderError("bad_credentials")
-    if error.status_code == 403:
-        denial = f"The provider does not allow this account to do that: {text}" if text else None
-        return ProviderError("bad_credentials", denial)
-    if error.status_code == 404 or error.code == "model_not_found":
-        return ProviderError("model_retired")
-    if error.status_code == 408:
-        return ProviderError("unknown_outcome")
-    if error.status_code >= 500:
-        return server_error(error.status_code, retry_after(error.response.headers))
-    return ProviderError("invalid_request", text)
+def _status_error(error: openai.APIStatusError, key: str | None) -> ProviderError:
+    said = read_error(error.response, key)
+    envelope = member(said.document, "error")
+    if text(envelope, "code") in _REFUSED:
+        stage = text(member(envelope, "moderation_details"), "moderation_stage")
+        return ProviderError("refused", said.message or None, billable="unknown" if stage == "output" else "no")
+    return status_error(said)

@@ -7,23 +7,15 @@ import re
 
 import httpx2
 
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError
-from pixelprompt.providers.data_list import read_images
-from pixelprompt.providers.download import download_paid
-from pixelprompt.providers.transport import (
-    client,
-    excerpt,
-    exchange_error,
-    json_object,
-    status_error,
-    unreadable,
-)
+from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, read_image
+from pixelprompt.providers.data_list import listed, read_images
+from pixelprompt.providers.transport import client, exchange_error, json_object, unreadable
+from pixelprompt.providers.wire.errors import imageless, read_error, status_error
+from pixelprompt.providers.wire.members import number, text
 
 _HOME = "https://external.api.recraft.ai/v1"
 _UNITS_PER_DOLLAR = 1000
-_REFUSED = re.compile(r"content.?policy|moderat|nsfw|safety", re.IGNORECASE)
 _RETIRED = re.compile(r"no longer|not supported any ?more|deprecated|\bmodel\W+unsupported", re.IGNORECASE)
-_NO_CREDIT = re.compile(r"not.enough.credits|insufficient.(credits|balance|units)", re.IGNORECASE)
 
 
 def generate(
@@ -52,34 +44,29 @@ def generate(
             )
     except httpx2.HTTPError as error:
         return exchange_error(error)
-    if answer.status_code != 200:
+    if not answer.is_success:
         return _status_error(answer, credentials.key)
-    document, headers = json_object(answer), answer.headers
+    document, request_id = json_object(answer), answer.headers.get("x-recraft-requestid")
+    if document is None:
+        image = read_image(answer.content)
+        return Generated((image,), request_id) if isinstance(image, Image) else unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
-    if document is None:
-        return unreadable()
+    units = number(document, "credits")
+    cost = None if units is None else units / _UNITS_PER_DOLLAR
     # The provider does not say which seeds it used; a single image has the one that was asked for.
     seeds = [request.seed] if request.n == 1 else []
-    images = read_images(
-        document.get("data"), seeds=seeds, fetch=lambda url: download_paid(url, deadline, base_url=base)
-    )
+    images = read_images(listed(document), deadline, base_url=base, seeds=seeds)
+    images = images or imageless(document, credentials.key)
     if isinstance(images, ProviderError):
+        images.cost = cost
         return images
-    units = document.get("credits")
-    cost = units / _UNITS_PER_DOLLAR if isinstance(units, int | float) else None
-    return Generated(images, headers.get("x-recraft-requestid"), cost=cost)
+    return Generated(images, request_id, cost=cost)
 
 
 def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:
-    status = answer.status_code
-    body = json_object(answer) or {}
-    code, said = str(body.get("code") or ""), str(body.get("message") or "")
-    text = excerpt(said or answer.text, key) or None
-    if _NO_CREDIT.search(f"{code} {said}"):
-        return ProviderError("quota_exhausted")
-    if _REFUSED.search(f"{code} {said}") and status != 402 and status < 500:
-        return ProviderError("refused", text)
-    if status not in (401, 402, 403) and (code == "invalid_model" or _RETIRED.search(said)):
+    error = read_error(answer, key)
+    gone = text(error.document, "code") == "invalid_model" or error.says(_RETIRED)
+    if gone and error.status in (400, 404, 410, 422):
         return ProviderError("model_retired")
-    return status_error(answer, text)
+    return status_error(error)

@@ -8,20 +8,24 @@ from typing import Any
 
 import httpx2
 
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, decode_image
-from pixelprompt.providers.transport import (
-    client,
-    excerpt,
-    exchange_error,
-    json_object,
-    retry_after,
-    server_error,
-    unreadable,
+from pixelprompt.providers.base import (
+    Credentials,
+    Generated,
+    Image,
+    ImageRequest,
+    Model,
+    ProviderError,
+    decode_image,
+    read_image,
 )
+from pixelprompt.providers.transport import client, exchange_error, json_object, unreadable
+from pixelprompt.providers.wire.errors import imageless, read_error, status_error
+from pixelprompt.providers.wire.members import text, whole
 
 _HOME = "https://api.stability.ai"
 # Who exceeds the rate limit is locked out for a minute.
 _LOCKOUT = 60.0
+_WITHHELD = "CONTENT_FILTERED"
 
 
 def generate(
@@ -37,12 +41,17 @@ def generate(
             )
     except httpx2.HTTPError as error:
         return exchange_error(error)
-    if answer.status_code != 200:
-        return _status_error(answer, credentials.key)
-    document, about = json_object(answer), answer.headers
+    if not answer.is_success:
+        return _status_error(answer, credentials.key, names_model=_door(model.id) != "sd3")
+    document, request_id = json_object(answer), answer.headers.get("x-request-id")
+    if answer.headers.get("finish-reason") == _WITHHELD:
+        document = {"finish_reason": _WITHHELD}
+    if document is None:
+        image = read_image(answer.content)
+        return Generated((image,), request_id) if isinstance(image, Image) else unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
-    return _read(document, about)
+    return _read(document, request_id, credentials.key)
 
 
 def _door(model_id: str) -> str:
@@ -64,43 +73,21 @@ def _form(request: ImageRequest, model: Model) -> dict[str, tuple[None, str]]:
     return {name: (None, str(value)) for name, value in fields.items() if value is not None}
 
 
-def _read(document: dict[str, Any] | None, headers: httpx2.Headers) -> Generated | ProviderError:
-    if document is None:
-        return unreadable()
-    if document.get("finish_reason") == "CONTENT_FILTERED":
+def _read(document: dict[str, Any], request_id: str | None, key: str | None) -> Generated | ProviderError:
+    if text(document, "finish_reason") == _WITHHELD:
         return ProviderError("refused", "The provider withheld the image.", billable="unknown")
-    encoded = document.get("image")
-    if not isinstance(encoded, str) or not encoded:
-        return ProviderError("no_image", billable="unknown")
-    seed = document.get("seed")
-    image = decode_image(encoded, seed=seed if isinstance(seed, int) else None)
-    if isinstance(image, ProviderError):
-        return image
-    return Generated((image,), headers.get("x-request-id"))
+    encoded = text(document, "image")
+    if not encoded:
+        return imageless(document, key)
+    image = decode_image(encoded, seed=whole(document, "seed"))
+    return image if isinstance(image, ProviderError) else Generated((image,), request_id)
 
 
-def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:
-    status = answer.status_code
-    body = json_object(answer) or {}
-    errors = body.get("errors")
-    said = " ".join(map(str, errors)) if isinstance(errors, list) else answer.text
-    text = excerpt(said, key) or None
-    if body.get("name") == "content_moderation":
-        return ProviderError("refused", text)
-    if status == 401:
-        return ProviderError("bad_credentials")
-    if status == 403:
-        denial = f"The provider does not allow this account to do that: {text}" if text else None
-        return ProviderError("bad_credentials", denial)
-    if status == 402:
-        return ProviderError("quota_exhausted")
-    if status in (404, 410):
-        return ProviderError("model_retired")
-    if status == 429:
-        pause = max(_LOCKOUT, retry_after(answer.headers) or 0.0)
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=pause)
-    if status == 408:
-        return ProviderError("unknown_outcome")
-    if status >= 500:
-        return server_error(status, retry_after(answer.headers))
-    return ProviderError("invalid_request", text)
+def _status_error(answer: httpx2.Response, key: str | None, *, names_model: bool) -> ProviderError:
+    error = read_error(answer, key)
+    if text(error.document, "name") == "content_moderation":
+        return ProviderError("refused", error.message or None)
+    failure = status_error(error, names_model=names_model)
+    if failure.code == "rate_limited":
+        failure.retry_after = max(_LOCKOUT, failure.retry_after or 0.0)
+    return failure

@@ -5,6 +5,7 @@ And what it means when an exchange fails.
 
 import functools
 import io
+import ipaddress
 import json
 import math
 import re
@@ -61,14 +62,15 @@ def client(
     *,
     limit: int = ANSWER_LIMIT,
     backend: httpcore2.NetworkBackend | None = None,
-    bodies: list[bytes] | None = None,
+    responses: list[httpx2.Response] | None = None,
 ) -> httpx2.Client:
     """A client whose exchanges end by the deadline (epoch seconds); it follows no redirect and repeats nothing.
 
-    An answer is read whole, up to ``limit`` bytes; ``backend`` opens its connections. Given ``bodies``, the body of a
-    successful answer is appended to it and the answer itself is left empty, since an SDK would copy it.
+    An answer is read whole, up to ``limit`` bytes; ``backend`` opens its connections. Given ``responses``, every answer
+    is appended to it, and whoever holds the client sees an empty 200: an SDK would copy the body, and knows fewer ways
+    to fail than there are.
     """
-    transport = _Transport(limit, backend or DeadlineBackend(deadline), bodies)
+    transport = _Transport(limit, backend or DeadlineBackend(deadline), responses)
     # A redirect could carry the key, or the order for an image, to somebody else.
     return httpx2.Client(transport=transport, timeout=timeout(deadline), follow_redirects=False)
 
@@ -125,10 +127,10 @@ class _Stream(httpcore2.NetworkStream):
 class _Transport(httpx2.BaseTransport):
     """Reads every answer whole, unpacked, and no further than the limit in bytes."""
 
-    def __init__(self, limit: int, backend: httpcore2.NetworkBackend, bodies: list[bytes] | None) -> None:
+    def __init__(self, limit: int, backend: httpcore2.NetworkBackend, responses: list[httpx2.Response] | None) -> None:
         self._limit = limit
         self._backend = backend
-        self._bodies = bodies
+        self._responses = responses
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
@@ -152,10 +154,11 @@ class _Transport(httpx2.BaseTransport):
             raise getattr(httpx2, type(error).__name__)(str(error)) from error
         framing = {b"content-encoding", b"content-length", b"transfer-encoding"}
         headers = [(name, value) for name, value in answer.headers if name.lower() not in framing]
-        if self._bodies is not None and 200 <= answer.status < 300:
-            self._bodies.append(body)
-            body = b""
-        return httpx2.Response(answer.status, headers=headers, content=body, request=request)
+        response = httpx2.Response(answer.status, headers=headers, content=body, request=request)
+        if self._responses is None:
+            return response
+        self._responses.append(response)
+        return httpx2.Response(200, headers=headers, request=request)
 
     def _read(self, answer: httpcore2.Response, request: httpx2.Request) -> bytes:
         assert isinstance(answer.stream, Iterable)
@@ -204,8 +207,18 @@ def proxy_for(url: httpx2.URL) -> httpx2.URL | None:
 
 
 def is_loopback(url: httpx2.URL) -> bool:
-    """Whether an address leads to this very machine."""
-    return url.host in ("127.0.0.1", "localhost", "::1")
+    """Whether a URL names this very machine; ``0.0.0.0`` is what a server calls itself that listens everywhere."""
+    try:
+        ip = ipaddress.ip_address(url.host)
+    except ValueError:
+        return url.host == "localhost" or url.host.endswith(".localhost")
+    return ip.is_loopback or ip.is_unspecified
+
+
+def origin(url: httpx2.URL) -> tuple[str, str, int]:
+    """Return the scheme, host, and port of a URL; all names of this machine count as one."""
+    host = "localhost" if is_loopback(url) else url.host
+    return url.scheme, host, url.port or {"https": 443}.get(url.scheme, 80)
 
 
 @functools.cache
@@ -224,42 +237,6 @@ def exchange_error(error: BaseException | None) -> ProviderError:
         message = "The provider did not answer in time; it may have made an image."
         return ProviderError("unknown_outcome", message)
     return ProviderError("unknown_outcome")
-
-
-def status_error(answer: httpx2.Response, text: str | None) -> ProviderError:
-    """What an error status means at a provider that uses it as HTTP does; ``text`` is what the provider says."""
-    status = answer.status_code
-    if status == 402:
-        return ProviderError("quota_exhausted")
-    if status in (401, 403):
-        return ProviderError("bad_credentials")
-    if status in (404, 410):
-        return ProviderError("model_retired")
-    if status == 429:
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=retry_after(answer.headers))
-    if status == 408:
-        return ProviderError("unknown_outcome")
-    if status >= 500:
-        return server_error(status, retry_after(answer.headers))
-    return ProviderError("invalid_request", text)
-
-
-def server_error(status: int, retry_after: float | None = None) -> ProviderError:
-    """The outcome of a 5xx answer.
-
-    503 and 529 (overloaded) say that the work was not begun, a gateway's 504 and 524 that its result did not arrive in
-    time; any other leaves open what happened.
-    """
-    if status in (504, 524):
-        return ProviderError("unknown_outcome", f"A gateway gave up on the provider (HTTP {status}).")
-    idle = status in (503, 529)
-    return ProviderError(
-        "provider_unavailable",
-        f"The provider failed with HTTP {status}.",
-        billable="no" if idle else "unknown",
-        safe_to_repeat=idle,
-        retry_after=retry_after,
-    )
 
 
 def unreadable() -> ProviderError:

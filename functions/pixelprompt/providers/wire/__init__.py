@@ -1,0 +1,1 @@
+"""What the adapters share on the wire."""
