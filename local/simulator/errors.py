@@ -29,8 +29,8 @@ class Page(NamedTuple):
 
 
 _STATUS_NAMES = {429: "rate_limit_exceeded", 499: "client_closed_request"}
-_SENDERS = ("stability", "bfl", "recraft", "compatible")
-_FIVE = ("openai", *_SENDERS)
+_FOUR = ("stability", "bfl", "recraft", "compatible")
+_FIVE = ("openai", *_FOUR)
 _SIX = ("gemini", *_FIVE)
 _SEVEN = ("bedrock", *_SIX)
 _TEAM_LIMIT = (
@@ -74,7 +74,7 @@ def _same(protocols: tuple[str, ...], answer: Words | Page, **others: Words) -> 
 # What each protocol answers to a fault, by the fault and the protocol; one that is not named cannot have the fault.
 ERRORS: dict[str, dict[str, Words | Page]] = {
     "no_credit_429": _same(
-        _SENDERS,
+        _FOUR,
         Words(429, "Your account balance is insufficient."),
         openai=Words(
             429,
@@ -89,7 +89,7 @@ ERRORS: dict[str, dict[str, Words | Page]] = {
     "no_credit_403": _same(_SIX, Words(403, "The account has reached its monthly spending limit.")),
     "no_credit_412": _same(_SIX, Words(412, "Account suspended: your balance is insufficient, please recharge.")),
     "region_unsupported": _same(
-        _SENDERS,
+        _FOUR,
         Words(403, "This service is not available in your region."),
         openai=Words(
             403,
