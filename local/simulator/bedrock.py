@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from local.simulator.drawing import ImageFormat, seed_for
+from local.simulator.errors import Words, errors_of
 from local.simulator.exchange import (
     EARLY_FAULTS,
     JSON,
@@ -26,7 +27,7 @@ from local.simulator.exchange import (
     retry_after,
     route,
 )
-from local.simulator.faults import COMMON_FAULTS, Fault
+from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 from local.simulator.stability import MAX_SEED, RATIOS
 
 HOME_REGION = "us-west-2"
@@ -89,7 +90,7 @@ class Bedrock(Provider):
     """`https://bedrock-runtime.{region}.amazonaws.com` and `https://bedrock.…`, here both below `/bedrock`."""
 
     name = "bedrock"
-    playable = COMMON_FAULTS | {"inference_error", "no_subscription"}
+    playable = COMMON_FAULTS | BASE64_FAULTS | errors_of(name) | {"inference_error", "no_subscription"}
     early = EARLY_FAULTS | {"no_subscription"}
 
     def __init__(self, stage: Stage) -> None:
@@ -109,6 +110,12 @@ class Bedrock(Provider):
 
     def no_such_route(self, exchange: Exchange) -> Response:
         return Response.json(404, {}, {"x-amzn-ErrorType": "UnknownOperationException"})
+
+    def error(self, exchange: Exchange, words: Words) -> Response:
+        if words.status == 400:
+            return _error(400, "ValidationException", words.message)
+        # A status that Bedrock does not have comes from before it, and names no exception.
+        return Response.json(words.status, {"message": words.message})
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         match fault.name:
@@ -156,7 +163,7 @@ class Bedrock(Provider):
             return Response.json(200, {**document, "images": []}, self._latency(exchange))
         picture = exchange.picture(model, prompt, size, image_format, seed=seed)
         exchange.wait_for_image(model)
-        images = [base64.b64encode(picture.data).decode()]
+        images = [exchange.base64(picture)]
         document = {"seeds": [seed], "finish_reasons": [None], "images": images}
         return Response.json(200, document, self._latency(exchange))
 

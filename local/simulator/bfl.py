@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any
 
 from local.simulator.drawing import ImageFormat, seed_for
+from local.simulator.errors import Words, errors_of
 from local.simulator.exchange import (
     EARLY_FAULTS,
     JSON,
@@ -28,7 +29,7 @@ from local.simulator.exchange import (
     retry_after,
     route,
 )
-from local.simulator.faults import COMMON_FAULTS, Fault
+from local.simulator.faults import COMMON_FAULTS, URL_FAULTS, Fault
 
 FORMATS: dict[str, ImageFormat] = {"jpeg": "jpeg", "png": "png"}
 SAMPLE_LIFETIME = 600.0
@@ -154,7 +155,12 @@ class BFL(Provider):
     """`https://api.bfl.ai`, here below `/bfl`; a polling URL leads back to the simulator."""
 
     name = "bfl"
-    playable = COMMON_FAULTS | {"redirect_private", "late_task", "odd_status", "poll_throttled", "task_failed"}
+    playable = (
+        COMMON_FAULTS
+        | URL_FAULTS
+        | errors_of(name)
+        | {"redirect_private", "late_task", "odd_status", "poll_throttled", "task_failed", "polling_without_id"}
+    )
     # A refusal shows in the polled status, not when the request is submitted.
     early = EARLY_FAULTS - {"refused"}
 
@@ -172,6 +178,9 @@ class BFL(Provider):
 
     def no_such_route(self, exchange: Exchange) -> Response:
         return _detail(404, "Not Found")
+
+    def error(self, exchange: Exchange, words: Words) -> Response:
+        return _detail(words.status, words.message)
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         match fault.name:
@@ -194,6 +203,7 @@ class BFL(Provider):
         key = self._check_key(exchange)
         model = path["model"]
         exchange.identify(model)
+        exchange.makes_image = True
         if model not in MODELS:
             raise Refusal(_detail(404, "Not Found"))
         body = self._read(exchange)
@@ -217,9 +227,10 @@ class BFL(Provider):
             self._tasks[task.id] = task
             while len(self._tasks) > MAX_TASKS:
                 self._tasks.popitem(last=False)
+        query = "" if exchange.meets("polling_without_id") else f"?id={task.id}"
         document = {
             "id": task.id,
-            "polling_url": f"{exchange.request.url}/v1/get_result?id={task.id}",
+            "polling_url": f"{exchange.request.url}/v1/get_result{query}",
             "cost": MODELS[model].cost,
             "input_mp": 0,
             "output_mp": round(size[0] * size[1] / 1_000_000, 2),
@@ -236,7 +247,7 @@ class BFL(Provider):
             task = self._tasks.get(task_id)
         if task is None or task.key != hashlib.sha256(key.encode()).hexdigest():
             return self._state(404, task_id, "Task not found")
-        exchange.model, exchange.fault = task.model, task.fault
+        exchange.model, exchange.fault, exchange.makes_image = task.model, task.fault, True
         age = time.time() - task.submitted
         if task.meets("late_task"):
             patience = task.fault.seconds if task.fault and task.fault.seconds is not None else LATE_TASK_SECONDS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from abc import ABC, abstractmethod
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, seed_for
+from local.simulator.errors import Words, errors_of
 from local.simulator.exchange import (
     JSON,
     Exchange,
@@ -26,7 +26,7 @@ from local.simulator.exchange import (
     retry_after,
     route,
 )
-from local.simulator.faults import COMMON_FAULTS, Fault
+from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
 
 URL_LIFETIME = 3600.0
 UNKNOWN_PREFIX = "unknown"
@@ -91,6 +91,10 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "session_id": str,
     "stream": bool,
     "negative_prompt": str,
+    "image_size": str,
+    "batch_size": int,
+    "num_inference_steps": int,
+    "guidance_scale": (int, float),
 }
 
 
@@ -112,35 +116,39 @@ class Flavour(ABC):
     default_format: ClassVar[str] = "url"
     most: ClassVar[int] = 10
     keyless: ClassVar[bool] = False
+    size_field: ClassVar[str] = "size"
+    count_field: ClassVar[str] = "n"
+    statuses: ClassVar[Mapping[str, int]] = _STATUS
 
     @abstractmethod
-    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         """An error in its envelope."""
+
+    def failure(self, kind: str, message: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
+        """One of the errors of this module."""
+        return self.error(self.statuses[kind], kind, message or _MESSAGES[kind], headers or {})
 
     def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
         """The size in pixels that the request asks for."""
-        text = body.get("size", "1024x1024")
+        text = body.get(self.size_field, "1024x1024")
         match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
         if not match or not all(64 <= int(edge) <= 4096 for edge in match.groups()):
-            raise Wrong("bad_parameter", f"Invalid size {text!r}: write WIDTHxHEIGHT, 64 to 4096 pixels each.")
+            raise Wrong(
+                "bad_parameter", f"Invalid {self.size_field} {text!r}: write WIDTHxHEIGHT, 64 to 4096 pixels each."
+            )
         return int(match[1]), int(match[2])
 
     def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
         """The format of the image."""
         return "png"
 
-    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
-        """One item of `data`."""
-        return {"url": url} if url else {"b64_json": base64.b64encode(picture.data).decode()}
+    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+        """One item of `data`; `image` has the URL or the base64 text."""
+        return image
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         """The answer around `data`."""
         return {"created": int(time.time()), "data": data}
-
-
-def _openai_error(kind: str, message: str, headers: Mapping[str, str]) -> Response:
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": kind}
-    return Response.json(_STATUS[kind], {"error": error}, headers)
 
 
 class Plain(Flavour):
@@ -149,11 +157,12 @@ class Plain(Flavour):
     fields = frozenset({"model", "prompt", "n", "size", "response_format", "user", "quality"})
     default_format = "b64_json"
 
-    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         if kind == "unavailable":
             page = b"<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head></html>"
             return Response(503, page, {"Content-Type": "text/html", **headers})
-        return _openai_error(kind, message, headers)
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": kind}
+        return Response.json(status, {"error": error}, headers)
 
 
 class LocalAI(Flavour):
@@ -163,12 +172,11 @@ class LocalAI(Flavour):
     fields = None
     keyless = True
 
-    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
-        status = _STATUS[kind]
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         return Response.json(status, {"error": {"code": status, "message": message, "type": ""}}, headers)
 
-    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
-        return {"embedding": None, "index": index, **super().entry(index, picture, url)}
+    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+        return {"embedding": None, "index": index, **image}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -181,9 +189,9 @@ class XAI(Flavour):
     prefixes = ("grok-", "xai-")
     fields = frozenset({"model", "prompt", "n", "aspect_ratio", "resolution", "quality", "response_format", "user"})
 
-    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         codes = {"bad_parameter": "Client specified an invalid argument", "throttled": "Too many requests"}
-        return Response.json(_STATUS[kind], {"code": codes.get(kind, kind), "error": message}, headers)
+        return Response.json(status, {"code": codes.get(kind, kind), "error": message}, headers)
 
     def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
         ratio, resolution = body.get("aspect_ratio", "1:1"), body.get("resolution", "1k")
@@ -197,8 +205,8 @@ class XAI(Flavour):
     def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
         return "jpeg"
 
-    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
-        return {**super().entry(index, picture, url), "revised_prompt": "", "respect_moderation": True}
+    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+        return {**image, "revised_prompt": "", "respect_moderation": True}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         ticks = 200_000_000 * max(1, len(data))
@@ -230,10 +238,10 @@ class OpenRouter(Flavour):
         }
     )
     default_format = "b64_json"
+    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "refused": 403}
     _scales: ClassVar[dict[str, float]] = {"512": 0.5, "768": 0.75, "1K": 1, "1.5K": 1.5, "2K": 2, "4K": 4}
 
-    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
-        status = 403 if kind == "refused" else _STATUS[kind]
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         metadata = {"reasons": ["violence"]} if kind == "refused" else {}
         return Response.json(status, {"error": {"code": status, "message": message, "metadata": metadata}}, headers)
 
@@ -256,8 +264,8 @@ class OpenRouter(Flavour):
             raise Wrong("bad_parameter", f"output_format must be one of {', '.join(FORMATS)}.")
         return FORMATS[name]
 
-    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
-        return {"b64_json": base64.b64encode(picture.data).decode(), "media_type": picture.mime_type}
+    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+        return {**image, "media_type": picture.mime_type}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         tokens, cost = prose.count_tokens(body["prompt"]), 0.04 * max(1, len(data))
@@ -287,9 +295,9 @@ class Together(Flavour):
     formats = ("url", "base64")
     most = 4
 
-    def error(self, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": kind}
-        return Response.json(_STATUS[kind], {"id": new_id(), "error": error}, headers)
+        return Response.json(status, {"id": new_id(), "error": error}, headers)
 
     def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
         size = (body.get("width", 1024), body.get("height", 768))
@@ -303,14 +311,48 @@ class Together(Flavour):
             raise Wrong("bad_parameter", "output_format must be jpeg or png.")
         return FORMATS[name]
 
-    def entry(self, index: int, picture: Picture, url: str | None) -> dict[str, Any]:
-        return {"index": index, **super().entry(index, picture, url)}
+    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+        return {"index": index, **image}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         return {"id": new_id(), "model": body["model"], "object": "list", "data": data}
 
 
-FLAVOURS: tuple[Flavour, ...] = (LocalAI(), XAI(), OpenRouter(), Together(), Plain())
+class SiliconFlow(Flavour):
+    """SiliconFlow: names of its own for size and number, URLs only, and errors that are known by a number."""
+
+    prefixes = ("siliconflow-",)
+    fields = frozenset(
+        {
+            "model",
+            "prompt",
+            "image_size",
+            "batch_size",
+            "seed",
+            "num_inference_steps",
+            "guidance_scale",
+            "negative_prompt",
+        }
+    )
+    formats = ("url",)
+    most = 4
+    size_field = "image_size"
+    count_field = "batch_size"
+    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "refused": 451}
+
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        return Response.json(status, {"code": 20012, "message": message, "data": None}, headers)
+
+    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        return {"images": data, "timings": {"inference": 1.0}, "seed": _seed(body)}
+
+
+def _seed(body: Mapping[str, Any]) -> int:
+    """The seed of the request, or else one that follows from it."""
+    return int(body["seed"]) if body.get("seed") is not None else seed_for(body["model"], body["prompt"])
+
+
+FLAVOURS: tuple[Flavour, ...] = (LocalAI(), XAI(), OpenRouter(), Together(), SiliconFlow(), Plain())
 RETIRED = frozenset({"grok-imagine-image-quality", "grok-2-image"})
 LISTED = (
     "localai-flux",
@@ -318,6 +360,7 @@ LISTED = (
     "grok-imagine-image",
     "openrouter/flux-2-pro",
     "together-flux-schnell",
+    "siliconflow-kolors",
     "plain-diffusion",
 )
 
@@ -333,7 +376,7 @@ class Compatible(Provider):
     """Compatible endpoints, here all below `/compatible/v1`; ids that begin with UNKNOWN_PREFIX are not found."""
 
     name = "compatible"
-    playable = COMMON_FAULTS | {"text_only", "redirect_private"}
+    playable = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | errors_of(name) | {"text_only", "redirect_private"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -349,9 +392,15 @@ class Compatible(Provider):
         return Response(404, b"404 page not found\n", {"Content-Type": "text/plain; charset=utf-8"})
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
-        flavour = flavour_of(exchange.model or "", exchange.request.path == "/v1/images")
         kind = fault.name if fault.name in _STATUS else "server_error"
-        return flavour.error(kind, _MESSAGES[kind], retry_after(fault))
+        return self._flavour(exchange).failure(kind, headers=retry_after(fault))
+
+    def error(self, exchange: Exchange, words: Words) -> Response:
+        return self._flavour(exchange).error(words.status, words.name, words.message, {})
+
+    @staticmethod
+    def _flavour(exchange: Exchange) -> Flavour:
+        return flavour_of(exchange.model or "", exchange.request.path == "/v1/images")
 
     def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
         return self._generate(exchange, openrouter_path=False)
@@ -385,7 +434,7 @@ class Compatible(Provider):
             self._check_body(body, flavour)
             size, image_format = flavour.size(body), flavour.image_format(body)
         except Wrong as wrong:
-            raise Refusal(flavour.error(wrong.kind, wrong.message, {})) from wrong
+            raise Refusal(flavour.failure(wrong.kind, wrong.message)) from wrong
         # xAI refuses in the answer's data, with HTTP 200.
         hidden = isinstance(flavour, XAI) and exchange.meets("refused")
         if not hidden:
@@ -400,8 +449,8 @@ class Compatible(Provider):
         size: tuple[int, int],
         image_format: ImageFormat,
     ) -> Response:
-        model, prompt, count = body["model"], body["prompt"], body.get("n") or 1
-        seed = body["seed"] if body.get("seed") is not None else seed_for(model, prompt)
+        model, prompt, count = body["model"], body["prompt"], body.get(flavour.count_field) or 1
+        seed = _seed(body)
         empty = exchange.meets("no_image", "text_only", "refused", "refused_output")
         pictures = [
             exchange.picture(model, prompt, size, image_format, seed=seed + number)
@@ -411,10 +460,13 @@ class Compatible(Provider):
         data: list[Any] = []
         as_url = body.get("response_format", flavour.default_format) == "url"
         for index, picture in enumerate(pictures):
-            data.append(flavour.entry(index, picture, self._shelf.put(exchange, picture) if as_url else None))
+            image = {"url": self._shelf.put(exchange, picture)} if as_url else {"b64_json": exchange.base64(picture)}
+            data.append(flavour.entry(index, picture, image))
         if exchange.meets("refused", "refused_output"):
             if not isinstance(flavour, XAI):
-                raise Refusal(flavour.error("refused", _MESSAGES["refused"], {}))
+                raise Refusal(flavour.failure("refused"))
+            if exchange.meets("refused_output"):
+                return Response.json(200, {**flavour.document(body, [], size), "respect_moderation": False})
             data = [{"url": "", "revised_prompt": "", "respect_moderation": False}]
         elif exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
@@ -440,8 +492,8 @@ class Compatible(Provider):
                 raise Wrong("bad_parameter", f"Invalid type for '{name}'.")
         if not body.get("prompt"):
             raise Wrong("bad_parameter", "prompt is required.")
-        if not 1 <= body.get("n", 1) <= flavour.most:
-            raise Wrong("bad_parameter", f"n must be between 1 and {flavour.most}.")
+        if not 1 <= body.get(flavour.count_field, 1) <= flavour.most:
+            raise Wrong("bad_parameter", f"{flavour.count_field} must be between 1 and {flavour.most}.")
         wanted = body.get("response_format", flavour.default_format)
         if wanted not in flavour.formats:
             raise Wrong("bad_parameter", f"response_format must be one of {', '.join(flavour.formats)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -14,10 +15,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from threading import Event, Lock
 from typing import Any, ClassVar, NamedTuple
+from urllib.parse import urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
 from local.simulator.drawing import ImageFormat, draw, encode, seed_for
+from local.simulator.errors import ERRORS, Page, Words
 from local.simulator.faults import COMMON_FAULTS, Fault, FaultTable
 from local.simulator.latency import Latency
 
@@ -40,6 +43,7 @@ EARLY_FAULTS = frozenset(
         "bad_parameter",
         "server_error",
         "unavailable",
+        *ERRORS,
     }
 )
 
@@ -114,11 +118,12 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """What all providers of one simulator share."""
+    """What all providers of one simulator share; `other_port` is a second port that answers the same."""
 
     faults: FaultTable
     latency: Latency
     stopping: Event
+    other_port: Callable[[], int]
     today: Callable[[], date] = date.today
 
 
@@ -145,6 +150,7 @@ class Exchange:
         self.model: str | None = None
         self.body: Any = None
         self.fault: Fault | None = None
+        self.makes_image = False
         self._playable = playable
         self._identified = identified
 
@@ -196,6 +202,12 @@ class Exchange:
         if self.meets("not_an_image"):
             page = b"<!DOCTYPE html><html><head><title>Error</title></head><body>Something went wrong</body></html>"
             return Picture(page, mime_type, size, number)
+        if self.meets("svg"):
+            drawing = (
+                f'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}">'
+                '<circle cx="50%" cy="50%" r="30%" fill="#c63"/></svg>'
+            )
+            return Picture(drawing.encode(), mime_type, size, number)
         drawn: ImageFormat = image_format
         if self.meets("wrong_mime"):
             drawn = "png" if image_format == "jpeg" else "jpeg"
@@ -206,6 +218,20 @@ class Exchange:
         if self.meets("oversized"):
             data += bytes(max(0, OVERSIZED_BYTES - len(data)))
         return Picture(data, mime_type, size, number)
+
+    def base64(self, picture: Picture) -> str:
+        """The bytes of the image in base64; the faults that spoil this text act here."""
+        data = picture.data
+        if self.meets("base64_data_url"):
+            return _data_url(picture)
+        if self.meets("base64_lines"):
+            return base64.encodebytes(data).decode()
+        if self.meets("base64_unpadded"):
+            # One byte more where there would be no padding to leave out.
+            return base64.b64encode(data if len(data) % 3 else data + b"\0").decode().rstrip("=")
+        if self.meets("base64_urlsafe"):
+            return base64.urlsafe_b64encode(data).decode()
+        return base64.b64encode(data).decode()
 
     def age(self) -> float:
         """Seconds since the request arrived."""
@@ -229,6 +255,7 @@ class Exchange:
 
     def wait_for_image(self, model: str) -> None:
         """Hold the answer back for as long as this model takes for an image, even if that changes meanwhile."""
+        self.makes_image = True
         self._wait_until(lambda: self.ready_at(model))
 
     def wait_for_text(self) -> None:
@@ -253,18 +280,28 @@ class Shelf:
     def __init__(self, lifetime: float) -> None:
         self._lifetime = lifetime
         self._lock = Lock()
-        self._items: OrderedDict[str, tuple[Picture, str, float, bool]] = OrderedDict()
+        self._items: OrderedDict[str, tuple[Picture, str, float, str | None]] = OrderedDict()
 
     def put(self, exchange: Exchange, picture: Picture) -> str:
-        """Keep the picture; return the address to fetch it from."""
+        """Keep the picture; return the address to fetch it from. The faults that spoil a URL act here."""
+        if exchange.meets("data_url"):
+            return _data_url(picture)
         name = f"{new_id(length=24)}.{picture.mime_type.rpartition('/')[2].partition('+')[0]}"
         signature = new_id(length=40)
         with self._lock:
             expiry = time.time() + self._lifetime
-            self._items[name] = picture, signature, expiry, exchange.meets("redirect_private")
+            self._items[name] = picture, signature, expiry, exchange.fault.name if exchange.fault else None
             while len(self._items) > SHELF_LENGTH:
                 self._items.popitem(last=False)
-        return f"{exchange.request.url}/delivery/{name}?se={int(expiry)}&sig={signature}"
+        url = f"{exchange.request.url}/delivery/{name}?se={int(expiry)}&sig={signature}"
+        parts = urlsplit(url)
+        if exchange.meets("relative_url"):
+            return parts._replace(scheme="", netloc="").geturl()
+        if exchange.meets("localhost_url"):
+            return parts._replace(netloc=f"localhost:{parts.port}").geturl()
+        if exchange.meets("other_port_url"):
+            return parts._replace(netloc=f"{parts.hostname}:{exchange.stage.other_port()}").geturl()
+        return url
 
     def fetch(self, exchange: Exchange, path: Mapping[str, str]) -> Response:
         """Answer a request for a picture: signed, and without any key, which is nobody's business there."""
@@ -275,12 +312,12 @@ class Shelf:
             item = self._items.get(path["name"])
         if item is None or item[1] != request.query.get("sig") or item[2] < time.time():
             return Response(403, b"The signature is wrong or has expired.", {"Content-Type": "text/plain"})
-        picture, _, _, redirected = item
-        if redirected:
+        picture, _, _, fault = item
+        if fault == "redirect_private":
             return Response(
                 302, b"", {"Location": "http://169.254.169.254/latest/meta-data/", "Content-Type": "text/plain"}
             )
-        return Response(200, picture.data, {"Content-Type": picture.mime_type})
+        return Response(201 if fault == "created" else 200, picture.data, {"Content-Type": picture.mime_type})
 
 
 Handler = Callable[[Exchange, dict[str, str]], Response]
@@ -320,13 +357,19 @@ class Provider(ABC):
             If the connection is to end without an answer.
         """
         try:
-            for candidate in self.routes:
-                match = candidate.pattern.fullmatch(exchange.request.path)
-                if match and candidate.method == exchange.request.method:
-                    return candidate.handler(exchange, match.groupdict())
-            return self.no_such_route(exchange)
+            response = self._route(exchange)
         except Refusal as refusal:
             return refusal.response
+        if response.status == 200 and exchange.makes_image and exchange.meets("created"):
+            response.status = 201
+        return response
+
+    def _route(self, exchange: Exchange) -> Response:
+        for candidate in self.routes:
+            match = candidate.pattern.fullmatch(exchange.request.path)
+            if match and candidate.method == exchange.request.method:
+                return candidate.handler(exchange, match.groupdict())
+        return self.no_such_route(exchange)
 
     def model_before_body(self, method: str, path: str) -> str | None:
         """The model, where the path alone names it: a connection can then end before the body is read."""
@@ -341,7 +384,11 @@ class Provider(ABC):
 
     @abstractmethod
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
-        """How the provider words this fault, one of EARLY_FAULTS or a late one that is an HTTP answer."""
+        """How the provider words a fault that is not in ERRORS: an early one, or a late one that is an HTTP answer."""
+
+    @abstractmethod
+    def error(self, exchange: Exchange, words: Words) -> Response:
+        """These words in the provider's own envelope."""
 
     def refuse_early(self, exchange: Exchange) -> None:
         """Answer the faults that show before any work is done.
@@ -351,8 +398,19 @@ class Provider(ABC):
         Refusal
             If the request meets such a fault.
         """
-        if exchange.fault is not None and exchange.fault.name in self.early:
-            raise Refusal(self.fault_response(exchange, exchange.fault))
+        fault = exchange.fault
+        if fault is None or fault.name not in self.early:
+            return
+        if fault.name not in ERRORS:
+            raise Refusal(self.fault_response(exchange, fault))
+        answer = ERRORS[fault.name][self.name]
+        if isinstance(answer, Page):
+            raise Refusal(Response(answer.status, answer.body.encode(), {"Content-Type": answer.content_type}))
+        raise Refusal(self.error(exchange, answer))
+
+
+def _data_url(picture: Picture) -> str:
+    return f"data:{picture.mime_type};base64,{base64.b64encode(picture.data).decode()}"
 
 
 def read_json(body: bytes) -> Any:

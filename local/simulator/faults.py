@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
+from local.simulator.errors import ERRORS
+
 # What every protocol can play: these act on the connection, on the bytes of an answer, or exist at every provider.
 COMMON_FAULTS = frozenset(
     {
@@ -29,8 +31,13 @@ COMMON_FAULTS = frozenset(
         "oversized",
         "bad_json",
         "crash",
+        "created",
+        "svg",
     }
 )
+# What spoils an image in base64, and the URL of an image.
+BASE64_FAULTS = frozenset({"base64_data_url", "base64_lines", "base64_unpadded", "base64_urlsafe"})
+URL_FAULTS = frozenset({"data_url", "relative_url", "localhost_url", "other_port_url"})
 # What only some protocols can play.
 SPECIAL_FAULTS = frozenset(
     {
@@ -42,9 +49,13 @@ SPECIAL_FAULTS = frozenset(
         "odd_status",
         "poll_throttled",
         "task_failed",
+        "polling_without_id",
+        "thought_only",
+        "unspecified_block",
+        "free_tier_zero",
     }
 )
-FAULTS = COMMON_FAULTS | SPECIAL_FAULTS
+FAULTS = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | SPECIAL_FAULTS | frozenset(ERRORS)
 
 ANY_MODEL = "*"
 _FIELDS = {"fault", "retryAfter", "seconds", "times"}

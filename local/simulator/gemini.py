@@ -11,9 +11,12 @@ from datetime import date
 from typing import Any
 
 from local.simulator import prose
+from local.simulator.errors import Words, errors_of
 from local.simulator.exchange import (
+    EARLY_FAULTS,
     JSON,
     Exchange,
+    Picture,
     Provider,
     Refusal,
     Response,
@@ -23,7 +26,7 @@ from local.simulator.exchange import (
     read_json,
     route,
 )
-from local.simulator.faults import COMMON_FAULTS, Fault
+from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 
 # Pixels at 1K; 512 halves them, 2K and 4K multiply them.
 RATIOS = {
@@ -40,6 +43,15 @@ RATIOS = {
 }
 LONG_RATIOS = {"1:4": (512, 2048), "4:1": (2048, 512), "1:8": (384, 3072), "8:1": (3072, 384)}
 SCALES = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
+# Google's name of an HTTP status; PERMISSION_DENIED for the others.
+STATUS_NAMES = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    412: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+}
+LEAST_DEADLINE = 10
 IMAGE_TOKENS = {"512": 747, "1K": 1120, "2K": 1680, "4K": 2520}
 
 
@@ -182,7 +194,13 @@ class Gemini(Provider):
     """`https://generativelanguage.googleapis.com`, here below `/gemini`."""
 
     name = "gemini"
-    playable = COMMON_FAULTS | {"text_only"}
+    playable = (
+        COMMON_FAULTS
+        | BASE64_FAULTS
+        | errors_of(name)
+        | {"text_only", "thought_only", "unspecified_block", "free_tier_zero"}
+    )
+    early = EARLY_FAULTS | {"free_tier_zero"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -206,6 +224,10 @@ class Gemini(Provider):
     def no_such_route(self, exchange: Exchange) -> Response:
         return Response(404, b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", {"Content-Type": "text/html"})
 
+    def error(self, exchange: Exchange, words: Words) -> Response:
+        name = words.kind or STATUS_NAMES.get(words.status, "PERMISSION_DENIED")
+        return _error(words.status, name, words.message)
+
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         model = exchange.model or ""
         match fault.name:
@@ -214,6 +236,14 @@ class Gemini(Provider):
                 return self._exhausted(model, "GenerateRequestsPerMinutePerProjectPerModel", delay, fault.retry_after)
             case "quota_exhausted":
                 return self._exhausted(model, "GenerateRequestsPerDayPerProjectPerModel", "", None)
+            case "free_tier_zero":
+                hint = (
+                    "\n* Quota exceeded for metric: "
+                    "generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 0, "
+                    f"model: {model}\nPlease retry in 37s."
+                )
+                quota = "GenerateRequestsPerMinutePerProjectPerModel"
+                return self._exhausted(model, quota, hint, 37, free=True)
             case "refused":
                 document = {
                     "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
@@ -240,6 +270,7 @@ class Gemini(Provider):
         self._check_key(exchange)
         model = path["model"]
         exchange.identify(model)
+        self._check_deadline(exchange)
         body = self._read(exchange)
         self._check_model(exchange, model)
         prompt = self._prompt(body)
@@ -285,9 +316,10 @@ class Gemini(Provider):
         drawn = "IMAGE" in modalities and not exchange.meets("no_image", "text_only", "refused_output")
         parts: list[dict[str, Any]] = []
         seed = config.get("seed")
-        if drawn and (config.get("thinkingConfig") or {}).get("includeThoughts"):
+        hidden = exchange.meets("thought_only")
+        if drawn and not hidden and (config.get("thinkingConfig") or {}).get("includeThoughts"):
             draft = exchange.picture(model, f"draft: {prompt}", size, "jpeg", seed=seed, quality=60)
-            parts.append({"inlineData": self._inline(draft.data, draft.mime_type), "thought": True})
+            parts.append({"inlineData": self._inline(exchange, draft), "thought": True})
         if "TEXT" in modalities and not exchange.meets("refused_output", "no_image"):
             text = "Here is the picture you asked for." if drawn else "I can describe this scene, but I cannot draw it."
             parts.append({"text": text})
@@ -296,7 +328,8 @@ class Gemini(Provider):
         if drawn:
             picture = exchange.picture(model, prompt, size, "jpeg", seed=seed)
             signature = base64.b64encode(new_id(length=64).encode()).decode()
-            parts.append({"inlineData": self._inline(picture.data, picture.mime_type), "thoughtSignature": signature})
+            part = {"inlineData": self._inline(exchange, picture), "thoughtSignature": signature}
+            parts.append({**part, "thought": True} if hidden else part)
         exchange.wait_for_image(model)
 
         candidate: dict[str, Any] = {"finishReason": "STOP", "index": 0}
@@ -315,7 +348,8 @@ class Gemini(Provider):
         image_tokens = IMAGE_TOKENS[size_name] if drawn else 0
         text_tokens = sum(prose.count_tokens(part["text"]) for part in parts if "text" in part)
         details = [{"modality": "IMAGE", "tokenCount": image_tokens}] if drawn else []
-        return self._answer(model, candidate, prompt, image_tokens + text_tokens, details)
+        feedback = {"blockReason": "BLOCK_REASON_UNSPECIFIED"} if exchange.meets("unspecified_block") else None
+        return self._answer(model, candidate, prompt, image_tokens + text_tokens, details, feedback)
 
     def _write(self, exchange: Exchange, model: str, prompt: str, body: Mapping[str, Any]) -> Response:
         exchange.wait_for_text()
@@ -335,7 +369,12 @@ class Gemini(Provider):
 
     @staticmethod
     def _answer(
-        model: str, candidate: Mapping[str, Any], prompt: str, tokens_out: int, details: list[dict[str, Any]]
+        model: str,
+        candidate: Mapping[str, Any],
+        prompt: str,
+        tokens_out: int,
+        details: list[dict[str, Any]],
+        feedback: Mapping[str, str] | None = None,
     ) -> Response:
         tokens_in = prose.count_tokens(prompt)
         usage: dict[str, Any] = {
@@ -352,7 +391,17 @@ class Gemini(Provider):
             "modelVersion": model,
             "responseId": new_id(length=22),
         }
-        return Response.json(200, document)
+        return Response.json(200, {**document, "promptFeedback": feedback} if feedback else document)
+
+    @staticmethod
+    def _check_deadline(exchange: Exchange) -> None:
+        try:
+            seconds = float(exchange.request.headers.get("x-server-timeout", ""))
+        except ValueError:
+            return
+        if seconds < LEAST_DEADLINE:
+            least = f"Minimum allowed deadline is {LEAST_DEADLINE}s."
+            raise _invalid(f"Manually set deadline {seconds:g}s is too short. {least}")
 
     def _check_key(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -486,8 +535,8 @@ class Gemini(Provider):
         }
 
     @staticmethod
-    def _inline(data: bytes, mime_type: str) -> dict[str, str]:
-        return {"mimeType": mime_type, "data": base64.b64encode(data).decode()}
+    def _inline(exchange: Exchange, picture: Picture) -> dict[str, str]:
+        return {"mimeType": picture.mime_type, "data": exchange.base64(picture)}
 
     @staticmethod
     def _not_found(exchange: Exchange, model: str) -> Response:
@@ -506,16 +555,17 @@ class Gemini(Provider):
         return _error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", [info])
 
     @staticmethod
-    def _exhausted(model: str, quota: str, hint: str, delay: float | None) -> Response:
+    def _exhausted(model: str, quota: str, hint: str, delay: float | None, *, free: bool = False) -> Response:
         message = (
             "You exceeded your current quota, please check your plan and billing details. For more information on this "
             f"error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.{hint}"
         )
         violation = {
-            "quotaMetric": "generativelanguage.googleapis.com/generate_content_paid_tier_requests",
-            "quotaId": f"{quota}-PaidTier1",
+            "quotaMetric": "generativelanguage.googleapis.com/generate_content_"
+            f"{'free' if free else 'paid'}_tier_requests",
+            "quotaId": f"{quota}-{'FreeTier' if free else 'PaidTier1'}",
             "quotaDimensions": {"location": "global", "model": model},
-            "quotaValue": "10",
+            "quotaValue": "0" if free else "10",
         }
         details = [_google("QuotaFailure", violations=[violation])]
         if delay:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import time
@@ -13,10 +12,10 @@ from typing import Any
 
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, seed_for
+from local.simulator.errors import Words, errors_of
 from local.simulator.exchange import (
     JSON,
     Exchange,
-    Picture,
     Provider,
     Refusal,
     Response,
@@ -28,10 +27,10 @@ from local.simulator.exchange import (
     retry_after,
     route,
 )
-from local.simulator.faults import COMMON_FAULTS, Fault
+from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 
 FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
-MAX_EDGE, MAX_PIXELS, MIN_PIXELS = 3840, 3840 * 2160, 810 * 810
+MAX_EDGE, MAX_PIXELS, MIN_PIXELS = 3840, 3840 * 2160, 655_360
 # Image tokens of a 1024x1024 picture; other sizes count by area.
 QUALITY_TOKENS = {"low": 272, "medium": 1056, "high": 4160, "xhigh": 6240, "max": 8320}
 PREVIEW_FORMATS = {"gif": "GIF", "svg": "SVG"}
@@ -220,7 +219,7 @@ class OpenAI(Provider):
     """`https://api.openai.com/v1`, here below `/openai/v1`."""
 
     name = "openai"
-    playable = COMMON_FAULTS | {"text_only"}
+    playable = COMMON_FAULTS | BASE64_FAULTS | errors_of(name) | {"text_only"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -243,6 +242,9 @@ class OpenAI(Provider):
     def no_such_route(self, exchange: Exchange) -> Response:
         request = exchange.request
         return _error(404, f"Invalid URL ({request.method} {request.path})")
+
+    def error(self, exchange: Exchange, words: Words) -> Response:
+        return _error(words.status, words.message, words.kind or "invalid_request_error", code=words.code)
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         model = exchange.model or ""
@@ -326,8 +328,10 @@ class OpenAI(Provider):
             "x-ratelimit-reset-requests": "12s",
         }
         if body.get("stream"):
-            return self._stream(pictures, shared, usage, int(body.get("partial_images") or 0), headers)
-        data: list[dict[str, Any]] = [{"b64_json": base64.b64encode(picture.data).decode()} for picture in pictures]
+            return self._stream(
+                list(map(exchange.base64, pictures)), shared, usage, int(body.get("partial_images") or 0), headers
+            )
+        data: list[dict[str, Any]] = [{"b64_json": exchange.base64(picture)} for picture in pictures]
         if exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
         document = {"created": int(time.time()), **shared, "data": data, "usage": usage}
@@ -573,15 +577,15 @@ class OpenAI(Provider):
 
     @staticmethod
     def _stream(
-        pictures: list[Picture],
+        images: list[str],
         shared: Mapping[str, Any],
         usage: Mapping[str, Any],
         partials: int,
         headers: Mapping[str, str],
     ) -> Response:
         events: list[dict[str, Any]] = []
-        for picture in pictures:
-            base = {"created_at": int(time.time()), "b64_json": base64.b64encode(picture.data).decode(), **shared}
+        for image in images:
+            base = {"created_at": int(time.time()), "b64_json": image, **shared}
             for index in range(partials):
                 events.append({"type": "image_generation.partial_image", "partial_image_index": index, **base})
             events.append({"type": "image_generation.completed", "usage": usage, **base})

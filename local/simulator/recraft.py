@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import random
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from xml.sax.saxutils import escape
 
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, palette_of, seed_for
+from local.simulator.errors import Words, errors_of
 from local.simulator.exchange import (
     JSON,
     Exchange,
@@ -26,7 +26,7 @@ from local.simulator.exchange import (
     read_json,
     route,
 )
-from local.simulator.faults import COMMON_FAULTS, Fault
+from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
 
 URL_LIFETIME = 24 * 3600.0
 FORMATS: dict[str, ImageFormat] = {"webp": "webp", "png": "png"}
@@ -132,7 +132,9 @@ class Recraft(Provider):
 
     name = "recraft"
     # There is no refusal of an output here, and 429 never says when to come again.
-    playable = (COMMON_FAULTS - {"refused_output"}) | {"redirect_private"}
+    playable = (
+        (COMMON_FAULTS - {"refused_output"}) | BASE64_FAULTS | URL_FAULTS | errors_of(name) | {"redirect_private"}
+    )
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -152,6 +154,9 @@ class Recraft(Provider):
 
     def no_such_route(self, exchange: Exchange) -> Response:
         return _error(404, "not_found", "Not found")
+
+    def error(self, exchange: Exchange, words: Words) -> Response:
+        return _error(words.status, words.name, words.message)
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         match fault.name:
@@ -209,7 +214,7 @@ class Recraft(Provider):
         for picture in pictures:
             entry: dict[str, Any] = {"image_id": new_id()}
             if body.get("response_format") == "b64_json":
-                entry["b64_json"] = base64.b64encode(picture.data).decode()
+                entry["b64_json"] = exchange.base64(picture)
             else:
                 entry["url"] = self._shelf.put(exchange, picture)
             data.append(entry)

@@ -149,11 +149,13 @@ class Simulator:
         self._log = RequestLog()
         self._write_log = log
         self._stopping = threading.Event()
-        stage = Stage(self._faults, self._latency, self._stopping, (lambda: today) if today else date.today)
+        day = (lambda: today) if today else date.today
+        stage = Stage(self._faults, self._latency, self._stopping, self._other_port, day)
         self.providers = {name: provider(stage) for name, provider in PROVIDERS.items()}
         self.stage = stage
         self._server = _Server((HOST, port), self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="simulator", daemon=True)
+        self._other: _Server | None = None
+        self._other_lock = threading.Lock()
 
     @property
     def port(self) -> int:
@@ -172,16 +174,32 @@ class Simulator:
 
     def start(self) -> Self:
         """Begin to accept requests."""
-        self._thread.start()
+        self._server.start()
         return self
 
     def stop(self) -> None:
-        """Stop accepting, let go of every request that waits, and close the port."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
+        """Stop accepting, let go of every request that waits, and close the ports."""
+        with self._other_lock:
+            self._stopping.set()
+        for server in (self._server, self._other):
+            if server:
+                server.stop()
+
+    def _other_port(self) -> int:
+        """A second port that answers the same, opened when it is first needed.
+
+        Raises
+        ------
+        Dropped
+            If the simulator stops meanwhile.
+        """
+        with self._other_lock:
+            if self._stopping.is_set():
+                raise Dropped
+            if self._other is None:
+                self._other = _Server((HOST, 0), self)
+                self._other.start()
+            return self._other.server_port
 
     def __enter__(self) -> Self:
         return self.start()
@@ -297,6 +315,16 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], simulator: Simulator) -> None:
         self.simulator = simulator
         super().__init__(address, _Handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="simulator", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
 
     def server_bind(self) -> None:
         # HTTPServer looks its own name up, which takes seconds on a machine without a resolver.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from local.simulator.drawing import ImageFormat, seed_for
+from local.simulator.errors import Words, errors_of
 from local.simulator.exchange import (
     JSON,
     Exchange,
@@ -26,7 +26,7 @@ from local.simulator.exchange import (
     retry_after,
     route,
 )
-from local.simulator.faults import COMMON_FAULTS, Fault
+from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 
 MAX_SEED = 4_294_967_294
 MAX_REQUEST = 10 * 1024 * 1024
@@ -86,7 +86,7 @@ class Stability(Provider):
     """
 
     name = "stability"
-    playable = COMMON_FAULTS
+    playable = COMMON_FAULTS | BASE64_FAULTS | errors_of(name)
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -104,6 +104,9 @@ class Stability(Provider):
 
     def no_such_route(self, exchange: Exchange) -> Response:
         return _error(404, "not_found", "The requested resource was not found.")
+
+    def error(self, exchange: Exchange, words: Words) -> Response:
+        return _error(words.status, words.name, words.message)
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         match fault.name:
@@ -160,7 +163,7 @@ class Stability(Provider):
         if as_json:
             document: dict[str, Any] = {"finish_reason": reason, "seed": seed}
             if not empty:
-                document = {"image": base64.b64encode(picture.data).decode(), **document}
+                document = {"image": exchange.base64(picture), **document}
             return Response.json(200, document)
         headers = {"Content-Type": picture.mime_type, "finish-reason": reason, "seed": str(seed)}
         return Response(200, b"" if empty else picture.data, headers)

@@ -245,6 +245,16 @@ class TestConnection:
         ]
         assert subprocess.run(command, capture_output=True, timeout=60).returncode == -signal.SIGKILL
 
+    def test_the_second_port_closes_at_the_end(self, http: urllib3.PoolManager) -> None:
+        with Simulator(latency=(0, 0), faults={"*": Fault("other_port_url")}) as simulator:
+            url = f"{simulator.url}/recraft/v1/images/generations"
+            answer = http.request("POST", url, json={"prompt": "a fox"}, headers=KEY)
+            image = answer.json()["data"][0]["url"]
+            assert http.request("GET", image).status == 200
+            assert [record.path.split("/")[2] for record in simulator.requests] == ["v1", "delivery"]
+        with urllib3.PoolManager(retries=False) as fresh, pytest.raises(urllib3.exceptions.NewConnectionError):
+            fresh.request("GET", image)
+
     def test_slow_does_not_hold_up_the_end(self, http: urllib3.PoolManager) -> None:
         with Simulator(latency=(0, 0), faults={"*": Fault("slow")}) as simulator:
             outcome: list[Exception] = []

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
+from urllib.parse import urljoin
 
 import boto3
 import openai
@@ -80,6 +81,7 @@ class TestOpenAI:
             ({"size": "1536x1024", "output_format": "jpeg"}, ("JPEG", (1536, 1024))),
             ({"size": "1024x1536", "output_format": "webp", "output_compression": 40}, ("WEBP", (1024, 1536))),
             ({"size": "1280x720"}, ("PNG", (1280, 720))),
+            ({"size": "1024x640"}, ("PNG", (1024, 640))),
         ],
     )
     def test_an_image_as_asked_for(self, door: Door, request_: Any, expected: Any) -> None:
@@ -113,6 +115,7 @@ class TestOpenAI:
             ({"size": "1000x1000"}, 400, "image_generation_user_error", "invalid_value", "size"),
             ({"size": "4096x1024"}, 400, "image_generation_user_error", "invalid_value", "size"),
             ({"size": "512x512"}, 400, "image_generation_user_error", "invalid_value", "size"),
+            ({"size": "1024x624"}, 400, "image_generation_user_error", "invalid_value", "size"),
             ({"quality": "max"}, 400, "invalid_request_error", "invalid_value", "quality"),
             ({"complexity": "low"}, 400, "invalid_request_error", "unsupported_parameter", "complexity"),
             ({"n": 11}, 400, "invalid_request_error", "integer_above_max_value", "n"),
@@ -395,6 +398,39 @@ class TestGemini:
         (candidate,) = self.draw(door).json()["candidates"]
         assert [set(part) for part in candidate["content"]["parts"]] == [{"text"}]
 
+    def test_an_image_among_the_thoughts_alone(self, simulator: Simulator, door: Door) -> None:
+        simulator.set_fault(self.MODEL, "thought_only")
+        config: Any = {"responseModalities": ["TEXT", "IMAGE"], "thinkingConfig": {"includeThoughts": True}}
+        parts = self.draw(door, **config).json()["candidates"][0]["content"]["parts"]
+        assert [part["thought"] for part in parts if "inlineData" in part] == [True]
+
+    def test_a_block_without_a_reason_beside_an_image(self, simulator: Simulator, door: Door) -> None:
+        simulator.set_fault(self.MODEL, "unspecified_block")
+        document = self.draw(door).json()
+        assert document["promptFeedback"] == {"blockReason": "BLOCK_REASON_UNSPECIFIED"}
+        assert shape(document["candidates"][0]["content"]["parts"][0]["inlineData"]["data"])[0] == "JPEG"
+
+    def test_a_free_tier_of_nothing(self, simulator: Simulator, door: Door) -> None:
+        simulator.set_fault(self.MODEL, "free_tier_zero")
+        answer = self.draw(door)
+        error = answer.json()["error"]
+        failure, retry = error["details"]
+        assert (answer.status, error["status"], retry["retryDelay"]) == (429, "RESOURCE_EXHAUSTED", "37s")
+        metric = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
+        assert failure["violations"][0]["quotaMetric"] == metric
+        assert failure["violations"][0]["quotaId"] == "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
+        words = f"* Quota exceeded for metric: {metric}, limit: 0, model: {self.MODEL}\nPlease retry in 37s."
+        assert error["message"].endswith(words)
+
+    @pytest.mark.parametrize(("seconds", "status"), [("5", 400), ("9.5", 400), ("10", 200), ("soon", 200)])
+    def test_a_deadline_that_is_too_short(self, door: Door, seconds: str, status: int) -> None:
+        door.headers["x-server-timeout"] = seconds
+        answer = self.draw(door)
+        assert answer.status == status
+        if status == 400:
+            message = f"Manually set deadline {seconds}s is too short. Minimum allowed deadline is 10s."
+            assert answer.json()["error"] == {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}
+
     def test_text_models_write(self, door: Door) -> None:
         body = {
             "systemInstruction": {"parts": [{"text": "Expand this prompt."}]},
@@ -665,6 +701,7 @@ class TestBFL:
         [
             ("flux-2-pro", {}, ("JPEG", (1024, 1024))),
             ("flux-2-pro", {"width": 1280, "height": 720, "output_format": "png"}, ("PNG", (1280, 720))),
+            ("flux-2-pro", {"width": 2048, "height": 2048}, ("JPEG", (2048, 2048))),
             ("flux-pro-1.1", {"width": 1440, "height": 256}, ("JPEG", (1440, 256))),
             ("flux-pro-1.1-ultra", {"aspect_ratio": "21:9"}, ("JPEG", (3136, 1344))),
             ("flux-3-image", {"aspect_ratio": "16:9", "resolution": "768sq"}, ("JPEG", (1024, 576))),
@@ -722,6 +759,7 @@ class TestBFL:
             ("flux-2-pro", {"width": 1000}, "width"),
             ("flux-2-pro", {"width": 32}, "width"),
             ("flux-2-pro", {"width": 4096, "height": 4096}, "width"),
+            ("flux-2-pro", {"width": 2064, "height": 2048}, "width"),
             ("flux-2-pro", {"aspect_ratio": "16:9"}, "aspect_ratio"),
             ("flux-2-pro", {"safety_tolerance": 6}, "safety_tolerance"),
             ("flux-2-pro", {"output_format": "webp"}, "output_format"),
@@ -792,6 +830,12 @@ class TestBFL:
             states.add(door.get(url).json()["status"])
             time.sleep(0.1)
         assert "Rearranging" in states
+
+    def test_a_polling_url_without_the_id(self, simulator: Simulator, door: Door) -> None:
+        simulator.set_fault(self.MODEL, "polling_without_id")
+        task = self.submit(door).json()
+        assert task["polling_url"].endswith("/v1/get_result")
+        assert door.get(f"{task['polling_url']}?id={task['id']}").json()["status"] == "Ready"
 
     def test_a_sample_that_leads_into_the_private_network(self, simulator: Simulator, door: Door) -> None:
         simulator.set_fault(self.MODEL, "redirect_private")
@@ -930,6 +974,10 @@ class TestCompatible:
         simulator.set_fault("grok-imagine-image-2.0", "refused")
         answer = self.draw(door, "grok-imagine-image-2.0")
         assert (answer.status, answer.json()["data"][0]["respect_moderation"]) == (200, False)
+        simulator.set_fault("grok-imagine-image-2.0", "refused_output")
+        answer = self.draw(door, "grok-imagine-image-2.0")
+        usage = {"cost_in_usd_ticks": 200_000_000}
+        assert (answer.status, answer.json()) == (200, {"data": [], "respect_moderation": False, "usage": usage})
 
     def test_openrouter(self, simulator: Simulator, door: Door) -> None:
         document = self.draw(
@@ -942,6 +990,17 @@ class TestCompatible:
         simulator.set_fault("black-forest-labs/flux.2-pro", "refused")
         answer = self.draw(door, "black-forest-labs/flux.2-pro", "/images")
         assert (answer.status, answer.json()["error"]["code"]) == (403, 403)
+
+    def test_siliconflow(self, simulator: Simulator, door: Door) -> None:
+        model = "siliconflow-kolors"
+        more: Any = {"guidance_scale": 7.5, "num_inference_steps": 20, "negative_prompt": "blurry"}
+        document = self.draw(door, model, image_size="512x768", batch_size=2, seed=7, **more).json()
+        assert (document["seed"], document["timings"]) == (7, {"inference": 1.0})
+        images = [door.get(entry["url"], headers={}).data for entry in document["images"]]
+        assert [shape(data) for data in images] == [("PNG", (512, 768))] * 2
+        simulator.set_fault(model, "refused")
+        answer = self.draw(door, model)
+        assert (answer.status, answer.json()["code"], answer.json()["data"]) == (451, 20012, None)
 
     def test_together_says_base64(self, door: Door) -> None:
         assert self.draw(door, "together-flux-schnell", response_format="b64_json").status == 400
@@ -958,6 +1017,12 @@ class TestCompatible:
             ("grok-imagine-image", {"seed": 1}),
             ("openrouter/any", {"size": "512x512", "resolution": "1K"}),
             ("together-flux-schnell", {"size": "1024x1024"}),
+            ("siliconflow-kolors", {"n": 1}),
+            ("siliconflow-kolors", {"size": "1024x1024"}),
+            ("siliconflow-kolors", {"response_format": "url"}),
+            ("siliconflow-kolors", {"image_size": "big"}),
+            ("siliconflow-kolors", {"batch_size": 5}),
+            ("siliconflow-kolors", {"guidance_scale": "7"}),
         ],
     )
     def test_bad_parameters(self, door: Door, model: str, request_: Any) -> None:
@@ -991,6 +1056,237 @@ class TestCompatible:
         simulator.set_fault("localai-flux", "redirect_private")
         url = self.draw(door, "localai-flux").json()["data"][0]["url"]
         assert door.get(url, headers={}).headers["Location"].startswith("http://169.254.169.254/")
+
+
+PROMPT = {"prompt": "a red fox"}
+BEARER = {"Authorization": "Bearer key"}
+# A request for an image of each protocol: the model, the path, the headers and the body.
+CALLS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
+    "openai": ("gpt-image-2", "/v1/images/generations", BEARER, {**PROMPT, "model": "gpt-image-2"}),
+    "gemini": (
+        "gemini-3-pro-image",
+        "/v1beta/models/gemini-3-pro-image:generateContent",
+        {"x-goog-api-key": "key"},
+        {"contents": [{"parts": [{"text": "a red fox"}]}], "generationConfig": {"responseModalities": ["IMAGE"]}},
+    ),
+    "bedrock": ("stability.sd3-5-large-v1:0", "/model/stability.sd3-5-large-v1%3A0/invoke", BEARER, PROMPT),
+    "stability": (
+        "core",
+        "/v2beta/stable-image/generate/core",
+        {**BEARER, "Accept": "application/json"},
+        PROMPT,
+    ),
+    "bfl": ("flux-2-pro", "/v1/flux-2-pro", {"x-key": "key"}, {**PROMPT, "width": 256, "height": 256}),
+    "recraft": ("recraftv4_1", "/v1/images/generations", BEARER, {**PROMPT, "response_format": "b64_json"}),
+    "compatible": ("plain-diffusion", "/v1/images/generations", BEARER, {**PROMPT, "model": "plain-diffusion"}),
+}
+FIVE = {"openai", "stability", "bfl", "recraft", "compatible"}
+SIX = FIVE | {"gemini"}
+SEVEN = SIX | {"bedrock"}
+# The fields of each protocol's errors.
+ENVELOPES = {
+    "openai": {"error"},
+    "gemini": {"error"},
+    "bedrock": {"message"},
+    "stability": {"id", "name", "errors"},
+    "bfl": {"detail"},
+    "recraft": {"code", "message"},
+    "compatible": {"error"},
+}
+
+
+class TestInTheWild:
+    """What several providers send though their documents do not say so."""
+
+    @pytest.fixture
+    def ask(self, simulator: Simulator, http: urllib3.PoolManager) -> Any:
+        def send(provider: str, fault: str, **more: Any) -> Any:
+            model, path, headers, body = CALLS[provider]
+            simulator.set_fault(more.get("model", model), fault)
+            url = f"{simulator.url}/{provider}{path}"
+            if provider == "stability":
+                return http.request("POST", url, fields=body, headers=headers, encode_multipart=True)
+            return http.request("POST", url, json={**body, **more}, headers=headers)
+
+        return send
+
+    @staticmethod
+    def base64_of(provider: str, document: Any) -> str:
+        text: str
+        match provider:
+            case "gemini":
+                text = document["candidates"][0]["content"]["parts"][0]["inlineData"]["data"]
+            case "bedrock":
+                text = document["images"][0]
+            case "stability":
+                text = document["image"]
+            case _:
+                text = document["data"][0]["b64_json"]
+        return text
+
+    def url_of(self, provider: str, answer: Any, http: urllib3.PoolManager) -> str:
+        document = answer.json()
+        if provider == "bfl":
+            polled = http.request("GET", document["polling_url"], headers=CALLS["bfl"][2])
+            assert polled.status == answer.status
+            return str(polled.json()["result"]["sample"])
+        return str(document["data"][0]["url"])
+
+    @pytest.mark.parametrize("provider", sorted(SEVEN - {"bfl"}))
+    def test_base64_in_other_forms(self, ask: Any, provider: str) -> None:
+        def text(fault: str) -> str:
+            return self.base64_of(provider, ask(provider, fault).json())
+
+        start, _, rest = text("base64_data_url").partition(",")
+        assert re.fullmatch(r"data:image/(png|jpeg|webp);base64", start)
+        data = base64.b64decode(rest, validate=True)
+        assert Image.open(io.BytesIO(data)).get_format_mimetype() == start[5:-7]
+        assert text("base64_lines") == base64.encodebytes(data).decode()
+        unpadded = text("base64_unpadded")
+        assert len(unpadded) % 4
+        assert base64.b64decode(unpadded + "=" * (-len(unpadded) % 4)).rstrip(b"\0") == data.rstrip(b"\0")
+        assert set("-_") & set(text("base64_urlsafe"))
+        assert base64.urlsafe_b64decode(text("base64_urlsafe")) == data
+
+    @pytest.mark.parametrize("provider", ["bfl", "recraft", "compatible"])
+    def test_urls_in_other_forms(
+        self, simulator: Simulator, http: urllib3.PoolManager, ask: Any, provider: str
+    ) -> None:
+        def url(fault: str) -> str:
+            answer = ask(provider, fault, **({} if provider == "bfl" else {"response_format": "url"}))
+            return self.url_of(provider, answer, http)
+
+        start, _, rest = url("data_url").partition(",")
+        assert re.fullmatch(r"data:image/(png|jpeg|webp);base64", start)
+        data = base64.b64decode(rest)
+        relative = url("relative_url")
+        assert relative.startswith(f"/{provider}/delivery/")
+        assert http.request("GET", urljoin(simulator.url, relative)).data == data
+        local = url("localhost_url")
+        assert local.startswith(f"http://localhost:{simulator.port}/")
+        assert http.request("GET", local).data == data
+        others = [url("other_port_url") for _ in range(2)]
+        assert others[0].startswith("http://127.0.0.1:") and not others[0].startswith(simulator.url)
+        assert len({other.partition("/delivery/")[0] for other in others}) == 1
+        assert http.request("GET", others[0]).data == data
+
+    @pytest.mark.parametrize("provider", sorted(SEVEN))
+    def test_created(self, simulator: Simulator, http: urllib3.PoolManager, ask: Any, provider: str) -> None:
+        answer = ask(provider, "created")
+        assert answer.status == 201
+        if provider == "bfl":
+            assert http.request("GET", self.url_of(provider, answer, http)).status == 201
+        else:
+            assert shape(self.base64_of(provider, answer.json()))
+
+    def test_text_is_not_created(self, simulator: Simulator, http: urllib3.PoolManager) -> None:
+        simulator.set_fault("*", "created")
+        body = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": "a fox"}]}
+        url = f"{simulator.url}/openai/v1/chat/completions"
+        assert http.request("POST", url, json=body, headers=BEARER).status == 200
+
+    @pytest.mark.parametrize("provider", sorted(SEVEN))
+    def test_svg(self, http: urllib3.PoolManager, ask: Any, provider: str) -> None:
+        answer = ask(provider, "svg")
+        if provider == "bfl":
+            fetched = http.request("GET", self.url_of(provider, answer, http))
+            assert fetched.headers["Content-Type"] == "image/jpeg"
+            data = fetched.data
+        else:
+            data = base64.b64decode(self.base64_of(provider, answer.json()))
+        assert data.startswith(b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"')
+        assert data.endswith(b"</svg>")
+
+    @pytest.mark.parametrize(
+        ("fault", "status", "providers"),
+        [
+            ("no_credit_429", 429, SIX),
+            ("no_credit_403", 403, SIX),
+            ("no_credit_412", 412, SIX),
+            ("region_unsupported", 403, SIX),
+            ("account_blocked", 403, SIX),
+            ("refused_legal", 451, SEVEN),
+            ("refused_words", 400, FIVE),
+            ("refused_after_work", 400, FIVE),
+            ("cancelled", 499, SEVEN),
+            ("timed_out", 400, SEVEN),
+            ("wrong_path", 404, {"openai", "recraft", "compatible"}),
+            ("data_policy", 404, {"compatible"}),
+        ],
+    )
+    def test_errors_come_in_the_envelope_of_the_provider(
+        self, ask: Any, fault: str, status: int, providers: set[str]
+    ) -> None:
+        for provider in CALLS:
+            answer = ask(provider, fault)
+            if provider not in providers:
+                assert answer.status == 501
+                continue
+            assert answer.status == (400 if (provider, fault) == ("gemini", "region_unsupported") else status)
+            assert set(answer.json()) == ENVELOPES[provider]
+
+    @pytest.mark.parametrize(
+        ("provider", "fault", "expected"),
+        [
+            ("openai", "no_credit_429", {"code": "billing_not_active"}),
+            ("openai", "region_unsupported", {"code": "unsupported_country_region_territory"}),
+            ("openai", "wrong_path", {"message": "Invalid URL (POST /v1/images/generations)"}),
+            ("openai", "refused_words", {"code": "DataInspectionFailed"}),
+            ("openai", "refused_after_work", {"code": "OutputImageSensitiveContentDetected"}),
+            ("gemini", "no_credit_429", {"status": "RESOURCE_EXHAUSTED"}),
+            ("gemini", "no_credit_412", {"status": "FAILED_PRECONDITION"}),
+            ("gemini", "region_unsupported", {"status": "FAILED_PRECONDITION"}),
+            ("gemini", "account_blocked", {"status": "PERMISSION_DENIED"}),
+            ("gemini", "cancelled", {"status": "CANCELLED", "message": "The operation was cancelled."}),
+            ("stability", "no_credit_429", {"errors": ["Your account balance is insufficient."]}),
+            ("stability", "refused_words", {"name": "DataInspectionFailed"}),
+            ("bfl", "no_credit_429", {"detail": "Your account balance is insufficient."}),
+            ("recraft", "wrong_path", {"code": "not_found", "message": "Not found"}),
+            ("recraft", "refused_words", {"code": "DataInspectionFailed"}),
+            ("compatible", "no_credit_429", {"code": "rate_limit"}),
+            ("compatible", "wrong_path", {"message": "Not Found"}),
+        ],
+    )
+    def test_words_and_codes(self, ask: Any, provider: str, fault: str, expected: Any) -> None:
+        document = ask(provider, fault).json()
+        error = document.get("error", document)
+        assert {name: error[name] for name in expected} == expected
+        assert "details" not in error
+
+    def test_bedrock_names_no_exception_that_it_does_not_have(self, ask: Any) -> None:
+        kinds = [ask("bedrock", fault).headers.get("x-amzn-ErrorType", "") for fault in ("timed_out", "cancelled")]
+        assert [kind.partition(":")[0] for kind in kinds] == ["ValidationException", ""]
+
+    @pytest.mark.parametrize(
+        ("fault", "status", "providers", "words"),
+        [
+            ("no_credit_untyped", 429, {"openai", "compatible"}, '"type": "insufficient_quota", "param": null'),
+            ("not_found_page", 404, SEVEN, "<p>The requested URL was not found on this server. Try another model"),
+            ("validation_list", 422, FIVE, '"loc": ["body", "width"]'),
+            ("validation_issues", 400, FIVE, '"name": "ZodError", "issues": [{"code": "invalid_value"'),
+        ],
+    )
+    def test_answers_that_are_the_same_everywhere(
+        self, ask: Any, fault: str, status: int, providers: set[str], words: str
+    ) -> None:
+        for provider in CALLS:
+            answer = ask(provider, fault)
+            assert answer.status == (status if provider in providers else 501)
+            if provider not in providers:
+                continue
+            assert words in answer.data.decode()
+            if fault == "not_found_page":
+                assert answer.headers["Content-Type"] == "text/html"
+            else:
+                assert answer.json()
+
+    @pytest.mark.parametrize(
+        "model", ["localai-flux", "grok-imagine-image", "openrouter/any", "together-flux", "siliconflow-kolors"]
+    )
+    def test_each_compatible_endpoint_has_its_own_envelope(self, ask: Any, model: str) -> None:
+        usual, other = (ask("compatible", fault, model=model) for fault in ("server_error", "no_credit_412"))
+        assert (other.status, set(other.json())) == (412, set(usual.json()))
+        assert "your balance is insufficient" in other.data.decode()
 
 
 @pytest.mark.parametrize(
