@@ -92,6 +92,7 @@ def _absent(reason: str, *protocols: str) -> dict[str, str]:
     return dict.fromkeys(protocols, reason)
 
 
+OTHERS = tuple(protocol for protocol in PROTOCOLS if protocol != "gemini")
 IMAGE = Outcome(images=1)
 REFUSED = Outcome("refused")
 WITHHELD = Outcome("refused", billable="unknown")
@@ -105,11 +106,22 @@ UNSENT = Outcome("provider_unavailable", retryable=True, safe_to_repeat=True, re
 # The order stands, and may be asked for again: the caller ends it at its own deadline.
 STILL_WAITING = Outcome("waiting")
 
+NO_CREDIT = Outcome("quota_exhausted")
+KEPT_OUT = Outcome("bad_credentials")
+INVALID = Outcome("invalid_request")
+
 INSIDE = "the image comes inside the answer: there is no address to follow"
+BY_URL_ONLY = "the image is always behind a URL"
+OF_GEMINI = "only Gemini's answers have such parts"
+OF_AN_API_KEY = "AWS says it in words of its own; see tests/contract/test_bedrock.py"
+NO_OTHER_WORDS = "a refusal is a reason in an answer with HTTP 200, of a closed list"
+NO_LISTS = "its validation errors are sentences"
 BY_ADDRESS: dict[str, dict[str, Any]] = {
     "recraft": {"response_format": "url"},
     "compatible": {"response_format": "url"},
 }
+AS_BASE64: dict[str, dict[str, Any]] = {"compatible": {"response_format": "b64_json"}}
+NOT_BY_URL = _absent(BY_URL_ONLY, "bfl")
 
 CASES = (
     Case("success", IMAGE),
@@ -186,4 +198,83 @@ CASES = (
         absent=_absent(INSIDE, *PROTOCOLS[:4]),
     ),
     Case("bad JSON", NO_IMAGE, "bad_json"),
+    # A paid image is kept.
+    Case("base64 as data URL", IMAGE, "base64_data_url", parameters=AS_BASE64, absent=NOT_BY_URL),
+    Case("base64 in lines", IMAGE, "base64_lines", parameters=AS_BASE64, absent=NOT_BY_URL),
+    Case("base64 unpadded", IMAGE, "base64_unpadded", parameters=AS_BASE64, absent=NOT_BY_URL),
+    Case("base64 URL-safe", IMAGE, "base64_urlsafe", parameters=AS_BASE64, absent=NOT_BY_URL),
+    Case("data URL for a URL", IMAGE, "data_url", parameters=BY_ADDRESS, absent=_absent(INSIDE, *PROTOCOLS[:4])),
+    Case("relative URL", IMAGE, "relative_url", parameters=BY_ADDRESS, absent=_absent(INSIDE, *PROTOCOLS[:4])),
+    Case("URL of localhost", IMAGE, "localhost_url", parameters=BY_ADDRESS, absent=_absent(INSIDE, *PROTOCOLS[:4])),
+    Case("URL of another port", IMAGE, "other_port_url", parameters=BY_ADDRESS, absent=_absent(INSIDE, *PROTOCOLS[:4])),
+    Case("created (201)", IMAGE, "created"),
+    Case("image in a thought", IMAGE, "thought_only", absent=_absent(OF_GEMINI, *OTHERS)),
+    Case("block without reason", IMAGE, "unspecified_block", absent=_absent(OF_GEMINI, *OTHERS)),
+    Case("SVG", NO_IMAGE, "svg", says="SVG", other={"bfl": PAID_NO_IMAGE}),
+    Case(
+        "polling URL without ID",
+        IMAGE,
+        "polling_without_id",
+        absent=_absent("nothing is polled", *(protocol for protocol in PROTOCOLS if protocol != "bfl")),
+    ),
+    Case("little time left", IMAGE, seconds=5.0),
+    # No credit is not "slow down".
+    Case("no credit (429)", NO_CREDIT, "no_credit_429", absent=_absent(OF_AN_API_KEY, "bedrock")),
+    Case("no credit (403)", NO_CREDIT, "no_credit_403", absent=_absent(OF_AN_API_KEY, "bedrock")),
+    Case("no credit (412)", NO_CREDIT, "no_credit_412", absent=_absent(OF_AN_API_KEY, "bedrock")),
+    Case(
+        "no credit, no code",
+        NO_CREDIT,
+        "no_credit_untyped",
+        absent=_absent("its errors have no type beside the code", "gemini", "bedrock", "stability", "bfl", "recraft"),
+    ),
+    Case(
+        "no free tier",
+        NO_CREDIT,
+        "free_tier_zero",
+        absent=_absent("only Google has limits of 0 for accounts that do not pay", *OTHERS),
+    ),
+    Case(
+        "region not supported",
+        KEPT_OUT,
+        "region_unsupported",
+        says="not ",
+        absent=_absent(OF_AN_API_KEY, "bedrock"),
+    ),
+    Case("account blocked", KEPT_OUT, "account_blocked", says="blocked", absent=_absent(OF_AN_API_KEY, "bedrock")),
+    # The right cause.
+    Case("refused by law (451)", REFUSED, "refused_legal"),
+    Case("refused in other words", REFUSED, "refused_words", absent=_absent(NO_OTHER_WORDS, "gemini", "bedrock")),
+    Case("refused after work", WITHHELD, "refused_after_work", absent=_absent(NO_OTHER_WORDS, "gemini", "bedrock")),
+    Case("cancelled (499)", UNKNOWN, "cancelled"),
+    Case("timed out (400)", UNKNOWN, "timed_out"),
+    Case(
+        "wrong path",
+        INVALID,
+        "wrong_path",
+        says="URL",
+        absent=_absent("the path names the model, so a 404 is about it", "gemini", "bedrock", "stability", "bfl"),
+    ),
+    Case("page instead (404)", INVALID, "not_found_page", says="Not Found"),
+    Case(
+        "data policy (404)",
+        KEPT_OUT,
+        "data_policy",
+        says="data policy",
+        absent=_absent("only gateways choose among providers", *(p for p in PROTOCOLS if p != "compatible")),
+    ),
+    Case(
+        "problems in a list",
+        INVALID,
+        "validation_list",
+        says="width: Input should be",
+        absent=_absent(NO_LISTS, "gemini", "bedrock"),
+    ),
+    Case(
+        "problems as issues",
+        INVALID,
+        "validation_issues",
+        says="size: Invalid option",
+        absent=_absent(NO_LISTS, "gemini", "bedrock"),
+    ),
 )

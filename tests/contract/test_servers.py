@@ -82,6 +82,27 @@ def test_no_order_follows_a_redirect(provider: str, status: int) -> None:
         ),
         ("gemini", 403, {"error": {"code": 403, "status": "PERMISSION_DENIED"}}, "bad_credentials", "no"),
         ("gemini", 400, {"error": {"code": 400, "status": "FAILED_PRECONDITION"}}, "quota_exhausted", "no"),
+        (
+            "gemini",
+            400,
+            {"error": {"status": "FAILED_PRECONDITION", "message": "Free tier is not available in your country."}},
+            "quota_exhausted",
+            "no",
+        ),
+        (
+            "gemini",
+            400,
+            {"error": {"status": "FAILED_PRECONDITION", "message": "Precondition check failed."}},
+            "invalid_request",
+            "no",
+        ),
+        ("gemini", 429, b"\xff\xfe", "rate_limited", "no"),
+        ("gemini", 503, b"\xff\xfe", "provider_unavailable", "no"),
+        ("openai", 429, b"\xff\xfe", "rate_limited", "no"),
+        ("bedrock", 503, b"\xff\xfe", "provider_unavailable", "no"),
+        ("openai", 200, {"error": {"code": "insufficient_quota", "message": "x"}}, "quota_exhausted", "no"),
+        ("bfl", 403, {"detail": "Spending limit reached"}, "quota_exhausted", "no"),
+        ("compatible", 403, {"error": {"message": "Not for you."}}, "bad_credentials", "no"),
         ("stability", 403, {"name": "permission_denied", "errors": ["Not for you."]}, "bad_credentials", "no"),
         ("stability", 413, {"name": "payload_too_large", "errors": ["Too big."]}, "invalid_request", "no"),
         ("stability", 422, {"name": "invalid_language", "errors": ["English only."]}, "invalid_request", "no"),
@@ -187,11 +208,82 @@ def test_what_is_not_said_of_the_cost_is_unknown(usage: Any, tokens: Any, cost: 
     assert (answer.usage, answer.cost) == (tokens, cost)
 
 
-def test_a_refusal_with_http_200(simulator: Simulator) -> None:
+@pytest.mark.parametrize("fault", ["refused", "refused_output"])
+def test_a_refusal_with_http_200_keeps_its_cost(simulator: Simulator, fault: str) -> None:
+    """The image is withheld in the list's entry, or the list is empty."""
     grok = replace(COMPATIBLE, id="grok-imagine-image-2.0", dialect="xai")
-    simulator.set_fault(grok.id, "refused")
+    simulator.set_fault(grok.id, fault)
     answer = ask_simulator(simulator, grok)
-    assert isinstance(answer, ProviderError) and answer.code == "refused"
+    assert isinstance(answer, ProviderError)
+    assert (answer.code, answer.billable, answer.cost) == ("refused", "unknown", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("provider", "content", "cost"),
+    [
+        ("recraft", {"credits": 35, "data": []}, 0.035),
+        ("compatible", {"data": [], "usage": {"cost": 0.04}}, 0.04),
+        ("compatible", {"data": [{"b64_json": "*"}], "usage": {"cost_in_usd_ticks": 100_000_000}}, 0.01),
+        ("compatible", {"data": [], "usage": {"cost": True}}, None),
+    ],
+)
+def test_a_cost_without_an_image_is_kept(provider: str, content: Any, cost: float | None) -> None:
+    answer = failure(MODELS[provider], 200, content)
+    assert (answer.code, answer.billable, answer.cost) == ("no_image", "unknown", cost)
+
+
+@pytest.mark.parametrize("fault", ["refused_output", "no_image", "task_failed"])
+def test_an_order_of_bfl_keeps_its_cost(simulator: Simulator, fault: str) -> None:
+    simulator.set_fault(MODELS["bfl"].id, fault)
+    answer = ask_simulator(simulator, MODELS["bfl"])
+    assert isinstance(answer, ProviderError) and answer.billable != "no" and answer.cost == 0.03
+
+
+def test_siliconflow_has_names_of_its_own(simulator: Simulator) -> None:
+    model = replace(COMPATIBLE, id="siliconflow-kolors", dialect="siliconflow")
+    made = images(simulator, model, n=2, steps=20, guidance=7.5, seed=5, aspect_ratio="16:9", resolution="1K")
+    (order,) = orders(simulator)
+    assert order.body == {
+        "model": model.id,
+        "prompt": "a red fox in snow",
+        "image_size": "1472x832",
+        "batch_size": 2,
+        "num_inference_steps": 20,
+        "guidance_scale": 7.5,
+        "seed": 5,
+    }
+    assert [(image.width, image.height) for image in made.images] == [(1472, 832)] * 2
+    assert images(simulator, model).images[0].seed is not None, "it says which seed it used"
+
+
+@pytest.mark.parametrize("status", [200, 201, 203])
+@pytest.mark.parametrize("provider", ["compatible", "recraft", "stability"])
+def test_an_image_may_be_the_whole_answer(provider: str, status: int) -> None:
+    with Canned(Answer(status, PNG, {"Content-Type": "image/png"})) as server:
+        answer = ask(MODELS[provider], server.url)
+    assert isinstance(answer, Generated) and answer.images[0].data == PNG
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"images": [{"url": "/image.png"}], "seed": 7},
+        {"images": [ENCODED]},
+        {"images": ["data:image/png;base64," + ENCODED]},
+        {"data": {"b64_json": ENCODED}},
+        {"data": [], "images": [{"image": ENCODED}]},
+        {"data": [{"b64_json": "*", "url": "/image.png"}]},
+    ],
+)
+def test_a_list_of_images_comes_in_many_shapes(content: Any) -> None:
+    def answer(asked: Asked) -> Answer:
+        return Answer(200, PNG) if asked.method == "GET" else Answer(content=content)
+
+    with Canned(answer) as server:
+        found = ask(COMPATIBLE, f"{server.url}/v1")
+    assert isinstance(found, Generated), found
+    assert [image.data for image in found.images] == [PNG]
+    assert found.images[0].seed == content.get("seed")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +328,25 @@ def test_a_multipart_form_with_nothing_but_fields(simulator: Simulator) -> None:
     assert order.headers["content-type"].startswith("multipart/form-data; boundary=")
     assert order.headers["accept"] == "application/json"
     assert order.body == {"prompt": "a red fox in snow", "model": "sd3.5-large-turbo", "seed": "0"}
+
+
+@pytest.mark.parametrize("status", [200, 201, 206])
+def test_gemini_behind_a_proxy_may_write_like_python(status: int) -> None:
+    """Names with underscores, reasons in lower case, and another status for success."""
+    parts = [{"inline_data": {"mime_type": "image/png", "data": ENCODED}}]
+    content = {"candidates": [{"content": {"parts": parts}, "finish_reason": "stop"}]}
+    with Canned(Answer(status, content)) as server:
+        answer = ask(MODELS["gemini"], server.url)
+    assert isinstance(answer, Generated) and answer.images[0].data == PNG
+    assert failure(MODELS["gemini"], status, {"candidates": [{"finish_reason": "image_safety"}]}).code == "refused"
+    assert failure(MODELS["gemini"], status, {"prompt_feedback": {"block_reason": "safety"}}).code == "refused"
+
+
+def test_gemini_is_never_given_less_than_ten_seconds_to_answer(simulator: Simulator) -> None:
+    for seconds in (2, 30):
+        images(simulator, MODELS["gemini"], seconds=seconds)
+    first, second = orders(simulator)
+    assert int(first.headers["x-server-timeout"]) == 10 and 20 <= int(second.headers["x-server-timeout"]) <= 30
 
 
 @pytest.mark.parametrize("reason", ["NO_IMAGE", "IMAGE_OTHER", "OTHER", "MAX_TOKENS"])

@@ -44,7 +44,7 @@ def test_the_library_imports_no_entry_point_and_nothing_of_the_laptop(path: Path
 
 
 @pytest.mark.parametrize(
-    "path", sorted((FUNCTIONS / "pixelprompt" / "providers").glob("*.py")), ids=lambda path: path.name
+    "path", sorted((FUNCTIONS / "pixelprompt" / "providers").rglob("*.py")), ids=lambda path: path.name
 )
 def test_adapters_know_nothing_of_jobs(path: Path) -> None:
     inner = {name for name in imports(path) if name.startswith("pixelprompt.")}
