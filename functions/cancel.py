@@ -29,5 +29,6 @@ cold_start.ready(_services)
 def handler(request: http.Request) -> http.Response:
     """Answer with the job document."""
     cancellation, images = _services()
-    document = cancellation.cancel(request.path_parameters["jobId"])
+    request.check_query()
+    document = cancellation.cancel(request.path_parameters["jobId"], request.json() if request.body.strip() else {})
     return http.Response(with_addresses(document, images))

@@ -3,7 +3,16 @@
 from functools import cache
 
 from pixelprompt import aws, cold_start, http
-from pixelprompt.enhancement import PROMPT_LIMIT, TIME_LIMIT, Enhancement, EnhancementCache, enhance_prompt, unchanged
+from pixelprompt.enhancement import (
+    MEMBERS,
+    PROMPT_LIMIT,
+    TIME_LIMIT,
+    Enhancement,
+    EnhancementCache,
+    enhance_prompt,
+    unchanged,
+)
+from pixelprompt.member_names import check_names
 from pixelprompt.moderation import ContentFilter
 from pixelprompt.moderation_model import content_filter, longest, refusal
 from pixelprompt.overlay import LiveRegistry
@@ -33,7 +42,9 @@ cold_start.ready(_services)
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
     """Answer with the enhanced prompt, or with the original and a warning."""
+    request.check_query()
     body = request.json()
+    check_names(body, MEMBERS)
     prompt = read_prompt(body, PROMPT_LIMIT)
     settings, limiter, cache_, registry, keys, moderation = _services()
     # An answer from the cache counts as well: its moderation may ask a model.

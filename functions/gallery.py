@@ -24,6 +24,9 @@ def handler(request: http.Request) -> http.Response:
     """Answer with a page of galleries, or with the images of one."""
     gallery_id = request.path_parameters.get("galleryId")
     if gallery_id is None:
+        request.check_query("limit", "cursor")
         page = Page.from_query(request.query)
         return http.Response(_galleries().page(page), headers={"Cache-Control": "no-cache"})
-    return http.Response(_galleries().gallery(gallery_id), headers={"Cache-Control": "no-cache"})
+    gallery = _galleries().gallery(gallery_id)
+    request.check_query()
+    return http.Response(gallery, headers={"Cache-Control": "no-cache"})

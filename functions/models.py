@@ -23,5 +23,6 @@ cold_start.ready(_services)
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
     """Answer with the models, their parameters, prices and ends."""
+    request.check_query()
     registry, keys = _services()
     return http.Response(model_list(registry(), keys), headers={"Cache-Control": "max-age=60"})

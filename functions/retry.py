@@ -37,6 +37,7 @@ def handler(request: http.Request) -> http.Response:
     """Answer with the number of the run and of the models that take part in it."""
     api_url, retry = _services()
     job_id = request.path_parameters["jobId"]
-    body = request.json() if request.body else {}
+    request.check_query()
+    body = request.json() if request.body.strip() else {}
     answer = retry.retry(job_id, body, request.source_ip, request.correlation_id)
     return http.Response({**answer, "statusUrl": f"{api_url or request.url}/status/{job_id}"})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelprompt import aws, cold_start, http
+from pixelprompt.errors import InvalidParameter
 from pixelprompt.executions import Executions
 from pixelprompt.images import ImageStorage
 from pixelprompt.job_status import JobStatus, Wait, is_version
@@ -70,12 +71,18 @@ def handler(request: http.Request) -> http.Response:
     ``?wait=20&since=ETAG`` answers when the document is another one or the time is over.
     """
     if (request.method, request.path) == ("GET", "/openapi.json"):
+        request.check_query()
         return http.Response(_description(), headers={"Cache-Control": "max-age=300"})
     job_id = request.path_parameters.get("jobId")
     if job_id is None or request.method != "GET":
         raise http.no_such_route(request, _routes())
     status, longest_wait = _services()
-    wait = Wait.from_query(request.query, request.headers.get("if-none-match", ""), longest_wait)
+    try:
+        request.check_query("wait", "since")
+        wait = Wait.from_query(request.query, request.headers.get("if-none-match", ""), longest_wait)
+    except InvalidParameter:
+        status.require(job_id)
+        raise
     document, etag = status.get(job_id, wait)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if wait.since and is_version(wait.since, etag):

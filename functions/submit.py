@@ -43,6 +43,7 @@ cold_start.ready(_submission)
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
     """Answer with the new job's id, or with what it would cost."""
+    request.check_query()
     key = read_key(request.headers)
     api_url, submission = _submission()
     asked = (request.json(), request.source_ip, request.correlation_id)

@@ -5,20 +5,25 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from pixelprompt.completion import stored_images
 from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.documents import Value
-from pixelprompt.errors import InvalidParameter, JobNotFound, ServiceUnavailable
+from pixelprompt.errors import InvalidParameter, ServiceUnavailable
 from pixelprompt.executions import FAILURES, execution_name, may_have_started
 from pixelprompt.generation import Progress, ResumeTokens
 from pixelprompt.images import ImageStorage, StoredImage, number_of, stem
 from pixelprompt.jobs import JobManager, Row, epoch_milliseconds, failed_rows, gallery, is_job_id, run_of_row
+from pixelprompt.member_names import check_names
 from pixelprompt.metrics import record_unknown_cost
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.rate_limit import RateLimiter
 from pixelprompt.submission import START_SECONDS, Body, rate_limit_error, read_ip, read_names
+
+# What the body of ``POST /retry/{jobId}`` may hold.
+RETRY_MEMBERS = ("models", "ip")
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
 
@@ -46,19 +51,20 @@ class Cancellation:
         self._clock = clock
         self._sleep = sleep
 
-    def cancel(self, job_id: str) -> Value:
+    def cancel(self, job_id: str, body: Body = MappingProxyType({})) -> Value:
         """Close what is open as ``cancelled`` and stop the execution; returns the job document.
 
         The rows come first: when the stopped execution calls for *finish*, it finds nothing open. A repeat stops the
-        execution again, in case the first could not.
+        execution again, in case the first could not. The body has no members.
 
         Raises
         ------
-        JobNotFound
+        JobNotFound, InvalidParameter
         ServiceUnavailable : the rows are cancelled, but the execution could not be stopped
         """
-        if not is_job_id(job_id):
-            raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
+        if body or not is_job_id(job_id):
+            self._jobs.require(job_id)
+            check_names(body, ())
         document, cancelled = self._jobs.cancel(job_id)
         for row in cancelled:
             record_unknown_cost(row["billable"])
@@ -126,11 +132,10 @@ class Retry:
         ------
         RequestError : of the kind that tells what is wrong
         """
+        document = self._jobs.require(job_id)
+        check_names(body, RETRY_MEMBERS)
         ip = read_ip(body, source_ip, self._trust_body_ip)
         names = read_names(body, "names of models of this job")
-        document = self._jobs.get_job_status(job_id)
-        if document is None:
-            raise JobNotFound("There is no job with this id. Jobs are kept for a limited time.")
         _check_names(names or (), document)
         failed = failed_rows(document, names)
         stored = stored_images(self._images, document)

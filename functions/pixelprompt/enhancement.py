@@ -15,6 +15,8 @@ from pixelprompt.providers import PROVIDERS, adapter
 from pixelprompt.providers.base import Credentials, Model, ProviderError
 
 PROMPT_LIMIT = 500
+# What the body of ``POST /enhance`` may hold.
+MEMBERS = ("prompt", "ip")
 TIME_LIMIT = 20.0
 
 _INSTRUCTION = """\

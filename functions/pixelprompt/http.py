@@ -27,6 +27,7 @@ from pixelprompt.errors import (
     StorageError,
 )
 from pixelprompt.jobs import is_job_id
+from pixelprompt.member_names import check_names
 from pixelprompt.observability import begin, log_failure, logger
 from pixelprompt.settings import Settings
 
@@ -61,7 +62,10 @@ deadline = Deadline(REQUEST_RESERVE)
 
 @dataclass(frozen=True)
 class Request:
-    """A request as API Gateway saw it; header names in lower case."""
+    """A request as API Gateway saw it; header names in lower case.
+
+    ``path`` is that of the route. ``url`` is where the API begins, with the stage or base path that it is served under.
+    """
 
     method: str
     path: str
@@ -84,17 +88,27 @@ class Request:
         context = event.get("requestContext", {})
         http = context.get("http", {})
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        prefix, path = _split_path(event)
         return cls(
             method=http.get("method", "GET"),
-            path=event.get("rawPath", "/"),
+            path=path,
             headers=headers,
             path_parameters=event.get("pathParameters") or {},
             query=event.get("queryStringParameters") or {},
             source_ip=http.get("sourceIp", ""),
-            url=f"https://{context.get('domainName', 'localhost')}",
+            url=f"https://{context.get('domainName', 'localhost')}{prefix}",
             correlation_id=correlation_id(headers),
             body=_body(event),
         )
+
+    def check_query(self, *known: str) -> None:
+        """Reject parameters of the query string other than these.
+
+        Raises
+        ------
+        InvalidParameter
+        """
+        check_names(self.query, known, "query parameter")
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object, whatever its content type says.
@@ -108,7 +122,10 @@ class Request:
                 f"The body has {len(self.body)} bytes; at most {BODY_LIMIT} are taken.", limit=BODY_LIMIT
             )
         try:
-            value = json.loads(self.body.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+            # A byte-order mark is no part of the text (RFC 8259, section 8.1).
+            value = json.loads(
+                self.body.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates
+            )
             if _is_deeper(value, DEPTH_LIMIT):
                 raise _NotStrict("The body is nested too deeply.")
             json.dumps(value, ensure_ascii=False).encode()
@@ -162,6 +179,34 @@ def _is_deeper(value: Any, limit: int) -> bool:
     return True
 
 
+def _split_path(event: Event) -> tuple[str, str]:
+    """What stands before the route's path in the URL, and that path.
+
+    A named stage is part of ``rawPath`` on every domain, but of the URL on API Gateway's own only; a base path comes
+    with custom domains only (https://github.com/CodeGenieApp/serverless-express/issues/465).
+    """
+    context = event.get("requestContext", {})
+    path, stage = str(event.get("rawPath", "/")), f"/{context.get('stage', '$default')}"
+    is_own_domain = ".execute-api." in f"{context.get('domainName', '')}."
+    prefix = ""
+    if stage != "/$default" and (path == stage or path.startswith(f"{stage}/")):
+        path = path[len(stage) :] or "/"
+        prefix = stage if is_own_domain else ""
+    if is_own_domain or _is_route(path):
+        return prefix, path
+    starts = [match.start() for match in re.finditer("/", path)]
+    start = next((start for start in starts if _is_route(path[start:])), 0)
+    return path[:start], path[start:]
+
+
+def _is_route(path: str) -> bool:
+    return any(_matches(template, path) for template in ROUTES)
+
+
+def _matches(template: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path) is not None
+
+
 def _body(event: Event) -> bytes:
     text = event.get("body") or ""
     if not event.get("isBase64Encoded"):
@@ -191,8 +236,7 @@ def no_such_route(request: Request, routes: Mapping[str, str] = ROUTES) -> Reque
     routes : those that are deployed, each path with its method
     """
     for template, method in routes.items():
-        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
-        if re.fullmatch(pattern, request.path):
+        if _matches(template, request.path) and method != request.method:
             return MethodNotAllowed(
                 f"{request.path} takes {method}, not {request.method}.",
                 headers={"Allow": f"{method}, OPTIONS"},

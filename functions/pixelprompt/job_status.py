@@ -129,6 +129,15 @@ class JobStatus:
             left = until - self._clock()
         return with_addresses(document, self._images), etag
 
+    def require(self, job_id: str) -> None:
+        """Make sure that there is such a job.
+
+        Raises
+        ------
+        JobNotFound
+        """
+        self._jobs.require(job_id)
+
     def _read(self, job_id: str) -> tuple[Value, str]:
         found = self._jobs.read(job_id)
         if found is None:

@@ -26,6 +26,7 @@ RETRIED_ROW = frozenset({"error", "cancelled"})
 FINAL_JOB = frozenset({"completed", "partial", "failed", "cancelled"})
 JOB_STATUSES = FINAL_JOB | {"pending", "in_progress"}
 
+_NO_SUCH_JOB = "There is no job with this id. Jobs are kept for a limited time."
 _AT_WORK = "Models of this job are still at work. Wait for them, or cancel the job."
 _JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _FIXED = frozenset({"jobId", "createdAt", "schemaVersion", "results", "totalModels", "completedModels"})
@@ -373,6 +374,18 @@ class JobManager:
         document = self.read(job_id)
         return document.value if document else None
 
+    def require(self, job_id: str) -> Value:
+        """The job document.
+
+        Raises
+        ------
+        JobNotFound
+        """
+        document = self.read(job_id)
+        if document is None:
+            raise JobNotFound(_NO_SUCH_JOB)
+        return document.value
+
     def update_job_status(self, job_id: str, updates: Mapping[str, Any]) -> Value:
         """Set top-level fields of the document; rows and what follows from them change only by the ``mark_`` methods.
 
@@ -577,7 +590,7 @@ class JobManager:
             alone=lambda document: open_rows(document) <= 1,
         )
         if document is None:
-            raise JobNotFound("There is no job with this id.")
+            raise JobNotFound(_NO_SUCH_JOB)
         return document
 
 

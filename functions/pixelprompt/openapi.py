@@ -34,6 +34,7 @@ _PROMPT_ERRORS: RequestErrors = (
 _DETAILS: Schema = {
     "limit": {**_COUNT, "description": "The most that is taken."},
     "parameter": {**_TEXT, "description": "The member, query parameter or header that is wrong."},
+    "nearest": {"type": ["string", "null"], "description": "The accepted name that resembles an unknown one."},
     "misfits": {"type": "array", "items": _ANY_OBJECT, "description": "What `strict` objects to."},
     "category": {"type": ["string", "null"], "description": "Why moderation blocked the prompt."},
     "retryAfter": {"type": "integer", "minimum": 1, "description": "Seconds after which the next request may pass."},
@@ -216,7 +217,9 @@ def _schemas() -> Schema:
                 "dryRun": {"type": ["boolean", "null"], "description": "Only say what it would cost."},
                 "ip": _IP,
             },
+            additionalProperties=False,
         ),
+        "CancelRequest": _object({}, additionalProperties=False),
         "RetryRequest": _object(
             {},
             {
@@ -230,8 +233,11 @@ def _schemas() -> Schema:
                 ),
                 "ip": _IP,
             },
+            additionalProperties=False,
         ),
-        "EnhanceRequest": _object({"prompt": _prompt(enhancement.PROMPT_LIMIT)}, {"ip": _IP}),
+        "EnhanceRequest": _object(
+            {"prompt": _prompt(enhancement.PROMPT_LIMIT)}, {"ip": _IP}, additionalProperties=False
+        ),
         "JobStarted": _object(
             {"jobId": {"type": "string", "format": "uuid"}, "message": _TEXT, "totalModels": _COUNT, "statusUrl": _URL},
             {"warnings": _list_of(_TEXT)},
@@ -337,7 +343,7 @@ _OPERATIONS = {
         "getJob",
         "A job as it is now.",
         (_Answer("The job.", _ref("Job"), ("ETag",)), _Answer("The caller has this version.", None, ("ETag",), 304)),
-        (errors.JobNotFound, errors.InvalidParameter),
+        (errors.JobNotFound,),
         parameters=(
             _header("If-None-Match", _TEXT, "The `ETag` of an earlier answer."),
             _query(
@@ -356,13 +362,15 @@ _OPERATIONS = {
         "cancelJob",
         "End a job; what is finished stays.",
         (_Answer("The job.", _ref("Job")),),
-        (errors.JobNotFound,),
+        (*_INVALID_BODY, errors.JobNotFound),
+        body=_ref("CancelRequest"),
+        needs_body=False,
     ),
     "/retry/{jobId}": _Operation(
         "retryJob",
         "Run a job's models again that have made no image.",
         (_Answer("The run.", _ref("RunStarted")),),
-        (*_INVALID_BODY, errors.InvalidParameter, errors.NothingToRetry, errors.JobNotFound, errors.JobNotFinished,
+        (*_INVALID_BODY, errors.NothingToRetry, errors.JobNotFound, errors.JobNotFinished,
          errors.RateLimitExceeded),
         body=_ref("RetryRequest"),
         needs_body=False,
@@ -381,7 +389,6 @@ _OPERATIONS = {
         "listGalleries",
         "A page of galleries, newest first.",
         (_Answer("The page.", _ref("GalleryPage")),),
-        (errors.InvalidParameter,),
         parameters=(
             _query(
                 "limit",
@@ -468,7 +475,14 @@ def _success(answer: _Answer, links: Schema) -> Schema:
 
 def _failures(kinds: RequestErrors) -> Schema:
     """The answers that an operation gives when it fails: its own, and those that every path has."""
-    every: RequestErrors = (*kinds, errors.RouteNotFound, errors.MethodNotAllowed, errors.ServiceUnavailable)
+    every: RequestErrors = (
+        *kinds,
+        # An unknown parameter of the query string.
+        errors.InvalidParameter,
+        errors.RouteNotFound,
+        errors.MethodNotAllowed,
+        errors.ServiceUnavailable,
+    )
     codes: dict[int, set[str]] = {}
     for kind in every:
         codes.setdefault(kind.status, set()).add(kind.code)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import category
 
 from pixelprompt.errors import InvalidParameter
 from pixelprompt.providers.base import ImageRequest, Model
@@ -37,6 +38,11 @@ class _Reader:
     schema: Values
 
 
+def is_plain_text(text: str) -> bool:
+    """Whether a text has no control characters but white space; joiners, as in emoji, are fine."""
+    return not any(category(character) == "Cc" and character not in "\t\n\r" for character in text)
+
+
 def _number(lowest: float, highest: float, *, whole: bool = False) -> _Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
@@ -59,9 +65,10 @@ def _one_of(choices: tuple[str, ...]) -> _Reader:
 
 
 def _negative_prompt(value: Any) -> str:
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= NEGATIVE_PROMPT_LIMIT or not value.isprintable():
+    text = value.strip() if isinstance(value, str) else ""
+    if not 0 < len(text) <= NEGATIVE_PROMPT_LIMIT or not is_plain_text(text):
         raise ValueError
-    return value.strip()
+    return text
 
 
 _READERS: dict[str, _Reader] = {
@@ -76,7 +83,7 @@ _READERS: dict[str, _Reader] = {
     "outputFormat": _one_of(FORMATS),
     "negativePrompt": _Reader(
         _negative_prompt,
-        f"a text of 1 to {NEGATIVE_PROMPT_LIMIT} printable characters",
+        f"a text of 1 to {NEGATIVE_PROMPT_LIMIT} characters without control characters",
         {"type": "string", "minLength": 1, "maxLength": NEGATIVE_PROMPT_LIMIT},
     ),
 }

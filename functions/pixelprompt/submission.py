@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
-from unicodedata import category
 
 from pixelprompt.cost import estimate, total
 from pixelprompt.deadline import Deadline
@@ -26,16 +25,19 @@ from pixelprompt.errors import (
 from pixelprompt.executions import FAILURES, error_code, may_have_started
 from pixelprompt.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
 from pixelprompt.jobs import JobManager
+from pixelprompt.member_names import check_names
 from pixelprompt.moderation import ContentFilter
 from pixelprompt.moderation_model import refusal
 from pixelprompt.observability import log_failure, logger
-from pixelprompt.parameters import DEFAULTS, Receipt, read_parameters, receipt
+from pixelprompt.parameters import DEFAULTS, NAMES, Receipt, is_plain_text, read_parameters, receipt
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
 from pixelprompt.rate_limit import Decision, RateLimiter, caller
 from pixelprompt.registry import ModelRegistry
 
 PROMPT_LIMIT = 1000
+# What the body of ``POST /generate`` may hold.
+MEMBERS = ("prompt", *NAMES, "models", "strict", "dryRun", "ip")
 
 # How long one request waits for the job that another one with its key is making, in seconds.
 _PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
@@ -62,7 +64,7 @@ def read_prompt(body: Body, limit: int = PROMPT_LIMIT) -> str:
         raise PromptRequired("The prompt is blank.")
     if len(prompt) > limit:
         raise PromptTooLong(f"The prompt has {len(prompt)} characters; at most {limit} are taken.", limit=limit)
-    if any(category(character) == "Cc" and character not in "\t\n\r" for character in prompt):
+    if not is_plain_text(prompt):
         raise InvalidParameter("The prompt has control characters.", parameter="prompt")
     return prompt
 
@@ -285,6 +287,7 @@ class Submission:
         return _answer(document)
 
     def _plan(self, body: Body, source_ip: str) -> Plan:
+        check_names(body, MEMBERS)
         prompt = read_prompt(body)
         parameters = read_parameters(body)
         wanted = read_models(body, self._registry())

@@ -2,10 +2,12 @@
 
 import base64
 import contextlib
+import importlib
 import io
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from botocore.exceptions import ClientError
@@ -90,6 +92,71 @@ def test_a_body_is_json_whether_base64_or_not() -> None:
 def test_what_is_no_json_object_is_refused(body: str | bytes | None) -> None:
     with pytest.raises(InvalidJson):
         parse(body)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
+    for body in ('\ufeff{"prompt": "a fox"}', b'\xef\xbb\xbf{"prompt": "a fox"}'):
+        assert parse(body) == {"prompt": "a fox"}
+    with pytest.raises(InvalidJson):
+        parse("\ufeff\ufeff{}")
+
+
+GATEWAY = "a1b2c3.execute-api.us-west-2.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("domain", "stage", "raw_path", "path", "url"),
+    [
+        (GATEWAY, "$default", "/generate", "/generate", f"https://{GATEWAY}"),
+        (GATEWAY, "prod", "/prod/generate", "/generate", f"https://{GATEWAY}/prod"),
+        (GATEWAY, "prod", "/prod/status/abc", "/status/abc", f"https://{GATEWAY}/prod"),
+        (GATEWAY, "generate", "/generate/generate", "/generate", f"https://{GATEWAY}/generate"),
+        # Nobody can have mapped a path there.
+        (GATEWAY, "$default", "/v1/generate", "/v1/generate", f"https://{GATEWAY}"),
+        ("api.example", "$default", "/generate", "/generate", "https://api.example"),
+        ("api.example", "$default", "/v1/generate", "/generate", "https://api.example/v1"),
+        ("api.example", "$default", "/images/v1/status/abc", "/status/abc", "https://api.example/images/v1"),
+        ("api.example", "$default", "/v1/gallery/list", "/gallery/list", "https://api.example/v1"),
+        ("api.example", "$default", "/v1/openapi.json", "/openapi.json", "https://api.example/v1"),
+        ("api.example", "$default", "/status/generate", "/status/generate", "https://api.example"),
+        ("api.example", "prod", "/prod/generate", "/generate", "https://api.example"),
+        ("api.example", "$default", "/v1/nothing", "/v1/nothing", "https://api.example"),
+    ],
+)
+def test_the_api_may_be_served_under_a_stage_or_a_base_path(
+    domain: str, stage: str, raw_path: str, path: str, url: str
+) -> None:
+    context = {"domainName": domain, "stage": stage, "http": {"method": "GET"}}
+    request = http.Request.from_event({"rawPath": raw_path, "requestContext": context})
+    assert (request.path, request.url) == (path, url)
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 405), ("POST", 404)])
+def test_another_method_under_a_base_path_is_405(method: str, status: int) -> None:
+    """With the route's own method, API Gateway has found no route: the path is none."""
+    answer = status_function.handler(event(method=method, path="/v1/generate"), Context())
+    assert answer["statusCode"] == status
+
+
+def test_the_description_is_served_under_a_base_path() -> None:
+    answer = status_function.handler(event(method="GET", path="/v1/openapi.json"), Context())
+    assert answer["statusCode"] == 200 and json.loads(answer["body"])["openapi"] == "3.1.0"
+
+
+@pytest.mark.parametrize("function", ["submit", "enhance", "cancel", "retry", "models", "gallery", "status"])
+def test_an_unknown_query_parameter_is_rejected(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(function)
+    # What would be done with the request is not reached.
+    for name in ("_submission", "_services", "_galleries"):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, lambda: MagicMock(spec=tuple, __iter__=lambda _: iter([MagicMock()] * 2)))
+    asked = event("{}", method="GET" if function in ("models", "gallery", "status") else "POST")
+    answer = module.handler(
+        {**asked, "queryStringParameters": {"dryRum": "1"}, "pathParameters": {"jobId": "x"}}, Context()
+    )
+    assert answer["statusCode"] == 400
+    body = json.loads(answer["body"])
+    assert (body["error"], body["parameter"]) == ("INVALID_PARAMETER", "dryRum")
 
 
 def test_invalid_base64_is_refused() -> None:
@@ -209,7 +276,8 @@ def test_a_gallery_that_is_off_is_an_unknown_path(method: str, path: str, monkey
     off, unknown = missed(path), missed("/elsewhere")
     status_function._routes.cache_clear()
     # API Gateway sends a GET here only where there is no route.
-    assert (public["statusCode"], json.loads(public["body"])["error"]) == (405, "METHOD_NOT_ALLOWED")
+    expected = (404, "NOT_FOUND") if method == "GET" else (405, "METHOD_NOT_ALLOWED")
+    assert (public["statusCode"], json.loads(public["body"])["error"]) == expected
     assert (off["statusCode"], json.loads(off["body"])["error"]) == (404, "NOT_FOUND")
     assert off["body"] == unknown["body"].replace("/elsewhere", path)
     assert {**off["headers"], "X-Correlation-ID": ""} == {**unknown["headers"], "X-Correlation-ID": ""}

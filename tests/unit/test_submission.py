@@ -3,11 +3,13 @@
 import contextlib
 import io
 import json
+import re
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pixelprompt.deadline import Deadline
@@ -25,13 +27,14 @@ from pixelprompt.errors import (
 )
 from pixelprompt.idempotency import IdempotencyRecords
 from pixelprompt.jobs import JobManager
+from pixelprompt.member_names import check_names
 from pixelprompt.moderation import ContentFilter
 from pixelprompt.parameters import read_parameters
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
 from pixelprompt.rate_limit import KEY, RateLimiter
 from pixelprompt.registry import ModelRegistry
-from pixelprompt.submission import START_SECONDS, Submission, read_ip, read_models, read_prompt
+from pixelprompt.submission import MEMBERS, START_SECONDS, Submission, read_ip, read_models, read_prompt
 
 BUCKET = "test-bucket"
 REGISTRY = ModelRegistry(
@@ -172,6 +175,77 @@ def test_no_body_breaks_the_readers(body: dict[str, Any]) -> None:
     ):
         with contextlib.suppress(RequestError):
             read()
+
+
+@st.composite
+def typos(draw: st.DrawFn) -> tuple[str, str]:
+    """A known name, and the same with one edit that makes it unknown."""
+    name = draw(st.sampled_from(MEMBERS))
+    place = draw(st.integers(0, len(name) - 1))
+    letter = draw(st.sampled_from("abcdeijmnoprstuxzAEPRS_-1 "))
+    typo = draw(
+        st.sampled_from(
+            [
+                name[:place] + letter + name[place + 1 :],
+                name[:place] + letter + name[place:],
+                name[:place] + name[place + 1 :],
+                name[:place] + name[place : place + 2][::-1] + name[place + 2 :],
+                name.upper(),
+                re.sub("([A-Z])", lambda match: f"_{match[1].lower()}", name),
+            ]
+        )
+    )
+    assume(typo not in MEMBERS)
+    return name, typo
+
+
+@given(typos(), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()))
+def test_a_typo_in_any_member_starts_nothing(edited: tuple[str, str], value: Any) -> None:
+    """It is rejected before all other checks, null or not, and before anything is read or counted."""
+    name, typo = edited
+    untouched = MagicMock(spec=())
+    service = Submission(*[untouched] * 7, trust_body_ip=True)
+    for body in ({"prompt": "a red fox", typo: value}, {typo: value, "prompt": 5, "n": "many"}):
+        with pytest.raises(InvalidParameter) as caught:
+            service.submit(body, "192.0.2.1", "c-1")
+        assert caught.value.details["parameter"] == typo
+        if len(name) > 4:
+            assert caught.value.details["nearest"] == name
+            assert f"`{name}`" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("member", "nearest"),
+    [
+        ("model", "models"),
+        ("aspect_ratio", "aspectRatio"),
+        ("negative-prompt", "negativePrompt"),
+        ("PROMPT", "prompt"),
+        ("output_format", "outputFormat"),
+        ("stream", None),
+        ("x" * 500, None),
+        ("", None),
+    ],
+)
+def test_an_unknown_member_names_what_was_meant(member: str, nearest: str | None) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        check_names({"prompt": "a fox", member: None}, MEMBERS)
+    assert caught.value.details == {"parameter": member[:80], "nearest": nearest}
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize("text", ["no text\nno border", "👩‍🎨 painters", "kein\u00a0Rahmen", "a\tb", "می‌خواهم"])
+def test_a_negative_prompt_may_be_what_a_prompt_may_be(text: str) -> None:
+    assert read_prompt({"prompt": text}) == text
+    assert read_parameters({"negativePrompt": f" {text}\n"}) == {"negativePrompt": text}
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\x1b[31m", " \n", "", 5])
+def test_a_negative_prompt_may_not_be_what_a_prompt_may_not_be(text: Any) -> None:
+    with pytest.raises(InvalidParameter):
+        read_parameters({"negativePrompt": text})
+    with pytest.raises(RequestError):
+        read_prompt({"prompt": text})
 
 
 def test_models_are_named_by_name_or_id_and_keep_the_registrys_order() -> None:

@@ -1,0 +1,34 @@
+"""Names in a request: of the members of its body, and of the parameters of its query string."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pixelprompt.errors import InvalidParameter
+
+# How much of an unknown name is shown.
+_LONGEST_SHOWN = 80
+
+
+def check_names(given: Iterable[str], known: Sequence[str], kind: str = "member") -> None:
+    """Reject what a request names that nobody reads: a typo would otherwise start and charge something else.
+
+    Raises
+    ------
+    InvalidParameter : ``parameter`` is the first unknown name, ``nearest`` the known one that it resembles, or None
+    """
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is None:
+        return
+    nearest = _nearest_name(unknown, known)
+    hint = f"The nearest accepted name is `{nearest}`." if nearest else f"Accepted: {', '.join(known) or 'none'}."
+    shown = unknown[:_LONGEST_SHOWN]
+    raise InvalidParameter(f"Unknown {kind} `{shown}`. {hint}", parameter=shown, nearest=nearest)
+
+
+def _nearest_name(name: str, known: Sequence[str]) -> str | None:
+    # On a cold start nobody has misspelled anything yet.
+    from difflib import get_close_matches
+
+    plain = {re.sub("[^a-z]", "", word.lower()): word for word in known}
+    found = get_close_matches(re.sub("[^a-z]", "", name[:_LONGEST_SHOWN].lower()), plain, n=1)
+    return plain[found[0]] if found else None
