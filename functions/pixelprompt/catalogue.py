@@ -6,6 +6,7 @@ An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enab
 ``replacement`` (an id).
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -179,6 +180,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _is_json(value: Any) -> bool:
+    return bool(json.dumps(value, allow_nan=False))
+
+
 def _flag(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -237,7 +242,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "enabled": (_flag, "true or false"),
     "default": (_flag, "true or false"),
     "timeLimit": (lambda value: _amount(value) and 1 <= value <= LONGEST_CALL, f"1 to {LONGEST_CALL} seconds"),
-    "parameters": (lambda value: isinstance(value, Mapping), "an object"),
+    "parameters": (lambda value: isinstance(value, Mapping) and _is_json(value), "a JSON object of finite numbers"),
     "takes": (_takes, "an object of parameters with lists of values, ranges {min, max}, or true"),
     "price": (_price, "an object with unit (image or token), amounts in dollars, date and source"),
     "region": (_text, "an AWS region"),

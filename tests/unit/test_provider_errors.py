@@ -44,6 +44,13 @@ def openai_like(message: str, code: str | None = None, kind: str = "invalid_requ
         (403, {"error": {"code": "AccountOverdueError", "message": "x"}}),
         (400, openai_like("Budget has been exceeded! Current cost: 10.1", kind="budget_exceeded")),
         (402, b""),
+        (429, {"error": "Your newly created team doesn't have any credits yet."}),
+        (429, openai_like("litellm.RateLimitError: OpenAIException - You exceeded your current quota.")),
+        (429, {"error": {"message": "x", "type": "exceeded_current_quota_error"}}),
+        (403, {"code": "AllocationQuota.FreeTierOnly", "message": "The free tier is used."}),
+        (403, {"error": {"message": "该令牌额度已用尽", "type": "new_api_error"}}),
+        (403, {"error": {"message": "Key limit exceeded (total limit)."}}),
+        (403, {"detail": "Please add credits to continue"}),
     ],
 )
 def test_no_credit_is_said_in_many_ways(status: int, body: Any) -> None:
@@ -59,6 +66,9 @@ def test_no_credit_is_said_in_many_ways(status: int, body: Any) -> None:
         openai_like("You exceeded your current quota. Please retry in 12s."),
         {"errors": ["You have exceeded the rate limit and have been timed out for 60 seconds."]},
         {"error": "The account has too many requests. Your credit is 12."},
+        {"error": "You've exceeded the rate limit; buy credits to raise it."},
+        {"error": "Token budget per minute exceeded, retry after 5s"},
+        {"error": "Concurrency limit reached. Payment required for higher concurrency."},
         b"slow down",
         b"\xff\xfe\x00binary",
     ],
@@ -77,6 +87,7 @@ def test_too_many_requests_are_not_taken_for_no_credit(body: Any) -> None:
         (404, {"error": {"message": "No endpoints found matching your data policy (Free model publication)."}}),
         (404, {"error": {"message": "No allowed providers are available for the selected model."}}),
         (403, {"error": "The project is suspended."}),
+        (404, {"error": {"message": "Your account 21 has not activated the model x.", "code": "ModelNotOpen"}}),
     ],
 )
 def test_an_account_may_be_kept_out(status: int, body: Any) -> None:
@@ -85,8 +96,9 @@ def test_an_account_may_be_kept_out(status: int, body: Any) -> None:
     assert sentence(body) in str(answer), "the provider's sentence is what helps"
 
 
-def test_a_wrong_key_is_not_repeated() -> None:
-    answer = failure(401, openai_like(f"Incorrect API key provided: {KEY[:6]}****6789."))
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_wrong_key_is_not_repeated(status: int) -> None:
+    answer = failure(status, openai_like(f"Incorrect API key provided: {KEY[:6]}****6789."))
     assert answer.code == "bad_credentials" and "6789" not in str(answer)
 
 
@@ -102,6 +114,10 @@ def test_a_wrong_key_is_not_repeated() -> None:
         (422, {"detail": "The generated image was flagged."}, "unknown"),
         (400, {"error": {"code": "ResponsibleAIPolicyViolation", "message": "x"}}, "no"),
         (400, openai_like("Your request was rejected by our moderation."), "no"),
+        (400, openai_like("Prompt violates our content policy", "content_policy_violation", "invalid_type"), "no"),
+        (400, openai_like("Your prompt contains forbidden words."), "no"),
+        (400, openai_like("The request was rejected because it may violate our terms of use."), "no"),
+        (422, {"detail": [{"loc": ["body", "prompt"], "msg": "x", "type": "content_policy_violation"}]}, "no"),
     ],
 )
 def test_a_refusal_is_said_in_many_ways(status: int, body: Any, billable: str) -> None:
@@ -117,6 +133,23 @@ def test_a_refusal_is_said_in_many_ways(status: int, body: Any, billable: str) -
         openai_like("'moderation' must be auto or low."),
         openai_like("The output_format must be png."),
         openai_like("timeout must be at most 60."),
+        openai_like("request timeout must be between 1 and 600 seconds"),
+        openai_like("moderation must be auto or low"),
+        openai_like("Unrecognized request argument supplied: moderation"),
+        openai_like("See our content policy for limits."),
+        openai_like("For this model, the parameter 'style' is no longer supported."),
+        openai_like("Model flux-dev: file not found for input_image"),
+        openai_like("Region of interest not supported"),
+        openai_like("'location' is not allowed here"),
+        openai_like("white balance is too low"),
+        openai_like("spend_limit must be a number"),
+        openai_like("size 3x3 is out of range; see the credits page"),
+        {
+            "detail": [
+                {"type": "literal_error", "loc": ["body", "moderation"], "msg": "Input should be 'auto' or 'low'"}
+            ]
+        },
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "safety_checker"], "msg": "Extra inputs"}]},
     ],
 )
 def test_a_parameter_about_safety_or_time_is_a_parameter(body: Any) -> None:
@@ -141,6 +174,24 @@ def test_what_was_cut_short_may_have_been_made(status: int, body: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, openai_like("Model x is not available at the moment, it is overloaded. Try again later.")),
+        (404, openai_like("Model is currently loading")),
+        (404, openai_like("No healthy deployment found for model x")),
+        (404, openai_like("could not load model: rpc error: out of memory")),
+        (400, openai_like("The server had an error while processing your request", kind="server_error")),
+        (400, {"error": {"message": "Provider returned error", "metadata": {"raw": "Internal server error"}}}),
+        (422, {"detail": "Prediction failed: CUDA out of memory"}),
+        (424, {"message": "Upstream provider failed"}),
+    ],
+)
+def test_a_passing_failure_is_not_called_certain(status: int, body: Any) -> None:
+    answer = failure(status, body)
+    assert (answer.code, answer.billable, answer.safe_to_repeat) == ("provider_unavailable", "unknown", False)
+
+
+@pytest.mark.parametrize(
     ("status", "body", "names_model", "code"),
     [
         (
@@ -152,6 +203,9 @@ def test_what_was_cut_short_may_have_been_made(status: int, body: Any) -> None:
         (404, openai_like("The API deployment for this resource does not exist.", "DeploymentNotFound"), False, 1),
         (404, {"error": {"message": "No endpoints found for black-forest-labs/flux-9."}}, False, 1),
         (400, openai_like("The model gpt-image-1 has been deprecated."), False, 1),
+        (400, openai_like("foo/bar is not a valid model ID"), False, 1),
+        (400, openai_like("Unable to access model x.", "model_not_available"), False, 1),
+        (403, {"code": 30003, "message": "Model disabled", "data": None}, False, 1),
         (404, {"detail": "Not Found"}, True, 1),
         (410, {"name": "gone", "errors": []}, True, 1),
         (404, {"detail": "Not Found"}, False, 0),
@@ -217,6 +271,11 @@ def test_what_says_nothing_is_no_sentence(value: Any) -> None:
         openai_like(base64.encodebytes(bytes(range(256)) * 4).decode()),
         {"detail": [{"loc": ["body", "image"], "msg": f"bad: {ENCODED}"}]},
         ENCODED.encode(),
+        openai_like("\n".join(ENCODED[start : start + 40] for start in range(0, 400, 40))),
+        openai_like("cannot read " + ENCODED[:40] + "\\/" + ENCODED[42:90]),
+        openai_like("data:image%2Fpng;base64," + ENCODED[:40]),
+        openai_like(f"cannot read {bytes(range(128, 200))!r}"),
+        openai_like(" ".join(f"{byte:02x}" for byte in range(64))),
         b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
         bytes(range(128, 256)) * 4,
     ],
@@ -228,7 +287,42 @@ def test_no_message_holds_image_data(body: Any, status: int) -> None:
     assert len(said) <= 300
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ([{"error": {"code": 400, "message": "n is too large"}}], "n is too large"),
+        ("n is too large", "The provider responded with HTTP 400: n is too large"),
+        (
+            openai_like('litellm.BadRequestError: x - {"error":{"message":"n is too large"}}'),
+            "litellm.BadRequestError: x: n is too large",
+        ),
+        (openai_like("Error code: 400 - {'error': {'message': 'n is too large'}}"), "Error code: 400: n is too large"),
+        (openai_like("[{'type': 'missing', 'loc': ('body', 'n'), 'msg': 'Field required'}]"), "Field required"),
+        (
+            openai_like('Traceback (most recent call last):\n  File "/app/x.py", line 3, in f\nValueError: bad'),
+            "ValueError: bad",
+        ),
+        (openai_like("n is bad\n\tat com.example.Main.run(Main.java:3)\n\tat x.Y.z(Y.java:1)"), "n is bad"),
+        (openai_like("<html><head><title>502</title></head><body>bad gateway</body></html>"), "bad gateway"),
+        (openai_like("width must be < 4096 and > 64"), "width must be < 4096 and > 64"),
+        (openai_like("\x1b[31mn is bad\u202e"), "[31mn is bad"),
+        ({"errors": {"size": "must be WxH"}}, "size: must be WxH."),
+        ({"error_msg": "n is too large"}, "n is too large"),
+    ],
+)
+def test_a_message_is_for_people(body: Any, said: str) -> None:
+    assert str(failure(400, body)) == said
+
+
+@pytest.mark.parametrize("said", ["\u200b", "\x00", " \n ", "{}"])
+def test_a_message_that_says_nothing_gives_way_to_ours(said: str) -> None:
+    assert str(failure(400, openai_like(said))) == "The provider does not accept these parameters."
+
+
 def test_a_key_is_hidden_before_a_message_is_cut() -> None:
+    for length in range(3950, 4010):
+        page = b"<!--" + b"x" * length + b"-->your key: " + KEY.encode()
+        assert KEY[:6] not in str(failure(400, page))
     answer = failure(400, openai_like("x" * 40 + " " + KEY + " " + "y " * 400))
     assert KEY not in str(answer) and "[hidden]" in str(answer) and len(str(answer)) <= 300
     assert clean("Bearer abcdefgh") == "[hidden]"

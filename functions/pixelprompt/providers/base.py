@@ -38,11 +38,18 @@ ERROR_CODES = frozenset(_MEANING)
 ANSWER_TOKENS = 2000
 
 _SECRET = re.compile(r"(sk-|AIza|key-|Bearer\s+|x-key[:=]\s*)[\w\-.*…]{4,}", re.IGNORECASE)
-# A data URL, or a run of base64 as long as no word of a sentence.
-_DATA = re.compile(r"data:[a-z]+/[\w.+-]+[;,][^\s\"'<>()]*|[A-Za-z0-9+/_-]{48,}={0,2}", re.IGNORECASE)
+# A data URL, a run of base64 longer than any word, such runs in lines, or bytes as Python or a hex dump shows them.
+_DATA = re.compile(
+    r"data:[a-z]+(?:/|%2F)[\w.+%-]+[;,][^\s\"'<>()]*|[a-z0-9+/_\\-]{48,}={0,2}"
+    r"|(?:[a-z0-9+/_\\-]{32,}={0,2}\s+)+[a-z0-9+/_\\-]{16,}={0,2}"
+    r"|(?:\\x[0-9a-f]{2}[^\\\s]{0,8}){4,}|(?:\b[0-9a-f]{2}\b[\s,:]{0,2}){12,}",
+    re.IGNORECASE,
+)
 _MESSAGE_LIMIT = 300
 # Ten times what a message may have: what follows is cut off anyway.
 _MESSAGE_SOURCE = 4000
+# The longest beginning of a data URL, such as ``data:image/png;charset=utf-8;base64,``.
+_LONGEST_HEAD = 100
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -192,7 +199,7 @@ class ProviderError(PixelPromptError):
         cost: float | None = None,
     ) -> None:
         sentence, usually = _MEANING[code]
-        super().__init__(clean(message) if message else sentence)
+        super().__init__(clean(message or "") or sentence)
         self.code = code
         self.retryable = usually if retryable is None else retryable
         self.billable = billable or ("unknown" if code in ("unknown_outcome", "timeout") else "no")
@@ -231,6 +238,7 @@ def clean(text: str) -> str:
     """Return a provider's message as one line of at most 300 characters, without keys and image data."""
     # Half a surrogate pair cannot be encoded, so neither stored nor sent.
     source = text[:_MESSAGE_SOURCE].encode(errors="replace").decode()
+    source = "".join(character if character.isprintable() else " " for character in source)
     line = " ".join(_DATA.sub("[data]", _SECRET.sub("[hidden]", source)).split())
     return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
 
@@ -248,13 +256,16 @@ def decode_base64(encoded: str) -> bytes | None:
 
     A data URL is accepted (RFC 2397), and base64 that is URL-safe, unpadded, or broken into lines (RFC 4648, RFC 2045).
     """
-    if encoded[:16].lstrip()[:5].lower() == "data:":
-        head, _, encoded = encoded.partition(",")
+    head, comma, rest = encoded[:_LONGEST_HEAD].partition(",")
+    if comma:
+        encoded = rest + encoded[_LONGEST_HEAD:]
         if "%" in encoded:
             encoded = unquote(encoded)
-        if not head.rstrip().lower().endswith(";base64"):
-            return encoded.encode()
-    return _decode(encoded) or _decode(_standard(encoded))
+        # Some leave the scheme out.
+        if "base64" not in head.lower():
+            return encoded.encode() if head.lstrip()[:5].lower() == "data:" else None
+    data = _decode(encoded)
+    return _decode(_standard(encoded)) if data is None else data
 
 
 def _decode(encoded: str) -> bytes | None:
@@ -266,7 +277,7 @@ def _decode(encoded: str) -> bytes | None:
 
 
 def _standard(encoded: str) -> str:
-    bare = "".join(encoded.translate(_FROM_URL_SAFE).split()).rstrip("=")
+    bare = "".join(encoded.translate(_FROM_URL_SAFE).split()).strip("\ufeff\0").rstrip("=")
     return bare + "=" * (-len(bare) % 4)
 
 

@@ -7,6 +7,7 @@ adapters do, so that it ends by the deadline and an answer has a limit. A refusa
 
 import functools
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, decode_image
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, parse_json, unreadable
+from pixelprompt.providers.transport import exchange_error, json_object, parse_json, unreadable
 from pixelprompt.providers.wire.errors import read_error, status_error
+from pixelprompt.providers.wire.members import text, whole
 
 # The region that serves the Stability models.
 _REGION = "us-west-2"
@@ -98,7 +100,8 @@ def _runtime(region: str, endpoint_url: str | None, deadline: float, responses: 
     def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         response = _send(request, deadline)
         responses.append(response)
-        return AWSResponse(request.url, response.status_code, dict(response.headers), _Content(response.content))
+        content = response.content if response.is_success else _error_body(response)
+        return AWSResponse(request.url, response.status_code, dict(response.headers), _Content(content))
 
     client.meta.events.register("before-send.bedrock-runtime.InvokeModel", send)
     return client
@@ -114,6 +117,14 @@ def _send(request: AWSPreparedRequest, deadline: float) -> httpx2.Response:
         return http.request(request.method, request.url, headers=headers, content=request.body)
 
 
+def _error_body(response: httpx2.Response) -> bytes:
+    """The body of an error, as botocore can read it: it breaks over members of other types."""
+    document = json_object(response) or {}
+    body = {name: value for name in ("message", "Message", "__type", "code") if (value := text(document, name))}
+    original = whole(document, "originalStatusCode")
+    return json.dumps(body if original is None else {**body, "originalStatusCode": original}).encode()
+
+
 class _Content(io.BytesIO):
     """The body of an answer, as botocore reads it."""
 
@@ -125,19 +136,23 @@ def _read(document: Any, request_id: str | None) -> Generated | ProviderError:
     if not isinstance(document, dict):
         return unreadable()
     reasons = [reason for reason in _list(document, "finish_reasons") if reason]
-    if reasons:
-        return _withheld(str(reasons[0]))
+    filtered = [reason for reason in reasons if isinstance(reason, str) and reason.startswith("Filter reason")]
+    if filtered:
+        return _withheld(filtered[0])
     seeds = _list(document, "seeds")
-    images: list[Image] = []
-    for place, encoded in enumerate(_list(document, "images")):
-        seed = seeds[place] if place < len(seeds) and isinstance(seeds[place], int) else None
-        image = decode_image(str(encoded), seed=seed)
-        if isinstance(image, ProviderError):
-            return image
-        images.append(image)
-    if not images:
-        return ProviderError("no_image", billable="unknown")
-    return Generated(tuple(images), request_id)
+    found = [
+        decode_image(encoded, seed=whole({"seed": seed}, "seed"))
+        for encoded, seed in itertools.zip_longest(_list(document, "images"), seeds)
+        if isinstance(encoded, str)
+    ]
+    images = tuple(image for image in found if isinstance(image, Image))
+    if images:
+        return Generated(images, request_id)
+    failure = next((failure for failure in found if isinstance(failure, ProviderError)), None)
+    said = next((_anonymous(reason) for reason in reasons if isinstance(reason, str)), None)
+    if failure is None and said:
+        return ProviderError("provider_unavailable", f"The model failed: {said}.", billable="unknown")
+    return failure or ProviderError("no_image", billable="unknown")
 
 
 def _list(document: Mapping[str, Any], name: str) -> list[Any]:
@@ -147,23 +162,21 @@ def _list(document: Mapping[str, Any], name: str) -> list[Any]:
 
 def _withheld(reason: str) -> ProviderError:
     reason = _anonymous(reason)
-    if not reason.startswith("Filter reason"):
-        return ProviderError("provider_unavailable", f"The model failed: {reason}.", billable="unknown")
     # Filtered before anything was made, or after.
     billable = "unknown" if "output" in reason else "no"
     return ProviderError("refused", f"The provider refused this prompt ({reason}).", billable=billable)
 
 
-def _anonymous(text: str) -> str:
+def _anonymous(said: str) -> str:
     """Return a text of AWS without ARNs and account IDs: callers of the API may read rows."""
-    return _ACCOUNT_ID.sub("[hidden]", _ARN.sub("[hidden]", text))
+    return _ACCOUNT_ID.sub("[hidden]", _ARN.sub("[hidden]", said))
 
 
 def _client_error(error: ClientError, response: httpx2.Response, model_id: str, region: str) -> ProviderError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     said = read_error(response, None)
     message = _anonymous(said.message)
-    said = replace(said, message=message, signs=f"{code} {_anonymous(said.signs)}")
+    said = replace(said, message=message, codes=code, words=_anonymous(said.words))
     if code in _THROTTLED or said.status == 429:
         return ProviderError("rate_limited", safe_to_repeat=True, retry_after=said.retry_after)
     if code in _UNKNOWN_CALLER:

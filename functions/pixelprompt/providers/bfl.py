@@ -45,6 +45,7 @@ _GRACE = 10.0
 _PAUSES = ((10.0, 0.5), (60.0, 1.0))
 _LONG_PAUSE = 2.0
 _SLOWER = 5.0
+_LONGEST = 20.0
 # A question that was not answered; the order stands.
 _ASK_AGAIN = frozenset({408, 425, 429, 499})
 
@@ -175,12 +176,13 @@ def _poll(
         return Waiting(_LONG_PAUSE, token)
     status = answer.status_code
     if status in _ASK_AGAIN or status >= 500:
-        return Waiting(max(_SLOWER, retry_after(answer.headers) or 0.0), token)
+        # The order is paid for: it is asked for again before its time is over, whatever a gateway says.
+        return Waiting(min(max(_SLOWER, retry_after(answer.headers) or 0.0), _LONGEST), token)
     if status in (401, 403):
         return ProviderError("bad_credentials", billable="unknown")
     document = json_object(answer)
-    state = text(document, "status") or text(document, "state")
-    if status == 404 or state == "Task not found":
+    state = (text(document, "status") or text(document, "state")).lower()
+    if status == 404 or state == "task not found":
         if age < _GRACE:
             return Waiting(1.0, token)
         return ProviderError("unknown_outcome", "The provider does not know the order any more.", cost=order.dollars)
@@ -190,14 +192,14 @@ def _poll(
     if document is None:
         return Waiting(_LONG_PAUSE, token)
     match state:
-        case "Ready":
+        case "ready":
             return _fetch(order, document, request, base, deadline)
-        case "Request Moderated":
+        case "request moderated":
             return ProviderError("refused", _reasons(document, "The provider refused this prompt"))
-        case "Content Moderated":
+        case "content moderated":
             message = _reasons(document, "The provider withheld the image")
             return ProviderError("refused", message, billable="unknown", cost=order.dollars)
-        case "Error" | "Failed":
+        case "error" | "failed":
             message = "The provider failed to make the image."
             return ProviderError("provider_unavailable", message, billable="unknown", cost=order.dollars)
     # A status that is not known yet is one more way to say that it takes time.
@@ -208,7 +210,7 @@ def _fetch(
     order: _Order, document: dict[str, Any], request: ImageRequest, base: str, deadline: float
 ) -> Generated | Waiting | ProviderError:
     result = member(document, "result")
-    url, prompt = text(result, "sample"), text(result, "prompt")
+    url, prompt = text(result, "sample") or text(result, "url"), text(result, "prompt")
     if not url:
         return ProviderError("no_image", billable="yes", cost=order.dollars)
     try:
@@ -226,5 +228,5 @@ def _fetch(
 
 def _reasons(document: dict[str, Any], sentence: str) -> str:
     reasons = member(document, "details").get("Moderation Reasons")
-    listed = ", ".join(map(str, reasons)) if isinstance(reasons, list) else ""
+    listed = ", ".join(reason for reason in reasons if isinstance(reason, str)) if isinstance(reasons, list) else ""
     return f"{sentence} ({listed})." if listed else f"{sentence}."

@@ -17,9 +17,9 @@ from typing import Any
 import httpx2
 
 from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, read_image
-from pixelprompt.providers.data_list import listed, read_images
+from pixelprompt.providers.data_list import as_document, listed, read_images
 from pixelprompt.providers.sizes import pixels
-from pixelprompt.providers.transport import client, exchange_error, json_object, unreadable
+from pixelprompt.providers.transport import client, exchange_error, unreadable
 from pixelprompt.providers.wire.errors import ErrorResponse, imageless, read_error, status_error
 from pixelprompt.providers.wire.members import member, number, text, whole
 
@@ -46,7 +46,7 @@ def generate(
         return exchange_error(error)
     if not answer.is_success:
         return _status_error(read_error(answer, credentials.key))
-    document, request_id = json_object(answer), answer.headers.get("x-request-id")
+    document, request_id = as_document(answer), answer.headers.get("x-request-id")
     if document is None:
         image = read_image(answer.content)
         return Generated((image,), request_id) if isinstance(image, Image) else unreadable()

@@ -26,6 +26,8 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Newer than the tables of some Python versions (RFC 9637).
 _DOCUMENTATION = ipaddress.ip_network("3fff::/20")
+# Public by their numbers only: Azure's platform, and the anycast of 6to4 relays (RFC 7526).
+_PLATFORM = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("192.88.99.0/24"))
 
 
 class DownloadFailed(PixelPromptError):
@@ -57,7 +59,7 @@ def download(url: str, deadline: float, *, base_url: str | None = None, limit: i
         return _inline(url, limit)
     try:
         base = httpx2.URL(base_url) if base_url else None
-        target = base.join(url) if base else httpx2.URL(url)
+        target = base.join(url.strip()) if base else httpx2.URL(url.strip())
         home = None
         if base and _is_at_home(target, base):
             home = transport.origin(target)
@@ -70,7 +72,7 @@ def download(url: str, deadline: float, *, base_url: str | None = None, limit: i
             target = target.join(response.headers["location"])
     except transport.AnswerTooLarge:
         raise DownloadFailed("The image is too large.") from None
-    except httpx2.InvalidURL:
+    except (httpx2.InvalidURL, UnicodeError):
         raise DownloadFailed("The address of the image is not valid.") from None
     except httpx2.HTTPError as error:
         raise DownloadFailed("The image could not be fetched in time.", passing=True) from error
@@ -104,6 +106,8 @@ def is_public(address: str) -> bool:
         if inner is not None:
             ip = inner
     if isinstance(ip, ipaddress.IPv6Address) and (ip.is_site_local or ip in _DOCUMENTATION):
+        return False
+    if any(ip in network for network in _PLATFORM):
         return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_loopback or ip.is_link_local)
 

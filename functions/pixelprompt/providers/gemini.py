@@ -15,6 +15,7 @@ from pixelprompt.providers.base import (
     ANSWER_TOKENS,
     Credentials,
     Generated,
+    Image,
     ImageRequest,
     Model,
     ProviderError,
@@ -22,7 +23,14 @@ from pixelprompt.providers.base import (
     decode_image,
 )
 from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, json_object, time_left, trusted_authorities, unreadable
+from pixelprompt.providers.transport import (
+    excerpt,
+    exchange_error,
+    json_object,
+    time_left,
+    trusted_authorities,
+    unreadable,
+)
 from pixelprompt.providers.wire.errors import (
     ErrorResponse,
     denied,
@@ -50,7 +58,7 @@ _REFUSED = frozenset(
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _NOT_HERE = re.compile(r"location|country|region", re.IGNORECASE)
 _UNPAID = re.compile(r"billing|credit|quota|free tier|spending", re.IGNORECASE)
-_NO_FREE_TIER = re.compile(r"limit:\s*0\b|prepa(y|id)\w*.{0,20}(depleted|exhausted|used up)", re.IGNORECASE)
+_NO_FREE_TIER = r"limit:\s*0\b|prepa(y|id)\w*.{0,20}(depleted|exhausted|used up)"
 
 
 def generate(
@@ -65,16 +73,21 @@ def generate(
     # Models of one size know no image size; for the others 1K is what they do anyway.
     if shape.get("image_size") == "1K":
         del shape["image_size"]
-    config = types.GenerateContentConfig(
-        response_modalities=["IMAGE"], image_config=types.ImageConfig(**shape) if shape else None
-    )
+    try:
+        image_config = types.ImageConfig(**shape) if shape else None
+    except ValueError:
+        return _unsendable()
+    config = types.GenerateContentConfig(response_modalities=["IMAGE"], image_config=image_config)
     answer = _ask(request.prompt, config, model, credentials, deadline)
     return answer if isinstance(answer, ProviderError) else _read(answer, credentials.key)
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
     """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
-    config = types.GenerateContentConfig(**{"max_output_tokens": ANSWER_TOKENS, **model.parameters})
+    try:
+        config = types.GenerateContentConfig(**{"max_output_tokens": ANSWER_TOKENS, **model.parameters})
+    except ValueError:
+        return _unsendable()
     answer = _ask(prompt, config, model, credentials, deadline)
     if isinstance(answer, ProviderError):
         return answer
@@ -107,11 +120,15 @@ def _ask(
         return exchange_error(error)
     except ValueError:
         # The SDK sees an empty answer, so what it refuses is the request.
-        return ProviderError("invalid_request", "The model's parameters cannot be sent to Gemini.")
+        return _unsendable()
     response = responses.pop()
     if not response.is_success:
         return _status_error(read_error(response, credentials.key))
     return json_object(response) or unreadable()
+
+
+def _unsendable() -> ProviderError:
+    return ProviderError("invalid_request", "The model's parameters can't be sent to Gemini; check the catalogue.")
 
 
 def _candidate(answer: dict[str, Any]) -> dict[str, Any]:
@@ -123,8 +140,13 @@ def _parts(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _images(answer: dict[str, Any]) -> list[str]:
-    """Return the images of the first candidate, the best last: a thought may hold a draft, or the only image."""
-    parts = sorted(_parts(answer), key=lambda part: not part.get("thought"))
+    """Return the images of all candidates, the best last: a thought may hold a draft, or the only image."""
+    listed = [
+        part
+        for candidate in reversed(members(answer, "candidates"))
+        for part in members(member(candidate, "content"), "parts")
+    ]
+    parts = sorted(listed, key=lambda part: not part.get("thought"))
     # Proxies that go through Google's SDK write the names as Python does.
     return [data for part in parts if (data := text(member(part, "inlineData") or member(part, "inline_data"), "data"))]
 
@@ -137,20 +159,22 @@ def _read(answer: dict[str, Any], key: str | None) -> Generated | ProviderError:
     refusal = _refusal(answer)
     if refusal:
         return refusal
-    encoded = _images(answer)
-    if not encoded:
-        return _imageless(answer, key)
-    image = decode_image(encoded[-1])
-    if isinstance(image, ProviderError):
-        return image
-    return Generated((image,), text(answer, "responseId") or None, _usage(member(answer, "usageMetadata")) or None)
+    failure: ProviderError | None = None
+    for encoded in reversed(_images(answer)):
+        image = decode_image(encoded)
+        if isinstance(image, Image):
+            usage = _usage(member(answer, "usageMetadata"))
+            return Generated((image,), text(answer, "responseId") or None, usage or None)
+        failure = failure or image
+    return failure or _imageless(answer, key)
 
 
 def _imageless(answer: dict[str, Any], key: str | None) -> ProviderError:
     """Why an answer that is no refusal holds no image, in the model's words or by the provider's reason."""
     words = " ".join(_texts(answer))
     if words:
-        return ProviderError("no_image", f"The model answered in words: {words}", billable="unknown")
+        said = excerpt(words, key)
+        return ProviderError("no_image", f"The model answered in words: {said}", billable="unknown")
     reason = _finish_reason(answer)
     if not reason:
         return imageless(answer, key)

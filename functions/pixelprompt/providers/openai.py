@@ -11,17 +11,19 @@ from pixelprompt.providers.base import (
     ANSWER_TOKENS,
     Credentials,
     Generated,
+    Image,
     ImageRequest,
     Model,
     ProviderError,
     cut_off,
+    read_image,
 )
-from pixelprompt.providers.data_list import listed, read_images
+from pixelprompt.providers.data_list import as_document, listed, read_images
 from pixelprompt.providers.sizes import pixels, ratio
 from pixelprompt.providers.transport import client as http_client
 from pixelprompt.providers.transport import exchange_error, parse_json, timeout, unreadable
 from pixelprompt.providers.wire.errors import imageless, read_error, status_error
-from pixelprompt.providers.wire.members import member, text, whole
+from pixelprompt.providers.wire.members import member, members, text, whole
 
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
 
@@ -47,11 +49,12 @@ def generate(
             answer = client.images.with_raw_response.generate(
                 model=model.id, prompt=request.prompt, n=request.n, extra_body=options
             )
-        document, request_id = parse_json(answer.http_response.content), answer.headers.get("x-request-id")
     except openai.OpenAIError as error:
         return _provider_error(error, credentials.key)
-    except ValueError:
-        return unreadable()
+    document, request_id = as_document(answer.http_response), answer.headers.get("x-request-id")
+    if document is None:
+        image = read_image(answer.http_response.content)
+        return Generated((image,), request_id) if isinstance(image, Image) else unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, credentials, deadline)
@@ -64,32 +67,39 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
     options = {**limit, **model.parameters}
     try:
         with _client(credentials, deadline) as client:
-            answer = client.chat.completions.create(
+            answer = client.chat.completions.with_raw_response.create(
                 model=model.id, messages=[{"role": "user", "content": prompt}], extra_body=options
             )
+        document = parse_json(answer.http_response.content)
     except openai.OpenAIError as error:
         return _provider_error(error, credentials.key)
     except ValueError:
         return ProviderError("no_image", "The provider's answer is no valid JSON.")
-    choice = answer.choices[0] if answer.choices else None
-    if choice is not None and choice.finish_reason == "length":
+    choice = next(iter(members(document, "choices")), {})
+    reason, message = text(choice, "finish_reason"), member(choice, "message")
+    if reason == "length":
         name = "max_completion_tokens" if "max_completion_tokens" in options else "max_tokens"
         return cut_off(name, options[name])
-    if choice is None or not choice.message.content:
-        refused = choice is not None and (choice.message.refusal or choice.finish_reason == "content_filter")
+    # Some servers answer in parts.
+    words = text(message, "content") or "".join(text(part, "text") for part in members(message, "content"))
+    if not words:
+        refused = text(message, "refusal") or reason == "content_filter"
         return ProviderError("refused" if refused else "no_image", "The text model gave no text.")
-    return choice.message.content
+    return words
 
 
-def is_flagged(text: str, model: Model, credentials: Credentials, deadline: float) -> bool | ProviderError:
+def is_flagged(prompt: str, model: Model, credentials: Credentials, deadline: float) -> bool | ProviderError:
     """Whether the moderation model finds a text harmful (https://platform.openai.com/docs/guides/moderation)."""
     try:
         with _client(credentials, deadline) as client:
-            return client.moderations.create(model=model.id, input=text).results[0].flagged
+            answer = client.moderations.with_raw_response.create(model=model.id, input=prompt)
+        document = parse_json(answer.http_response.content)
     except openai.OpenAIError as error:
         return _provider_error(error, credentials.key)
-    except (ValueError, IndexError):
+    except ValueError:
         return unreadable()
+    flagged = next(iter(members(document, "results")), {}).get("flagged")
+    return flagged if isinstance(flagged, bool) else unreadable()
 
 
 def _client(credentials: Credentials, deadline: float) -> openai.OpenAI:
@@ -118,9 +128,9 @@ def _size(request: ImageRequest, model_id: str) -> str:
     return f"{width}x{height}"
 
 
-def _read(answer: Any, request_id: str | None, credentials: Credentials, deadline: float) -> Generated | ProviderError:
-    if not isinstance(answer, dict):
-        return unreadable()
+def _read(
+    answer: dict[str, Any], request_id: str | None, credentials: Credentials, deadline: float
+) -> Generated | ProviderError:
     images = read_images(listed(answer), deadline, base_url=credentials.base_url)
     if images is None:
         return imageless(answer, credentials.key)

@@ -3,19 +3,17 @@
 Facts: https://www.recraft.ai/docs/api-reference
 """
 
-import re
-
 import httpx2
 
 from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, read_image
-from pixelprompt.providers.data_list import listed, read_images
-from pixelprompt.providers.transport import client, exchange_error, json_object, unreadable
+from pixelprompt.providers.data_list import as_document, listed, read_images
+from pixelprompt.providers.transport import client, exchange_error, unreadable
 from pixelprompt.providers.wire.errors import imageless, read_error, status_error
 from pixelprompt.providers.wire.members import number, text
 
 _HOME = "https://external.api.recraft.ai/v1"
 _UNITS_PER_DOLLAR = 1000
-_RETIRED = re.compile(r"no longer|not supported any ?more|deprecated|\bmodel\W+unsupported", re.IGNORECASE)
+_RETIRED = r"no longer|not supported any ?more|deprecated|\bmodel\W+unsupported"
 
 
 def generate(
@@ -46,7 +44,7 @@ def generate(
         return exchange_error(error)
     if not answer.is_success:
         return _status_error(answer, credentials.key)
-    document, request_id = json_object(answer), answer.headers.get("x-recraft-requestid")
+    document, request_id = as_document(answer), answer.headers.get("x-recraft-requestid")
     if document is None:
         image = read_image(answer.content)
         return Generated((image,), request_id) if isinstance(image, Image) else unreadable()

@@ -24,6 +24,8 @@ import jiter
 from pixelprompt.providers.base import ProviderError, clean
 
 CONNECT_SECONDS = 5.0
+# Whoever asks for more than an hour is not waited for anyway.
+LONGEST_PAUSE = 3600.0
 # The largest answer that is read: several images of 4K in base64.
 ANSWER_LIMIT = 40 * 1024 * 1024
 
@@ -38,7 +40,7 @@ _FAILED = (
     httpcore2.ProxyError,
     httpcore2.UnsupportedProtocol,
 )
-_TAG = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[/!]?[a-z][^>]*>", re.IGNORECASE | re.DOTALL)
 _EXCERPT_SOURCE = 4000
 
 
@@ -211,8 +213,9 @@ def is_loopback(url: httpx2.URL) -> bool:
     try:
         ip = ipaddress.ip_address(url.host)
     except ValueError:
-        return url.host == "localhost" or url.host.endswith(".localhost")
-    return ip.is_loopback or ip.is_unspecified
+        return url.host.rstrip(".") == "localhost"
+    inner = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (inner or ip).is_loopback or ip.is_unspecified
 
 
 def origin(url: httpx2.URL) -> tuple[str, str, int]:
@@ -266,18 +269,25 @@ def parse_json(content: bytes) -> Any:
         return jiter.from_json(content)
     except ValueError:
         pass
-    # What a strict parser refuses, such as half a surrogate pair, must not cost an image that was paid for. Such a half
-    # cannot be encoded, so it becomes a question mark.
+    # What a strict parser refuses, such as half a surrogate pair, a raw line break, or a cut character, must not cost
+    # an image that was paid for. Such a half cannot be encoded, so it becomes a question mark.
     try:
-        return json.loads(json.dumps(json.loads(content), ensure_ascii=False).encode(errors="replace"))
+        value = json.loads(content.decode(errors="replace").strip("\ufeff\0 \r\n\t"), strict=False, parse_int=_integer)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     except RecursionError:
         raise ValueError("The JSON is nested too deeply.") from None
 
 
+def _integer(digits: str) -> int | None:
+    # Python refuses to read a number of thousands of digits.
+    return int(digits) if len(digits) < 400 else None
+
+
 def excerpt(text: str, key: str | None) -> str:
     """What a body of plain text or HTML says, in one short line without the key."""
-    words = _TAG.sub(" ", text[:_EXCERPT_SOURCE])
-    return clean(words.replace(key, "[hidden]") if key else words)
+    # The key is hidden before anything is cut, or part of it would stay.
+    hidden = text.replace(key, "[hidden]") if key else text
+    return clean(_TAG.sub(" ", hidden[:_EXCERPT_SOURCE]))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -288,11 +298,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         pass
     else:
-        return max(0.0, seconds) if math.isfinite(seconds) else None
+        return min(max(0.0, seconds), LONGEST_PAUSE) if math.isfinite(seconds) else None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), LONGEST_PAUSE)
