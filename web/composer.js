@@ -12,7 +12,10 @@ const PROMPT_LIMIT = 1000;
 const ENHANCE_LIMIT = 500;
 const MOST_PICTURES = 4;
 const LARGEST_SEED = 2 ** 32 - 1;
-const ASPECT_RATIOS = ["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21"];
+const ASPECT_RATIOS = [
+  ...["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21"],
+  ...["19.5:9", "9:19.5", "20:9", "9:20", "4:1", "1:4", "8:1", "1:8"],
+];
 const OPTIONS = ["aspectRatio", "quality", "resolution", "seed", "n"];
 const DRAFT = "prompt";
 // Milliseconds in which a second press is a double click.
@@ -279,7 +282,7 @@ export class Composer {
       field(label, h("select", values.map((value) => h("option", { value }, value ? name(value) : texts.ownChoice))));
     this.aspectRatio = choice(texts.aspectRatio, ["", ...ASPECT_RATIOS]);
     this.number = choice(texts.perModel, ["1", "2", "3", "4"]);
-    this.quality = choice(texts.quality, ["", "low", "medium", "high"], (value) => texts.qualities[value]);
+    this.quality = choice(texts.quality, ["", "low", "medium", "high", "xhigh", "max"], (value) => texts.qualities[value]);
     this.resolution = choice(texts.resolution, ["", "512", "1K", "2K", "4K"]);
     const seed = { type: "text", inputmode: "numeric", autocomplete: "off", placeholder: texts.seedHint, maxlength: 10 };
     this.seed = field(texts.seed, h("input", seed));

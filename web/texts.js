@@ -52,7 +52,7 @@ export const texts = {
   quality: "Quality",
   resolution: "Resolution",
   ownChoice: "Model's own",
-  qualities: { low: "Low", medium: "Medium", high: "High" },
+  qualities: { low: "Low", medium: "Medium", high: "High", xhigh: "Extra high", max: "Maximum" },
   models: "Models",
   usual: "Defaults",
   all: "All",

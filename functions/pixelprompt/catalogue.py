@@ -15,7 +15,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.parameters import ASPECT_RATIOS, FORMATS, MOST_IMAGES, QUALITIES, RESOLUTIONS
+from pixelprompt.parameters import (
+    ASPECT_RATIOS,
+    BACKGROUNDS,
+    FORMATS,
+    MOST_IMAGES,
+    PROVIDER_MODERATION,
+    QUALITIES,
+    RESOLUTIONS,
+)
 from pixelprompt.providers import PROVIDERS
 from pixelprompt.providers.base import Model
 
@@ -30,23 +38,26 @@ _LISTS = {
     "resolution": RESOLUTIONS,
     "quality": QUALITIES,
     "outputFormat": FORMATS,
+    "background": BACKGROUNDS,
+    "providerModeration": PROVIDER_MODERATION,
 }
 DIALECTS = ("openai", "xai", "openrouter", "siliconflow", "together")
 # What each adapter sends, beside n.
 _SENT: dict[str, set[str]] = {
-    "openai": {"aspectRatio", "resolution", "quality", "outputFormat"},
+    "openai": {*_LISTS, "outputCompression"},
     "gemini": {"aspectRatio", "resolution"},
     "bedrock": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
     "stability": {"aspectRatio", "seed", "outputFormat", "negativePrompt", "guidance"},
     "bfl": {"aspectRatio", "resolution", "seed", "outputFormat", "steps", "guidance"},
     "recraft": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
-    "compatible": {*_LISTS, "seed", "steps", "guidance", "negativePrompt"},
+    "compatible": {*_LISTS, "outputCompression", "seed", "steps", "guidance", "negativePrompt"}
+    - {"providerModeration"},
 }
 _SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
 _OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
 # Recraft draws these styles of its V2 and V3 models as vectors.
 _VECTOR_STYLE = "vector_illustration"
-_RANGES = ("seed", "steps", "guidance")
+_RANGES = ("seed", "steps", "guidance", "outputCompression")
 
 
 def file_name(text: str) -> str:

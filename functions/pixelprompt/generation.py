@@ -35,7 +35,7 @@ from pixelprompt.jobs import (
 )
 from pixelprompt.metrics import record, record_completion, record_failure
 from pixelprompt.observability import log_failure, logger
-from pixelprompt.parameters import DEFAULTS, MOST_IMAGES, image_request, receipt
+from pixelprompt.parameters import DEFAULTS, MOST_IMAGES, as_made, image_request, receipt
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers import adapter
 from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
@@ -580,9 +580,24 @@ class _Turn:
             "usage": progress.usage or None,
             "used": progress.used or None,
         }
+        if self.model:
+            row.update(self._receipt(self.model, result["images"]))
         if made < wanted:
             row["missing"] = {"images": wanted - made, **failure}
         return row
+
+    def _receipt(self, model: Model, images: list[Row]) -> Row:
+        """The fields of the row's receipt where an image contradicts it."""
+        given = receipt(self.item.parameters, model.takes)
+        kinds = [_kind_of(image) for image in images if "width" in image]
+        made = as_made(given, kinds)
+        return {} if made == given else {"applied": made.applied, "adjusted": made.adjusted}
+
+
+def _kind_of(image: Row) -> tuple[int, int, str]:
+    """Width, height, and format of a stored image."""
+    kind = str(image["binaryKey"]).rpartition(".")[2]
+    return image["width"], image["height"], "jpeg" if kind == "jpg" else kind
 
 
 def _log_start(start: "Future[object]") -> None:

@@ -5,8 +5,8 @@ value, and *ignored*, with the reason, where the model does not know it. Nothing
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unicodedata import category
 
@@ -17,14 +17,21 @@ from pixelprompt.providers.sizes import ratio, side
 Values = dict[str, Any]
 
 ASPECT_RATIOS = (
-    "1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21",
+    "1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21", "19.5:9", "9:19.5",
+    "20:9", "9:20", "4:1", "1:4", "8:1", "1:8",
 )  # fmt: skip
 RESOLUTIONS = ("512", "1K", "2K", "4K")
-QUALITIES = ("low", "medium", "high")
+# From the cheapest on.
+QUALITIES = ("low", "medium", "high", "xhigh", "max")
 FORMATS = ("png", "jpeg", "webp")
+BACKGROUNDS = ("transparent", "opaque")
+PROVIDER_MODERATION = ("auto", "low")
 MOST_IMAGES = 4
 LARGEST_SEED = 2**32 - 1
 NEGATIVE_PROMPT_LIMIT = 1000
+# How far an image may be from what was asked for: in the logarithm of its ratio, and in doublings of its area.
+_SAME_SHAPE = 0.05
+_SAME_AREA = 0.75
 # What a job document shows for those that were not given.
 DEFAULTS: Values = {"steps": 28, "guidance": 5, "control": 1.0}
 
@@ -81,6 +88,9 @@ _READERS: dict[str, _Reader] = {
     "seed": _number(0, LARGEST_SEED, whole=True),
     "quality": _one_of(QUALITIES),
     "outputFormat": _one_of(FORMATS),
+    "outputCompression": _number(0, 100, whole=True),
+    "background": _one_of(BACKGROUNDS),
+    "providerModeration": _one_of(PROVIDER_MODERATION),
     "negativePrompt": _Reader(
         _negative_prompt,
         f"a text of 1 to {NEGATIVE_PROMPT_LIMIT} characters without control characters",
@@ -158,7 +168,56 @@ def receipt(given: Mapping[str, Any], takes: Mapping[str, Any]) -> Receipt:
             result.applied[name] = value
         else:
             result.adjusted[name] = {"requested": value, "used": used}
+    return _without_conflicts(result)
+
+
+def _without_conflicts(result: Receipt) -> Receipt:
+    """Ignore what does not go with the image format: providers reject the request otherwise."""
+    used = result.used()
+    conflicts = {}
+    if "outputCompression" in used and used.get("outputFormat") not in ("jpeg", "webp"):
+        conflicts["outputCompression"] = "Only the output formats jpeg and webp are compressed."
+    if used.get("background") == "transparent" and used.get("outputFormat") == "jpeg":
+        conflicts["background"] = "A jpeg has no transparent background; use png or webp."
+    for name, reason in conflicts.items():
+        result.applied.pop(name, None)
+        result.adjusted.pop(name, None)
+        result.ignored[name] = reason
     return result
+
+
+def as_made(given: Receipt, images: Iterable[tuple[int, int, str]]) -> Receipt:
+    """The receipt after the fact: what an image contradicts is *adjusted*, with what it really is.
+
+    Parameters
+    ----------
+    images : width and height in pixels, and format (one of ``FORMATS``, or another)
+    """
+    result = replace(given, applied=dict(given.applied), adjusted=dict(given.adjusted))
+    promised = given.used()
+    for width, height, kind in images:
+        size = f"{width}x{height}"
+        for name, fits, real in (
+            ("aspectRatio", _has_shape(promised.get("aspectRatio"), width, height), size),
+            ("resolution", _has_area(promised.get("resolution"), width, height), size),
+            ("outputFormat", promised.get("outputFormat") in (None, kind), kind),
+        ):
+            if fits or name not in promised:
+                continue
+            requested = given.adjusted[name]["requested"] if name in given.adjusted else result.applied.pop(name, None)
+            if requested is not None:
+                result.adjusted[name] = {"requested": requested, "used": real}
+                del promised[name]
+    return result
+
+
+def _has_shape(aspect_ratio: str | None, width: int, height: int) -> bool:
+    # Providers round to their own sizes: 1344x768 for 16:9, 896x1152 for 4:5.
+    return aspect_ratio is None or abs(math.log(width / height / ratio(aspect_ratio))) < _SAME_SHAPE
+
+
+def _has_area(resolution: str | None, width: int, height: int) -> bool:
+    return resolution is None or abs(math.log2(width * height / side(resolution) ** 2)) < _SAME_AREA
 
 
 def _nearest(name: str, value: Any, allowed: Any) -> Any:
@@ -174,6 +233,8 @@ def _nearest(name: str, value: Any, allowed: Any) -> Any:
         return value
     if name == "aspectRatio":
         return min(allowed, key=lambda choice: abs(math.log(ratio(choice) / ratio(value))))
+    if name == "quality":
+        return min(allowed, key=lambda choice: abs(QUALITIES.index(choice) - QUALITIES.index(value)))
     if name == "resolution":
         return min(allowed, key=lambda choice: abs(math.log2(side(choice) / side(value))))
     return allowed[0]
@@ -192,5 +253,8 @@ def image_request(prompt: str, used: Mapping[str, Any], model: Model) -> ImageRe
         seed=used.get("seed"),
         quality=used.get("quality"),
         output_format=used.get("outputFormat"),
+        output_compression=used.get("outputCompression"),
+        background=used.get("background"),
+        moderation=used.get("providerModeration"),
         negative_prompt=used.get("negativePrompt"),
     )

@@ -42,6 +42,10 @@ RATIOS = {
     "2:1": (1440, 720),
     "1:2": (720, 1440),
     "21:9": (1536, 640),
+    "19.5:9": (1472, 680),
+    "9:19.5": (680, 1472),
+    "20:9": (1520, 684),
+    "9:20": (684, 1520),
 }
 
 # HTTP status of each fault and error of this module, the same in all flavours; they differ in the wording around it.

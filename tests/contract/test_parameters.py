@@ -8,13 +8,19 @@ import pytest
 from local.simulator import Simulator
 from pixelprompt.parameters import ASPECT_RATIOS, ratio
 from pixelprompt.providers.base import Model, ProviderError
+from pixelprompt.registry import ModelRegistry
 from tests.contract.calls import ask_simulator, images, orders
 from tests.contract.table import MODELS, ON_THE_WIRE
 
-GEMINI = ["1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
-STABILITY = ["21:9", "16:9", "3:2", "5:4", "1:1", "4:5", "2:3", "9:16", "9:21"]
-RECRAFT = ["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16"]
-FLUX_3 = ["21:9", "2:1", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16", "1:2", "9:21"]
+CATALOGUE = {known.id: known.takes for known in ModelRegistry.load().get_all_models()}
+# Of servers that draw any size.
+USUAL = ASPECT_RATIOS[:13]
+
+
+def shapes_of(model_id: str) -> list[str]:
+    """What the catalogue says that the model takes."""
+    shapes: list[str] = CATALOGUE[model_id]["aspectRatio"]
+    return shapes
 
 
 def model(provider: str, model_id: str, **fields: Any) -> Model:
@@ -22,19 +28,18 @@ def model(provider: str, model_id: str, **fields: Any) -> Model:
 
 
 SHAPES = [
-    (MODELS["openai"], ASPECT_RATIOS),
-    (MODELS["gemini"], GEMINI),
-    (MODELS["bedrock"], STABILITY),
-    (MODELS["stability"], STABILITY),
-    (MODELS["bfl"], ASPECT_RATIOS),
-    (model("bfl", "flux-pro-1.1"), ASPECT_RATIOS),
-    (model("bfl", "flux-pro-1.1-ultra"), ASPECT_RATIOS),
-    (model("bfl", "flux-3-image"), FLUX_3),
-    (MODELS["recraft"], RECRAFT),
-    (MODELS["compatible"], ASPECT_RATIOS),
-    (model("compatible", "grok-imagine-image-2.0", dialect="xai"), ["1:1", "16:9", "9:16", "4:3", "3:2", "2:1"]),
+    *(
+        (known, shapes_of(known.id))
+        for provider, known in MODELS.items()
+        if provider not in ("stability", "compatible")
+    ),
+    (MODELS["stability"], shapes_of("ultra")),
+    *((model("bfl", name), shapes_of(name)) for name in ("flux-pro-1.1", "flux-pro-1.1-ultra", "flux-3-image")),
+    (MODELS["compatible"], USUAL),
+    (model("compatible", "grok-imagine-image-2.0", dialect="xai"), shapes_of("grok-imagine-image-2.0")),
     (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), ["1:1", "16:9", "2:3", "21:9"]),
-    (model("compatible", "together-flux-schnell", dialect="together"), ASPECT_RATIOS),
+    (model("compatible", "together-flux-schnell", dialect="together"), USUAL),
+    (model("compatible", "siliconflow-kolors", dialect="siliconflow"), USUAL),
 ]
 
 
@@ -197,3 +202,28 @@ def test_what_the_provider_says_it_charges_is_kept(
     simulator: Simulator, known: Model, n: int, dollars: float | None
 ) -> None:
     assert images(simulator, known, n=n).cost == (None if dollars is None else pytest.approx(dollars))
+
+
+@pytest.mark.parametrize("quality", ["low", "medium", "high", "xhigh", "max"])
+def test_openai_is_told_what_the_catalogue_says_it_takes(simulator: Simulator, quality: str) -> None:
+    flare = replace(model("openai", "gpt-image-2.5-flare"), takes=CATALOGUE["gpt-image-2.5-flare"])
+    made = images(
+        simulator,
+        flare,
+        quality=quality,
+        output_format="webp",
+        output_compression=60,
+        background="transparent",
+        moderation="low",
+    )
+    (order,) = orders(simulator)
+    wanted = {"quality": quality, "output_format": "webp", "output_compression": 60, "background": "transparent"}
+    assert {**wanted, "moderation": "low"}.items() <= order.body.items()
+    assert made.images[0].mime_type == "image/webp" and made.used and made.used["quality"] == quality
+
+
+def test_openrouter_is_told_background_and_compression(simulator: Simulator) -> None:
+    known = model("compatible", "openrouter/flux-2-pro", dialect="openrouter")
+    images(simulator, known, output_format="jpeg", output_compression=0, background="opaque")
+    (order,) = orders(simulator)
+    assert {"output_format": "jpeg", "output_compression": 0, "background": "opaque"}.items() <= order.body.items()

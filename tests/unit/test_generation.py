@@ -607,6 +607,13 @@ class TestSeveralImages:
         assert job.row["cost"]["amount"] == amount
         assert "cost" not in job.row["missing"] and job.row["missing"]["images"] == 1
 
+    def test_an_image_of_another_shape_changes_the_receipt(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        job.registry = ModelRegistry([replace(MODEL, takes={"seed": {"min": 0, "max": 9}, "aspectRatio": ["16:9"]})])
+        answers[5] = [self.made(5)]
+        job.run(replace(job.item(), parameters={"seed": 5, "aspectRatio": "16:9"}))
+        assert job.row["applied"] == {"seed": 5}
+        assert job.row["adjusted"] == {"aspectRatio": {"requested": "16:9", "used": "8x8"}}
+
     def test_each_call_has_a_seed_of_its_own_and_all_images_lie_in_one_row(
         self, job: Job, answers: dict[int, list[Any]]
     ) -> None:

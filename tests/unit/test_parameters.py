@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.simulator import bedrock, compatible, gemini, stability
 from pixelprompt import cost
-from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS, image_request, receipt
+from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS, as_made, image_request, receipt
 from pixelprompt.providers.base import Model
 from pixelprompt.registry import ModelRegistry
 
@@ -62,6 +63,89 @@ def test_several_images_need_no_word_of_the_model() -> None:
     assert receipt({"n": 4}, {}).applied == {"n": 4}
 
 
+@pytest.mark.parametrize(
+    ("wanted", "takes", "used"),
+    [
+        ("xhigh", ["low", "medium", "high"], "high"),
+        ("max", ["low", "medium", "high"], "high"),
+        ("high", ["low", "medium"], "medium"),
+        ("low", ["medium", "high"], "medium"),
+        ("medium", ["low", "high"], "low"),
+    ],
+)
+def test_a_quality_has_its_neighbor(wanted: str, takes: list[str], used: str) -> None:
+    assert receipt({"quality": wanted}, {"quality": takes}).used() == {"quality": used}
+
+
+FORMATS = {
+    "outputFormat": ["png", "jpeg", "webp"],
+    "outputCompression": {"min": 0, "max": 100},
+    "background": ["transparent", "opaque"],
+}
+
+
+@pytest.mark.parametrize(
+    ("given_", "ignored"),
+    [
+        ({"outputCompression": 50}, {"outputCompression"}),
+        ({"outputCompression": 50, "outputFormat": "png"}, {"outputCompression"}),
+        ({"outputCompression": 50, "outputFormat": "jpeg"}, set()),
+        ({"background": "transparent", "outputFormat": "jpeg"}, {"background"}),
+        ({"background": "opaque", "outputFormat": "jpeg"}, set()),
+        ({"background": "transparent", "outputFormat": "webp", "outputCompression": 0}, set()),
+        ({"background": "transparent"}, set()),
+    ],
+)
+def test_what_does_not_go_with_the_format_is_ignored(given_: dict[str, Any], ignored: set[str]) -> None:
+    result = receipt(given_, FORMATS)
+    assert set(result.ignored) == ignored
+    assert set(result.applied) == set(given_) - ignored
+    assert all(reason.endswith(".") for reason in result.ignored.values())
+
+
+SHAPED = {"aspectRatio": ["1:1", "16:9", "21:9"], "resolution": ["1K", "2K"], "outputFormat": ["png", "webp"]}
+
+
+@pytest.mark.parametrize(
+    ("given_", "image", "adjusted"),
+    [
+        ({"aspectRatio": "16:9"}, (1344, 768, "png"), {}),
+        ({"aspectRatio": "16:9"}, (1024, 1024, "png"), {"aspectRatio": ("16:9", "1024x1024")}),
+        ({"aspectRatio": "16:9", "resolution": "2K"}, (1344, 768, "png"), {"resolution": ("2K", "1344x768")}),
+        ({"resolution": "1K"}, (1536, 672, "png"), {}),
+        ({"resolution": "4K"}, (2048, 2048, "png"), {"resolution": ("4K", "2K")}),
+        ({"resolution": "4K"}, (1024, 1024, "png"), {"resolution": ("4K", "1024x1024")}),
+        ({"aspectRatio": "9:21"}, (1024, 1024, "png"), {"aspectRatio": ("9:21", "1:1")}),
+        ({"outputFormat": "webp"}, (8, 8, "webp"), {}),
+        ({"outputFormat": "webp"}, (8, 8, "png"), {"outputFormat": ("webp", "png")}),
+        ({"seed": 5}, (8, 8, "png"), {}),
+        ({}, (8, 8, "png"), {}),
+    ],
+)
+def test_what_the_image_contradicts_is_adjusted(
+    given_: dict[str, Any], image: tuple[int, int, str], adjusted: dict[str, tuple[str, str]]
+) -> None:
+    result = as_made(receipt(given_, SHAPED), [image, image])
+    assert result.adjusted == {name: {"requested": asked, "used": used} for name, (asked, used) in adjusted.items()}
+    assert set(result.applied) == set(given_) - set(adjusted) - {"seed"}
+
+
+def test_one_image_of_another_shape_is_enough() -> None:
+    result = as_made(receipt({"aspectRatio": "1:1"}, SHAPED), [(1024, 1024, "png"), (1024, 768, "png")])
+    assert result.adjusted == {"aspectRatio": {"requested": "1:1", "used": "1024x768"}}
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [gemini.RATIOS, gemini.LONG_RATIOS, stability.RATIOS, bedrock.RATIOS, compatible.RATIOS],
+    ids=["gemini", "gemini-long", "stability", "bedrock", "compatible"],
+)
+def test_the_sizes_that_providers_round_to_fit_their_ratio(sizes: dict[str, tuple[int, int]]) -> None:
+    for shape, (width, height) in sizes.items():
+        result = as_made(receipt({"aspectRatio": shape}, {"aspectRatio": [shape]}), [(width, height, "png")])
+        assert result.applied == {"aspectRatio": shape}, (width, height)
+
+
 PARAMETERS = st.fixed_dictionaries(
     {},
     optional={
@@ -71,8 +155,11 @@ PARAMETERS = st.fixed_dictionaries(
         "seed": st.integers(0, 2**32 - 1),
         "steps": st.integers(1, 150),
         "guidance": st.floats(0, 30),
-        "quality": st.sampled_from(["low", "medium", "high"]),
+        "quality": st.sampled_from(["low", "medium", "high", "xhigh", "max"]),
         "outputFormat": st.sampled_from(["png", "jpeg", "webp"]),
+        "outputCompression": st.integers(0, 100),
+        "background": st.sampled_from(["transparent", "opaque"]),
+        "providerModeration": st.sampled_from(["auto", "low"]),
     },
 )
 

@@ -118,6 +118,9 @@ class ImageRequest:
     n : how many pictures; above 1 only for models that make several in a call
     quality : the provider's own word for it
     output_format : ``png``, ``jpeg`` or ``webp``
+    output_compression : 0 to 100, for ``jpeg`` and ``webp``
+    background : ``transparent`` or ``opaque``
+    moderation : how strict the provider's own moderation is, ``auto`` or ``low``
     resume : token of a request that the provider has taken already
     """
 
@@ -130,6 +133,9 @@ class ImageRequest:
     seed: int | None = None
     quality: str | None = None
     output_format: str | None = None
+    output_compression: int | None = None
+    background: str | None = None
+    moderation: str | None = None
     negative_prompt: str | None = None
     resume: str | None = None
 

@@ -63,6 +63,8 @@ def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
         "guidance_scale": request.guidance,
         "quality": request.quality,
         "output_format": request.output_format,
+        "output_compression": request.output_compression,
+        "background": request.background,
         "negative_prompt": request.negative_prompt,
         **(_shape(request, model.dialect) if request.aspect_ratio or request.resolution else {}),
     }

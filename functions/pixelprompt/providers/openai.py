@@ -38,12 +38,15 @@ def generate(
     request: ImageRequest, model: Model, credentials: Credentials, deadline: float
 ) -> Generated | ProviderError:
     """``n`` images in one call; the gpt-image models have no seed, steps, guidance or negative prompt."""
-    options = {
-        **model.parameters,
-        **({"size": _size(request, model.id)} if request.aspect_ratio or request.resolution else {}),
-        **({"quality": request.quality} if request.quality else {}),
-        **({"output_format": request.output_format} if request.output_format else {}),
+    asked = {
+        "size": _size(request, model.id) if request.aspect_ratio or request.resolution else None,
+        "quality": request.quality,
+        "output_format": request.output_format,
+        "output_compression": request.output_compression,
+        "background": request.background,
+        "moderation": request.moderation,
     }
+    options = {**model.parameters, **{name: value for name, value in asked.items() if value is not None}}
     try:
         with _client(credentials, deadline) as client:
             answer = client.images.with_raw_response.generate(

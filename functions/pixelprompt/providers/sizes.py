@@ -9,7 +9,7 @@ def ratio(aspect_ratio: str | None) -> float:
     if aspect_ratio is None:
         return 1.0
     width, height = aspect_ratio.split(":")
-    return int(width) / int(height)
+    return float(width) / float(height)
 
 
 def side(resolution: str | None) -> int:
