@@ -123,11 +123,11 @@ _NO_ROUTE = _words(
     r"invalid.url", r"page not found", r"no.(such.)?route", r"cannot (post|get) ", r"unknown.?(path|route|operation)"
 )
 # The beginning of an object, in JSON or as Python shows it, and what it says.
-_STRUCTURE = re.compile(r"[\[({]*\{\s*['\"]\w+['\"]\s*:.*", re.DOTALL)
+_STRUCTURE = re.compile(r"[\[({]{0,3}\{\s{0,9}['\"]\w{1,40}['\"]\s{0,9}:.*", re.DOTALL)
 _INNER = re.compile(r"['\"](?:message|msg|detail|error)['\"]\s*:\s*(['\"])(.{3,300}?)\1", re.DOTALL)
-_TRACE = re.compile(
-    r"Traceback \(most recent call last\).*?\n(?=\S*\w+(?:Error|Exception)\b)|\n\s+at [\w$.]+\(.*", re.DOTALL
-)
+# Python ends a stack trace with the error, Java begins with it.
+_PYTHON_TRACE = "Traceback (most recent call last)"
+_JAVA_TRACE = "\n\tat "
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,10 @@ def _joined(sentences: Iterable[str]) -> str:
 
 def _plain(said: str) -> str:
     """Return a sentence without what only programs understand: objects inside it, and stack traces."""
-    said = _TRACE.sub("", said[:_TEXT_SOURCE])
+    said = said[:_TEXT_SOURCE].partition(_JAVA_TRACE)[0].strip()
+    before, trace, after = said.partition(_PYTHON_TRACE)
+    if trace:
+        said = f"{before.strip()} {after.splitlines()[-1] if after else ''}".strip()
     if structure := _STRUCTURE.search(said):
         inner = _INNER.search(structure[0])
         said = ": ".join(filter(None, (said[: structure.start()].strip(" -:,\n"), inner[2] if inner else "")))
