@@ -22,7 +22,7 @@ def _submission() -> tuple[str, Submission]:
     limits = (settings.global_limit, settings.ip_limit, settings.ip_whitelist)
     secrets = aws.request_client("secretsmanager", deadline)
     keys = ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints)
-    registry = LiveRegistry(s3, bucket)
+    registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model)
     executions = Executions(aws.request_client("stepfunctions", deadline), settings.state_machine_arn)
     return settings.api_url, Submission(
         JobManager(s3, bucket, patience=5.0, deadline=deadline),

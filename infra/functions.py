@@ -272,7 +272,8 @@ class Functions(Construct):
         }
         cors = {"CORS_ORIGINS": _cors_origins(settings, storage)}
         delivery = {"CLOUDFRONT_DOMAIN": storage.domain}
-        moderation = {"MODERATION": settings.moderation}
+        # The text model that enhances prompts judges them as well, where one is asked.
+        moderation = {"MODERATION": settings.moderation, "PROMPT_MODEL_INDEX": settings.prompt_model_index}
 
         def function(
             name: str,
@@ -339,7 +340,6 @@ class Functions(Construct):
         self.enhance = function(
             "enhance",
             {
-                "PROMPT_MODEL_INDEX": settings.prompt_model_index,
                 "ENHANCE_LIMIT": str(settings.enhance_limit),
                 "ENHANCE_IP_LIMIT": str(settings.enhance_ip_limit),
                 **callers,

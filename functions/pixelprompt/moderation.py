@@ -90,15 +90,26 @@ class ContentFilter:
         return Verdict(True, MODEL_CATEGORY) if inappropriate else Verdict(False)
 
 
+# How models begin when they refuse to answer at all.
+_REFUSES: Final = (
+    r"\W*((i'm|i am|we're)\s+)?((very|really|so)\s+)?(sorry|unable to|not able to)\b"
+    r"|\W*(i|we)\s+(can't|cannot|can not|won't|will not|must decline|decline|refuse)\b"
+)
+
+
 def yes_no_classifier(complete: Callable[[str], str]) -> Classifier:
     """A classifier that puts the moderation question to a text model.
 
-    ``complete`` takes a question and returns the model's answer. The classifier raises ValueError for an answer
-    that is neither YES nor NO, so that the closed or open policy decides and not chance.
+    ``complete`` takes a question and returns the model's answer; one that refuses to answer counts as YES. The
+    classifier raises ValueError for any other that is neither YES nor NO, so that the closed or open policy decides and
+    not chance.
     """
 
     def classify(prompt: str) -> bool:
-        words = re.findall(r"[a-z]+", complete(QUESTION.format(prompt=prompt)).lower())
+        answer = complete(QUESTION.format(prompt=prompt)).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+        if re.match(_REFUSES, answer):
+            return True
+        words = re.findall(r"[a-z]+", answer)
         if not words or words[0] not in ("yes", "no"):
             raise ValueError("The moderation model answered neither YES nor NO; choose one that follows instructions.")
         return "yes" in words[:1]

@@ -1,8 +1,9 @@
 """The model-based filter behind the keyword filter, where a deployment asks for one.
 
 ``MODERATION`` is ``keyword`` (none), ``model`` (the text model that enhances prompts is asked for YES or NO) or
-``openai`` (OpenAI's moderation endpoint). A model that cannot be asked within five seconds, or before the deadline of
-the request, blocks: nothing passes unjudged.
+``openai`` (OpenAI's moderation endpoint). A model that refuses to judge a prompt, or whose provider refuses it, has
+judged it. A model that cannot be asked within five seconds, or before the deadline of the request, blocks: nothing
+passes unjudged.
 """
 
 import time
@@ -70,6 +71,9 @@ def _ask(question: str, registry: Callable[[], ModelRegistry], keys: ProviderKey
         raise ConfigurationError("There is no text model with a key to ask; set one with `make keys`.")
     answer = adapter(model.provider).complete(question, model, credentials, until)
     if isinstance(answer, ProviderError):
+        if answer.code == "refused":
+            # Who refuses to judge a prompt has judged it.
+            return "YES"
         raise answer
     return str(answer)
 
@@ -80,5 +84,7 @@ def _is_flagged(text: str, keys: ProviderKeys, until: float) -> bool:
         raise ConfigurationError("OPENAI_API_KEY is missing; its owner sets it with `make keys`.")
     flagged = adapter("openai").is_flagged(text, _OPENAI, credentials, until)
     if isinstance(flagged, ProviderError):
+        if flagged.code == "refused":
+            return True
         raise flagged
     return bool(flagged)

@@ -170,7 +170,7 @@ COMMON = {"LOG_LEVEL", "POWERTOOLS_SERVICE_NAME", "BUCKET_NAME"}
 ENVIRONMENT = {
     "submit": {
         "STATE_MACHINE_ARN", "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "GLOBAL_LIMIT", "IP_LIMIT", "IP_INCLUDE",
-        "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS", "MODERATION",
+        "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS", "MODERATION", "PROMPT_MODEL_INDEX",
     },
     "generate": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS"},
     "record-failure": set(),
@@ -222,6 +222,7 @@ def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
     assert json.loads(submit["PROVIDER_ENDPOINTS"]) == {"openai": "http://127.0.0.1:1"}
     enhance = resources.function("enhance")["Environment"]["Variables"]
     assert (enhance["PROMPT_MODEL_INDEX"], enhance["CORS_ORIGINS"]) == ("2", "https://example.com")
+    assert submit["PROMPT_MODEL_INDEX"] == "2"
     assert (enhance["ENHANCE_LIMIT"], enhance["ENHANCE_IP_LIMIT"]) == ("9", "4")
     assert (enhance["IP_INCLUDE"], enhance["TRUST_BODY_IP"]) == ("192.0.2.7", "true")
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")

@@ -575,7 +575,7 @@ def test_a_text_model_answers_yes_or_no(answer: str, inappropriate: bool) -> Non
     assert questions == ["Is this text inappropriate or NSFW? Answer only YES or NO: a {curly} fox"]
 
 
-@pytest.mark.parametrize("answer", ["", "I cannot answer that", "Nothing wrong"])
+@pytest.mark.parametrize("answer", ["", "That is hard to say", "Nothing wrong"])
 def test_any_other_answer_leaves_it_to_the_policy(answer: str) -> None:
     with pytest.raises(ValueError, match="neither YES nor NO"):
         yes_no_classifier(lambda _: answer)("a fox")

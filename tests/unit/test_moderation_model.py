@@ -1,13 +1,15 @@
 """The model-based filter, asked over sockets."""
 
+import importlib
 import json
+from typing import Any
 
 import pytest
 
 from local.simulator import Simulator
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConfigurationError, InappropriateContent, ServiceUnavailable
-from pixelprompt.moderation import MODEL_CATEGORY, UNAVAILABLE, ContentFilter, Verdict
+from pixelprompt.moderation import MODEL_CATEGORY, UNAVAILABLE, ContentFilter, Verdict, yes_no_classifier
 from pixelprompt.moderation_model import MODES, content_filter, refusal
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.registry import ModelRegistry
@@ -31,6 +33,14 @@ def make(
     secrets = Secrets({"OPENAI_API_KEY": "k"} if keys is None else keys)
     provider_keys = ProviderKeys(secrets, "keys", {"openai": f"{simulator.url}/openai/v1"})
     return content_filter(mode, ModelRegistry.load, provider_keys, deadline or Deadline())
+
+
+def make_for(simulator: Simulator, model: str, keys: dict[str, str] | None = None) -> ContentFilter:
+    """A filter that asks this text model."""
+    secrets = Secrets({"OPENAI_API_KEY": "k", "GEMINI_API_KEY": "k"} if keys is None else keys)
+    endpoints = {"openai": f"{simulator.url}/openai/v1", "gemini": f"{simulator.url}/gemini"}
+    registry = ModelRegistry.load(prompt_model=model)
+    return content_filter("model", lambda: registry, ProviderKeys(secrets, "keys", endpoints), Deadline())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -66,6 +76,58 @@ def test_what_cannot_be_judged_does_not_pass(simulator: Simulator, mode: str, fa
     assert verdict == Verdict(True, UNAVAILABLE)
     error = refusal(verdict)
     assert isinstance(error, ServiceUnavailable) and error.headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize("provider", ["openai", "gemini"])
+@pytest.mark.parametrize("fault", ["refused", "refused_output", "refused_legal"])
+def test_who_refuses_to_judge_a_prompt_has_judged_it(simulator: Simulator, provider: str, fault: str) -> None:
+    model = {"openai": "gpt-5.4-mini", "gemini": "gemini-3.5-flash"}[provider]
+    simulator.set_fault(model, fault)
+    verdict = make_for(simulator, model).verdict("a red fox")
+    assert verdict == Verdict(True, MODEL_CATEGORY)
+    assert isinstance(refusal(verdict), InappropriateContent)
+
+
+@pytest.mark.parametrize(
+    ("answer", "category"),
+    [
+        ("I'm sorry, but I can't help with that.", MODEL_CATEGORY),
+        ("I’m sorry, I cannot assist with this request.", MODEL_CATEGORY),
+        ("Sorry, no.", MODEL_CATEGORY),
+        ("I can't judge that.", MODEL_CATEGORY),
+        ("I am unable to process this.", MODEL_CATEGORY),
+        ("Yes.", MODEL_CATEGORY),
+        ("No, I can't see anything wrong.", None),
+        ("It depends.", UNAVAILABLE),
+        ("", UNAVAILABLE),
+    ],
+)
+def test_a_refusal_in_words_is_a_judgement_too(answer: str, category: str | None) -> None:
+    judge = ContentFilter(classifier=yes_no_classifier(lambda question: answer))
+    assert judge.verdict("a red fox").category == category
+
+
+def test_the_text_model_that_the_operator_chose_judges(simulator: Simulator) -> None:
+    """With a key for Gemini only, the first text model could not be asked."""
+    judge = make_for(simulator, "gemini-3.5-flash", {"GEMINI_API_KEY": "k"})
+    simulator.clear_requests()
+    assert judge.verdict("a red fox") == Verdict(False)
+    assert judge.verdict(FORBIDDEN) == Verdict(True, MODEL_CATEGORY)
+    assert {request.provider for request in simulator.requests} == {"gemini"}
+
+
+@pytest.mark.parametrize("function", ["submit", "enhance"])
+def test_both_functions_ask_the_model_that_the_setting_names(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(function)
+    named: list[Any] = []
+    monkeypatch.setattr(module, "LiveRegistry", lambda *_, prompt_model: named.append(prompt_model))
+    monkeypatch.setattr(module.aws, "request_client", lambda *_: None)
+    for name in ("BUCKET_NAME", "PROVIDER_SECRET", "STATE_MACHINE_ARN"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("PROMPT_MODEL_INDEX", "Gemini 3.5 Flash")
+    build = module._submission if function == "submit" else module._services
+    build.__wrapped__()
+    assert named == ["Gemini 3.5 Flash"]
 
 
 @pytest.mark.parametrize("mode", ["model", "openai"])
