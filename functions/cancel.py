@@ -29,6 +29,9 @@ cold_start.ready(_services)
 def handler(request: http.Request) -> http.Response:
     """Answer with the job document."""
     cancellation, images = _services()
-    request.check_query()
-    document = cancellation.cancel(request.path_parameters["jobId"], request.json() if request.body.strip() else {})
+    job_id = request.path_parameters["jobId"]
+    with http.unless_missing(lambda: cancellation.require(job_id)):
+        request.check_query()
+        body = request.json_or_empty()
+    document = cancellation.cancel(job_id, body)
     return http.Response(with_addresses(document, images))

@@ -37,7 +37,8 @@ def handler(request: http.Request) -> http.Response:
     """Answer with the number of the run and of the models that take part in it."""
     api_url, retry = _services()
     job_id = request.path_parameters["jobId"]
-    request.check_query()
-    body = request.json() if request.body.strip() else {}
+    with http.unless_missing(lambda: retry.require(job_id)):
+        request.check_query()
+        body = request.json_or_empty()
     answer = retry.retry(job_id, body, request.source_ip, request.correlation_id)
     return http.Response({**answer, "statusUrl": f"{api_url or request.url}/status/{job_id}"})

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pixelprompt import aws, cold_start, http
-from pixelprompt.errors import InvalidParameter
 from pixelprompt.executions import Executions
 from pixelprompt.images import ImageStorage
 from pixelprompt.job_status import JobStatus, Wait, is_version
@@ -77,12 +76,9 @@ def handler(request: http.Request) -> http.Response:
     if job_id is None or request.method != "GET":
         raise http.no_such_route(request, _routes())
     status, longest_wait = _services()
-    try:
+    with http.unless_missing(lambda: status.require(job_id)):
         request.check_query("wait", "since")
         wait = Wait.from_query(request.query, request.headers.get("if-none-match", ""), longest_wait)
-    except InvalidParameter:
-        status.require(job_id)
-        raise
     document, etag = status.get(job_id, wait)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if wait.since and is_version(wait.since, etag):

@@ -55,8 +55,6 @@ _SENT: dict[str, set[str]] = {
 }
 _SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
 _OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
-# Recraft draws these styles of its V2 and V3 models as vectors.
-_VECTOR_STYLE = "vector_illustration"
 _RANGES = ("seed", "steps", "guidance", "outputCompression")
 
 
@@ -133,7 +131,8 @@ def _model(entry: Any, where: str) -> Model:
         if not _passes(check, value):
             raise ConfigurationError(f"{where} has {name}={value!r}; it must be {allowed}.")
     _check_provider(entry, where)
-    _check_svg(entry, where)
+    if entry.get("enabled", True) and not entry.get("retired"):
+        _check_svg(entry, where)
     return Model(
         name=entry["name"],
         provider=entry["provider"],
@@ -169,10 +168,13 @@ def _check_provider(entry: Entry, where: str) -> None:
 
 def _check_svg(entry: Entry, where: str) -> None:
     """Reject a model whose images are certainly SVG documents: they would be paid for and not stored."""
-    provider, model_id = entry["provider"], entry["id"]
-    values = entry.get("parameters", {}).values()
-    is_vector = (provider == "recraft" or "recraft" in model_id) and "vector" in model_id
-    if is_vector or any(value == "svg" or str(value).startswith(_VECTOR_STYLE) for value in values):
+    parameters = {name: str(value).lower() for name, value in entry.get("parameters", {}).items()}
+    is_recraft = entry["provider"] == "recraft" or re.search(r"(^|[/_-])recraft", entry["id"].lower())
+    draws_vectors = re.search(r"[_-](vector|svg)\b", entry["id"].lower()) or parameters.get("style", "").startswith(
+        "vector_illustration"
+    )
+    is_svg = any(parameters.get(name) == "svg" for name in ("output_format", "image_format", "format"))
+    if is_svg or (is_recraft and draws_vectors):
         raise ConfigurationError(
             f"{where} makes SVG images, which this service doesn't store. Use a raster model, such as recraftv4_1, or "
             "the output format png, jpeg, or webp."

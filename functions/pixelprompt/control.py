@@ -51,6 +51,15 @@ class Cancellation:
         self._clock = clock
         self._sleep = sleep
 
+    def require(self, job_id: str) -> None:
+        """Make sure that there is such a job.
+
+        Raises
+        ------
+        JobNotFound
+        """
+        self._jobs.require(job_id)
+
     def cancel(self, job_id: str, body: Body = MappingProxyType({})) -> Value:
         """Close what is open as ``cancelled`` and stop the execution; returns the job document.
 
@@ -120,6 +129,15 @@ class Retry:
         self._start = start_execution
         self._trust_body_ip = trust_body_ip
         self._deadline = deadline or Deadline()
+
+    def require(self, job_id: str) -> None:
+        """Make sure that there is such a job.
+
+        Raises
+        ------
+        JobNotFound
+        """
+        self._jobs.require(job_id)
 
     def retry(self, job_id: str, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
         """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.

@@ -31,8 +31,11 @@ def estimate(price: Mapping[str, Any] | None, used: Mapping[str, Any]) -> Cost:
         return UNKNOWN
     amount = price.get("estimate") if price["unit"] == "token" else price["amount"]
     by_quality = price.get("estimateByQuality", price.get("byQuality", {}))
-    amount = by_quality.get(used.get("quality"), amount)
-    amount = price.get("byResolution", {}).get(used.get("resolution"), amount)
+    if by_quality and "quality" in used:
+        # One that the table lacks is not as cheap as the usual one.
+        amount = by_quality.get(used["quality"])
+    if amount is not None:
+        amount = price.get("byResolution", {}).get(used.get("resolution"), amount)
     return UNKNOWN if amount is None else _computed(amount * used.get("n", 1))
 
 

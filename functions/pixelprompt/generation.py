@@ -130,6 +130,10 @@ class Item:
         )
 
 
+# What a request that was resumed ended with for good.
+_ENDED = frozenset({"refused", "provider_unavailable", "no_image"})
+
+
 def backoff(attempt: int) -> float:
     """Seconds to wait before an attempt that nobody gave a time for: jittered, growing to 10."""
     return random.uniform(0.5, 1.0) * min(10.0, 2.0 ** (attempt - 1))
@@ -391,6 +395,10 @@ class Generation:
             return answer.seconds
         if isinstance(answer, ProviderError):
             turn.fail(call, answer)
+            if answer.code in _ENDED and call in turn.progress.tokens:
+                # A retry shall order anew, and not ask what became of this order.
+                with turn.lock:
+                    self._keep(turn)
             return None
         try:
             self._store(turn, call, answer)
@@ -543,7 +551,8 @@ class _Turn:
         """Close what is open with an error of ours; what a provider is at work on may still be charged for."""
         if self.progress.tokens:
             error.billable = "unknown"
-        self.fail(min(set(range(MOST_IMAGES + 1)) - set(self.progress.images)), error)
+        closed = set(self.progress.images) | set(self.progress.failures)
+        self.fail(min(set(range(2 * MOST_IMAGES + 1)) - closed), error)
 
     def fail(self, call: int, error: ProviderError) -> None:
         """Close a call with its error."""
@@ -565,12 +574,17 @@ class _Turn:
         """The fields of the row at its end."""
         progress = self.progress
         result = progress.result()
-        made, wanted = len(result["images"]), self.used.get("n", 1)
+        # A model that has left the catalogue meanwhile takes nothing any more; what was asked for stays.
+        made, wanted = len(result["images"]), (self.used or self.item.parameters).get("n", 1)
         failure = progress.failure()
         if set(progress.costs) == set(progress.images):
             cost = reported(sum(progress.costs.values()))
         else:
             cost = computed(self.model.price if self.model else None, made, self.used, progress.usage)
+        given = self._receipt(self.model, result["images"]) if self.model else {}
+        if "resolution" in given.get("adjusted", {}) and self.model and (self.model.price or {}).get("byResolution"):
+            # Nobody knows what an image of another size costs.
+            cost = cost if cost["basis"] == "reported" else UNKNOWN
         # One of the calls may have been charged for although it gave no image.
         cost = added(cost, failure.pop("cost", None))
         row = {
@@ -580,8 +594,7 @@ class _Turn:
             "usage": progress.usage or None,
             "used": progress.used or None,
         }
-        if self.model:
-            row.update(self._receipt(self.model, result["images"]))
+        row.update(given)
         if made < wanted:
             row["missing"] = {"images": wanted - made, **failure}
         return row
@@ -589,9 +602,9 @@ class _Turn:
     def _receipt(self, model: Model, images: list[Row]) -> Row:
         """The fields of the row's receipt where an image contradicts it."""
         given = receipt(self.item.parameters, model.takes)
-        kinds = [_kind_of(image) for image in images if "width" in image]
+        kinds = [_kind_of(image) for image in images if image.get("width") and image.get("height")]
         made = as_made(given, kinds)
-        return {} if made == given else {"applied": made.applied, "adjusted": made.adjusted}
+        return {} if made == given else made.row()
 
 
 def _kind_of(image: Row) -> tuple[int, int, str]:

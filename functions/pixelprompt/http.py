@@ -6,10 +6,12 @@ Event and answer have the form of API Gateway's HTTP API, payload version 2.0
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, wraps
 from typing import Any
@@ -85,7 +87,7 @@ class Request:
         ------
         InvalidJson : the body claims to be base64 and is not
         """
-        context = event.get("requestContext", {})
+        context = event.get("requestContext") or {}
         http = context.get("http", {})
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         prefix, path = _split_path(event)
@@ -109,6 +111,15 @@ class Request:
         InvalidParameter
         """
         check_names(self.query, known, "query parameter")
+
+    def json_or_empty(self) -> dict[str, Any]:
+        """The body as a JSON object; one without content is an empty object.
+
+        Raises
+        ------
+        PayloadTooLarge, InvalidJson
+        """
+        return self.json() if self.body.strip().removeprefix(BOM_UTF8) else {}
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object, whatever its content type says.
@@ -185,18 +196,32 @@ def _split_path(event: Event) -> tuple[str, str]:
     A named stage is part of ``rawPath`` on every domain, but of the URL on API Gateway's own only; a base path comes
     with custom domains only (https://github.com/CodeGenieApp/serverless-express/issues/465).
     """
-    context = event.get("requestContext", {})
+    context = event.get("requestContext") or {}
     path, stage = str(event.get("rawPath", "/")), f"/{context.get('stage', '$default')}"
     is_own_domain = ".execute-api." in f"{context.get('domainName', '')}."
+    route = str(event.get("routeKey", "")).partition(" ")[2]
+    if route in ROUTES:
+        # API Gateway has matched it: what is more than the route's own segments stands before it.
+        segments = path.split("/")
+        length = route.count("/")
+        prefix, path = "/".join(segments[:-length]), "/" + "/".join(segments[-length:])
+    else:
+        prefix, path = _split_unmatched(path, stage, is_own_domain=is_own_domain)
+    if stage != "/$default" and not is_own_domain and f"{prefix}/".startswith(f"{stage}/"):
+        prefix = prefix[len(stage) :]
+    return prefix.rstrip("/"), path
+
+
+def _split_unmatched(path: str, stage: str, *, is_own_domain: bool) -> tuple[str, str]:
+    """As ``_split_path`` where no route has matched: with another method, one may stand behind a base path."""
     prefix = ""
     if stage != "/$default" and (path == stage or path.startswith(f"{stage}/")):
-        path = path[len(stage) :] or "/"
-        prefix = stage if is_own_domain else ""
+        prefix, path = stage, path[len(stage) :] or "/"
     if is_own_domain or _is_route(path):
         return prefix, path
     starts = [match.start() for match in re.finditer("/", path)]
     start = next((start for start in starts if _is_route(path[start:])), 0)
-    return path[:start], path[start:]
+    return prefix + path[:start], path[start:]
 
 
 def _is_route(path: str) -> bool:
@@ -244,6 +269,16 @@ def no_such_route(request: Request, routes: Mapping[str, str] = ROUTES) -> Reque
                 method=request.method,
             )
     return RouteNotFound(f"There is no {request.method} {request.path}.", path=request.path, method=request.method)
+
+
+@contextlib.contextmanager
+def unless_missing(require: Callable[[], object]) -> Iterator[None]:
+    """Report what ``require`` raises, such as that a job does not exist, before what is wrong with the request."""
+    try:
+        yield
+    except RequestError:
+        require()
+        raise
 
 
 def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], dict[str, Any]]:

@@ -176,7 +176,7 @@ def _without_conflicts(result: Receipt) -> Receipt:
     used = result.used()
     conflicts = {}
     if "outputCompression" in used and used.get("outputFormat") not in ("jpeg", "webp"):
-        conflicts["outputCompression"] = "Only the output formats jpeg and webp are compressed."
+        conflicts["outputCompression"] = "It needs outputFormat jpeg or webp."
     if used.get("background") == "transparent" and used.get("outputFormat") == "jpeg":
         conflicts["background"] = "A jpeg has no transparent background; use png or webp."
     for name, reason in conflicts.items():
@@ -201,6 +201,7 @@ def as_made(given: Receipt, images: Iterable[tuple[int, int, str]]) -> Receipt:
             ("aspectRatio", _has_shape(promised.get("aspectRatio"), width, height), size),
             ("resolution", _has_area(promised.get("resolution"), width, height), size),
             ("outputFormat", promised.get("outputFormat") in (None, kind), kind),
+            ("background", promised.get("background") != "transparent" or kind != "jpeg", "opaque"),
         ):
             if fits or name not in promised:
                 continue
@@ -234,7 +235,11 @@ def _nearest(name: str, value: Any, allowed: Any) -> Any:
     if name == "aspectRatio":
         return min(allowed, key=lambda choice: abs(math.log(ratio(choice) / ratio(value))))
     if name == "quality":
-        return min(allowed, key=lambda choice: abs(QUALITIES.index(choice) - QUALITIES.index(value)))
+        # Of two neighbors, the cheaper one.
+        return min(
+            sorted(allowed, key=QUALITIES.index),
+            key=lambda choice: abs(QUALITIES.index(choice) - QUALITIES.index(value)),
+        )
     if name == "resolution":
         return min(allowed, key=lambda choice: abs(math.log2(side(choice) / side(value))))
     return allowed[0]

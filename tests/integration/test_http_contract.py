@@ -51,6 +51,8 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("GET", f"/status/{UNKNOWN}?wiat=5", None, 404, "JOB_NOT_FOUND"),
         ("POST", f"/cancel/{UNKNOWN}", '{"force": true}', 404, "JOB_NOT_FOUND"),
         ("POST", f"/retry/{UNKNOWN}", '{"model": "x"}', 404, "JOB_NOT_FOUND"),
+        ("POST", f"/cancel/{UNKNOWN}?force=1", "{", 404, "JOB_NOT_FOUND"),
+        ("POST", f"/retry/{UNKNOWN}?force=1", "{", 404, "JOB_NOT_FOUND"),
         ("GET", "/models?page=2", None, 400, "INVALID_PARAMETER"),
         ("GET", "/openapi.json?v=1", None, 400, "INVALID_PARAMETER"),
         ("GET", "/gallery/list?limt=2", None, 400, "INVALID_PARAMETER"),

@@ -16,6 +16,7 @@ from PIL import Image as Picture
 from local.simulator import Simulator
 from pixelprompt import generation, providers
 from pixelprompt.completion import Completion, Ending
+from pixelprompt.control import progress
 from pixelprompt.errors import ConflictError, JobNotFound, ServiceUnavailable
 from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, InvocationBroke, Item, ResumeTokens
 from pixelprompt.images import ImageStorage
@@ -469,6 +470,31 @@ class TestPolling:
         assert polled.row["billable"] == "unknown"
 
 
+def test_an_order_that_has_ended_is_not_asked_for_again_by_a_retry(
+    job: Job, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The retry orders anew, and the cost of the first order counts once."""
+    withheld = ProviderError("refused", billable="unknown", cost=0.05)
+    answers: list[Any] = [Waiting(0.1, "order-1"), withheld]
+    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: answers.pop(0))
+    job.run()
+    document = job.jobs.get_job_status(job.id)
+    assert document is not None
+    token = job.tokens.load_row(job.id, 0, 1)
+    assert progress(document, job.row, [], token) is None, "no token is handed on"
+    assert document["cost"]["amount"] == 0.05
+
+
+@pytest.mark.parametrize("code", ["unknown_outcome", "timeout", "bad_credentials"])
+def test_an_order_whose_end_is_unknown_is_asked_for_again(job: Job, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = [Waiting(0.1, "order-1"), ProviderError(code, billable="unknown")]
+    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: answers.pop(0))
+    job.run()
+    document = job.jobs.get_job_status(job.id)
+    assert document is not None
+    assert progress(document, job.row, [], job.tokens.load_row(job.id, 0, 1)) == '{"tokens":{"0":"order-1"}}'
+
+
 class TestFailureRecorder:
     """What becomes of an item whose Lambda died."""
 
@@ -606,6 +632,37 @@ class TestSeveralImages:
         job.run(self.item(job))
         assert job.row["cost"]["amount"] == amount
         assert "cost" not in job.row["missing"] and job.row["missing"]["images"] == 1
+
+    def test_an_error_of_ours_hides_no_error_that_was_paid_for(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        paid = ProviderError("refused", billable="yes", cost=0.05)
+        throttled = ProviderError("rate_limited", safe_to_repeat=True, retry_after=15)
+        answers.update({5: [paid], 6: [throttled]})
+        waiting = job.run(replace(self.item(job), parameters={"n": 2, "seed": 5}))
+        assert waiting["state"] == "wait"
+        job.registry = ModelRegistry([])
+        again = replace(job.item(2, resume=waiting["resume"]), parameters={"n": 2, "seed": 5})
+        assert job.run(again)["state"] == "failed"
+        assert (job.row["billable"], job.row["cost"]["amount"]) == ("yes", 0.05)
+
+    def test_an_image_without_a_size_has_a_receipt(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        """A header may say 0; the image is stored all the same."""
+        takes = {"seed": {"min": 0, "max": 9}, "aspectRatio": ["16:9"], "resolution": ["1K"]}
+        job.registry = ModelRegistry([replace(MODEL, takes=takes)])
+        image = self.made(5).images[0]
+        flat = image.data[:20] + bytes(4) + image.data[24:]
+        answers[5] = [Generated((replace(image, data=flat, height=0),))]
+        asked = {"seed": 5, "aspectRatio": "16:9", "resolution": "1K"}
+        assert job.run(replace(job.item(), parameters=asked))["state"] == "done"
+        assert job.row["status"] == "completed"
+
+    def test_an_image_of_another_size_has_no_price_by_resolution(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        price = {"unit": "image", "amount": 0.03, "byResolution": {"4K": 0.11}}
+        takes = {"seed": {"min": 0, "max": 9}, "resolution": ["4K"]}
+        job.registry = ModelRegistry([replace(MODEL, takes=takes, price=price)])
+        answers[5] = [Generated(self.made(5).images)]
+        job.run(replace(job.item(), parameters={"seed": 5, "resolution": "4K"}))
+        assert job.row["adjusted"]["resolution"]["used"] == "8x8"
+        assert job.row["cost"]["basis"] == "unknown"
 
     def test_an_image_of_another_shape_changes_the_receipt(self, job: Job, answers: dict[int, list[Any]]) -> None:
         job.registry = ModelRegistry([replace(MODEL, takes={"seed": {"min": 0, "max": 9}, "aspectRatio": ["16:9"]})])

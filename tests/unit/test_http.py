@@ -138,6 +138,38 @@ def test_another_method_under_a_base_path_is_405(method: str, status: int) -> No
     assert answer["statusCode"] == status
 
 
+@pytest.mark.parametrize(
+    ("domain", "stage", "route", "raw_path", "path", "url"),
+    [
+        # API Gateway says which route has matched, so a base path may be named like a route.
+        ("api.example", "$default", "/generate", "/status/generate", "/generate", "https://api.example/status"),
+        ("api.example", "$default", "/retry/{jobId}", "/cancel/retry/x", "/retry/x", "https://api.example/cancel"),
+        ("api.example", "$default", "/generate", "/generate", "/generate", "https://api.example"),
+        ("api.example", "models", "/models", "/models", "/models", "https://api.example"),
+        ("api.example", "prod", "/models", "/prod/models", "/models", "https://api.example"),
+        ("api.example", "prod", "/models", "/prod/v1/models", "/models", "https://api.example/v1"),
+        ("api.example", "$default", "/generate", "//generate", "/generate", "https://api.example"),
+        (GATEWAY, "generate", "/generate", "/generate/generate", "/generate", f"https://{GATEWAY}/generate"),
+    ],
+)
+def test_the_route_tells_what_stands_before_it(
+    domain: str, stage: str, route: str, raw_path: str, path: str, url: str
+) -> None:
+    context = {"domainName": domain, "stage": stage, "http": {"method": "POST"}}
+    asked = {"rawPath": raw_path, "requestContext": context, "routeKey": f"POST {route}"}
+    request = http.Request.from_event(asked)
+    assert (request.path, request.url) == (path, url)
+
+
+def test_an_event_without_context_is_a_request() -> None:
+    assert http.Request.from_event({"requestContext": None}).path == "/"
+
+
+@pytest.mark.parametrize("body", ["", "  \n", "{}", "\ufeff", b"\xef\xbb\xbf", b"\xef\xbb\xbf{}"])
+def test_a_body_may_be_empty(body: str | bytes) -> None:
+    assert http.Request.from_event(event(body)).json_or_empty() == {}
+
+
 def test_the_description_is_served_under_a_base_path() -> None:
     answer = status_function.handler(event(method="GET", path="/v1/openapi.json"), Context())
     assert answer["statusCode"] == 200 and json.loads(answer["body"])["openapi"] == "3.1.0"

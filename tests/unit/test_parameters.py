@@ -71,6 +71,7 @@ def test_several_images_need_no_word_of_the_model() -> None:
         ("high", ["low", "medium"], "medium"),
         ("low", ["medium", "high"], "medium"),
         ("medium", ["low", "high"], "low"),
+        ("medium", ["high", "low"], "low"),
     ],
 )
 def test_a_quality_has_its_neighbor(wanted: str, takes: list[str], used: str) -> None:
@@ -103,7 +104,12 @@ def test_what_does_not_go_with_the_format_is_ignored(given_: dict[str, Any], ign
     assert all(reason.endswith(".") for reason in result.ignored.values())
 
 
-SHAPED = {"aspectRatio": ["1:1", "16:9", "21:9"], "resolution": ["1K", "2K"], "outputFormat": ["png", "webp"]}
+SHAPED = {
+    "aspectRatio": ["1:1", "16:9", "21:9"],
+    "resolution": ["1K", "2K"],
+    "outputFormat": ["png", "webp"],
+    "background": ["transparent", "opaque"],
+}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,8 @@ SHAPED = {"aspectRatio": ["1:1", "16:9", "21:9"], "resolution": ["1K", "2K"], "o
         ({"aspectRatio": "9:21"}, (1024, 1024, "png"), {"aspectRatio": ("9:21", "1:1")}),
         ({"outputFormat": "webp"}, (8, 8, "webp"), {}),
         ({"outputFormat": "webp"}, (8, 8, "png"), {"outputFormat": ("webp", "png")}),
+        ({"background": "transparent"}, (8, 8, "jpeg"), {"background": ("transparent", "opaque")}),
+        ({"background": "transparent"}, (8, 8, "png"), {}),
         ({"seed": 5}, (8, 8, "png"), {}),
         ({}, (8, 8, "png"), {}),
     ],
@@ -188,6 +196,22 @@ class TestCost:
         assert cost.estimate(self.PRICE, {"resolution": "2K"}) == cost.UNKNOWN
         assert cost.computed(self.TOKENS, 1, {}, None) == cost.UNKNOWN
         assert cost.UNKNOWN["amount"] is None
+
+    @pytest.mark.parametrize("unit", ["image", "token"])
+    def test_a_quality_that_the_table_lacks_has_no_price(self, unit: str) -> None:
+        table = {"low": 0.006, "high": 0.05, "xhigh": None}
+        price = {"unit": unit, "amount": 0.03, "estimate": 0.03, "byQuality": table, "byResolution": {"2K": 0.06}}
+        assert cost.estimate(price, {"quality": "high"})["amount"] == 0.05
+        assert cost.estimate(price, {})["amount"] == 0.03
+        for quality in ("xhigh", "max"):
+            for more in ({}, {"resolution": "2K"}):
+                assert cost.estimate(price, {"quality": quality, **more}) == cost.UNKNOWN
+
+    def test_no_default_quality_is_without_an_estimate(self) -> None:
+        for model in ModelRegistry.load().get_all_models():
+            for quality in model.takes.get("quality", []):
+                found = cost.estimate(model.price, {"quality": quality})["amount"]
+                assert found is None or found > 0
 
     def test_tokens_are_multiplied(self) -> None:
         usage = {"inputTextTokens": 20, "outputImageTokens": 1000}

@@ -131,6 +131,8 @@ class TestCatalogue:
             {"name": "V", "provider": "recraft", "id": "recraftv3", "parameters": {"style": "vector_illustration/x"}},
             {"name": "V", "provider": "openai", "id": "gpt-image-2.6-flare", "parameters": {"output_format": "svg"}},
             {**SERVER, "id": "recraft/recraft-v4.1-vector"},
+            {**SERVER, "id": "recraft-ai/Recraft-V3-SVG"},
+            {**SERVER, "parameters": {"output_format": "SVG"}},
         ],
     )
     def test_a_model_that_makes_svg_is_rejected_before_it_costs_anything(
@@ -138,6 +140,18 @@ class TestCatalogue:
     ) -> None:
         with pytest.raises(ConfigurationError, match=r"models\[0\] \(.+\) makes SVG images.+raster model"):
             load(tmp_path, {"models": [entry], "textModels": []})
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {**SERVER, "id": "vector-art"},
+            {**SERVER, "parameters": {"style": "vector_illustration", "negative_prompt": "svg"}},
+            {"name": "V", "provider": "recraft", "id": "recraftv3_vector", "enabled": False},
+            {"name": "V", "provider": "recraft", "id": "recraftv3_vector", "retired": True},
+        ],
+    )
+    def test_a_model_that_only_sounds_like_svg_is_accepted(self, tmp_path: Path, entry: dict[str, Any]) -> None:
+        load(tmp_path, {"models": [entry], "textModels": []})
 
     def test_a_disabled_model_is_not_offered(self, tmp_path: Path) -> None:
         entries = [ENTRY, {**ENTRY, "name": "B", "id": "b", "enabled": False}]

@@ -185,10 +185,10 @@ def _poll(
     if status == 404 or state == "task not found":
         if age < _GRACE:
             return Waiting(1.0, token)
-        return ProviderError("unknown_outcome", "The provider does not know the order any more.", cost=order.dollars)
+        return ProviderError("unknown_outcome", "The provider does not know the order any more.")
     if not answer.is_success:
         message = f"The provider does not say what became of the order (HTTP {status})."
-        return ProviderError("unknown_outcome", message, cost=order.dollars)
+        return ProviderError("unknown_outcome", message)
     if document is None:
         return Waiting(_LONG_PAUSE, token)
     match state:
@@ -201,7 +201,7 @@ def _poll(
             return ProviderError("refused", message, billable="unknown", cost=order.dollars)
         case "error" | "failed":
             message = "The provider failed to make the image."
-            return ProviderError("provider_unavailable", message, billable="unknown", cost=order.dollars)
+            return ProviderError("provider_unavailable", message, billable="unknown")
     # A status that is not known yet is one more way to say that it takes time.
     return Waiting(pause, token)
 
