@@ -297,7 +297,11 @@ _MASKS: Final = str.maketrans("*#@%?", "*****")
 _NO_SOFT: Final = str.maketrans("", "", _SOFT)
 _PIECES: Final = re.compile(r"[\w@$!|+*#(&%?€£¢]+")
 _PARTS: Final = re.compile(r"[^\W_]+")
-_CONTRACTION: Final = re.compile(r"(?<=[a-z]{2})'(?:s|t|d|m|re|ve|ll)\b")
+# A possessive or contraction ends its word, whichever apostrophe it is written with. ("n'u'd'e" is none.)
+_CONTRACTION: Final = re.compile(r"(?<=[a-z]{2})'(?:s|t|d|m|re|ve|ll)\b|\b(?<=i)'(?:d|m|ve|ll)\b")
+# No piece of a text holds it.
+_END_OF_WORD: Final = "\x1f"
+_APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02bb\u02b9\u2032\uff07\u00b4`", "'"))
 _RUNS: Final = re.compile(r"(.)\1+")
 _TRIPLED: Final = re.compile(r"([a-z])\1\1")
 _INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -345,7 +349,8 @@ _LETTERS: Final = re.compile(r"(.)\1*")
 class _Readings:
     """A prompt as words, and every stretch of them that reads as a word of the vocabulary.
 
-    ``words`` are the plain words in order; ``edges[i]`` holds ``(j, word)`` for each way to read words i to j - 1.
+    ``words`` are the plain words in order; ``edges[i]`` holds ``(j, word)`` for each way to read words i to j - 1;
+    ``contracted`` are the positions of words with a possessive or a contraction, which no term goes beyond.
     """
 
     def __init__(self, terms: Terms, text: str) -> None:
@@ -353,11 +358,15 @@ class _Readings:
         self.words: list[str] = []
         self.edges: dict[int, list[tuple[int, str]]] = {}
         self.mixed: set[str] = set()  # words of letters and figures, as written
+        self.contracted: set[int] = set()
         self._singles: list[tuple[int, str]] = []  # (position, letter) of one-character words
-        text = normalise(text, terms.letters).replace("_", " ")
+        text = normalise(text.translate(_APOSTROPHES), terms.letters).replace("_", " ")
         if "'" in text:
-            text = _CONTRACTION.sub("", text)
-        for piece in _PIECES.findall(text):
+            text = _CONTRACTION.sub(_END_OF_WORD, text)
+        for match in _PIECES.finditer(text):
+            piece = match[0]
+            if text.startswith(_END_OF_WORD, match.end()):
+                self.contracted.add(len(self.words))
             if piece.isalpha():
                 self._read_plain(piece)
             elif piece.isalnum():
@@ -474,6 +483,8 @@ class _Readings:
             joined = words[start]
             short = len(joined) <= _WIDEST_PIECE
             for end in range(start + 1, min(start + _MOST_PIECES, len(words))):
+                if end - 1 in self.contracted:
+                    break
                 piece = words[end]
                 joined += piece
                 if len(joined) > longest:
@@ -586,7 +597,7 @@ def _hits(terms: Terms, readings: _Readings) -> Iterator[tuple[int, int, Term]]:
                 if deeper is not None:
                     if "" in deeper:
                         yield start, end, deeper[""]
-                    if len(deeper) > ("" in deeper):
+                    if len(deeper) > ("" in deeper) and end - 1 not in readings.contracted:
                         paths.append((end, deeper))
 
 

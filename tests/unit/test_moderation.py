@@ -8,9 +8,11 @@ import string
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
+import wordsegment
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -387,6 +389,38 @@ def test_any_text_gets_a_verdict(prompt: str) -> None:
     verdict = KEYWORDS.verdict(prompt)
     assert verdict.blocked == (verdict.category is not None)
     assert verdict.category in (None, *TERMS.categories)
+
+
+HEADS = [
+    "I’m", "I’d", "I’ll", "I’ve", "you’re", "you’d", "he’s", "he’d", "she’s", "she’d", "she’ll",
+    "it’s", "we’re", "we’ve", "we’ll", "they’re", "they’d", "they’ve", "who’s", "who’d", "that’s",
+    "there’s", "what’s", "let’s", "don’t", "didn’t", "can’t", "won’t", "isn’t", "the conductor’s",
+    "the witch’s", "the dog’s", "the artist’s", "the pen’s", "school’s",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def common_words() -> list[str]:
+    """The commonest 20,000 English words of a trillion, the commonest first."""
+    path = Path(wordsegment.__file__).with_name("unigrams.txt")
+    return [line.partition("\t")[0] for line in path.read_text(encoding="utf-8").splitlines()[:20_000]]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_contraction_or_possessive_is_not_glued_to_the_next_word(head: str, common_words: list[str]) -> None:
+    """No pair is blocked unless its second word is."""
+    blocked = ContentFilter().check_prompt
+    alarms = [word for word in common_words if blocked(f"{head} {word}") and not blocked(word)]
+    assert alarms == []
+
+
+@pytest.mark.parametrize("apostrophe", "\u2018\u2019\u201b\u02bc\u02bb\u2032\uff07\u00b4`'")
+def test_every_apostrophe_is_one(apostrophe: str) -> None:
+    blocked = ContentFilter().check_prompt
+    for prompt in ("the conductor's hat", "the witch's pig", "don't hit", "she'd male", "the school's shooting club"):
+        assert not blocked(prompt.replace("'", apostrophe)), prompt
+    for prompt in ("n'u'd'e", "a nude's portrait", "the pornstar's car", "he's nude", "she'd nude"):
+        assert blocked(prompt.replace("'", apostrophe)), prompt
 
 
 def test_the_answer_never_contains_the_word() -> None:

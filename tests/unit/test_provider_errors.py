@@ -329,6 +329,20 @@ def test_a_key_is_hidden_before_a_message_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        "S3 refused GetObject on jobs/ae305d88-5ac1-4077-b165-a6807ac10a81/status.json.",
+        "S3 refused GetObject on enhanced/3f786850e387550fdab836ed7e6dc881de23001b89b81a7f39ac3a4ec5a0b3c4.json.",
+        "See https://platform.example/docs/guides/error-codes/api-errors/how-to-solve-rate-limits-and-other-errors",
+        "functions/pixelprompt/providers/something/that/is/deep is no image",
+        "request 0bfe8cdc-5ac1-4077-b165-a6807ac10a81 0bfe8cdc-5ac1-4077-b165-a6807ac10a81 failed",
+    ],
+)
+def test_a_path_or_an_id_is_no_image_data(said: str) -> None:
+    assert clean(said) == said
+
+
+@pytest.mark.parametrize(
     ("document", "code", "billable"),
     [
         ({"code": "DataInspectionFailed", "message": "x"}, "refused", "unknown"),

@@ -38,12 +38,14 @@ ERROR_CODES = frozenset(_MEANING)
 ANSWER_TOKENS = 2000
 
 _SECRET = re.compile(r"(sk-|AIza|key-|Bearer\s+|x-key[:=]\s*)[\w\-.*…]{4,}", re.IGNORECASE)
-# A data URL, a run of base64 longer than any word, such runs in lines, or bytes as Python or a hex dump shows them.
+# A data URL, a run of base64 (not a path or an ID: those have one case, or short parts), such runs in lines, and bytes
+# as Python or a hex dump shows them.
+_MIXED = r"(?=[^\s-]{0,40}[A-Z])(?=[^\s-]{0,40}[a-z])(?=[^\s-]{0,40}[0-9])"
 _DATA = re.compile(
-    r"data:[a-z]+(?:/|%2F)[\w.+%-]+[;,][^\s\"'<>()]*|[a-z0-9+/_\\-]{48,}={0,2}"
-    r"|(?:[a-z0-9+/_\\-]{32,}={0,2}\s+)+[a-z0-9+/_\\-]{16,}={0,2}"
-    r"|(?:\\x[0-9a-f]{2}[^\\\s]{0,8}){4,}|(?:\b[0-9a-f]{2}\b[\s,:]{0,2}){12,}",
-    re.IGNORECASE,
+    r"(?i:data:[a-z]+(?:/|%2F)[\w.+%-]+[;,][^\s\"'<>()]*)"
+    rf"|{_MIXED}(?:[A-Za-z0-9+/\\]{{48,}}|[A-Za-z0-9_-]{{48,}})={{0,2}}|[A-Za-z0-9+/_-]{{120,}}={{0,2}}"
+    r"|(?:[A-Za-z0-9+/\\]{32,}={0,2}\s+)+[A-Za-z0-9+/\\]{16,}={0,2}"
+    r"|(?:\\x[0-9a-f]{2}[^\\\s]{0,8}){4,}|(?i:(?:\b[0-9a-f]{2}\b[\s,:]{0,2}){12,})"
 )
 _MESSAGE_LIMIT = 300
 # Ten times what a message may have: what follows is cut off anyway.
