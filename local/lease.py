@@ -71,8 +71,8 @@ def watch(directory: Path) -> None:
 
 
 def _watch(directory: Path) -> None:
-    # The folder may be removed while the cloud runs.
-    with contextlib.suppress(FileNotFoundError):
+    # The folder may be removed while the cloud runs. If that happens within ``mkdir``, Python says that it exists.
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
         while True:
             # Nobody tells when the folder of a cloud that is kept is removed.
             while is_kept(directory):

@@ -184,6 +184,18 @@ def test_a_server_ends_whose_folder_is_gone(tmp_path: Path, kept: bool) -> None:
         assert ended(server)
 
 
+def test_a_server_ends_where_its_folder_of_leases_cannot_be(tmp_path: Path) -> None:
+    """What ``mkdir`` raises here, it raises as well for a folder that is removed at that very moment."""
+    folder = tmp_path / "cloud"
+    folder.mkdir()
+    with running(LEASE, folder) as other, running(SERVER, folder) as server:
+        folder.rename(tmp_path / "elsewhere")
+        folder.mkdir()
+        (folder / "leases").write_text("")
+        other.kill()
+        assert ended(server)
+
+
 def test_who_comes_while_a_server_is_ending_waits_for_its_end(tmp_path: Path) -> None:
     stubborn = SERVER.replace("import sys, time", "import signal, sys, time; signal.signal(15, signal.SIG_IGN)")
     with running(LEASE, tmp_path) as other, running(stubborn, tmp_path) as server:
