@@ -130,7 +130,7 @@ class Item:
         )
 
 
-# What a request that was resumed ended with for good.
+# Errors with which an order has ended for good.
 _ENDED = frozenset({"refused", "provider_unavailable", "no_image"})
 
 
@@ -396,7 +396,7 @@ class Generation:
         if isinstance(answer, ProviderError):
             turn.fail(call, answer)
             if answer.code in _ENDED and call in turn.progress.tokens:
-                # A retry shall order anew, and not ask what became of this order.
+                # So that a retry places a new order instead of asking about this one.
                 with turn.lock:
                     self._keep(turn)
             return None
@@ -583,7 +583,7 @@ class _Turn:
             cost = computed(self.model.price if self.model else None, made, self.used, progress.usage)
         given = self._receipt(self.model, result["images"]) if self.model else {}
         if "resolution" in given.get("adjusted", {}) and self.model and (self.model.price or {}).get("byResolution"):
-            # Nobody knows what an image of another size costs.
+            # The price is of the size that was asked for.
             cost = cost if cost["basis"] == "reported" else UNKNOWN
         # One of the calls may have been charged for although it gave no image.
         cost = added(cost, failure.pop("cost", None))

@@ -26,7 +26,7 @@ def check_names(given: Iterable[str], known: Sequence[str], kind: str = "member"
 
 
 def _nearest_name(name: str, known: Sequence[str]) -> str | None:
-    # On a cold start nobody has misspelled anything yet.
+    # Imported here because a cold start does not need it.
     from difflib import get_close_matches
 
     plain = {re.sub("[^a-z]", "", word.lower()): word for word in known}

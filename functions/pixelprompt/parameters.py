@@ -176,7 +176,7 @@ def _without_conflicts(result: Receipt) -> Receipt:
     used = result.used()
     conflicts = {}
     if "outputCompression" in used and used.get("outputFormat") not in ("jpeg", "webp"):
-        conflicts["outputCompression"] = "It needs outputFormat jpeg or webp."
+        conflicts["outputCompression"] = "It requires the outputFormat jpeg or webp."
     if used.get("background") == "transparent" and used.get("outputFormat") == "jpeg":
         conflicts["background"] = "A jpeg has no transparent background; use png or webp."
     for name, reason in conflicts.items():

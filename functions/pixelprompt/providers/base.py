@@ -251,6 +251,12 @@ def clean(text: str) -> str:
     return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
 
 
+def bare_image(body: bytes, request_id: str | None) -> Generated | ProviderError | None:
+    """Return the result of a successful response whose body is the image itself; None if it isn't one."""
+    image = read_image(body)
+    return Generated((image,), request_id) if isinstance(image, Image) else None
+
+
 def decode_image(encoded: str, **about: Any) -> Image | ProviderError:
     """Return the image in a base64 text or a data URL; ``about`` are further fields of ``Image``."""
     data = decode_base64(encoded)

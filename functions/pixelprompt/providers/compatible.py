@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx2
 
-from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, read_image
+from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, bare_image
 from pixelprompt.providers.data_list import as_document, listed, read_images
 from pixelprompt.providers.sizes import pixels
 from pixelprompt.providers.transport import client, exchange_error, unreadable
@@ -48,8 +48,7 @@ def generate(
         return _status_error(read_error(answer, credentials.key))
     document, request_id = as_document(answer), answer.headers.get("x-request-id")
     if document is None:
-        image = read_image(answer.content)
-        return Generated((image,), request_id) if isinstance(image, Image) else unreadable()
+        return bare_image(answer.content, request_id) or unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, request, base, credentials.key, deadline)

@@ -18,7 +18,7 @@ _URLS = ("url", "image_url")
 _DEEPEST = 3
 # A bare string in a list is an image if it is longer than a status would be.
 _SHORTEST = 60
-# What nobody who writes base64 would write.
+# A file name, which base64 never looks like.
 _FILE = re.compile(r"[./]{0,3}[\w./~%-]+\.(png|jpe?g|webp|gif)(\?\S*)?", re.IGNORECASE)
 
 

@@ -21,7 +21,7 @@ from pixelprompt.providers.base import decode_base64
 
 SIZE_LIMIT = 32 * 1024 * 1024
 MOST_REDIRECTS = 3
-# What a server calls itself that listens on every interface; nobody can be reached there.
+# Hosts that a server names if it listens on every interface; there is nothing to connect to.
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Newer than the tables of some Python versions (RFC 9637).

@@ -58,7 +58,7 @@ _REFUSED = frozenset(
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _NOT_HERE = re.compile(r"location|country|region", re.IGNORECASE)
 _UNPAID = re.compile(r"billing|credit|quota|free tier|spending", re.IGNORECASE)
-_NO_FREE_TIER = r"limit:\s*0\b|prepa(y|id)\w*.{0,20}(depleted|exhausted|used up)"
+_NO_FREE_TIER = r"limit:\s*0\b"
 
 
 def generate(
@@ -135,24 +135,20 @@ def _candidate(answer: dict[str, Any]) -> dict[str, Any]:
     return next(iter(members(answer, "candidates")), {})
 
 
-def _parts(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    return members(member(_candidate(answer), "content"), "parts")
+def _parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:
+    return members(member(candidate, "content"), "parts")
 
 
 def _images(answer: dict[str, Any]) -> list[str]:
     """Return the images of all candidates, the best last: a thought may hold a draft, or the only image."""
-    listed = [
-        part
-        for candidate in reversed(members(answer, "candidates"))
-        for part in members(member(candidate, "content"), "parts")
-    ]
+    listed = [part for candidate in reversed(members(answer, "candidates")) for part in _parts(candidate)]
     parts = sorted(listed, key=lambda part: not part.get("thought"))
     # Proxies that go through Google's SDK write the names as Python does.
     return [data for part in parts if (data := text(member(part, "inlineData") or member(part, "inline_data"), "data"))]
 
 
 def _texts(answer: dict[str, Any]) -> list[str]:
-    return [words for part in _parts(answer) if not part.get("thought") and (words := text(part, "text"))]
+    return [words for part in _parts(_candidate(answer)) if not part.get("thought") and (words := text(part, "text"))]
 
 
 def _read(answer: dict[str, Any], key: str | None) -> Generated | ProviderError:

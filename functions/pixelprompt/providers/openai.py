@@ -11,12 +11,11 @@ from pixelprompt.providers.base import (
     ANSWER_TOKENS,
     Credentials,
     Generated,
-    Image,
     ImageRequest,
     Model,
     ProviderError,
+    bare_image,
     cut_off,
-    read_image,
 )
 from pixelprompt.providers.data_list import as_document, listed, read_images
 from pixelprompt.providers.sizes import pixels, ratio
@@ -56,8 +55,7 @@ def generate(
         return _provider_error(error, credentials.key)
     document, request_id = as_document(answer.http_response), answer.headers.get("x-request-id")
     if document is None:
-        image = read_image(answer.http_response.content)
-        return Generated((image,), request_id) if isinstance(image, Image) else unreadable()
+        return bare_image(answer.http_response.content, request_id) or unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, credentials, deadline)

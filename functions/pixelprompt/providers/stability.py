@@ -11,12 +11,11 @@ import httpx2
 from pixelprompt.providers.base import (
     Credentials,
     Generated,
-    Image,
     ImageRequest,
     Model,
     ProviderError,
+    bare_image,
     decode_image,
-    read_image,
 )
 from pixelprompt.providers.transport import client, exchange_error, json_object, unreadable
 from pixelprompt.providers.wire.errors import imageless, read_error, status_error
@@ -47,8 +46,7 @@ def generate(
     if answer.headers.get("finish-reason") == _WITHHELD:
         document = {"finish_reason": _WITHHELD}
     if document is None:
-        image = read_image(answer.content)
-        return Generated((image,), request_id) if isinstance(image, Image) else unreadable()
+        return bare_image(answer.content, request_id) or unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, credentials.key)

@@ -24,7 +24,7 @@ import jiter
 from pixelprompt.providers.base import ProviderError, clean
 
 CONNECT_SECONDS = 5.0
-# Whoever asks for more than an hour is not waited for anyway.
+# A longer pause than this is past every deadline.
 LONGEST_PAUSE = 3600.0
 # The largest answer that is read: several images of 4K in base64.
 ANSWER_LIMIT = 40 * 1024 * 1024

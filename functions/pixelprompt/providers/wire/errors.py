@@ -31,7 +31,7 @@ _DEEPEST = 6
 _MOST_PROBLEMS = 10
 _LONGEST = 2000
 _TEXT_SOURCE = 16_000
-# No answer was waited for: by the provider, or by a proxy before it.
+# The provider, or a proxy in front of it, stopped waiting.
 _CUT_SHORT = frozenset({408, 444, 460, 499})
 
 
