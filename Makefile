@@ -45,7 +45,7 @@ help: ## List what there is
 	@echo '    IP_LIMIT GLOBAL_LIMIT ENHANCE_LIMIT ENHANCE_IP_LIMIT IP_INCLUDE TRUST_BODY_IP'
 	@echo '    RETENTION_DAYS LOG_LEVEL CORS_ORIGINS'
 	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION STATUS_WAIT GALLERY  settings of the stack'
-	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=recraftv3=refused   of the simulated providers'
+	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=recraftv4_1=refused   of the simulated providers'
 	@echo '    ENFORCE_IAM=1                    hold each Lambda to what its role allows'
 
 demo: $(if $(filter undefined,$(origin PROMPT))$(strip $(PROMPT)),prepare-all,refuse-prompt) ## One prompt to all models, here, without an account: pictures into out/ (PROMPT="…")

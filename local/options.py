@@ -71,7 +71,7 @@ class Options:
     ----------
     settings : by the names of `SETTINGS`; the stack's own default holds for what is not there
     keys : real keys by their names, such as OPENAI_API_KEY; a provider without one is simulated
-    faults : faults of the simulators, such as ``gpt-image-2.6-flare=throttled:2:1,recraftv3=refused``
+    faults : faults of the simulators, such as ``gpt-image-2.6-flare=throttled:2:1,recraftv4_1=refused``
     latency : seconds that simulated images take, such as ``0.5-4`` or ``2``; empty is the simulator's own default
     enforce_iam : whether the emulator holds each Lambda to its role's policies; it then speaks TLS
     network : environment variables that reach the providers through a proxy or a private certificate authority

@@ -2,8 +2,8 @@
 
 An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
 (sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``path``,
-``dialect``, ``keyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody gave a day) and
-``replacement`` (an id).
+``dialect``, ``keyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody gave a day),
+``replacement`` (an id) and ``uncorroborated`` (what rests on one source only).
 """
 
 import json
@@ -55,6 +55,12 @@ _SENT: dict[str, set[str]] = {
 }
 _SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
 _OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
+_PRICE_TEXTS = ("unit", "date", "source", "uncorroborated")
+_PRICE_TABLES = ("byResolution", "byQuality", "qualityFactors")
+_PRICE_AMOUNTS = {
+    "image": {"amount"},
+    "token": {"inputText", "inputImage", "outputText", "outputImage", "estimate"},
+}
 _RANGES = ("seed", "steps", "guidance", "outputCompression")
 
 
@@ -238,14 +244,14 @@ def _takes_one(name: str, allowed: Any) -> bool:
 
 
 def _price(value: Any) -> bool:
-    if not isinstance(value, Mapping) or value.get("unit") not in ("image", "token"):
+    if not isinstance(value, Mapping) or value.get("unit") not in _PRICE_AMOUNTS:
         return False
-    if not _day(value.get("date")) or not _text(value.get("source")):
-        return False
-    amounts = {name: amount for name, amount in value.items() if name not in ("unit", "date", "source")}
-    tables = [amounts.pop(name, {}) for name in ("byResolution", "byQuality", "estimateByQuality")]
-    listed = [amount for table in tables for amount in table.values()]
-    return all(map(_amount, amounts.values())) and all(amount is None or _amount(amount) for amount in listed)
+    texts = _day(value.get("date")) and _text(value.get("source")) and _text(value.get("uncorroborated", "nothing"))
+    amounts = {name: value[name] for name in value if name not in _PRICE_TEXTS and name not in _PRICE_TABLES}
+    needed = {"amount"} if value["unit"] == "image" else {"outputImage"} if "qualityFactors" in value else set()
+    known = needed <= set(amounts) <= _PRICE_AMOUNTS[value["unit"]]
+    listed = [amount for name in _PRICE_TABLES for amount in value.get(name, {}).values() if amount is not None]
+    return texts and known and all(map(_amount, [*amounts.values(), *listed]))
 
 
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -266,5 +272,6 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "released": (_day, "a day such as 2026-11-23"),
     "shutdown": (_day, "a day such as 2026-11-23"),
     "retired": (_flag, "true or false"),
+    "uncorroborated": (_text, "a sentence that says what rests on one source only"),
     "replacement": (_text, "the id of a model"),
 }

@@ -1,19 +1,31 @@
 """What images cost, as far as it is known. What is unknown is never 0.
 
-A price of the catalogue has a ``unit``: ``image`` (``amount`` dollars each; ``byResolution`` or ``byQuality`` where
-that differs) or ``token`` (dollars for one ``inputText``, ``inputImage``, ``outputImage`` token; ``estimate`` dollars
-for an image beforehand, ``estimateByQuality`` likewise).
+A price of the catalogue has a ``unit``, in US dollars:
+
+- ``image``: ``amount`` for one, and ``byResolution`` or ``byQuality`` where that differs
+- ``token``: ``inputText``, ``inputImage``, ``outputText``, ``outputImage`` for one token; for an image beforehand
+  ``estimate`` and ``byResolution``, or ``qualityFactors`` for models whose tokens follow from quality and size
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from pixelprompt.providers.sizes import openai_pixels
 
 Cost = dict[str, Any]
 
 CURRENCY = "USD"
 UNKNOWN: Cost = {"amount": None, "currency": CURRENCY, "basis": "unknown"}
 
-_TOKEN_KINDS = {"inputTextTokens": "inputText", "inputImageTokens": "inputImage", "outputImageTokens": "outputImage"}
+_TOKEN_KINDS = {
+    "inputTextTokens": "inputText",
+    "inputImageTokens": "inputImage",
+    "outputTextTokens": "outputText",
+    "outputImageTokens": "outputImage",
+}
+# A model that chooses the quality itself may choose this one.
+_AUTO_QUALITY = "high"
 
 
 def reported(amount: float) -> Cost:
@@ -27,16 +39,29 @@ def _computed(amount: float) -> Cost:
 
 def estimate(price: Mapping[str, Any] | None, used: Mapping[str, Any]) -> Cost:
     """What a model's images will cost by the catalogue's price; ``used`` are the parameters that the model gets."""
-    if not price:
-        return UNKNOWN
-    amount = price.get("estimate") if price["unit"] == "token" else price["amount"]
-    by_quality = price.get("estimateByQuality", price.get("byQuality", {}))
-    if by_quality and "quality" in used:
-        # One that the table lacks is not as cheap as the usual one.
-        amount = by_quality.get(used["quality"])
-    if amount is not None:
-        amount = price.get("byResolution", {}).get(used.get("resolution"), amount)
+    amount = _one_image(price, used) if price else None
     return UNKNOWN if amount is None else _computed(amount * used.get("n", 1))
+
+
+def _one_image(price: Mapping[str, Any], used: Mapping[str, Any]) -> float | None:
+    if "qualityFactors" in price:
+        factor = price["qualityFactors"].get(used.get("quality", _AUTO_QUALITY))
+        size = openai_pixels(used.get("aspectRatio"), used.get("resolution"))
+        return None if factor is None else image_tokens(factor, *size) * price["outputImage"]
+    amount: float | None = price.get("estimate") if price["unit"] == "token" else price["amount"]
+    if "byQuality" in price and "quality" in used:
+        # One that the table lacks is not as cheap as the usual one.
+        amount = price["byQuality"].get(used["quality"])
+    return None if amount is None else price.get("byResolution", {}).get(used.get("resolution"), amount)
+
+
+def image_tokens(factor: float, width: int, height: int) -> int:
+    """Output tokens of one image by OpenAI, whose number is set by the quality's factor and the size in pixels.
+
+    The formula is published in OpenAI's developer community by a third party; it gives the tables of other sellers.
+    """
+    short = round(factor * min(width, height) / max(width, height))
+    return math.ceil(factor * short * (2_000_000 + width * height) / 4_000_000)
 
 
 def computed(
@@ -44,9 +69,10 @@ def computed(
 ) -> Cost:
     """What images did cost: from the tokens that the provider counted, else from the price of an image."""
     if price and price["unit"] == "token":
-        if not usage or "outputImageTokens" not in usage:
+        counted = {name: usage[kind] for kind, name in _TOKEN_KINDS.items() if usage.get(kind, 0) > 0} if usage else {}
+        if "outputImage" not in counted or not counted.keys() <= price.keys():
             return UNKNOWN
-        return _computed(sum(usage.get(kind, 0) * price.get(name, 0.0) for kind, name in _TOKEN_KINDS.items()))
+        return _computed(sum(count * price[name] for name, count in counted.items()))
     return estimate(price, {**used, "n": images})
 
 

@@ -29,7 +29,7 @@ def _image_model(model: Model, registry: ModelRegistry, keys: ProviderKeys) -> d
         "default": model.default,
         "configured": keys.credentials(model) is not None,
         "parameters": takes,
-        "price": estimate(model.price, {}),
+        "price": _price(model),
         "timeLimit": model.time_limit,
         "released": model.released,
         "shutdown": model.shutdown,
@@ -37,3 +37,9 @@ def _image_model(model: Model, registry: ModelRegistry, keys: ProviderKeys) -> d
         "warning": registry.warning(model),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _price(model: Model) -> dict[str, Any]:
+    """What one image costs with the model's defaults, and where and when the price was read."""
+    told = {name: value for name, value in (model.price or {}).items() if name in ("date", "source", "uncorroborated")}
+    return {**estimate(model.price, {}), **told}

@@ -191,6 +191,11 @@ def _schemas() -> Schema:
         {"runStartedAt": _MOMENT, "cancelRequested": _MOMENT, "cost": _ref("TotalCost")},
     )
     amount = {"type": ["number", "null"], "minimum": 0, "description": "Null where it is unknown."}
+    cost = {
+        "amount": amount,
+        "currency": _TEXT,
+        "basis": {"type": "string", "enum": ["computed", "reported", "unknown"]},
+    }
     model = _object(
         {
             "name": _TEXT,
@@ -199,7 +204,7 @@ def _schemas() -> Schema:
             "default": {"type": "boolean", "description": "Whether a job without `models` takes it."},
             "configured": {"type": "boolean", "description": "Whether its provider's key is there."},
             "parameters": _ANY_OBJECT,
-            "price": _ref("Cost"),
+            "price": _ref("Price"),
             "timeLimit": {"type": "number", "description": "Seconds."},
         },
         {"released": _TEXT, "shutdown": _TEXT, "replacement": _TEXT, "warning": _TEXT},
@@ -253,12 +258,14 @@ def _schemas() -> Schema:
         "Job": job,
         "Row": row,
         "Image": image,
-        "Cost": _object(
+        "Cost": _object(cost),
+        "Price": _object(
+            cost,
             {
-                "amount": amount,
-                "currency": _TEXT,
-                "basis": {"type": "string", "enum": ["computed", "reported", "unknown"]},
-            }
+                "date": {**_TEXT, "description": "The day the price was read."},
+                "source": {**_TEXT, "description": "Where."},
+                "uncorroborated": {**_TEXT, "description": "What of it rests on one source only."},
+            },
         ),
         "TotalCost": _object({"amount": amount, "currency": _TEXT, "known": _COUNT, "unknown": _COUNT}),
         "RunStarted": _object(

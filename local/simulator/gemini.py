@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -52,7 +52,10 @@ STATUS_NAMES = {
     499: "CANCELLED",
 }
 LEAST_DEADLINE = 10
-IMAGE_TOKENS = {"512": 747, "1K": 1120, "2K": 1680, "4K": 2520}
+IMAGE_TOKENS = {"512": 747, "1K": 1120, "2K": 1680, "4K": 3780}
+PRO_TOKENS = {"1K": 1120, "2K": 1120, "4K": 2000}
+# What a model thinks before it draws; paid as text.
+THOUGHT_TOKENS = 260
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,14 @@ class ImageModel:
     long_ratios: bool = False
     sampling: bool = True
     thinks: bool = False
+    tokens: Mapping[str, int] = field(default_factory=lambda: IMAGE_TOKENS)
     shutdown: date | None = None
 
 
 _PREVIEWS_END, _IMAGEN_END = date(2026, 6, 25), date(2026, 8, 17)
 IMAGE_MODELS = {
     "gemini-nano-banana-2.1": ImageModel(("1K", "2K", "4K"), long_ratios=True, sampling=False, thinks=True),
-    "gemini-3-pro-image": ImageModel(("1K", "2K", "4K"), thinks=True),
+    "gemini-3-pro-image": ImageModel(("1K", "2K", "4K"), thinks=True, tokens=PRO_TOKENS),
     "gemini-3.1-flash-lite-image": ImageModel(("1K",), long_ratios=True),
     "gemini-3.1-flash-image": ImageModel(("512", "1K", "2K", "4K"), long_ratios=True, thinks=True),
     "gemini-2.5-flash-image": ImageModel(("1K",), shutdown=date(2026, 10, 2)),
@@ -345,11 +349,13 @@ class Gemini(Provider):
             candidate["finishMessage"] = "Unable to show the generated image. The model could not generate the image."
         if parts:
             candidate = {"content": {"role": "model", "parts": parts}, **candidate}
-        image_tokens = IMAGE_TOKENS[size_name] if drawn else 0
-        text_tokens = sum(prose.count_tokens(part["text"]) for part in parts if "text" in part)
-        details = [{"modality": "IMAGE", "tokenCount": image_tokens}] if drawn else []
+        counts = {
+            "IMAGE": IMAGE_MODELS[model].tokens[size_name] if drawn else 0,
+            "TEXT": sum(prose.count_tokens(part["text"]) for part in parts if "text" in part),
+        }
+        thoughts = THOUGHT_TOKENS if IMAGE_MODELS[model].thinks else 0
         feedback = {"blockReason": "BLOCK_REASON_UNSPECIFIED"} if exchange.meets("unspecified_block") else None
-        return self._answer(model, candidate, prompt, image_tokens + text_tokens, details, feedback)
+        return self._answer(model, candidate, prompt, counts, thoughts, feedback)
 
     def _write(self, exchange: Exchange, model: str, prompt: str, body: Mapping[str, Any]) -> Response:
         exchange.wait_for_text()
@@ -365,26 +371,29 @@ class Gemini(Provider):
             candidate["finishReason"], text = "MAX_TOKENS", prose.shorten(text, limit)
         if text:
             candidate = {"content": {"role": "model", "parts": [{"text": text}]}, **candidate}
-        return self._answer(model, candidate, f"{instruction} {prompt}", prose.count_tokens(text), [])
+        return self._answer(model, candidate, f"{instruction} {prompt}", {"TEXT": prose.count_tokens(text)})
 
     @staticmethod
     def _answer(
         model: str,
         candidate: Mapping[str, Any],
         prompt: str,
-        tokens_out: int,
-        details: list[dict[str, Any]],
+        counts: Mapping[str, int],
+        thoughts: int = 0,
         feedback: Mapping[str, str] | None = None,
     ) -> Response:
-        tokens_in = prose.count_tokens(prompt)
+        tokens_in, tokens_out = prose.count_tokens(prompt), sum(counts.values())
+        details = [{"modality": modality, "tokenCount": count} for modality, count in counts.items() if count]
         usage: dict[str, Any] = {
             "promptTokenCount": tokens_in,
             "candidatesTokenCount": tokens_out,
-            "totalTokenCount": tokens_in + tokens_out,
+            "totalTokenCount": tokens_in + tokens_out + thoughts,
             "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens_in}],
         }
         if details:
             usage["candidatesTokensDetails"] = details
+        if thoughts:
+            usage["thoughtsTokenCount"] = thoughts
         document = {
             "candidates": [candidate],
             "usageMetadata": usage,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -31,8 +32,10 @@ from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 
 FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 MAX_EDGE, MAX_PIXELS, MIN_PIXELS = 3840, 3840 * 2160, 655_360
-# Image tokens of a 1024x1024 picture; other sizes count by area.
-QUALITY_TOKENS = {"low": 272, "medium": 1056, "high": 4160, "xhigh": 6240, "max": 8320}
+# What the tokens of a picture follow from, beside its size: gpt-image-2, 2.5, and 2.6, whose own are not published.
+FACTORS = {"low": 16, "medium": 48, "high": 96}
+FACTORS_2_5 = {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}
+FACTORS_2_6 = {**FACTORS_2_5, "low": 30, "medium": 45}
 PREVIEW_FORMATS = {"gif": "GIF", "svg": "SVG"}
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 
@@ -43,7 +46,7 @@ class ImageModel:
 
     created: int
     any_size: bool = True
-    extra_quality: bool = False
+    factors: Mapping[str, int] = field(default_factory=lambda: FACTORS)
     complexity: bool = False
     shutdown: date | None = None
 
@@ -57,8 +60,8 @@ class TextModel:
     shutdown: date | None = None
 
 
-_NEWEST = ImageModel(1793750400, extra_quality=True, complexity=True)
-_NEWER = ImageModel(1788825600, extra_quality=True)
+_NEWEST = ImageModel(1793750400, factors=FACTORS_2_6, complexity=True)
+_NEWER = ImageModel(1788825600, factors=FACTORS_2_5)
 _DECEMBER = date(2026, 12, 1)
 IMAGE_MODELS = {
     "gpt-image-2.6-sunburst": _NEWEST,
@@ -293,7 +296,7 @@ class OpenAI(Provider):
         size = self._size(body, traits)
         self.refuse_early(exchange)
 
-        quality = str(body.get("quality") or "auto").replace("auto", "medium")
+        quality = str(body.get("quality") or "auto").replace("auto", "high")
         image_format = FORMATS[body.get("output_format") or "png"]
         transparent = body.get("background") == "transparent"
         compression = body.get("output_compression")
@@ -321,7 +324,7 @@ class OpenAI(Provider):
             "quality": quality,
             "size": f"{size[0]}x{size[1]}",
         }
-        usage = self._usage(prompt, quality, size, count)
+        usage = self._usage(prompt, traits.factors[quality], size, count)
         headers = {
             "x-ratelimit-limit-requests": "5",
             "x-ratelimit-remaining-requests": "4",
@@ -504,9 +507,7 @@ class OpenAI(Provider):
         _check_range(body, "n", 1, 10)
         _check_range(body, "output_compression", 0, 100)
         _check_range(body, "partial_images", 0, 3)
-        _check_enum(
-            body, "quality", ["low", "medium", "high", *(["xhigh", "max"] if traits.extra_quality else []), "auto"]
-        )
+        _check_enum(body, "quality", [*traits.factors, "auto"])
         _check_enum(body, "output_format", [*FORMATS, *PREVIEW_FORMATS])
         _check_enum(body, "background", ["transparent", "opaque", "auto"])
         _check_enum(body, "moderation", ["low", "auto"])
@@ -565,9 +566,10 @@ class OpenAI(Provider):
         return width, height
 
     @staticmethod
-    def _usage(prompt: str, quality: str, size: tuple[int, int], count: int) -> dict[str, Any]:
+    def _usage(prompt: str, factor: int, size: tuple[int, int], count: int) -> dict[str, Any]:
         text = prose.count_tokens(prompt) + 6
-        image = round(QUALITY_TOKENS[quality] * size[0] * size[1] / (1024 * 1024)) * count
+        short = round(factor * min(size) / max(size))
+        image = math.ceil(factor * short * (2_000_000 + size[0] * size[1]) / 4_000_000) * count
         return {
             "input_tokens": text,
             "input_tokens_details": {"text_tokens": text, "image_tokens": 0},

@@ -126,7 +126,7 @@ def test_of_two_demos_at_once_the_last_one_stops_the_cloud(directory: Path) -> N
     second = demo(directory)
     second.until("Waiting for")
     assert f"(process {first.process.pid}), which is starting this cloud." in second.printed
-    other = demo(directory, SIMULATOR_FAULTS="recraftv3=refused")
+    other = demo(directory, SIMULATOR_FAULTS="recraftv4_1=refused")
     assert (other.end(), first.end(), second.end()) == (1, 0, 0), other.printed + first.printed + second.printed
     assert "which uses this cloud with another SIMULATOR_FAULTS. Wait until it has ended" in other.printed
     assert sorted("the cloud is stopped" in command.printed for command in (first, second)) == [False, True]

@@ -22,7 +22,7 @@ from pixelprompt.jobs import JobManager, gallery
 from .conftest import Service, restart
 
 MODEL = "GPT Image 2.6 Flare"
-ASYNCHRONOUS = "FLUX 1.1 Pro"
+ASYNCHRONOUS = "FLUX.2 Pro"
 
 NOT_ENFORCED = {
     "logs:CreateLogStream": "the emulator itself writes what a function prints",

@@ -141,7 +141,7 @@ def test_status_knows_what_the_caller_has(service: Service) -> None:
 
 def test_who_waits_hears_of_each_change_and_of_the_end(service: Service) -> None:
     service.fault("gpt-image-2.6-flare", "slow", seconds=2)
-    job_id = service.generate(models=["gpt-image-2.6-flare", "recraftv3"])
+    job_id = service.generate(models=["gpt-image-2.6-flare", "recraftv4_1"])
     etags: list[str] = []
     statuses: list[str] = []
     while not statuses or statuses[-1] != "completed":

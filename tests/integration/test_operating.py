@@ -71,7 +71,7 @@ def test_who_finds_an_abandoned_job_finds_its_end_in_the_logs(service: Service) 
     assert {(line["function"], line["correlation_id"]) for line in ended} == {("pixel-prompt-dev-finish", "operator-2")}
 
 
-@pytest.mark.parametrize("faults", [{}, {"recraftv3": "dropped", "flux-pro-1.1": "refused"}], ids=["fine", "faults"])
+@pytest.mark.parametrize("faults", [{}, {"recraftv4_1": "dropped", "flux-2-pro": "refused"}], ids=["fine", "faults"])
 def test_a_job_is_measured_once_in_all_its_parts(service: Service, faults: dict[str, str]) -> None:
     for model, fault in faults.items():
         service.fault(model, fault)

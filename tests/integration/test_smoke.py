@@ -49,7 +49,7 @@ def test_a_provider_that_is_down_is_told_and_no_image_at_all_is_wrong(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service.fault("gpt-image-2.6-flare", "refused")
-    both = "GPT Image 2.6 Flare,Recraft V3"
+    both = "GPT Image 2.6 Flare,Recraft V4.1"
     assert run(service, both).wrong == []
     assert "! GPT Image 2.6 Flare ended as refused" in capsys.readouterr().out
     service.fault("*", "bad_key")

@@ -148,17 +148,17 @@ def test_a_key_that_is_not_accepted(deployed: Deployment, name: str, provider: s
 def test_a_missing_key_is_named_and_nobody_is_asked(deployed: Deployment, simulator: Simulator) -> None:
     set_keys({name: key for name, key in KEYS.items() if name not in ("BFL_API_KEY", "OPENAI_API_KEY")})
     rows = rows_of(deployed, every=True)
-    assert rows["FLUX 1.1 Pro"].mark == BAD
-    assert "no usable BFL_API_KEY; run `make keys STAGE=dev`" in sentences(rows["FLUX 1.1 Pro"])
+    assert rows["FLUX.2 Pro"].mark == BAD
+    assert "no usable BFL_API_KEY; run `make keys STAGE=dev`" in sentences(rows["FLUX.2 Pro"])
     # Jobs do not need it unless they name it, and /enhance answers without its model.
-    assert rows["FLUX.2 Pro"].mark == rows["GPT-5.4 mini (enhances prompts)"].mark == WARNING
+    assert rows["FLUX 1.1 Pro"].mark == rows["GPT-5.4 mini (enhances prompts)"].mark == WARNING
     assert not {"bfl", "openai"} & {record.provider for record in simulator.requests}
 
 
 def test_on_the_laptop_the_cure_is_another_one(deployed: Deployment) -> None:
     set_keys({})
     rows = rows_of(replace(deployed, on_laptop=True))
-    assert "set BFL_API_KEY in the environment and run `make up`" in sentences(rows["FLUX 1.1 Pro"])
+    assert "set BFL_API_KEY in the environment and run `make up`" in sentences(rows["FLUX.2 Pro"])
 
 
 def test_what_the_provider_says_of_the_end_counts_before_the_catalogue(deployed: Deployment, s3: Any) -> None:
@@ -175,8 +175,8 @@ def test_what_the_provider_says_of_the_end_counts_before_the_catalogue(deployed:
 def test_the_catalogues_date_counts_where_the_provider_tells_none(
     deployed: Deployment, s3: Any, shutdown: str, mark: str
 ) -> None:
-    set_overlay(s3, {"name": "Recraft V3", "shutdown": shutdown, "replacement": "recraftv4_1"})
-    row = rows_of(deployed)["Recraft V3"]
+    set_overlay(s3, {"name": "Recraft V4.1", "shutdown": shutdown, "replacement": "recraftv4_1"})
+    row = rows_of(deployed)["Recraft V4.1"]
     assert (row.mark, row.ends) == (mark, shutdown)
     assert mark == GOOD or f"on {shutdown}, says the catalogue; use recraftv4_1 instead" in sentences(row)
 
@@ -199,8 +199,8 @@ def test_a_model_that_is_not_listed(deployed: Deployment, s3: Any) -> None:
 
 
 def test_a_disabled_model_is_left_out(deployed: Deployment, s3: Any) -> None:
-    set_overlay(s3, {"name": "Recraft V3", "enabled": False})
-    assert "Recraft V3" not in rows_of(deployed, every=True)
+    set_overlay(s3, {"name": "Recraft V4.1", "enabled": False})
+    assert "Recraft V4.1" not in rows_of(deployed, every=True)
 
 
 def test_a_broken_overlay_is_reported_and_the_built_in_catalogue_examined(deployed: Deployment, s3: Any) -> None:
@@ -240,7 +240,7 @@ def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator
 )
 def test_what_an_answer_means(deployed: Deployment, answer: Answer, mark: str, says: str) -> None:
     with Canned(answer) as server:
-        row = rows_of(with_endpoint(deployed, "bfl", server.url))["FLUX 1.1 Pro"]
+        row = rows_of(with_endpoint(deployed, "bfl", server.url))["FLUX.2 Pro"]
     assert row.mark == mark
     assert says in sentences(row)
     (asked,) = server.asked
@@ -261,7 +261,7 @@ def test_a_list_of_several_pages_is_read_to_its_end(deployed: Deployment) -> Non
 def test_a_server_that_nobody_started(deployed: Deployment) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        row = rows_of(with_endpoint(deployed, "bfl", f"http://127.0.0.1:{unused.getsockname()[1]}"))["FLUX 1.1 Pro"]
+        row = rows_of(with_endpoint(deployed, "bfl", f"http://127.0.0.1:{unused.getsockname()[1]}"))["FLUX.2 Pro"]
     assert row.mark == BAD
     assert "cannot be reached" in sentences(row)
 
@@ -273,8 +273,8 @@ def test_a_server_that_never_answers_holds_nobody_up(deployed: Deployment) -> No
             with_endpoint(deployed, "bfl", f"http://127.0.0.1:{silent.getsockname()[1]}"), seconds=0.5
         )  # fmt: skip
     assert time.monotonic() - began < 30
-    assert (rows["FLUX 1.1 Pro"].mark, rows["GPT Image 2.6 Flare"].mark) == (BAD, GOOD)
-    assert "did not answer" in sentences(rows["FLUX 1.1 Pro"])
+    assert (rows["FLUX.2 Pro"].mark, rows["GPT Image 2.6 Flare"].mark) == (BAD, GOOD)
+    assert "did not answer" in sentences(rows["FLUX.2 Pro"])
 
 
 def test_a_server_of_ones_own_is_asked_where_it_is(deployed: Deployment, s3: Any) -> None:
@@ -507,7 +507,7 @@ def test_the_command_examines_a_stage_on_aws(stack: None, tmp_path: Path, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Pixel Prompt, stage dev in us-east-1"
     assert any(text.startswith("✓ Stable Image Core (Bedrock) [bedrock, key AWS role, listed]") for text in lines)
-    assert any(text.startswith("✗ FLUX 1.1 Pro [bfl, key missing]") for text in lines)
+    assert any(text.startswith("✗ FLUX.2 Pro [bfl, key missing]") for text in lines)
 
 
 def test_without_failures_the_command_succeeds(

@@ -41,12 +41,12 @@ def run(file: Path, *arguments: str) -> int:
         (MINE, "added     Mine (compatible, my-model)"),
         ({**MINE, "keyName": "MY_KEY"}, "added     Mine (compatible, my-model), needs the key MY_KEY in the secret"),
         ({**MINE, "enabled": False}, "added     Mine (compatible, my-model), but disabled"),
-        ({"name": "FLUX.1 Dev", "enabled": False}, "disabled  FLUX.1 Dev (bfl, flux-dev)"),
-        ({"name": "FLUX.1 Dev", "timeLimit": 90}, "changed   FLUX.1 Dev (bfl, flux-dev): timeLimit nothing → 90"),
-        ({"name": "FLUX.1 Dev", "enabled": True}, "unchanged FLUX.1 Dev (bfl, flux-dev)"),
+        ({"name": "FLUX 3", "enabled": False}, "disabled  FLUX 3 (bfl, flux-3-image)"),
+        ({"name": "FLUX 3", "timeLimit": 90}, "changed   FLUX 3 (bfl, flux-3-image): timeLimit nothing → 90"),
+        ({"name": "FLUX 3", "enabled": True}, "unchanged FLUX 3 (bfl, flux-3-image)"),
         (
-            {"name": "FLUX.1 Dev", "shutdown": "2026-11-23", "replacement": "flux-2-pro"},
-            "retired   FLUX.1 Dev (bfl, flux-dev), shut down on 2026-11-23; requests for it name flux-2-pro",
+            {"name": "FLUX 3", "shutdown": "2026-11-23", "replacement": "flux-2-pro"},
+            "retired   FLUX 3 (bfl, flux-3-image), shut down on 2026-11-23; requests for it name flux-2-pro",
         ),
     ],
 )
@@ -55,28 +55,28 @@ def test_each_entry_is_said_in_a_line(entry: dict[str, Any], says: str) -> None:
 
 
 def test_the_models_of_a_plain_job_are_named() -> None:
-    last = lines(MINE, {"name": "FLUX.1 Dev", "enabled": False})[-1]
+    last = lines(MINE, {"name": "FLUX 3", "enabled": False})[-1]
     assert last.startswith("A job that names no model takes: ")
     assert "Mine" in last
-    assert "FLUX.1 Dev" not in last
+    assert "FLUX 3" not in last
 
 
 def test_an_end_that_is_near_is_said() -> None:
     assert any(
-        "will be shut down on 2026-12-24" in text for text in lines({"name": "FLUX.1 Dev", "shutdown": "2026-12-24"})
+        "will be shut down on 2026-12-24" in text for text in lines({"name": "FLUX 3", "shutdown": "2026-12-24"})
     )
 
 
 def test_an_entry_that_is_there_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="names a model twice"):
-        lines({"name": "FLUX.1 Dev", "timeLimit": 90}, {"name": "FLUX.1 Dev", "timeLimit": 80})
+        lines({"name": "FLUX 3", "timeLimit": 90}, {"name": "FLUX 3", "timeLimit": 80})
 
 
 def test_the_text_model_in_use_must_stay() -> None:
-    changes = {"textModels": [{"name": "Gemini 3.5 Flash", "enabled": False}]}
-    assert describe(changes, prompt_model="1", day=lambda: TODAY)[0].startswith("disabled  Gemini 3.5 Flash")
-    with pytest.raises(ConfigurationError, match="promptModelIndex is 2"):
-        describe(changes, prompt_model="2", day=lambda: TODAY)
+    changes = {"textModels": [{"name": "Gemini 3.8 Flash", "enabled": False}]}
+    assert describe(changes, prompt_model="1", day=lambda: TODAY)[0].startswith("disabled  Gemini 3.8 Flash")
+    with pytest.raises(ConfigurationError, match="promptModelIndex is 4"):
+        describe(changes, prompt_model="4", day=lambda: TODAY)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_text_model_in_use_must_stay() -> None:
         ('{"model": []}', "must be an object with the lists models or textModels"),
         ('{"models": [{"name": "X", "provider": "nobody", "id": "x"}]}', "provider='nobody'; it must be one of"),
         ('{"models": [{"name": "X"}]}', "needs 'provider'"),
-        ('{"models": [{"name": "FLUX.1 Dev", "timeLimit": 9000}]}', "timeLimit=9000; it must be 1 to 200 seconds"),
+        ('{"models": [{"name": "FLUX 3", "timeLimit": 9000}]}', "timeLimit=9000; it must be 1 to 200 seconds"),
     ],
 )
 def test_a_wrong_overlay_is_one_sentence(file: Path, capsys: pytest.CaptureFixture[str], text: str, says: str) -> None:
@@ -147,5 +147,5 @@ def test_the_overlay_in_the_documentation_is_right() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     said = describe(json.loads(example), day=lambda: TODAY)
     assert said[0].startswith("added     LocalAI FLUX")
-    assert said[1] == "changed   FLUX.2 Pro (bfl, flux-2-pro): default false → true"
-    assert said[2].startswith("disabled  FLUX.1 Dev")
+    assert said[1] == "changed   FLUX.2 Max (bfl, flux-2-max): default false → true"
+    assert said[2].startswith("disabled  FLUX.2 Pro")

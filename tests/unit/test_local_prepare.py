@@ -68,7 +68,16 @@ sys.exit(prepare.main(["python"]))
 """
     # As from a terminal, the signal goes to the whole group.
     run = [sys.executable, "-c", script]
-    with subprocess.Popen(run, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    # In a folder of its own, whose lock no other command holds.
+    (tmp_path / ".local").mkdir()
+    with subprocess.Popen(
+        run,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
         until = time.monotonic() + 20
         while not (mark.exists() and mark.read_text().endswith(" ")) and time.monotonic() < until:
             time.sleep(0.02)

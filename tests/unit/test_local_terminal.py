@@ -190,7 +190,7 @@ def test_a_dumb_terminal_gets_lines(environment: dict[str, str]) -> None:
 def test_a_width_of_nothing_counts_as_unknown() -> None:
     terminal_of = {"TERM": "xterm", "LC_ALL": "C.UTF-8"}
     _, output = at_terminal(WATCH, {**terminal_of, "COLUMNS": "0", "LINES": "0"}, 80)
-    assert "provider" in output.decode() and "Recraft V3: quota_exhausted: The provider says" in output.decode()
+    assert "provider" in output.decode() and "Recraft V4.1: quota_exhausted: The provider says" in output.decode()
 
 
 def test_a_folder_that_cannot_hold_the_pictures_is_told_beforehand(tmp_path: Path) -> None:
@@ -269,11 +269,11 @@ def test_the_marks_of_the_doctor_keep_their_columns(encoding: str, monkeypatch: 
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setenv("TERM", "dumb")
     terminal.prepare()
-    bad = doctor.Row("FLUX.1 Dev", "bfl", "missing", findings=[doctor.Finding(doctor.BAD, "Set → it.")])
-    doctor.report(SimpleNamespace(name="here"), [doctor.Row("Recraft V3", "recraft", "accepted"), bad])  # type: ignore[arg-type]
+    bad = doctor.Row("FLUX 3", "bfl", "missing", findings=[doctor.Finding(doctor.BAD, "Set → it.")])
+    doctor.report(SimpleNamespace(name="here"), [doctor.Row("Recraft V4.1", "recraft", "accepted"), bad])  # type: ignore[arg-type]
     stream.flush()
     text = stream.buffer.getvalue().decode(encoding)
-    good, other = (next(line for line in text.splitlines() if name in line) for name in ("Recraft V3", "FLUX.1 Dev"))
+    good, other = (next(line for line in text.splitlines() if name in line) for name in ("Recraft V4.1", "FLUX 3"))
     assert good.index("Recraft") == other.index("FLUX")
     assert ("ok" if encoding == "ascii" else "✓") in good
     assert text.splitlines()[-1] == ("1 ok, 0 !, 1 x" if encoding == "ascii" else "1 ✓, 0 !, 1 ✗")

@@ -120,18 +120,18 @@ def test_a_prompt_that_the_api_refuses_starts_nothing(
 
 
 def test_a_fault_is_given_by_name_or_id() -> None:
-    options = Options(faults="Recraft V3=refused, FLUX-DEV=slow:2:1,*=throttled,gpt-5.4-mini=dropped").resolved(
+    options = Options(faults="Recraft V4.1=refused, FLUX-3-IMAGE=slow:2:1,*=throttled,gpt-5.4-mini=dropped").resolved(
         REGISTRY
     )
-    assert options.faults == "recraftv3=refused,flux-dev=slow:2:1,*=throttled,gpt-5.4-mini=dropped"
-    assert options.faulted(REGISTRY) == ["Recraft V3", "FLUX.1 Dev", "gpt-5.4-mini"]
+    assert options.faults == "recraftv4_1=refused,flux-3-image=slow:2:1,*=throttled,gpt-5.4-mini=dropped"
+    assert options.faulted(REGISTRY) == ["Recraft V4.1", "FLUX 3", "gpt-5.4-mini"]
     assert Options(faults="omni-moderation-latest=slow").resolved(REGISTRY).faults == "omni-moderation-latest=slow"
 
 
 def test_a_fault_of_an_unknown_model_is_refused_with_those_that_it_may_mean() -> None:
     with pytest.raises(OptionError, match=r"unknown model 'nano-banana'\. Did you mean gemini-nano-banana-2\.1\?"):
         Options(faults="nano-banana=refused").resolved(REGISTRY)
-    with pytest.raises(OptionError, match=r"unknown model 'zzz'\. Available: .*flux-dev.* \*"):
+    with pytest.raises(OptionError, match=r"unknown model 'zzz'\. Available: .*flux-3-image.* \*"):
         Options(faults="zzz=refused").resolved(REGISTRY)
 
 
@@ -159,11 +159,11 @@ def test_faulted_models_that_a_job_does_not_ask_are_named() -> None:
             return self
 
         def json(self) -> dict[str, Any]:
-            return {"results": [{"model": "Recraft V3"}]}
+            return {"results": [{"model": "Recraft V4.1"}]}
 
     playing: Any = Playing()
-    assert demo.without_effect(playing, "id", ["Recraft V3", "GPT Image 2", "FLUX 3"]) == "FLUX 3, GPT Image 2"
-    assert demo.without_effect(playing, "id", ["Recraft V3"]) == demo.without_effect(playing, "id", []) == ""
+    assert demo.without_effect(playing, "id", ["Recraft V4.1", "GPT Image 2", "FLUX 3"]) == "FLUX 3, GPT Image 2"
+    assert demo.without_effect(playing, "id", ["Recraft V4.1"]) == demo.without_effect(playing, "id", []) == ""
 
 
 @pytest.mark.parametrize("document", ["README.md", "Makefile"])

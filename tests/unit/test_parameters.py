@@ -1,5 +1,6 @@
 """Parameters, receipts and costs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -183,6 +184,12 @@ def test_every_parameter_has_exactly_one_fate_and_the_used_value_fits(given_: di
     assert request.n == 1 or model.takes["n"]["perCall"]
 
 
+def price_of(model_id: str) -> Mapping[str, Any]:
+    model = ModelRegistry.load().find(model_id)
+    assert model and model.price
+    return model.price
+
+
 class TestCost:
     PRICE = {"unit": "image", "amount": 0.04, "byResolution": {"4K": 0.1, "2K": None}}  # noqa: RUF012
     TOKENS = {"unit": "token", "inputText": 5e-6, "outputImage": 3e-5, "estimate": 0.03}  # noqa: RUF012
@@ -197,15 +204,70 @@ class TestCost:
         assert cost.computed(self.TOKENS, 1, {}, None) == cost.UNKNOWN
         assert cost.UNKNOWN["amount"] is None
 
-    @pytest.mark.parametrize("unit", ["image", "token"])
-    def test_a_quality_that_the_table_lacks_has_no_price(self, unit: str) -> None:
+    def test_a_quality_that_the_table_lacks_has_no_price(self) -> None:
         table = {"low": 0.006, "high": 0.05, "xhigh": None}
-        price = {"unit": unit, "amount": 0.03, "estimate": 0.03, "byQuality": table, "byResolution": {"2K": 0.06}}
+        price = {"unit": "image", "amount": 0.03, "byQuality": table, "byResolution": {"2K": 0.06}}
         assert cost.estimate(price, {"quality": "high"})["amount"] == 0.05
         assert cost.estimate(price, {})["amount"] == 0.03
         for quality in ("xhigh", "max"):
             for more in ({}, {"resolution": "2K"}):
                 assert cost.estimate(price, {"quality": quality, **more}) == cost.UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("model", "quality", "size", "dollars"),
+        [
+            ("gpt-image-2", "low", (1024, 1024), 0.006),
+            ("gpt-image-2", "medium", (1024, 1024), 0.053),
+            ("gpt-image-2", "high", (1024, 1024), 0.211),
+            ("gpt-image-2", "low", (2048, 2048), 0.012),
+            ("gpt-image-2", "medium", (2048, 2048), 0.107),
+            ("gpt-image-2", "high", (2048, 2048), 0.428),
+            ("gpt-image-2", "medium", (3840, 2160), 0.101),
+            ("gpt-image-2", "high", (3840, 2160), 0.401),
+            ("gpt-image-2.5-flare", "low", (1024, 1024), 0.006),
+            ("gpt-image-2.5-flare", "medium", (1024, 1024), 0.013),
+            ("gpt-image-2.5-flare", "high", (1024, 1024), 0.053),
+            ("gpt-image-2.5-flare", "xhigh", (1024, 1024), 0.094),
+            ("gpt-image-2.5-flare", "max", (1024, 1024), 0.211),
+            ("gpt-image-2.5-sunburst", "high", (1024, 1536), 0.041),
+            ("gpt-image-2.5-sunburst", "high", (1920, 1080), 0.040),
+            ("gpt-image-2.5-sunburst", "high", (2560, 1440), 0.055),
+            ("gpt-image-2.5-sunburst", "high", (3840, 2160), 0.100),
+            ("gpt-image-2.6-flare", "high", (1024, 1024), 0.053),
+        ],
+    )
+    def test_an_openai_image_costs_what_the_sellers_tables_say(
+        self, model: str, quality: str, size: tuple[int, int], dollars: float
+    ) -> None:
+        price = price_of(model)
+        tokens = cost.image_tokens(price["qualityFactors"][quality], *size)
+        assert tokens * price["outputImage"] == pytest.approx(dollars, abs=0.001)
+
+    def test_an_estimate_follows_quality_and_size(self) -> None:
+        price = price_of("gpt-image-2.5-flare")
+        auto, high = cost.estimate(price, {}), cost.estimate(price, {"quality": "high"})
+        assert auto == high and high["amount"] == 0.05268
+        assert cost.estimate(price, {"resolution": "2K", "n": 2})["amount"] == pytest.approx(2 * 0.10704)
+        # A larger picture may be cheaper: what counts is mostly its shorter side.
+        wide = cost.estimate(price, {"aspectRatio": "16:9"})["amount"]
+        assert wide == pytest.approx(cost.image_tokens(48, 1344, 768) * 3e-5, abs=0.002) and wide < high["amount"]
+
+    def test_what_no_table_has_is_unknown(self) -> None:
+        assert cost.estimate(price_of("gpt-image-2.6-flare"), {"quality": "low"}) == cost.UNKNOWN
+        assert cost.estimate(price_of("gpt-image-2"), {"quality": "max"}) == cost.UNKNOWN
+        assert cost.estimate(price_of("grok-imagine-image-2.0"), {"quality": "medium"}) == cost.UNKNOWN
+        assert cost.estimate(price_of("gemini-nano-banana-2.1"), {"resolution": "2K"}) == cost.UNKNOWN
+
+    def test_every_kind_of_token_has_its_own_price(self) -> None:
+        usage = {"inputTextTokens": 8, "outputTextTokens": 260, "outputImageTokens": 2240}
+        price = price_of("gemini-nano-banana-2.1")
+        assert cost.computed(price, 1, {}, usage)["amount"] == pytest.approx(8 * 1.5e-6 + 260 * 7.5e-6 + 2240 * 3e-5)
+
+    @pytest.mark.parametrize(
+        "usage", [{"outputImageTokens": 0}, {"outputImageTokens": 1000, "inputImageTokens": 5}, {"inputTextTokens": 9}]
+    )
+    def test_tokens_without_a_price_or_an_image_make_no_sum(self, usage: dict[str, int]) -> None:
+        assert cost.computed(self.TOKENS, 1, {}, usage) == cost.UNKNOWN
 
     def test_no_default_quality_is_without_an_estimate(self) -> None:
         for model in ModelRegistry.load().get_all_models():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pixelprompt.catalogue import overlay, parse
+from pixelprompt.cost import estimate
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.model_list import model_list
 from pixelprompt.overlay import CACHE_SECONDS, KEY, LiveRegistry
@@ -41,7 +42,7 @@ class TestCatalogue:
         defaults = registry.defaults(lambda model: True)
         assert len(defaults) == 9
         assert {model.provider for model in defaults} == set(PROVIDERS)
-        assert all(model.shutdown is None for model in defaults)
+        assert all(model.shutdown is None and estimate(model.price, {})["amount"] for model in defaults)
 
     def test_models_are_found_by_place_name_and_id(self) -> None:
         registry = ModelRegistry.load(day=lambda: TODAY)
@@ -75,7 +76,8 @@ class TestCatalogue:
         assert ModelRegistry.load(day=lambda: date(2026, 12, 1)).find("gpt-image-1.5") is None
 
     def test_every_price_says_when_and_where_it_was_read(self) -> None:
-        for entry in json.loads(CATALOGUE.read_text())["models"]:
+        catalogue = json.loads(CATALOGUE.read_text())
+        for entry in [*catalogue["models"], *catalogue["textModels"]]:
             if "price" in entry:
                 assert entry["price"]["source"].startswith("https://") and entry["price"]["date"]
 
@@ -219,11 +221,18 @@ class TestModelList:
         nano = by_id["gemini-nano-banana-2.1"]
         assert nano["configured"] and nano["default"]
         assert "16:9" in nano["parameters"]["aspectRatio"]
-        assert nano["price"] == {"amount": 0.0336, "currency": "USD", "basis": "computed"}
+        assert nano["price"] == {
+            "amount": 0.0336,
+            "currency": "USD",
+            "basis": "computed",
+            "date": "2026-11-26",
+            "source": "https://ai.google.dev/gemini-api/docs/pricing",
+        }
+        assert by_id["gpt-image-2.6-flare"]["price"]["uncorroborated"]
         assert "dall-e-3" not in by_id
         assert not by_id["gpt-image-2"]["configured"]
-        assert by_id["grok-imagine-image-2.0"]["price"]["basis"] == "unknown"
-        assert [entry["enhances"] for entry in listed["textModels"]] == [True, False]
+        assert by_id["meta/muse-image"]["price"] == {"amount": None, "currency": "USD", "basis": "unknown"}
+        assert [entry["enhances"] for entry in listed["textModels"]] == [True, False, False, False]
 
     def test_what_ends_within_60_days_is_warned_of(self) -> None:
         listed = model_list(ModelRegistry.load(day=lambda: TODAY), ProviderKeys(Secrets(), "keys"))

@@ -91,7 +91,7 @@ class TestOpenAI:
         assert shape(document["data"][0]["b64_json"]) == expected
         assert document["size"] == "x".join(map(str, expected[1]))
         assert set(document["data"][0]) == {"b64_json"}
-        assert document["quality"] == "medium"
+        assert document["quality"] == "high"
         assert answer.headers["x-request-id"].startswith("req_")
 
     def test_tokens_follow_quality_size_and_number(self, door: Door) -> None:
@@ -302,7 +302,8 @@ class TestGemini:
         assert document["modelVersion"] == self.MODEL
         assert document["responseId"]
         usage = document["usageMetadata"]
-        assert usage["totalTokenCount"] == usage["promptTokenCount"] + usage["candidatesTokenCount"]
+        counted = usage["promptTokenCount"] + usage["candidatesTokenCount"] + usage["thoughtsTokenCount"]
+        assert usage["totalTokenCount"] == counted
 
     def test_words_and_a_draft_come_along_where_asked_for(self, door: Door) -> None:
         answer = self.draw(door, responseModalities=["TEXT", "IMAGE"], thinkingConfig={"includeThoughts": True})

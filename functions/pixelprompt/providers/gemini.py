@@ -197,11 +197,22 @@ def _reason(value: dict[str, Any], *names: str) -> str:
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, int]:
+    """Tokens by kind: thoughts are paid as text, and the parts of the answer by what they are."""
+    written, drawn = _tokens(usage, "TEXT"), _tokens(usage, "IMAGE")
+    answered = whole(usage, "candidatesTokenCount")
+    if drawn is None and answered is not None:
+        drawn = max(0, answered - (written or 0))
     counts = {
         "inputTextTokens": whole(usage, "promptTokenCount"),
-        "outputImageTokens": whole(usage, "candidatesTokenCount"),
+        "outputTextTokens": (written or 0) + (whole(usage, "thoughtsTokenCount") or 0) or None,
+        "outputImageTokens": drawn,
     }
     return {name: count for name, count in counts.items() if count is not None}
+
+
+def _tokens(usage: dict[str, Any], modality: str) -> int | None:
+    details = [detail for detail in members(usage, "candidatesTokensDetails") if text(detail, "modality") == modality]
+    return sum(whole(detail, "tokenCount") or 0 for detail in details) if details else None
 
 
 def _status_error(error: ErrorResponse) -> ProviderError:

@@ -59,6 +59,11 @@ def pixels(
     )
 
 
+def openai_pixels(aspect_ratio: str | None, resolution: str | None) -> tuple[int, int]:
+    """Width and height of an image by OpenAI: sides in steps of 16, 1024 × 640 to 3840 × 2160 pixels in all."""
+    return pixels(aspect_ratio, resolution, step=16, shortest=16, longest=3840, least=1024 * 640, most=3840 * 2160)
+
+
 def _near(length: float, step: int, shortest: int, longest: int) -> list[int]:
     below = math.floor(length / step) * step
     return sorted({min(max(below + offset * step, shortest), longest) for offset in (-1, 0, 1, 2)})
