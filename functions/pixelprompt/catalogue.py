@@ -41,7 +41,7 @@ _LISTS = {
     "background": BACKGROUNDS,
     "providerModeration": PROVIDER_MODERATION,
 }
-DIALECTS = ("openai", "xai", "openrouter", "siliconflow", "together")
+DIALECTS = ("openai", "xai", "openrouter", "siliconflow", "together", "azure")
 # What each adapter sends, beside n.
 _SENT: dict[str, set[str]] = {
     "openai": {*_LISTS, "outputCompression"},
@@ -50,8 +50,7 @@ _SENT: dict[str, set[str]] = {
     "stability": {"aspectRatio", "seed", "outputFormat", "negativePrompt", "guidance"},
     "bfl": {"aspectRatio", "resolution", "seed", "outputFormat", "steps", "guidance"},
     "recraft": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
-    "compatible": {*_LISTS, "outputCompression", "seed", "steps", "guidance", "negativePrompt"}
-    - {"providerModeration"},
+    "compatible": {*_LISTS, "outputCompression", "seed", "steps", "guidance", "negativePrompt"},
 }
 _SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
 _OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})

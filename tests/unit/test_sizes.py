@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS
-from pixelprompt.providers.sizes import pixels, ratio, side
+from pixelprompt.providers.sizes import openai_pixels, pixels, ratio, side
 
 FLUX_2 = {"step": 16, "shortest": 64, "longest": 4096, "most": 2048 * 2048}
 FLUX_1 = {"step": 32, "shortest": 256, "longest": 1440, "most": 1440 * 1440}
@@ -59,7 +59,16 @@ def test_any_shape_within_one_to_three_has_a_size(
     ],
 )
 def test_sizes_of_gpt_image_2(shape: str | None, resolution: str | None, size: tuple[int, int]) -> None:
-    assert pixels(shape, resolution, **GPT_IMAGE_2) == size
+    assert openai_pixels(shape, resolution) == pixels(shape, resolution, **GPT_IMAGE_2) == size
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("shape", [shape for shape in ASPECT_RATIOS if 1 / 3 <= ratio(shape) <= 3])
+def test_a_size_for_openai_is_one_that_openai_takes(shape: str, resolution: str) -> None:
+    width, height = openai_pixels(shape, resolution)
+    assert width % 16 == height % 16 == 0 and max(width, height) <= 3840
+    assert 655_360 <= width * height <= 8_294_400
+    assert math.isclose(width / height, ratio(shape), rel_tol=0.04)
 
 
 def test_a_shape_and_its_reverse_have_the_same_sides() -> None:

@@ -1,4 +1,4 @@
-"""Any server that speaks the OpenAI Images API, more or less: LocalAI, xAI, OpenRouter, Together and others.
+"""Any server that speaks the OpenAI Images API, more or less: LocalAI, xAI, OpenRouter, Azure and others.
 
 The model says which: ``base_url``, ``path`` (``/images/generations`` unless the dialect has another), ``dialect`` and,
 in ``parameters``, whatever else the server shall get (such as ``response_format``). Without a key none is sent.
@@ -10,6 +10,8 @@ Dialects tell the shape of the picture apart:
 - ``openrouter``: ``aspect_ratio`` and ``resolution`` (``1K``, ``2K``, …), at the path ``/images``
 - ``siliconflow``: ``image_size`` as ``WIDTHxHEIGHT``, and its own names for ``n`` and ``steps``
 - ``together``: ``width`` and ``height``
+- ``azure``: ``size`` as OpenAI's own models take it; ``model`` is the deployment's name, and the key has a header of
+  its own
 """
 
 from typing import Any
@@ -18,13 +20,14 @@ import httpx2
 
 from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, bare_image
 from pixelprompt.providers.data_list import as_document, listed, read_images
-from pixelprompt.providers.sizes import pixels
+from pixelprompt.providers.sizes import openai_pixels, pixels
 from pixelprompt.providers.transport import client, exchange_error, unreadable
 from pixelprompt.providers.wire.errors import ErrorResponse, imageless, read_error, status_error
+from pixelprompt.providers.wire.images_api import is_of_output, token_counts
 from pixelprompt.providers.wire.members import member, number, text, whole
 
-_PATHS = {"openrouter": "/images"}
 _USUAL_PATH = "/images/generations"
+_PATHS = {"openrouter": "/images", "azure": f"{_USUAL_PATH}?api-version=v1"}
 _TICKS_PER_DOLLAR = 10_000_000_000
 # Our names of members, where a dialect has others.
 _RENAMED = {"siliconflow": {"n": "batch_size", "steps": "num_inference_steps"}}
@@ -38,10 +41,11 @@ def generate(
     if base is None:
         return ProviderError("invalid_request", "The model has no address; its owner must set its baseUrl.")
     path = model.path or _PATHS.get(model.dialect or "", _USUAL_PATH)
-    headers = {"authorization": f"Bearer {credentials.key}"} if credentials.key else {}
     try:
         with client(deadline) as http:
-            answer = http.post(base.rstrip("/") + path, headers=headers, json=_body(request, model))
+            answer = http.post(
+                base.rstrip("/") + path, headers=_headers(credentials.key, model.dialect), json=_body(request, model)
+            )
     except httpx2.HTTPError as error:
         return exchange_error(error)
     if not answer.is_success:
@@ -54,6 +58,12 @@ def generate(
     return _read(document, request_id, request, base, credentials.key, deadline)
 
 
+def _headers(key: str | None, dialect: str | None) -> dict[str, str]:
+    if not key:
+        return {}
+    return {"api-key": key} if dialect == "azure" else {"authorization": f"Bearer {key}"}
+
+
 def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
     asked = {
         "n": request.n if request.n > 1 else None,
@@ -64,6 +74,7 @@ def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
         "output_format": request.output_format,
         "output_compression": request.output_compression,
         "background": request.background,
+        "moderation": request.moderation,
         "negative_prompt": request.negative_prompt,
         **(_shape(request, model.dialect) if request.aspect_ratio or request.resolution else {}),
     }
@@ -85,6 +96,9 @@ def _shape(request: ImageRequest, dialect: str | None) -> dict[str, Any]:
     if dialect == "together":
         width, height = pixels(ratio, resolution, step=16, shortest=64, longest=1792, most=1792 * 1792)
         return {"width": width, "height": height}
+    if dialect == "azure":
+        width, height = openai_pixels(ratio, resolution)
+        return {"size": f"{width}x{height}"}
     # Diffusion models draw in blocks; 64 suits all of them.
     width, height = pixels(ratio, resolution, step=64, shortest=256, longest=4096, most=4096 * 4096)
     return {"image_size" if dialect == "siliconflow" else "size": f"{width}x{height}"}
@@ -106,23 +120,17 @@ def _read(
     if isinstance(images, ProviderError):
         images.cost = cost
         return images
-    return Generated(images, request_id or text(document, "id") or None, _tokens(usage), cost)
+    return Generated(images, request_id or text(document, "id") or None, token_counts(usage), cost)
 
 
 def _status_error(error: ErrorResponse) -> ProviderError:
     # OpenRouter refuses with a list of reasons.
     if error.status in (400, 403) and member(member(error.document, "error"), "metadata").get("reasons"):
         return ProviderError("refused", error.message or None)
-    return status_error(error)
-
-
-def _tokens(usage: dict[str, Any]) -> dict[str, int] | None:
-    counts = {
-        "inputTextTokens": usage.get("input_tokens", usage.get("prompt_tokens")),
-        "outputImageTokens": usage.get("output_tokens", usage.get("completion_tokens")),
-    }
-    # Servers that do not count say 0.
-    return {name: count for name, count in counts.items() if isinstance(count, int) and count > 0} or None
+    failure = status_error(error)
+    if failure.code == "refused" and is_of_output(error):
+        failure.billable = "unknown"
+    return failure
 
 
 def _cost(usage: dict[str, Any]) -> float | None:

@@ -18,19 +18,18 @@ from pixelprompt.providers.base import (
     cut_off,
 )
 from pixelprompt.providers.data_list import as_document, listed, read_images
-from pixelprompt.providers.sizes import pixels, ratio
+from pixelprompt.providers.sizes import openai_pixels, ratio
 from pixelprompt.providers.transport import client as http_client
 from pixelprompt.providers.transport import exchange_error, parse_json, timeout, unreadable
 from pixelprompt.providers.wire.errors import imageless, read_error, status_error
-from pixelprompt.providers.wire.members import member, members, text, whole
+from pixelprompt.providers.wire.images_api import is_of_output, token_counts
+from pixelprompt.providers.wire.members import member, members, text
 
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
 
 # The models before gpt-image-2 know three sizes only.
 _FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 _OLD_MODELS = ("gpt-image-1", "chatgpt-image-latest")
-# Later ones accept any size: sides in steps of 16 up to 3840, areas from 1024 × 640 to 3840 × 2160 pixels.
-_STEP, _LONGEST, _LEAST, _MOST = 16, 3840, 1024 * 640, 3840 * 2160
 
 
 def generate(
@@ -117,15 +116,7 @@ def _size(request: ImageRequest, model_id: str) -> str:
     if model_id.startswith(_OLD_MODELS):
         shape = ratio(request.aspect_ratio)
         return _FIXED_SIZES[0 if shape == 1 else 1 if shape > 1 else 2]
-    width, height = pixels(
-        request.aspect_ratio,
-        request.resolution,
-        step=_STEP,
-        shortest=_STEP,
-        longest=_LONGEST,
-        least=_LEAST,
-        most=_MOST,
-    )
+    width, height = openai_pixels(request.aspect_ratio, request.resolution)
     return f"{width}x{height}"
 
 
@@ -138,17 +129,7 @@ def _read(
     if isinstance(images, ProviderError):
         return images
     used = {name: value for name in ("size", "quality", "output_format") if (value := text(answer, name))}
-    return Generated(images, request_id, _usage(member(answer, "usage")) or None, used=used or None)
-
-
-def _usage(usage: dict[str, Any]) -> dict[str, int]:
-    details = member(usage, "input_tokens_details")
-    counts = {
-        "inputTextTokens": whole({"text_tokens": usage.get("input_tokens"), **details}, "text_tokens"),
-        "inputImageTokens": whole(details, "image_tokens"),
-        "outputImageTokens": whole(usage, "output_tokens"),
-    }
-    return {name: count for name, count in counts.items() if count is not None}
+    return Generated(images, request_id, token_counts(member(answer, "usage")), used=used or None)
 
 
 def _provider_error(error: openai.OpenAIError, key: str | None) -> ProviderError:
@@ -161,8 +142,6 @@ def _provider_error(error: openai.OpenAIError, key: str | None) -> ProviderError
 
 def _status_error(error: openai.APIStatusError, key: str | None) -> ProviderError:
     said = read_error(error.response, key)
-    envelope = member(said.document, "error")
-    if text(envelope, "code") in _REFUSED:
-        stage = text(member(envelope, "moderation_details"), "moderation_stage")
-        return ProviderError("refused", said.message or None, billable="unknown" if stage == "output" else "no")
+    if text(member(said.document, "error"), "code") in _REFUSED:
+        return ProviderError("refused", said.message or None, billable="unknown" if is_of_output(said) else "no")
     return status_error(said)
