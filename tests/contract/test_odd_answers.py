@@ -192,6 +192,38 @@ def test_gemini_has_one_good_image_among_others(candidates: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("counted", "tokens"),
+    [
+        # Two pictures in one answer, and thoughts.
+        (
+            {
+                "promptTokenCount": 8,
+                "candidatesTokenCount": 2260,
+                "thoughtsTokenCount": 300,
+                "candidatesTokensDetails": [
+                    {"modality": "IMAGE", "tokenCount": 1120},
+                    {"modality": "TEXT", "tokenCount": 20},
+                    {"modality": "IMAGE", "tokenCount": 1120},
+                ],
+            },
+            {"inputTextTokens": 8, "outputTextTokens": 320, "outputImageTokens": 2240},
+        ),
+        ({"promptTokenCount": 8, "candidatesTokenCount": 1120}, {"inputTextTokens": 8, "outputImageTokens": 1120}),
+        (
+            {"candidatesTokenCount": 1140, "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 20}]},
+            {"outputTextTokens": 20, "outputImageTokens": 1120},
+        ),
+    ],
+)
+def test_gemini_counts_what_it_draws_writes_and_thinks(counted: Any, tokens: Any) -> None:
+    picture = {"inlineData": {"mimeType": "image/png", "data": ENCODED}}
+    candidate = {"content": {"parts": [picture, picture]}, "finishReason": "STOP"}
+    answer = generate("gemini", Answer(200, {"candidates": [candidate], "usageMetadata": counted}))
+    assert isinstance(answer, Generated) and len(answer.images) == 1
+    assert answer.usage == tokens
+
+
+@pytest.mark.parametrize(
     "content",
     [{"images": ["*", ENCODED]}, {"images": [None, ENCODED]}, {"images": [ENCODED], "finish_reasons": ["SUCCESS"]}],
 )

@@ -183,7 +183,7 @@ def test_what_the_provider_used_and_counted_is_kept(simulator: Simulator) -> Non
     assert answer.used == {"size": "1024x1024", "quality": "low", "output_format": "png"}
     assert answer.usage and answer.usage["outputImageTokens"] > 0 and answer.usage["inputTextTokens"] > 0
     counted = images(simulator, MODELS["gemini"]).usage
-    assert counted and counted["outputImageTokens"] > 0
+    assert counted and counted["outputImageTokens"] == 1120 and counted["outputTextTokens"] > 0
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,21 @@ def test_a_refusal_of_some_images_keeps_the_others() -> None:
         ({"cost": 0.04, "prompt_tokens": 9, "completion_tokens": 0}, {"inputTextTokens": 9}, 0.04),
         ({"cost_in_usd_ticks": 200_000_000}, None, 0.02),
         ({"input_tokens": 5, "output_tokens": 1000}, {"inputTextTokens": 5, "outputImageTokens": 1000}, None),
+        (
+            {
+                "input_tokens": 300,
+                "input_tokens_details": {"text_tokens": 44, "image_tokens": 256},
+                "output_tokens": 1100,
+                "output_tokens_details": {"text_tokens": 44, "image_tokens": 1056},
+            },
+            {"inputTextTokens": 44, "inputImageTokens": 256, "outputTextTokens": 44, "outputImageTokens": 1056},
+            None,
+        ),
+        (
+            {"output_tokens": 1100, "output_tokens_details": {"text_tokens": 44}},
+            {"outputTextTokens": 44, "outputImageTokens": 1056},
+            None,
+        ),
         ({"prompt_tokens": 0, "completion_tokens": 0}, None, None),
         (None, None, None),
         ("much", None, None),
