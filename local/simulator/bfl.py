@@ -31,7 +31,7 @@ from local.simulator.exchange import (
 )
 from local.simulator.faults import COMMON_FAULTS, URL_FAULTS, Fault
 
-FORMATS: dict[str, ImageFormat] = {"jpeg": "jpeg", "png": "png"}
+FORMATS: dict[str, ImageFormat] = {"jpeg": "jpeg", "png": "png", "webp": "webp"}
 SAMPLE_LIFETIME = 600.0
 LATE_TASK_SECONDS = 1.5
 THROTTLED_POLLS = 2
@@ -66,15 +66,17 @@ class Model:
     fields
         Names beyond `prompt`, `output_format` and `safety_tolerance`.
     cost
-        Credits per image, of $0.01.
+        Credits per image, of $0.01; by resolution where that matters: there is no other one then.
     step, shortest, longest
         What width and height must be a multiple of, and their bounds in pixels.
     default
         Pixels where no size is given.
+    formats
+        What `output_format` may be.
     """
 
     fields: frozenset[str]
-    cost: float
+    cost: float | Mapping[str, float]
     tolerance: int
     step: int = 16
     shortest: int = 64
@@ -83,6 +85,11 @@ class Model:
     default: tuple[int, int] = (1024, 1024)
     ratio_edge: int = 1024
     needs: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ("jpeg", "png")
+
+    def charge(self, body: Mapping[str, Any]) -> float:
+        """Credits for an image."""
+        return self.cost if isinstance(self.cost, int | float) else self.cost[body.get("resolution") or "1k"]
 
 
 def _inputs(count: int) -> frozenset[str]:
@@ -99,14 +106,20 @@ def _flux_1(fields: frozenset[str], cost: float) -> Model:
     return Model(fields, cost, 6, step=32, shortest=256, longest=1440, default=(1024, 768))
 
 
+def _flux_2(fields: frozenset[str], cost: float) -> Model:
+    return Model(fields, cost, 5, formats=("jpeg", "png", "webp"))
+
+
+_FLUX_3 = frozenset({"aspect_ratio", "resolution", "images", "grounding"})
 MODELS = {
-    "flux-3-image": Model(frozenset({"aspect_ratio", "resolution", "images", "grounding"}), 4.8, 4),
-    "flux-2-max": Model(_FLUX_2 | {"disable_pup"}, 7, 5),
-    "flux-2-pro": Model(_FLUX_2 | {"disable_pup"}, 3, 5),
-    "flux-2-pro-preview": Model(_FLUX_2 | {"disable_pup"}, 3, 5),
-    "flux-2-flex": Model(_FLUX_2 | {"prompt_upsampling", "steps", "guidance"}, 6, 5),
-    "flux-2-klein-9b": Model(_SIZED | _inputs(4), 1.5, 5),
-    "flux-2-klein-4b": Model(_SIZED | _inputs(4), 1.4, 5),
+    "flux-3-image": Model(_FLUX_3, {"768sq": 4.1, "1k": 4.8, "1.5k": 7, "2k": 10, "4k": 60.7}, 4),
+    "flux-3-image-klein": Model(_FLUX_3, {"1k": 0.9, "2k": 1.4, "4k": 3.6}, 4),
+    "flux-2-max": _flux_2(_FLUX_2 | {"disable_pup"}, 7),
+    "flux-2-pro": _flux_2(_FLUX_2 | {"disable_pup"}, 3),
+    "flux-2-pro-preview": _flux_2(_FLUX_2 | {"disable_pup"}, 3),
+    "flux-2-flex": _flux_2(_FLUX_2 | {"prompt_upsampling", "steps", "guidance"}, 6),
+    "flux-2-klein-9b": _flux_2(_SIZED | _inputs(4), 1.5),
+    "flux-2-klein-4b": _flux_2(_SIZED | _inputs(4), 1.4),
     "flux-pro-1.1": _flux_1(_FLUX_1, 4),
     "flux-pro-1.1-ultra": Model(_RATIO | {"raw", "image_prompt", "image_prompt_strength"}, 6, 6, ratio_edge=2048),
     "flux-kontext-pro": Model(_RATIO | _inputs(4), 4, 6),
@@ -231,7 +244,7 @@ class BFL(Provider):
         document = {
             "id": task.id,
             "polling_url": f"{exchange.request.url}/v1/get_result{query}",
-            "cost": MODELS[model].cost,
+            "cost": MODELS[model].charge(body),
             "input_mp": 0,
             "output_mp": round(size[0] * size[1] / 1_000_000, 2),
         }
@@ -377,8 +390,9 @@ class BFL(Provider):
         for name in ("raw", "prompt_upsampling", "disable_pup", "grounding"):
             if name in model.fields and not isinstance(body.get(name, True), bool):
                 problems.append(_problem("bool_type", name, "Input should be a valid boolean", body[name]))
-        if (image_format := body.get("output_format")) not in (None, *FORMATS):
-            problems.append(_problem("enum", "output_format", "Input should be 'jpeg' or 'png'", image_format))
+        if (image_format := body.get("output_format")) not in (None, *model.formats):
+            choices = " or ".join(f"'{name}'" for name in model.formats)
+            problems.append(_problem("enum", "output_format", f"Input should be {choices}", image_format))
         if "aspect_ratio" in model.fields:
             size = BFL._ratio_size(body, model, problems)
         if problems:
@@ -390,8 +404,9 @@ class BFL(Provider):
         edge = model.ratio_edge
         if "resolution" in model.fields:
             resolution = body.get("resolution") or "1k"
-            if resolution not in tuple(FLUX_3_EDGES):
-                choices = ", ".join(f"'{name}'" for name in FLUX_3_EDGES)
+            known = tuple(model.cost) if isinstance(model.cost, Mapping) else tuple(FLUX_3_EDGES)
+            if resolution not in known:
+                choices = ", ".join(f"'{name}'" for name in known)
                 problems.append(_problem("enum", "resolution", f"Input should be one of {choices}", resolution))
                 return model.default
             edge = FLUX_3_EDGES[resolution]

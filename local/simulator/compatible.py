@@ -1,4 +1,7 @@
-"""OpenAI-compatible endpoints: several flavours of the same idea, told apart by the beginning of the model id."""
+"""OpenAI-compatible endpoints: several flavours of the same idea.
+
+The beginning of the model id tells most of them apart, the path OpenRouter, and the way to send the key Azure.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from local.simulator.exchange import (
     Picture,
     Provider,
     Refusal,
+    Request,
     Response,
     Shelf,
     Stage,
@@ -27,8 +31,10 @@ from local.simulator.exchange import (
     route,
 )
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
+from local.simulator.openai import MAX_EDGE, MAX_PIXELS, MIN_PIXELS, QUALITY_TOKENS
 
 URL_LIFETIME = 3600.0
+TICKS_PER_CENT = 100_000_000
 UNKNOWN_PREFIX = "unknown"
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 RATIOS = {
@@ -47,6 +53,33 @@ RATIOS = {
     "20:9": (1520, 684),
     "9:20": (684, 1520),
 }
+
+# What OpenRouter has beside those: its models differ, and it passes on what any of them takes.
+OPENROUTER_RATIOS = {
+    **RATIOS,
+    "5:4": (1120, 896),
+    "4:5": (896, 1120),
+    "9:21": (640, 1536),
+    "4:1": (2048, 512),
+    "1:4": (512, 2048),
+    "8:1": (2944, 368),
+    "1:8": (368, 2944),
+}
+OPENROUTER_MODELS = (
+    "bytedance-seed/seedream-5-0-pro",
+    "bytedance-seed/seedream-4.5",
+    "microsoft/mai-image-2.6",
+    "qwen/qwen-image-3",
+    "meta/muse-image",
+    "black-forest-labs/flux-3-image",
+    "openai/gpt-image-2",
+    "google/gemini-nano-banana-2.1",
+    "recraft/recraft-v4.1",
+    "x-ai/grok-imagine-image-2.0",
+)
+MINIMAX_MODELS = ("MiniMax-H3-Image", "MiniMax-H3-Image-Highspeed")
+OPENROUTER_PATH = "/v1/images"
+AZURE_PREFIX = "/openai/v1/"
 
 # HTTP status of each fault and error of this module, the same in all flavours; they differ in the wording around it.
 _STATUS = {
@@ -83,6 +116,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "aspect_ratio": str,
     "resolution": str,
     "quality": str,
+    "moderation": str,
     "output_format": str,
     "output_compression": int,
     "background": str,
@@ -108,7 +142,7 @@ class Wrong(Exception):
     def __init__(self, kind: str, message: str | None = None) -> None:
         super().__init__(kind)
         self.kind = kind
-        self.message = message or _MESSAGES[kind]
+        self.message = message
 
 
 class Flavour(ABC):
@@ -123,6 +157,7 @@ class Flavour(ABC):
     size_field: ClassVar[str] = "size"
     count_field: ClassVar[str] = "n"
     statuses: ClassVar[Mapping[str, int]] = _STATUS
+    messages: ClassVar[Mapping[str, str]] = _MESSAGES
 
     @abstractmethod
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
@@ -130,7 +165,16 @@ class Flavour(ABC):
 
     def failure(self, kind: str, message: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
         """One of the errors of this module."""
-        return self.error(self.statuses[kind], kind, message or _MESSAGES[kind], headers or {})
+        return self.error(self.statuses[kind], kind, message or self.messages[kind], headers or {})
+
+    def key(self, request: Request) -> str:
+        """The key of the request, or nothing."""
+        return request.bearer
+
+    def check_route(self, request: Request, model: str) -> None:
+        """Refuse an address or a model that this endpoint does not have."""
+        if model.startswith(UNKNOWN_PREFIX) or model in RETIRED:
+            raise Wrong("retired", f"The model {model} does not exist or is no longer available.")
 
     def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
         """The size in pixels that the request asks for."""
@@ -153,6 +197,29 @@ class Flavour(ABC):
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         """The answer around `data`."""
         return {"created": int(time.time()), "data": data}
+
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer."""
+        return {}
+
+
+def _counts(prompt: str, output: int) -> dict[str, Any]:
+    """Tokens as OpenAI counts them."""
+    words = prose.count_tokens(prompt)
+    details = {"text_tokens": words, "image_tokens": 0}
+    return {
+        "input_tokens": words,
+        "input_tokens_details": details,
+        "output_tokens": output,
+        "total_tokens": words + output,
+    }
+
+
+def _named_format(body: Mapping[str, Any]) -> ImageFormat:
+    name = body.get("output_format", "png")
+    if name not in FORMATS:
+        raise Wrong("bad_parameter", f"output_format must be one of {', '.join(FORMATS)}.")
+    return FORMATS[name]
 
 
 class Plain(Flavour):
@@ -192,6 +259,13 @@ class XAI(Flavour):
 
     prefixes = ("grok-", "xai-")
     fields = frozenset({"model", "prompt", "n", "aspect_ratio", "resolution", "quality", "response_format", "user"})
+    # What an image costs. A medium one of 1k has no published price that is known here; this one is a guess.
+    _cents: ClassVar[dict[tuple[str, str], int]] = {
+        ("low", "1k"): 4,
+        ("low", "2k"): 6,
+        ("medium", "1k"): 6,
+        ("medium", "2k"): 8,
+    }
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         codes = {"bad_parameter": "Client specified an invalid argument", "throttled": "Too many requests"}
@@ -213,14 +287,14 @@ class XAI(Flavour):
         return {**image, "revised_prompt": "", "respect_moderation": True}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-        ticks = 200_000_000 * max(1, len(data))
-        return {"data": data, "usage": {"cost_in_usd_ticks": ticks}}
+        cents = self._cents[body.get("quality", "low"), body.get("resolution", "1k")]
+        return {"data": data, "usage": {"cost_in_usd_ticks": cents * TICKS_PER_CENT * max(1, len(data))}}
 
 
 class OpenRouter(Flavour):
-    """OpenRouter: base64 with its media type, and the cost in dollars."""
+    """OpenRouter: slugs of others' models, base64 with its media type, and the cost in dollars."""
 
-    prefixes = ("openrouter/",)
+    prefixes = ("openrouter/", *OPENROUTER_MODELS)
     fields = frozenset(
         {
             "model",
@@ -249,6 +323,10 @@ class OpenRouter(Flavour):
         metadata = {"reasons": ["violence"]} if kind == "refused" else {}
         return Response.json(status, {"error": {"code": status, "message": message, "metadata": metadata}}, headers)
 
+    def check_route(self, request: Request, model: str) -> None:
+        if model not in OPENROUTER_MODELS and not model.startswith("openrouter/"):
+            raise Wrong("retired", f"No endpoints found for {model}.")
+
     def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
         if body.get("stream"):
             raise Wrong("bad_parameter", "Streaming is not supported for this model.")
@@ -257,16 +335,13 @@ class OpenRouter(Flavour):
                 raise Wrong("bad_parameter", "size cannot be combined with aspect_ratio or resolution.")
             return super().size(body)
         ratio, resolution = body.get("aspect_ratio", "1:1"), body.get("resolution", "1K")
-        if ratio not in RATIOS or resolution not in self._scales:
+        if ratio not in OPENROUTER_RATIOS or resolution not in self._scales:
             raise Wrong("bad_parameter", "aspect_ratio or resolution is not one of the supported values.")
-        width, height = RATIOS[ratio]
+        width, height = OPENROUTER_RATIOS[ratio]
         return round(width * self._scales[resolution]), round(height * self._scales[resolution])
 
     def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
-        name = body.get("output_format", "png")
-        if name not in FORMATS:
-            raise Wrong("bad_parameter", f"output_format must be one of {', '.join(FORMATS)}.")
-        return FORMATS[name]
+        return _named_format(body)
 
     def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "media_type": picture.mime_type}
@@ -351,12 +426,143 @@ class SiliconFlow(Flavour):
         return {"images": data, "timings": {"inference": 1.0}, "seed": _seed(body)}
 
 
+class MiniMax(Flavour):
+    """MiniMax: OpenAI's sizes, more pictures in a call, and tokens."""
+
+    prefixes = ("MiniMax-",)
+    fields = frozenset({"model", "prompt", "n", "size", "response_format", "user"})
+
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        error = {"type": kind, "message": message, "http_code": str(status)}
+        return Response.json(status, {"type": "error", "error": error, "request_id": new_id()}, headers)
+
+    def check_route(self, request: Request, model: str) -> None:
+        if model not in MINIMAX_MODELS:
+            raise Wrong("retired", f"unknown model '{model}'")
+
+    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        usage = _counts(body["prompt"], round(size[0] * size[1] / 1024) * len(data))
+        return {**super().document(body, data, size), "usage": usage}
+
+
+class Azure(Flavour):
+    """Azure OpenAI: the parameters of OpenAI's own models, the key in a header of its own, a version in the query.
+
+    The name of a deployment is its owner's choice, so any is there but those that begin with UNKNOWN_PREFIX.
+    """
+
+    fields = frozenset(
+        {
+            "model",
+            "prompt",
+            "n",
+            "size",
+            "quality",
+            "output_format",
+            "output_compression",
+            "background",
+            "moderation",
+            "user",
+        }
+    )
+    formats = ("b64_json",)
+    default_format = "b64_json"
+    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "quota_exhausted": 429}
+    _denied = (
+        "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
+        "active subscription and use a correct regional API endpoint for your resource."
+    )
+    messages: ClassVar[Mapping[str, str]] = {
+        **_MESSAGES,
+        "no_key": _denied,
+        "bad_key": _denied,
+        "no_route": "Resource not found",
+        "retired": "The API deployment for this resource does not exist. If you created the deployment within the last "
+        "5 minutes, please wait a moment and try again.",
+        "refused": "Your request was rejected as a result of our safety system. Your prompt may contain text that is "
+        "not allowed by our safety system.",
+        "quota_exhausted": "You exceeded your current quota, please check your plan and billing details.",
+        "throttled": "Requests to the ImageGenerations_Create Operation have exceeded the call rate limit of your "
+        "current pricing tier. Please retry after some seconds.",
+    }
+    _codes: ClassVar[Mapping[str, str]] = {
+        "retired": "DeploymentNotFound",
+        "refused": "content_policy_violation",
+        "quota_exhausted": "insufficient_quota",
+        "bad_parameter": "invalid_value",
+    }
+    _choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "quality": ("auto", "low", "medium", "high", "xhigh", "max"),
+        "background": ("auto", "transparent", "opaque"),
+        "moderation": ("auto", "low"),
+    }
+
+    @staticmethod
+    def is_asked(request: Request) -> bool:
+        """Whether a request is meant for Azure."""
+        return request.path.startswith(AZURE_PREFIX) or "api-key" in request.headers or "api-version" in request.query
+
+    def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
+        error: dict[str, Any] = {"code": self._codes.get(kind, str(status)), "message": message}
+        if kind == "refused":
+            results = {"violence": {"filtered": True, "severity": "high"}}
+            error["inner_error"] = {"code": "ResponsibleAIPolicyViolation", "content_filter_results": results}
+        return Response.json(status, {"error": error}, {**self.headers(), **headers})
+
+    def key(self, request: Request) -> str:
+        return request.headers.get("api-key", "")
+
+    def check_route(self, request: Request, model: str) -> None:
+        if not request.query.get("api-version"):
+            raise Wrong("no_route")
+        if model.startswith(UNKNOWN_PREFIX):
+            raise Wrong("retired")
+
+    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
+        for name, choices in self._choices.items():
+            if body.get(name, choices[0]) not in choices:
+                raise Wrong("bad_parameter", f"Invalid value for {name}. Supported values are: {', '.join(choices)}.")
+        compression, name = body.get("output_compression", 100), body.get("output_format", "png")
+        if not 0 <= compression <= 100 or (compression < 100 and name == "png"):
+            raise Wrong("bad_parameter", "Compression less than 100 is not supported for PNG output format.")
+        if body.get("background") == "transparent" and name == "jpeg":
+            raise Wrong("bad_parameter", "Transparent background is not supported for output format 'jpeg'.")
+        text = body.get("size", "auto")
+        match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", "1024x1024" if text == "auto" else text)
+        width, height = (int(match[1]), int(match[2])) if match else (0, 1)
+        if width % 16 or height % 16 or not 1 / 3 <= width / height <= 3:
+            raise Wrong("bad_parameter", f"Invalid size '{text}'. Steps of 16 pixels, at most three times as long.")
+        if max(width, height) > MAX_EDGE or not MIN_PIXELS <= width * height <= MAX_PIXELS:
+            raise Wrong("bad_parameter", f"Invalid size '{text}'. It is beyond the limits of pixels.")
+        return width, height
+
+    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
+        return _named_format(body)
+
+    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        quality = str(body.get("quality", "auto")).replace("auto", "medium")
+        tokens = round(QUALITY_TOKENS[quality] * size[0] * size[1] / (1024 * 1024)) * len(data)
+        return {
+            **super().document(body, data, size),
+            "background": body.get("background", "auto").replace("auto", "opaque"),
+            "output_format": body.get("output_format", "png"),
+            "quality": quality,
+            "size": f"{size[0]}x{size[1]}",
+            "usage": _counts(body["prompt"], tokens),
+        }
+
+    def headers(self) -> dict[str, str]:
+        name = new_id()
+        return {"apim-request-id": name, "x-request-id": name}
+
+
 def _seed(body: Mapping[str, Any]) -> int:
     """The seed of the request, or else one that follows from it."""
     return int(body["seed"]) if body.get("seed") is not None else seed_for(body["model"], body["prompt"])
 
 
-FLAVOURS: tuple[Flavour, ...] = (LocalAI(), XAI(), OpenRouter(), Together(), SiliconFlow(), Plain())
+AZURE, OPENROUTER, PLAIN = Azure(), OpenRouter(), Plain()
+BY_NAME: tuple[Flavour, ...] = (LocalAI(), XAI(), OPENROUTER, Together(), SiliconFlow(), MiniMax())
 RETIRED = frozenset({"grok-imagine-image-quality", "grok-2-image"})
 LISTED = (
     "localai-flux",
@@ -366,18 +572,25 @@ LISTED = (
     "together-flux-schnell",
     "siliconflow-kolors",
     "plain-diffusion",
+    *OPENROUTER_MODELS,
+    *MINIMAX_MODELS,
 )
 
 
-def flavour_of(model: str, openrouter_path: bool = False) -> Flavour:
-    """The flavour a model id belongs to: by its beginning, and OpenRouter on its own path; plain otherwise."""
-    if openrouter_path:
-        return FLAVOURS[2]
-    return next((flavour for flavour in FLAVOURS if model.startswith(flavour.prefixes)), FLAVOURS[-1])
+def flavour_of(model: str, request: Request) -> Flavour:
+    """The flavour that answers: OpenRouter on its own path, Azure, the one of the model id, or else a plain one."""
+    if request.path == OPENROUTER_PATH:
+        return OPENROUTER
+    if Azure.is_asked(request):
+        return AZURE
+    return next((flavour for flavour in BY_NAME if model.startswith(flavour.prefixes)), PLAIN)
 
 
 class Compatible(Provider):
-    """Compatible endpoints, here all below `/compatible/v1`; ids that begin with UNKNOWN_PREFIX are not found."""
+    """Compatible endpoints, here all below `/compatible/v1`, Azure also below `/compatible/openai/v1` as at Azure.
+
+    Ids that begin with UNKNOWN_PREFIX are not found.
+    """
 
     name = "compatible"
     playable = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | errors_of(name) | {"text_only", "redirect_private"}
@@ -386,9 +599,9 @@ class Compatible(Provider):
         super().__init__(stage)
         self._shelf = Shelf(URL_LIFETIME)
         self.routes = [
-            route("POST", "/v1/images/generations", self.generate),
-            route("POST", "/v1/images", self.generate_at_openrouter),
-            route("GET", "/v1/models", self.list_models),
+            route("POST", "(/openai)?/v1/images/generations", self.generate),
+            route("POST", OPENROUTER_PATH, self.generate),
+            route("GET", "(/openai)?/v1/models", self.list_models),
             route("GET", "/delivery/(?P<name>[^/]+)", self._shelf.fetch),
         ]
 
@@ -404,19 +617,13 @@ class Compatible(Provider):
 
     @staticmethod
     def _flavour(exchange: Exchange) -> Flavour:
-        return flavour_of(exchange.model or "", exchange.request.path == "/v1/images")
-
-    def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
-        return self._generate(exchange, openrouter_path=False)
-
-    def generate_at_openrouter(self, exchange: Exchange, path: dict[str, str]) -> Response:
-        return self._generate(exchange, openrouter_path=True)
+        return flavour_of(exchange.model or "", exchange.request)
 
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         entries = [{"id": model, "object": "model", "created": 1, "owned_by": "simulated"} for model in LISTED]
         return Response.json(200, {"object": "list", "data": entries})
 
-    def _generate(self, exchange: Exchange, *, openrouter_path: bool) -> Response:
+    def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
         request = exchange.request
         problem, body = None, None
         try:
@@ -425,7 +632,7 @@ class Compatible(Provider):
             problem = "The request body is not valid JSON."
         exchange.body = body if problem is None else request.body.decode("utf-8", "replace")
         model = body.get("model") if isinstance(body, dict) else None
-        flavour = flavour_of(model if isinstance(model, str) else "", openrouter_path)
+        flavour = flavour_of(model if isinstance(model, str) else "", request)
         try:
             self._check_key(exchange, flavour)
             if problem or not isinstance(body, dict) or request.content_type != JSON:
@@ -433,8 +640,7 @@ class Compatible(Provider):
             if not isinstance(model, str) or not model:
                 raise Wrong("bad_parameter", "model is required.")
             exchange.identify(model)
-            if model.startswith(UNKNOWN_PREFIX) or model in RETIRED:
-                raise Wrong("retired", f"The model {model} does not exist or is no longer available.")
+            flavour.check_route(request, model)
             self._check_body(body, flavour)
             size, image_format = flavour.size(body), flavour.image_format(body)
         except Wrong as wrong:
@@ -476,11 +682,11 @@ class Compatible(Provider):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
         elif exchange.meets("no_image") and isinstance(flavour, LocalAI):
             data = [None]
-        return Response.json(200, flavour.document(body, data, size))
+        return Response.json(200, flavour.document(body, data, size), flavour.headers())
 
     @staticmethod
     def _check_key(exchange: Exchange, flavour: Flavour) -> None:
-        key = exchange.request.bearer
+        key = flavour.key(exchange.request)
         if not key and not flavour.keyless:
             raise Wrong("no_key")
         if is_bad_key(key):

@@ -86,7 +86,7 @@ class Model:
 
 MODELS = {
     "recraftv4_1": Model(35),
-    "recraftv4_1_flash": Model(20),
+    "recraftv4_1_flash": Model(7),
     "recraftv4_1_pro": Model(210, pro=True),
     "recraftv4_1_utility": Model(35),
     "recraftv4_1_utility_pro": Model(210, pro=True),

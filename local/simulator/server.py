@@ -35,7 +35,7 @@ HOST = "127.0.0.1"
 CONTROL = "_simulator"
 MAX_BODY = 64 * 1024 * 1024
 MAX_RECORDS = 20_000
-SECRET_HEADERS = frozenset({"authorization", "x-goog-api-key", "x-key"})
+SECRET_HEADERS = frozenset({"authorization", "x-goog-api-key", "x-key", "api-key"})
 LAMBDA_WORKER = "ministack-lambda-"
 PROVIDERS: dict[str, type[Provider]] = {
     "openai": OpenAI,

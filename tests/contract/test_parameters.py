@@ -40,6 +40,9 @@ SHAPES = [
     (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), ["1:1", "16:9", "2:3", "21:9"]),
     (model("compatible", "together-flux-schnell", dialect="together"), USUAL),
     (model("compatible", "siliconflow-kolors", dialect="siliconflow"), USUAL),
+    (model("compatible", "my-gpt-image", dialect="azure"), USUAL),
+    (model("compatible", "MiniMax-H3-Image"), USUAL),
+    (model("compatible", "google/gemini-nano-banana-2.1", dialect="openrouter"), ["1:1", "4:1", "1:8"]),
 ]
 
 
@@ -79,6 +82,8 @@ def test_the_picture_has_the_shape_that_was_asked_for(simulator: Simulator, know
         (MODELS["compatible"], "1K", "1:1", (1024, 1024)),
         (model("compatible", "grok-imagine-image-2.0", dialect="xai"), "2K", "1:1", (2048, 2048)),
         (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), "2K", "1:1", (2048, 2048)),
+        (model("compatible", "my-gpt-image", dialect="azure"), "2K", "16:9", (2704, 1520)),
+        (model("compatible", "my-gpt-image", dialect="azure"), "4K", "16:9", (3840, 2160)),
     ],
     ids=lambda value: value.id if isinstance(value, Model) else str(value),
 )
@@ -106,7 +111,7 @@ def test_a_size_of_the_request_replaces_the_one_of_the_catalogue(simulator: Simu
         (MODELS["bedrock"], ["png", "jpeg"]),
         (MODELS["stability"], ["png", "jpeg", "webp"]),
         (model("stability", "sd3.5-large"), ["png", "jpeg"]),
-        (MODELS["bfl"], ["png", "jpeg"]),
+        (MODELS["bfl"], ["png", "jpeg", "webp"]),
         (MODELS["recraft"], ["png", "webp"]),
         (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), ["png", "jpeg", "webp"]),
     ],
@@ -191,7 +196,7 @@ def test_what_the_provider_used_and_counted_is_kept(simulator: Simulator) -> Non
     [
         (MODELS["bfl"], 1, 0.03),
         (MODELS["recraft"], 2, 0.07),
-        (model("compatible", "grok-imagine-image-2.0", dialect="xai"), 2, 0.04),
+        (model("compatible", "grok-imagine-image-2.0", dialect="xai"), 2, 0.08),
         (model("compatible", "openrouter/flux-2-pro", dialect="openrouter"), 1, 0.04),
         (MODELS["compatible"], 1, None),
         (MODELS["stability"], 1, None),

@@ -230,7 +230,7 @@ def test_a_refusal_with_http_200_keeps_its_cost(simulator: Simulator, fault: str
     simulator.set_fault(grok.id, fault)
     answer = ask_simulator(simulator, grok)
     assert isinstance(answer, ProviderError)
-    assert (answer.code, answer.billable, answer.cost) == ("refused", "unknown", 0.02)
+    assert (answer.code, answer.billable, answer.cost) == ("refused", "unknown", 0.04)
 
 
 @pytest.mark.parametrize(

@@ -703,6 +703,7 @@ class TestBFL:
             ("flux-2-pro", {}, ("JPEG", (1024, 1024))),
             ("flux-2-pro", {"width": 1280, "height": 720, "output_format": "png"}, ("PNG", (1280, 720))),
             ("flux-2-pro", {"width": 2048, "height": 2048}, ("JPEG", (2048, 2048))),
+            ("flux-2-max", {"width": 512, "height": 512, "output_format": "webp"}, ("WEBP", (512, 512))),
             ("flux-pro-1.1", {"width": 1440, "height": 256}, ("JPEG", (1440, 256))),
             ("flux-pro-1.1-ultra", {"aspect_ratio": "21:9"}, ("JPEG", (3136, 1344))),
             ("flux-3-image", {"aspect_ratio": "16:9", "resolution": "768sq"}, ("JPEG", (1024, 576))),
@@ -763,7 +764,9 @@ class TestBFL:
             ("flux-2-pro", {"width": 2064, "height": 2048}, "width"),
             ("flux-2-pro", {"aspect_ratio": "16:9"}, "aspect_ratio"),
             ("flux-2-pro", {"safety_tolerance": 6}, "safety_tolerance"),
-            ("flux-2-pro", {"output_format": "webp"}, "output_format"),
+            ("flux-2-pro", {"output_format": "gif"}, "output_format"),
+            ("flux-pro-1.1", {"output_format": "webp"}, "output_format"),
+            ("flux-3-image-klein", {"resolution": "1.5k"}, "resolution"),
             ("flux-2-pro", {"prompt": 5}, "prompt"),
             ("flux-2-pro", {"steps": 20}, "steps"),
             ("flux-2-flex", {"steps": 51}, "steps"),
@@ -977,20 +980,80 @@ class TestCompatible:
         assert (answer.status, answer.json()["data"][0]["respect_moderation"]) == (200, False)
         simulator.set_fault("grok-imagine-image-2.0", "refused_output")
         answer = self.draw(door, "grok-imagine-image-2.0")
-        usage = {"cost_in_usd_ticks": 200_000_000}
+        usage = {"cost_in_usd_ticks": 400_000_000}
         assert (answer.status, answer.json()) == (200, {"data": [], "respect_moderation": False, "usage": usage})
 
     def test_openrouter(self, simulator: Simulator, door: Door) -> None:
         document = self.draw(
-            door, "black-forest-labs/flux.2-pro", "/images", aspect_ratio="3:2", output_format="webp"
+            door, "black-forest-labs/flux-3-image", "/images", aspect_ratio="3:2", output_format="webp"
         ).json()
         (entry,) = document["data"]
         assert entry["media_type"] == "image/webp"
         assert shape(entry["b64_json"]) == ("WEBP", (1216, 832))
         assert document["usage"]["cost"] > 0
-        simulator.set_fault("black-forest-labs/flux.2-pro", "refused")
-        answer = self.draw(door, "black-forest-labs/flux.2-pro", "/images")
+        simulator.set_fault("black-forest-labs/flux-3-image", "refused")
+        answer = self.draw(door, "black-forest-labs/flux-3-image", "/images")
         assert (answer.status, answer.json()["error"]["code"]) == (403, 403)
+
+    def test_a_slug_that_openrouter_does_not_have(self, door: Door) -> None:
+        answer = self.draw(door, "black-forest-labs/flux-9", "/images")
+        error = {"code": 404, "message": "No endpoints found for black-forest-labs/flux-9.", "metadata": {}}
+        assert (answer.status, answer.json()) == (404, {"error": error})
+
+    def test_azure(self, simulator: Simulator, door: Door) -> None:
+        headers = {"api-key": "key", "Content-Type": "application/json"}
+        path = "/images/generations?api-version=v1"
+        more: Any = {"size": "1024x640", "output_format": "jpeg", "quality": "low"}
+        answer = self.draw(door, "my-deployment", path, headers=headers, **more)
+        document = answer.json()
+        assert shape(document["data"][0]["b64_json"]) == ("JPEG", (1024, 640))
+        assert more.items() <= document.items()
+        assert document["usage"]["input_tokens_details"]["image_tokens"] == 0 < document["usage"]["output_tokens"]
+        assert answer.headers["apim-request-id"]
+        simulator.set_fault("my-deployment", "refused")
+        answer = self.draw(door, "my-deployment", path, headers=headers)
+        assert (answer.status, answer.json()["error"]["code"]) == (400, "content_policy_violation")
+
+    @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer key"}, {"api-key": "bad"}])
+    def test_azure_denies_access(self, door: Door, headers: dict[str, str]) -> None:
+        sent = {"Content-Type": "application/json", **headers}
+        answer = self.draw(door, "my-deployment", "/images/generations?api-version=v1", headers=sent)
+        error = answer.json()["error"]
+        assert (answer.status, error["code"]) == (401, "401")
+        assert error["message"].startswith("Access denied due to invalid subscription key or wrong API endpoint. ")
+
+    def test_azure_wants_a_version(self, door: Door) -> None:
+        answer = self.draw(door, "my-deployment", headers={"api-key": "key", "Content-Type": "application/json"})
+        error = {"code": "404", "message": "Resource not found"}
+        assert (answer.status, answer.json()) == (404, {"error": error})
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"size": "1000x1000"},
+            {"size": "512x512"},
+            {"size": "3840x3840"},
+            {"size": "3072x512"},
+            {"quality": "best"},
+            {"seed": 1},
+            {"response_format": "url"},
+            {"output_compression": 50},
+            {"output_format": "jpeg", "background": "transparent"},
+            {"moderation": "none"},
+        ],
+    )
+    def test_azure_refuses_bad_parameters(self, door: Door, more: Any) -> None:
+        headers = {"api-key": "key", "Content-Type": "application/json"}
+        assert self.draw(door, "mine", "/images/generations?api-version=v1", headers=headers, **more).status == 400
+
+    def test_minimax(self, door: Door) -> None:
+        document = self.draw(door, "MiniMax-H3-Image", n=2, size="512x512").json()
+        assert [shape(door.get(entry["url"], headers={}).data) for entry in document["data"]] == [
+            ("PNG", (512, 512))
+        ] * 2
+        assert document["usage"]["output_tokens"] == 512
+        answer = self.draw(door, "MiniMax-H9")
+        assert (answer.status, answer.json()["error"]["http_code"]) == (404, "404")
 
     def test_siliconflow(self, simulator: Simulator, door: Door) -> None:
         model = "siliconflow-kolors"
