@@ -66,7 +66,7 @@ OPENROUTER_RATIOS = {
     "1:8": (368, 2944),
 }
 OPENROUTER_MODELS = (
-    "bytedance-seed/seedream-5-0-pro",
+    "bytedance-seed/seedream-5-5",
     "bytedance-seed/seedream-4.5",
     "microsoft/mai-image-2.6",
     "qwen/qwen-image-3",

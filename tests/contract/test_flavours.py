@@ -30,7 +30,7 @@ SHARED = [
     if case.server == "simulator" and case.seconds == 20 and "compatible" not in {*case.absent, *case.parameters}
 ]
 OPENROUTER_MODELS = [
-    "bytedance-seed/seedream-5-0-pro",
+    "bytedance-seed/seedream-5-5",
     "bytedance-seed/seedream-4.5",
     "microsoft/mai-image-2.6",
     "qwen/qwen-image-3",
@@ -194,7 +194,7 @@ class TestAzure:
     def test_the_overlay_of_the_documentation_is_right(self, simulator: Simulator) -> None:
         page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
         section = page.partition("### Azure OpenAI\n")[2].partition("\n#")[0]
-        (example,) = re.findall(r"^~~~json\n(.*?)^~~~", section, re.DOTALL | re.MULTILINE)
+        (example,) = re.findall(r"^```json\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
         shipped = json.loads(CATALOGUE.read_text(encoding="utf-8"))
         (entry,) = json.loads(example)["models"]
         parsed = catalogue.parse(catalogue.overlay(shipped, {"models": [entry]}))["models"]
