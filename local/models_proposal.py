@@ -49,9 +49,9 @@ def propose(text: str, body: str, environment: Mapping[str, str], *, root: Path)
         _run(["git", "read-tree", "HEAD"], index, root)
         _run(["git", "update-index", "--cacheinfo", f"100644,{blob},{PLACE}"], index, root)
         tree = _run(["git", "write-tree"], index, root)
-    commit = _run(
-        ["git", "commit-tree", tree, "-p", "HEAD", "-m", _TITLE], {**environment, **_AUTHOR}, root
-    )  # fmt: skip
+    # A person who does this is the author.
+    author = {**environment, **(_AUTHOR if environment.get("GITHUB_ACTIONS") else {})}
+    commit = _run(["git", "commit-tree", tree, "-p", "HEAD", "-m", _TITLE], author, root)
     # The token stays out of the command and of the checkout's configuration.
     login = ["-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential"]
     _run(["git", *login, "push", "--force", "origin", f"{commit}:refs/heads/{BRANCH}"], environment, root)

@@ -193,8 +193,10 @@ def _print_table(differences: Sequence[Difference], numbers: Mapping[str, str]) 
     console = terminal.console(**({} if sys.stdout.isatty() else {"width": _WIDTH}))
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
     doubtful = any(one.doubt for one in differences)
+    # An id is to be copied, where there is room for it.
+    whole = console.width >= _WIDTH and max(len(one.model) for one in differences) <= _WIDTH // 3
     for heading in ("kind", "model", "catalogue", "list", "source", *(["why"] if doubtful else [])):
-        table.add_column(heading, no_wrap=heading in ("kind", "model"), overflow="fold")
+        table.add_column(heading, no_wrap=heading == "kind" or (heading == "model" and whole), overflow="fold")
     for one in differences:
         # A whole address would leave no room for the rest.
         source = f"{one.lists} {numbers.get(one.source, '')}".strip()

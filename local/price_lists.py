@@ -58,7 +58,7 @@ _GENAI_PRICES = {
 
 # What reading a file of another shape than today's may raise.
 _UNREADABLE = (
-    OSError, zipfile.BadZipFile, KeyError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError,
+    OSError, zipfile.BadZipFile, KeyError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, re.error,
 )  # fmt: skip
 
 
@@ -267,6 +267,8 @@ def _genai(text: str, day: date) -> list[Listed]:
 
 
 def _genai_entry(provider: str, model: Mapping[str, Any], addresses: Sequence[str], day: date) -> Listed:
+    # Of a clause of another shape this is the place to hear, not a later comparison.
+    _matches(model["match"], "")
     prices = _genai_prices(model, day)
     comments = str(model.get("price_comments") or "")
     named = re.search(r"https://[^\s)\"',;]+", comments)
@@ -342,7 +344,7 @@ def _matches(clause: Mapping[str, Any], model: str) -> bool:
         case {"is": "ClauseRegex", "regex": text}:
             return bool(re.search(text, model))
         case {"is": "ClauseOr", "or_": clauses}:
-            return any(_matches(inner, model) for inner in clauses)
+            return True in [_matches(inner, model) for inner in clauses]
         case {"is": "ClauseAnd", "and_": clauses}:
-            return all(_matches(inner, model) for inner in clauses)
+            return False not in [_matches(inner, model) for inner in clauses]
     return False

@@ -172,7 +172,20 @@ def test_a_list_that_cannot_be_read_is_named_and_the_other_is_read(tmp_path: Pat
     assert left_out[0].startswith("litellm: litellm-1.2.0-py3-none-any.whl cannot be read (")
 
 
-@pytest.mark.parametrize("content", ["", "x = 1", "providers: list = [", "providers: list = [f()]"])
+MODEL = "providers: list = [Provider(id='openai', models=[ModelInfo(id='a', match=%s)])]"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "x = 1",
+        "providers: list = [",
+        "providers: list = [f()]",
+        MODEL % "ClauseEquals(equals=1 + 1)",
+        MODEL % "ClauseOr(or_=[ClauseRegex(regex='(')])",
+    ],
+)
 def test_python_of_another_shape_cannot_be_read(tmp_path: Path, content: str) -> None:
     wheel(tmp_path, GENAI, content)
     (tmp_path / "litellm-1-py3-none-any.whl").write_bytes(b"no archive")
