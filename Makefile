@@ -20,7 +20,7 @@ DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAG
 VENV_PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # These reach the commands through the environment, where they may hold any character, quotes and $ included.
-VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB ONLY PROMPT SECONDS STAGE
+VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB ONLY PROMPT SECONDS STAGE WHEELS
 $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What a command that waits for this one is told.
@@ -32,7 +32,7 @@ unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 # A checkout that was never made ready has no cloud, and needs no packages to say so.
 IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is running; `make up` starts the cloud.')
 
-.PHONY: help demo up down logs status keys doctor models-check deploy diff destroy \
+.PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser screenshots \
   check openapi grants fuzz bench synth clean refuse-prompt prepare-python prepare-all
 
@@ -72,6 +72,9 @@ doctor: prepare-python ## Check keys, models and quotas of the cloud here, or of
 models-check: prepare-python ## Check an overlay of the model catalogue: FILE=my-models.json (PUT=1: then upload it)
 	@test -n "$$FILE" || { echo 'Name the overlay: make models-check FILE=my-models.json' >&2; exit 1; }
 	@$(VENV_PYTHON) -m local models-check $(if $(PUT),--put) $(if $(BUCKET),--bucket="$$BUCKET") $(DEPLOYMENT) -- "$$FILE"
+
+models-refresh: prepare-python ## Compare the catalogue with public price lists (WHEELS=folder; APPLY=1, PROPOSE=1: pull request)
+	@$(VENV_PYTHON) -m local models-refresh $(if $(WHEELS),--wheels="$$WHEELS") $(if $(APPLY),--apply) $(if $(PROPOSE),--propose)
 
 # Every folder is named: what one adds to the report, it adds where it is an argument.
 test: prepare-all ## All tests, on two cores

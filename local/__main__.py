@@ -53,6 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
     models_check.add_argument("--put", action="store_true", help="then upload it into the bucket of the deployment")
     models_check.add_argument("--bucket", metavar="NAME", help="with --put: another bucket of your AWS account")
     _add_deployment(models_check)
+    refresh = commands.add_parser("models-refresh", help="compare the model catalogue with public price lists")
+    refresh.add_argument("--wheels", type=Path, metavar="FOLDER", help="with the wheels of the lists: download none")
+    refresh.add_argument("--apply", action="store_true", help="write what is corroborated into the catalogue")
+    refresh.add_argument("--patch", type=Path, metavar="FILE", help="where to write the patch")
+    refresh.add_argument("--check", action="store_true", help="exit code 1 where something corroborated differs")
+    refresh.add_argument("--propose", action="store_true", help="open or update a pull request with it on GitHub")
     for name, what in (
         ("deploy", "deploy a stage: say what changes, ask, do it"),
         ("diff", "say what a deployment of a stage would change"),
@@ -140,6 +146,11 @@ def _run(options: argparse.Namespace) -> int:
                 return _doctor(options)
             case "models-check":
                 return _models_check(options)
+            case "models-refresh":
+                from local import models_refresh
+
+                chosen = {name: getattr(options, name) for name in ("wheels", "apply", "patch", "check", "propose")}
+                return models_refresh.run(os.environ, **chosen, progress=progress)
             case "deploy" | "diff" | "destroy" | "bootstrap" | "pipeline-role":
                 return _stacks(options, progress)
             case "mark-good" | "rollback":

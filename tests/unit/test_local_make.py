@@ -12,7 +12,7 @@ import pytest
 from local import lock
 from local.paths import ROOT
 
-VARIABLES = ("API_URL", "BUCKET", "CDK", "DAYS", "FILE", "FROM", "JOB", "ONLY", "PROMPT", "SECONDS", "STAGE")
+VARIABLES = ("API_URL", "BUCKET", "CDK", "DAYS", "FILE", "FROM", "JOB", "ONLY", "PROMPT", "SECONDS", "STAGE", "WHEELS")
 AWKWARD = 'a\'b "$HOME" `id` $(MAKE) #1'
 
 
@@ -65,6 +65,7 @@ def test_a_checkout_that_is_ready_asks_its_own_python(ready: Path) -> None:
         ("keys", "FROM", "--from={}"),
         ("doctor", "STAGE", "--stage={}"),
         ("models-check", "FILE", "{}"),
+        ("models-refresh", "WHEELS", "--wheels={}"),
         ("smoke", "API_URL", "--url={}"),
         ("smoke", "STAGE", "--stage={}"),
         ("synth", "STAGE", "--stage={}"),
@@ -88,6 +89,9 @@ def test_what_was_not_asked_for_is_not_handed_on(ready: Path) -> None:
     assert make(ready, "doctor").stdout.splitlines()[:3] == ["-m", "local", "doctor"]
     assert "--stage" not in make(ready, "doctor").stdout + make(ready, "smoke").stdout
     assert "STAGE=dev" in make(ready, "synth").stdout
+    assert make(ready, "models-refresh").stdout.splitlines()[2:4] == ["models-refresh", "PROMPT="]
+    asked = make(ready, "models-refresh", "APPLY=1", "PROPOSE=1").stdout.splitlines()
+    assert asked[3:5] == ["--apply", "--propose"]
 
 
 @pytest.mark.parametrize("blank", ["", " ", " \t "])

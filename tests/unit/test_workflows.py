@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from local.models_proposal import BRANCH
+from local.provider_lists import KEY_NAMES
+
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github/workflows").glob("*.yml")}
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -51,8 +54,17 @@ def test_nothing_is_allowed_that_no_job_needs() -> None:
     assert signed == {("main.yml", "diff"), ("main.yml", "dev"), ("main.yml", "prod"), ("deploy.yml", "deploy")}
     written = {(name, job, what) for name, job, entry in JOBS for what, how in entry["permissions"].items()
                if how == "write" and what != "id-token"}  # fmt: skip
-    assert written == {("main.yml", "diff", "pull-requests")}
-    assert "secrets." not in "".join(path.read_text("utf-8") for path in (ROOT / ".github/workflows").glob("*.yml"))
+    assert written == {
+        ("main.yml", "diff", "pull-requests"),
+        ("models.yml", "refresh", "contents"),
+        ("models.yml", "refresh", "pull-requests"),
+    }
+    secrets = {
+        (path.name, name)
+        for path in (ROOT / ".github/workflows").glob("*.yml")
+        for name in re.findall(r"secrets\b\S*", path.read_text(encoding="utf-8"))
+    }
+    assert secrets == {("models.yml", f"secrets.{name}") for name in KEY_NAMES}
 
 
 def test_no_token_stays_in_a_checkout_and_every_job_ends() -> None:
@@ -87,3 +99,22 @@ def test_only_what_passed_the_smoke_test_is_good_and_what_failed_goes_back() -> 
         ("make rollback YES=1", "failure() && steps.smoke.outcome == 'failure'"),
         ("make smoke YES=1", "failure() && steps.rollback.outcome == 'success'"),
     ]
+
+
+def test_the_catalogue_is_compared_each_week_and_by_hand_by_one_run_at_a_time() -> None:
+    workflow = WORKFLOWS["models.yml"]
+    # YAML takes the bare word for a truth value.
+    started: dict[str, Any] = workflow[True]
+    assert set(started) == {"schedule", "workflow_dispatch"}
+    (schedule,) = started["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \d", schedule["cron"])
+    assert workflow["concurrency"] == {"group": BRANCH, "cancel-in-progress": False}
+    job = workflow["jobs"]["refresh"]
+    assert job["permissions"] == {"contents": "write", "pull-requests": "write"}
+    first, step = (step for step in job["steps"] if "run" in step)
+    # Whatever is installed is not told any key.
+    assert (first["run"], step["run"]) == ("make prepare-python", "make models-refresh PROPOSE=1")
+    assert "env" not in {*first, *job, *workflow}
+    assert step["env"] == {
+        "GH_TOKEN": "${{ github.token }}", **{name: f"${{{{ secrets.{name} }}}}" for name in KEY_NAMES},
+    }  # fmt: skip

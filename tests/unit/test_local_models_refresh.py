@@ -1,0 +1,223 @@
+"""What the comparison of the catalogue with lists prints, writes and proposes."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import __main__ as command
+from local import models_refresh
+from local.cloud import CloudError
+from local.model_differences import Difference
+from local.models_proposal import BRANCH, propose
+from local.models_refresh import PLACE, serialized
+from local.paths import ROOT
+from pixelprompt import catalogue, registry
+from tests.canned import Answer, Canned
+from tests.unit.test_local_model_differences import DAY, HERE, IMAGE, XAI, entry, models
+from tests.unit.test_local_price_lists import litellm
+
+
+def test_the_catalogue_is_written_as_it_stands() -> None:
+    text = registry.CATALOGUE.read_text(encoding="utf-8")
+    assert serialized(json.loads(text)) == text
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout in a path with a space, of a catalogue of the usual form, and wheels beside it."""
+    root = tmp_path / "a check out"
+    file = root / PLACE
+    file.parent.mkdir(parents=True)
+    content = models(entry("flux-dev", price=IMAGE), entry("flux-2", price=IMAGE), XAI)
+    file.write_text(serialized(content), encoding="utf-8")
+    facts = {"mode": "image_generation", "source": HERE}
+    litellm(
+        tmp_path,
+        {
+            "black_forest_labs/flux-dev": {
+                **facts, "litellm_provider": "black_forest_labs", "output_cost_per_image": 0.05,
+                "deprecation_date": "2027-01-01", "successor_model": "black_forest_labs/flux-2",
+            },
+            "black_forest_labs/flux-2": {
+                "litellm_provider": "black_forest_labs", "output_cost_per_image": 0.09,
+            },
+            "xai/grok": {
+                **facts, "litellm_provider": "xai", "output_cost_per_image_1K": 0.04, "output_cost_per_image_2K": 0.06,
+            },
+        },
+    )  # fmt: skip
+    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "-m", "first")
+    return root
+
+
+def git(root: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=Me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", *who, *arguments], cwd=root, capture_output=True, encoding="utf-8", check=True)
+    return done.stdout
+
+
+def refresh(checkout: Path, environment: dict[str, str] | None = None, **options: Any) -> int:
+    chosen = {"wheels": checkout.parent, "file": checkout / PLACE, "day": lambda: DAY, **options}
+    return models_refresh.run(environment or {}, **chosen)
+
+
+def test_the_patch_does_what_applying_does_and_then_nothing_is_left(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, patch = checkout / PLACE, checkout.parent / "a patch"
+    before = file.read_text(encoding="utf-8")
+    assert refresh(checkout, patch=patch, check=True) == 1
+    printed = capsys.readouterr().out
+    assert patch.read_text(encoding="utf-8") in printed
+    assert file.read_text(encoding="utf-8") == before
+    git(checkout, "apply", str(patch))
+    patched = file.read_text(encoding="utf-8")
+    git(checkout, "checkout", "--quiet", ".")
+    assert refresh(checkout, apply=True) == 0
+    assert file.read_text(encoding="utf-8") == patched
+    after = json.loads(patched)
+    catalogue.parse(after)
+    prices = [one["price"] for one in after["models"]]
+    assert [price["source"] for price in prices] == [HERE, IMAGE["source"], HERE]
+    assert [price["date"] for price in prices] == ["2026-11-27", IMAGE["date"], "2026-11-27"]
+    capsys.readouterr()
+    assert refresh(checkout, apply=True, check=True) == 0
+    printed = capsys.readouterr().out
+    assert file.read_text(encoding="utf-8") == patched
+    assert "\nCorroborated:" not in printed and "\nUncorroborated, not in the patch:" in printed
+    assert "Nothing that is corroborated differs from the catalogue." in printed
+
+
+def test_what_is_printed_fits_a_hundred_columns_but_for_addresses_and_the_patch(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refresh(checkout)
+    head, _, patch = capsys.readouterr().out.partition("\n--- a/")
+    lines = head.splitlines()
+    assert lines[0] == "litellm 1.2.0: 2 image models of the catalogue's providers"
+    assert lines[1].startswith("left out: genai-prices: there is no wheel of it in ")
+    assert any("OPENAI_API_KEY" in line for line in lines)
+    assert all(len(line) <= 100 for line in lines if not line.startswith(("left out: ", "[")))
+    assert f"[1] {HERE}" in lines
+    assert "no source is given" in " ".join(head.split())
+    assert patch.rstrip().endswith("make models-refresh APPLY=1`.")
+
+
+def test_the_providers_own_list_is_read_with_a_key_that_is_never_shown(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Canned(Answer(content={"data": [{"id": "grok"}, {"id": "grok-9-image"}]})) as server:
+        code = refresh(checkout, {"XAI_API_KEY": "my-key"}, endpoints={"XAI_API_KEY": server.url}, apply=True)
+    printed = capsys.readouterr()
+    assert code == 0
+    assert "my-key" not in printed.out + printed.err
+    assert "xAI's own list: 1 image models" in printed.out
+    assert "Say in `takes` which parameters a new model takes." in printed.out
+    after = json.loads((checkout / PLACE).read_text(encoding="utf-8"))
+    catalogue.parse(after)
+    assert after["models"][-1]["id"] == "grok-9-image" and "takes" not in after["models"][-1]
+
+
+def test_without_a_list_it_is_one_sentence(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, says in ((checkout, "no price list to compare with"), (checkout / "none", "is no folder")):
+        assert refresh(checkout, wheels=folder) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_a_catalogue_in_another_form_is_left_alone(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = checkout / PLACE
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8"))), encoding="utf-8")
+    assert refresh(checkout) == 2
+    assert "is not formatted as usual" in capsys.readouterr().err
+
+
+def test_the_real_catalogue_is_compared_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Any model whose price is sure, and has no end.
+    model = next(
+        one["id"]
+        for one in json.loads(registry.CATALOGUE.read_text(encoding="utf-8"))["models"]
+        if one["provider"] == "bfl" and "price" in one and not {"shutdown", "retired", "uncorroborated"} & set(one)
+        and "uncorroborated" not in one["price"] and "2K" not in one["price"].get("byResolution", {})
+    )  # fmt: skip
+    facts = {"litellm_provider": "black_forest_labs", "mode": "image_generation", "output_cost_per_image": 9.0}
+    litellm(tmp_path, {f"black_forest_labs/{model}": {**facts, "source": HERE}})
+    before = registry.CATALOGUE.read_bytes()
+    patch = tmp_path / "patch"
+    arguments = ["models-refresh", "--wheels", str(tmp_path), "--patch", str(patch), "--check"]
+    assert command.main(["--directory", str(tmp_path), *arguments]) == 1
+    assert registry.CATALOGUE.read_bytes() == before
+    changed_lines = [line for line in patch.read_text("utf-8").splitlines() if line[0] in "+-"][2:]
+    assert [line[0] for line in changed_lines] == ["-", "+"]
+    subprocess.run(["git", "apply", "--check", str(patch)], cwd=ROOT, check=True)
+
+
+GH = """#!/bin/sh
+printf '%s\\n' "$*" >> "$SAID"
+case $2 in
+  list) echo "$OPEN";;
+  *) cat >> "$SAID"; echo https://github.example/pull/7;;
+esac
+"""
+
+
+@pytest.fixture
+def github(checkout: Path, tmp_path: Path) -> dict[str, str]:
+    """An environment with a gh that notes what it is told, and a remote."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "gh").write_text(GH, encoding="utf-8")
+    (folder / "gh").chmod(0o755)
+    subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path / "remote")], check=True)
+    git(checkout, "remote", "add", "origin", str(tmp_path / "remote"))
+    return {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "SAID": str(tmp_path / "said"),
+        "OPEN": "[]",
+        "GITHUB_ACTIONS": "true",
+    }
+
+
+def test_a_pull_request_is_opened_and_the_next_run_updates_it(
+    checkout: Path, github: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (checkout / PLACE).read_text(encoding="utf-8")
+    for opened, told in (("[]", "pr create --head models-refresh --title "), ('[{"number": 7}]', "pr edit 7 ")):
+        (tmp_path / "said").write_text("", encoding="utf-8")
+        assert refresh(checkout, {**github, "OPEN": opened}, propose=True) == 0
+        said = (tmp_path / "said").read_text(encoding="utf-8")
+        assert told in said
+        assert f"| price | `flux-dev` | image $0.04 | image $0.05 | litellm {HERE} |" in said
+        assert "Close and reopen it to start them." in said
+        # Neither the files nor the branch of the checkout are touched.
+        assert (checkout / PLACE).read_text(encoding="utf-8") == before
+        assert git(checkout, "status", "--porcelain", "--branch") == "## main\n"
+        remote = tmp_path / "remote"
+        assert git(remote, "log", "--format=%an %s", BRANCH).splitlines() == [
+            "github-actions[bot] fix: bring the model catalogue up to date", "Me first",
+        ]  # fmt: skip
+        assert '"amount": 0.05' in git(remote, "show", f"{BRANCH}:{PLACE}")
+    assert "#7 is up to date" in capsys.readouterr().out
+
+
+def test_nothing_is_proposed_where_nothing_differs(checkout: Path, github: dict[str, str], tmp_path: Path) -> None:
+    refresh(checkout, apply=True)
+    assert refresh(checkout, github, propose=True) == 0
+    assert not (tmp_path / "said").exists()
+
+
+def test_what_github_turns_away_is_one_sentence(checkout: Path, github: dict[str, str]) -> None:
+    git(checkout, "remote", "set-url", "origin", str(checkout / "nowhere"))
+    with pytest.raises(CloudError, match="git turned the pull request away: "):
+        propose("{}", "", github, root=checkout)
+
+
+def test_texts_of_a_list_are_no_markup() -> None:
+    difference = Difference("price", "a", "<b>", "x|y", "one", HERE, doubt="no")
+    refresh = models_refresh.Refresh([], [], [difference], "", "")
+    assert "| price | `a` | &lt;b&gt; | x&#124;y |" in models_refresh.markdown(refresh)

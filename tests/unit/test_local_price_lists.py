@@ -1,0 +1,270 @@
+"""Price lists in wheels, as their publishers shape them, and the providers' own lists."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import price_lists, provider_lists
+from local.price_lists import GENAI, LITELLM, Listed, ListsError, PriceList
+from tests.canned import Answer, Asked, Canned
+
+DAY = date(2026, 11, 27)
+PRICING = "https://prices.example/openai"
+
+GENAI_DATA = """
+raise SystemExit("this code must never run")
+from decimal import Decimal
+import datetime
+providers: list[Provider] = [
+    Provider(
+        id='openai',
+        pricing_urls=['https://prices.example/all'],
+        models=[
+            ModelInfo(
+                id='gpt-image-2',
+                match=ClauseOr(or_=[ClauseEquals(equals='gpt-image-2'), ClauseRegex(regex='^gpt-image-2-\\\\d')]),
+                prices=ModelPrice(input_mtok=Decimal('5'), input_image_mtok=Decimal('8'), output_mtok=Decimal('30')),
+            ),
+            ModelInfo(
+                id='gpt-image-1.5',
+                match=ClauseEquals(equals='gpt-image-1.5'),
+                prices=ModelPrice(output_mtok=Decimal('10'), output_image_mtok=Decimal('32')),
+            ),
+            ModelInfo(
+                id='tiered', match=ClauseEquals(equals='tiered'),
+                prices=ModelPrice(input_mtok=TieredPrices(base=Decimal('1'), tiers=[])),
+            ),
+        ],
+    ),
+    Provider(
+        id='google',
+        models=[
+            ModelInfo(
+                id='gemini-x-image-preview',
+                match=ClauseAnd(and_=[
+                    ClauseStartsWith(starts_with='gemini-x'), ClauseContains(contains='image'),
+                    ClauseEndsWith(ends_with='image'),
+                ]),
+                price_comments='Deprecated (shut down Oct 2, 2026). See https://prices.example/gemini.',
+                prices=[
+                    ConditionalPrice(prices=ModelPrice(output_image_mtok=Decimal('10'))),
+                    ConditionalPrice(
+                        constraint=StartDateConstraint(start_date=datetime.date(2026, 11, 27)),
+                        prices=ModelPrice(output_image_mtok=Decimal('20')),
+                    ),
+                    ConditionalPrice(
+                        constraint=StartDateConstraint(start_date=datetime.date(2026, 11, 28)),
+                        prices=ModelPrice(output_image_mtok=Decimal('40')),
+                    ),
+                ],
+            ),
+        ],
+    ),
+    Provider(id='anthropic', models=[]),
+]
+"""
+
+
+def wheel(folder: Path, name: str, content: str, version: str = "1.2.0") -> Path:
+    """A wheel that holds little but a list."""
+    path = folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(price_lists._MEMBERS[name], content)
+    return path
+
+
+def litellm(folder: Path, models: dict[str, dict[str, Any]], version: str = "1.2.0") -> Path:
+    return wheel(folder, LITELLM, json.dumps(models), version)
+
+
+def one(folder: Path, key: str, **facts: Any) -> Listed:
+    litellm(folder, {key: {"mode": "image_generation", **facts}})
+    ((found,), _) = price_lists.read(folder, DAY)
+    (entry,) = found.entries
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("key", "their", "provider", "model"),
+    [
+        ("gpt-image-2", "openai", "openai", "gpt-image-2"),
+        ("gemini/gemini-x", "gemini", "gemini", "gemini-x"),
+        ("black_forest_labs/flux-dev", "black_forest_labs", "bfl", "flux-dev"),
+        ("recraft/recraftv3", "recraft", "recraft", "recraftv3"),
+        ("xai/grok", "xai", "compatible/xai", "grok"),
+        ("stability/stable-image-core", "stability", "stability", "core"),
+        ("stability/stable-image-ultra", "stability", "stability", "ultra"),
+        ("stability/sd3.5-large", "stability", "stability", "sd3.5-large"),
+        ("amazon.nova-canvas-v1:0", "bedrock", "bedrock", "amazon.nova-canvas-v1:0"),
+    ],
+)
+def test_the_names_of_a_list_become_ours(tmp_path: Path, key: str, their: str, provider: str, model: str) -> None:
+    entry = one(tmp_path, key, litellm_provider=their)
+    assert (entry.provider, entry.id, entry.draws) == (provider, model, True)
+
+
+def test_prices_days_and_sources_become_ours(tmp_path: Path) -> None:
+    entry = one(
+        tmp_path, "xai/grok", litellm_provider="xai", source=PRICING, deprecation_date="2026-12-01",
+        deprecation_source="https://prices.example/ends", successor_model="xai/grok-2", input_cost_per_token=5e-06,
+        input_cost_per_image_token=8e-06, output_cost_per_token=1e-05, output_cost_per_image_token=3e-05,
+        output_cost_per_image_1K=0.04, output_cost_per_image_2K=0.06, input_cost_per_image=0.9,
+        output_cost_per_image="much",
+    )  # fmt: skip
+    assert entry.prices == {
+        "inputText": 5e-06, "inputImage": 8e-06, "outputText": 1e-05, "outputImage": 3e-05, "image": 0.04, "2K": 0.06,
+    }  # fmt: skip
+    assert (entry.shutdown, entry.replacement) == ("2026-12-01", "grok-2")
+    assert (entry.source, entry.shutdown_source) == (PRICING, "https://prices.example/ends")
+
+
+def test_what_cannot_be_printed_or_is_no_address_is_left_out(tmp_path: Path) -> None:
+    entry = one(
+        tmp_path, "gpt-x", litellm_provider="openai", source="http://x", deprecation_date="soon", successor_model="\x1b"
+    )
+    assert (entry.source, entry.shutdown, entry.replacement, entry.prices) == (None, None, None, {})
+    litellm(tmp_path, {"gpt\x1b[2J": {"litellm_provider": "openai"}, "512-x-512/gpt-x": {"litellm_provider": "openai"}})
+    assert price_lists.read(tmp_path, DAY)[0][0].entries == []
+
+
+def test_the_list_that_is_python_is_read_and_never_run(tmp_path: Path) -> None:
+    wheel(tmp_path, GENAI, GENAI_DATA)
+    ((found,), left_out) = price_lists.read(tmp_path, DAY)
+    assert (found.name, found.version, found.images) == (GENAI, "1.2.0", 3)
+    assert len(left_out) == 1 and left_out[0].startswith("litellm: there is no wheel")
+    for model in ("gpt-image-2", "GPT-Image-2", "gpt-image-2-2026-04-21"):
+        entry = found.find("openai", model)
+        assert entry and entry.prices == {"inputText": 5e-06, "inputImage": 8e-06, "outputImage": 3e-05}
+        assert entry.source == "https://prices.example/all"
+    assert not found.find("openai", "gpt-image-25") and not found.find("gemini", "gpt-image-2")
+    both, tiered = found.find("openai", "gpt-image-1.5"), found.find("openai", "tiered")
+    assert both and both.prices == {"outputText": 1e-05, "outputImage": 3.2e-05}
+    assert tiered and tiered.prices == {}
+
+
+@pytest.mark.parametrize(("day", "price"), [(26, 1e-05), (27, 2e-05), (28, 4e-05)])
+def test_a_price_counts_from_its_day_on(tmp_path: Path, day: int, price: float) -> None:
+    wheel(tmp_path, GENAI, GENAI_DATA)
+    ((found,), _) = price_lists.read(tmp_path, date(2026, 11, day))
+    entry = found.find("gemini", "gemini-x-y-image")
+    assert entry and entry.prices == {"outputImage": price}
+    assert (entry.shutdown, entry.source) == ("2026-10-02", "https://prices.example/gemini")
+
+
+def test_the_newest_wheel_counts(tmp_path: Path) -> None:
+    for version in ("1.9.0", "1.110.2"):
+        litellm(tmp_path, {}, version)
+    assert price_lists.read(tmp_path, DAY)[0][0].version == "1.110.2"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}'])
+def test_a_list_that_cannot_be_read_is_named_and_the_other_is_read(tmp_path: Path, content: str) -> None:
+    wheel(tmp_path, LITELLM, content)
+    wheel(tmp_path, GENAI, GENAI_DATA)
+    lists, left_out = price_lists.read(tmp_path, DAY)
+    assert [found.name for found in lists] == [GENAI]
+    assert left_out[0].startswith("litellm: litellm-1.2.0-py3-none-any.whl cannot be read (")
+
+
+MODEL = "providers: list = [Provider(id='openai', models=[ModelInfo(id='a', match=%s)])]"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "x = 1",
+        "providers: list = [",
+        "providers: list = [f()]",
+        MODEL % "ClauseEquals(equals=1 + 1)",
+        MODEL % "ClauseOr(or_=[ClauseRegex(regex='(')])",
+    ],
+)
+def test_python_of_another_shape_cannot_be_read(tmp_path: Path, content: str) -> None:
+    wheel(tmp_path, GENAI, content)
+    (tmp_path / "litellm-1-py3-none-any.whl").write_bytes(b"no archive")
+    with pytest.raises(ListsError, match=r"no price list to compare with\. litellm: .*genai-prices: .*WHEELS"):
+        price_lists.read(tmp_path, DAY)
+
+
+def test_pip_gets_no_key_and_its_folder_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[str], dict[str, str]]] = []
+
+    def play(command: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append((command, env))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", play)
+    told: list[str] = []
+    environment = {"OPENAI_API_KEY": "secret", "GH_TOKEN": "secret", "PIP_CONFIG_FILE": "mine"}
+    with price_lists.downloaded(environment, told.append) as folder:
+        assert folder.is_dir()
+    assert not folder.exists()
+    ((command, env),) = asked
+    assert env == {"PIP_CONFIG_FILE": "mine"}
+    assert command[:4] == [sys.executable, "-m", "pip", "download"]
+    assert {"--no-deps", "--only-binary=:all:", "litellm", "genai-prices"} <= set(command)
+    assert told[-1] == "downloaded"
+
+
+def test_without_a_network_the_cause_and_the_cure_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = "WARNING: x\nERROR: No distribution at https://me:secret@registry.example/simple/ found"
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", error))
+    with pytest.raises(ListsError) as caught, price_lists.downloaded({}, lambda text: None):
+        pass
+    assert str(caught.value).startswith("The price lists cannot be downloaded: No distribution at … found. Check the ")
+    assert str(caught.value).endswith("make models-refresh WHEELS=folder")
+
+
+def answer(asked: Asked) -> Answer:
+    """What OpenAI, Gemini, xAI and OpenRouter answer, by the path."""
+    if asked.path.startswith("/openai/"):
+        assert asked.headers["authorization"] == "Bearer key-of-openai"
+        models = [
+            {"id": "gpt-image-2", "shutdown_date": "2027-01-31"},
+            {"id": "gpt-6", "shutdown_date": None},
+            {"id": "gpt-image-edit"},
+            {"id": "\x1b[2J"},
+        ]
+        return Answer(content={"data": models})
+    if asked.path.startswith("/gemini/"):
+        assert asked.path == "/gemini/v1beta/models?pageSize=1000"
+        assert asked.headers["x-goog-api-key"] == "key-of-gemini"
+        return Answer(content={"models": [{"name": "models/gemini-x-image"}, {"name": "models/gemini-x"}]})
+    if asked.path == "/openrouter/images/models":
+        return Answer(content={"data": [{"id": "maker/picture"}]})
+    return Answer(401, {"error": "key-of-xai is wrong"})
+
+
+def own_lists(environment: dict[str, str]) -> tuple[dict[str, PriceList], list[str]]:
+    with Canned(answer) as server:
+        endpoints = {name: f"{server.url}/{name.partition('_')[0].lower()}" for name in provider_lists.KEY_NAMES}
+        lists, left_out = provider_lists.read(environment, endpoints)
+    return {found.name: found for found in lists}, left_out
+
+
+def test_the_providers_own_lists_and_one_that_fails() -> None:
+    keys = {name: f"key-of-{name.partition('_')[0].lower()}" for name in provider_lists.KEY_NAMES}
+    lists, left_out = own_lists(keys)
+    assert [(found.own, found.images) for found in lists.values()] == [
+        ("openai", 1), ("gemini", 1), ("compatible/openrouter", 1),
+    ]  # fmt: skip
+    entry = lists["OpenAI's own list"].find("openai", "gpt-image-2")
+    assert entry and (entry.shutdown, entry.shutdown_source) == ("2027-01-31", "https://api.openai.com/v1/models")
+    (sentence,) = left_out
+    assert sentence.startswith("xAI: ") and "XAI_API_KEY" in sentence
+    assert not any(key in sentence for key in keys.values())
+
+
+def test_without_keys_it_says_which_variable_would_add_a_list() -> None:
+    lists, left_out = own_lists({"OPENAI_API_KEY": " "})
+    assert not lists
+    assert [sentence.split("set ")[1] for sentence in left_out] == [
+        f"{name} to add it." for name in provider_lists.KEY_NAMES
+    ]
