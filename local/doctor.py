@@ -149,8 +149,12 @@ CHECKS: Mapping[str, Check] = {
     # Each model has its server's address.
     "compatible": Check("", "/models", models=_openai_list),
 }
-# OpenRouter lists its models to anybody, so its list says nothing about a key.
-_OPENROUTER = Check("", "/key", credit=_openrouter_credit)
+_BY_DIALECT: Mapping[str | None, Check] = {
+    # It lists its models to anybody, so its list says nothing about a key.
+    "openrouter": Check("", "/key", credit=_openrouter_credit),
+    # It lists models, but what is called is a deployment, whose name is its owner's.
+    "azure": Check("", "/models?api-version=v1", header="api-key", prefix=""),
+}
 
 
 @dataclass(frozen=True)
@@ -429,7 +433,7 @@ class _Examination:
         if _is_on_loopback(model) and not self._deployment.on_laptop:
             row.add(BAD, "Its baseUrl is on loopback, which functions on AWS cannot reach; give it an https address.")
             return None
-        check = _OPENROUTER if model.dialect == "openrouter" else CHECKS[model.provider]
+        check = _BY_DIALECT.get(model.dialect) or CHECKS[model.provider]
         base_url = credentials.base_url or model.base_url or check.base_url
         if not base_url:
             row.add(BAD, "It has no address; give it a baseUrl.")

@@ -15,6 +15,8 @@ from pixelprompt.errors import ConfigurationError
 
 Entry = Mapping[str, Any]
 _TOLERANCE = 0.01
+# Why a price is not corroborated of which no list has any part.
+UNLISTED = "no list has it"
 _TOKENS = ("inputText", "inputImage", "outputText", "outputImage")
 _SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 _GEOGRAPHY = re.compile(r"^(us|us-gov|eu|apac|global)\.")
@@ -134,8 +136,7 @@ def _price(entry: Entry, listed: Sequence[Listed], day: date, *, text: bool) -> 
         new = {"price": _with(price, sure, day, source)}
         yield Difference("price", entry["id"], ours_shown, theirs, who, source, new)
     elif not confirmed:
-        ours_shown = ", ".join(_shown(member, value) for member, value in _members(price).items() if member != "2K")
-        yield Difference("price", entry["id"], ours_shown, "", "none", price["source"], doubt="no list has it")
+        yield Difference("price", entry["id"], _price_text(price), "", "none", price["source"], doubt=UNLISTED)
 
 
 def _agreed(value: float, other: float) -> float:
@@ -217,7 +218,8 @@ def _replacement(
     stated = {hit.list: hit.replacement for hit in listed if hit.replacement}
     ours = entry.get("replacement")
     differing = [hit for hit in listed if hit.replacement and hit.replacement != ours]
-    if not differing:
+    # Which of the living models takes a model's place is for the catalogue to say.
+    if not differing or (ours is not None and ours in entries and not _has_ended(entries[ours], day)):
         return
     chosen = next((hit for hit in differing if hit.shutdown_source), differing[0])
     theirs, source = str(chosen.replacement), chosen.shutdown_source or ""

@@ -6,6 +6,7 @@ import difflib
 import html
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from local import model_differences, price_lists, provider_lists, terminal
-from local.model_differences import Difference
+from local.model_differences import UNLISTED, Difference
 from local.price_lists import ListsError, PriceList
 from pixelprompt import catalogue, registry
 from pixelprompt.errors import ConfigurationError
@@ -47,8 +48,14 @@ class Refresh:
 
     @property
     def unsure(self) -> list[Difference]:
-        """The others."""
-        return [difference for difference in self.differences if difference.doubt]
+        """The others that a list has."""
+        return [difference for difference in self.differences if difference.doubt not in ("", UNLISTED)]
+
+    @property
+    def unlisted(self) -> str:
+        """A sentence about the prices that no list has; empty where there is none."""
+        models = [difference.model for difference in self.differences if difference.doubt == UNLISTED]
+        return f"No list has the price of {', '.join(models)}." if models else ""
 
     @property
     def patch(self) -> str:
@@ -161,7 +168,7 @@ def _json(value: Any) -> str:
 def report(found: Refresh) -> None:
     """Print the lists, the differences and the patch."""
     print("\n".join(_lists(found)))
-    sources = list(dict.fromkeys(difference.source for difference in found.differences if difference.source))
+    sources = list(dict.fromkeys(one.source for one in [*found.sure, *found.unsure] if one.source))
     numbers = {source: f"[{number}]" for number, source in enumerate(sources, 1)}
     if found.sure:
         print("\nCorroborated:")
@@ -169,6 +176,8 @@ def report(found: Refresh) -> None:
     if found.unsure:
         print("\nUncorroborated, not in the patch:")
         _print_table(found.unsure, numbers)
+    if found.unlisted:
+        print(textwrap.fill(found.unlisted, _WIDTH, break_long_words=False, break_on_hyphens=False) + "\n")
     if sources:
         print("\n".join(f"{number} {source}" for source, number in numbers.items()))
     if found.patch:
@@ -220,6 +229,8 @@ def markdown(found: Refresh) -> str:
     blocks = ["\n".join(f"- {line}" for line in _lists(found)), _markdown_table(found.sure)]
     if found.unsure:
         blocks += ["Uncorroborated, and not in this pull request:", _markdown_table(found.unsure)]
+    if found.unlisted:
+        blocks.append(html.escape(found.unlisted, quote=False))
     if any(one.kind == "new" for one in found.sure):
         blocks.append("Say in `takes` which parameters a new model takes before you merge this.")
     return "\n\n".join(blocks) + "\n"

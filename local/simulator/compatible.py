@@ -31,7 +31,7 @@ from local.simulator.exchange import (
     route,
 )
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
-from local.simulator.openai import MAX_EDGE, MAX_PIXELS, MIN_PIXELS, QUALITY_TOKENS
+from local.simulator.openai import FACTORS, MAX_EDGE, MAX_PIXELS, MIN_PIXELS, image_tokens
 
 URL_LIFETIME = 3600.0
 TICKS_PER_CENT = 100_000_000
@@ -540,8 +540,8 @@ class Azure(Flavour):
         return _named_format(body)
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-        quality = str(body.get("quality", "auto")).replace("auto", "medium")
-        tokens = round(QUALITY_TOKENS[quality] * size[0] * size[1] / (1024 * 1024)) * len(data)
+        quality = str(body.get("quality", "auto")).replace("auto", "high")
+        tokens = image_tokens(FACTORS[quality], size) * len(data)
         return {
             **super().document(body, data, size),
             "background": body.get("background", "auto").replace("auto", "opaque"),

@@ -40,6 +40,12 @@ PREVIEW_FORMATS = {"gif": "GIF", "svg": "SVG"}
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 
 
+def image_tokens(factor: int, size: tuple[int, int]) -> int:
+    """Tokens of one picture, whose size is in pixels."""
+    short = round(factor * min(size) / max(size))
+    return math.ceil(factor * short * (2_000_000 + size[0] * size[1]) / 4_000_000)
+
+
 @dataclass(frozen=True)
 class ImageModel:
     """What an image model takes; `shutdown` is the first day without it."""
@@ -568,8 +574,7 @@ class OpenAI(Provider):
     @staticmethod
     def _usage(prompt: str, factor: int, size: tuple[int, int], count: int) -> dict[str, Any]:
         text = prose.count_tokens(prompt) + 6
-        short = round(factor * min(size) / max(size))
-        image = math.ceil(factor * short * (2_000_000 + size[0] * size[1]) / 4_000_000) * count
+        image = image_tokens(factor, size) * count
         return {
             "input_tokens": text,
             "input_tokens_details": {"text_tokens": text, "image_tokens": 0},

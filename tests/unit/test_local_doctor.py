@@ -294,6 +294,18 @@ def test_a_server_of_ones_own_is_asked_where_it_is(deployed: Deployment, s3: Any
         assert (row.mark, "does not list its models" in sentences(row)) == (WARNING, True)
 
 
+@pytest.mark.parametrize(("status", "mark"), [(200, GOOD), (401, BAD)])
+def test_azure_is_asked_with_its_own_header(deployed: Deployment, s3: Any, status: int, mark: str) -> None:
+    entry = {"name": "Mine", "provider": "compatible", "id": "my-deployment", "dialect": "azure"}
+    set_keys({**KEYS, "AZURE_OPENAI_API_KEY": "azure-1"})
+    with Canned(Answer(status, {"data": [{"id": "gpt-image-2"}]})) as server:
+        set_overlay(s3, {**entry, "baseUrl": f"{server.url}/openai/v1", "keyName": "AZURE_OPENAI_API_KEY"})
+        assert rows_of(replace(deployed, on_laptop=True))["Mine"].mark == mark
+        (asked,) = server.asked
+    assert asked.path == "/openai/v1/models?api-version=v1"
+    assert asked.headers["api-key"] == "azure-1" and "authorization" not in asked.headers
+
+
 def bedrock(availability: Any, lifecycle: Mapping[str, Any]) -> Callable[[Asked], Answer]:
     def answer(asked: Asked) -> Answer:
         if asked.path.startswith("/foundation-models"):
