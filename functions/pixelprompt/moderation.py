@@ -143,6 +143,19 @@ class Term(NamedTuple):
 _Trie = dict[str, Any]  # word -> deeper trie; "" -> the Term that ends here
 
 
+class Context(NamedTuple):
+    """Surroundings in which some terms are harmless: *bare-breasted Amazon statue*, *a tit feeding its chicks*."""
+
+    terms: frozenset[str]  # the uninflected terms it is about
+    before: _Trie  # what may stand before the term, the last word first
+    after: _Trie  # what may stand after it
+    named: _Trie  # the same for names, where no word but those of `between` and prepositions may follow
+    between: frozenset[str]  # the only words that may come between the term and the above
+    near: frozenset[str]  # words that may stand anywhere close to it
+    company: frozenset[str]  # words of which the prompt must hold one; empty: it need not
+    never: frozenset[str]  # words of which the prompt must hold none
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The word list, compiled into look-up tables by `compile_terms`."""
@@ -156,6 +169,9 @@ class Terms:
     masked: Mapping[tuple[int, str, str], Sequence[str]]  # (length, first, last letter) -> words of the vocabulary
     longest: int  # letters in the longest word
     exceptions: _Trie
+    guarded_exceptions: _Trie
+    contexts: tuple[Context, ...]
+    spoilers: frozenset[str]  # words beside which neither a guarded exception nor a context counts
     unless: Mapping[str, frozenset[str]]
     harmless_words: frozenset[str]
     harmless_splits: frozenset[tuple[str, ...]]
@@ -180,7 +196,7 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
     Raises
     ------
     ValueError
-        For an unknown level or kind of term.
+        For an unknown level or kind of term, or an unknown part of a context.
     """
     letters: dict[int, str | None] = {
         ord(alike): letter for letter, alikes in data["confusables"].items() for alike in alikes
@@ -220,9 +236,10 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
         spellings.setdefault(key, []).append(word)
         if len(word) > 2:
             masked.setdefault((len(word), word[0], word[-1]), []).append(word)
-    exceptions: _Trie = {}
-    for exception in data["exceptions"]:
-        _plant(exceptions, [bases.get(word, word) for word in exception.split(" ")], True)
+    exceptions: dict[str, _Trie] = {"exceptions": {}, "guarded_exceptions": {}}
+    for kind, trie in exceptions.items():
+        for exception in data[kind]:
+            _plant(trie, [bases.get(word, word) for word in exception.split(" ")], True)
     minor_phrases: _Trie = {}
     for minor in data["minors"]:
         _plant(minor_phrases, minor.split(" "), True)
@@ -235,7 +252,10 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
         prefixes=frozenset(key[:_PREFIX] for key in spellings),
         masked=masked,
         longest=max(map(len, vocabulary), default=0),
-        exceptions=exceptions,
+        exceptions=exceptions["exceptions"],
+        guarded_exceptions=exceptions["guarded_exceptions"],
+        contexts=tuple(_compile_context(name, parts) for name, parts in data["contexts"].items()),
+        spoilers=frozenset(data["spoilers"]),
         unless={base: frozenset(context) for base, context in data["unless"].items()},
         harmless_words=frozenset(data["harmless_words"]),
         harmless_splits=frozenset(tuple(split.split(" ")) for split in data["harmless_splits"]),
@@ -246,6 +266,27 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
         frame=frozenset(data["frame"]),
         categories=tuple(data["categories"]),
         letters=letters,
+    )
+
+
+def _compile_context(name: str, parts: Mapping[str, Sequence[str]]) -> Context:
+    for part in parts:
+        if part not in Context._fields:
+            raise ValueError(f"Unknown part {part!r} of the context {name!r}; use one of {', '.join(Context._fields)}.")
+    sides: dict[str, _Trie] = {"before": {}, "after": {}, "named": {}}
+    for side, trie in sides.items():
+        for phrase in parts.get(side, ()):
+            path = phrase.split(" ")
+            _plant(trie, reversed(path) if side == "before" else path, True)
+    return Context(
+        terms=frozenset(parts["terms"]),
+        before=sides["before"],
+        after=sides["after"],
+        named=sides["named"],
+        between=frozenset(parts.get("between", ())),
+        near=frozenset(parts.get("near", ())),
+        company=frozenset(parts.get("company", ())),
+        never=frozenset(parts.get("never", ())),
     )
 
 
@@ -302,6 +343,8 @@ _CONTRACTION: Final = re.compile(r"(?<=[a-z]{2})'(?:s|t|d|m|re|ve|ll)\b|\b(?<=i)
 # No piece of a text holds it.
 _END_OF_WORD: Final = "\x1f"
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02bb\u02b9\u2032\uff07\u00b4`", "'"))
+# What may stand between two words of one clause; a comma, a bracket or any other sign begins another.
+_JOINS: Final = " -\u2010'\"\u201c\u201d" + _END_OF_WORD
 _RUNS: Final = re.compile(r"(.)\1+")
 _TRIPLED: Final = re.compile(r"([a-z])\1\1")
 _INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -350,7 +393,8 @@ class _Readings:
     """A prompt as words, and every stretch of them that reads as a word of the vocabulary.
 
     ``words`` are the plain words in order; ``edges[i]`` holds ``(j, word)`` for each way to read words i to j - 1;
-    ``contracted`` are the positions of words with a possessive or a contraction, which no term goes beyond.
+    ``contracted`` are the positions of words with a possessive or a contraction, which no term goes beyond;
+    ``clauses`` are the positions of words that begin another clause.
     """
 
     def __init__(self, terms: Terms, text: str) -> None:
@@ -359,12 +403,18 @@ class _Readings:
         self.edges: dict[int, list[tuple[int, str]]] = {}
         self.mixed: set[str] = set()  # words of letters and figures, as written
         self.contracted: set[int] = set()
+        self.clauses: set[int] = set()
         self._singles: list[tuple[int, str]] = []  # (position, letter) of one-character words
         text = normalise(text.translate(_APOSTROPHES), terms.letters).replace("_", " ")
         if "'" in text:
             text = _CONTRACTION.sub(_END_OF_WORD, text)
+        last = 0
         for match in _PIECES.finditer(text):
             piece = match[0]
+            gap = text[last : match.start()]
+            last = match.end()
+            if gap != " " and gap.strip(_JOINS):
+                self.clauses.add(len(self.words))
             if text.startswith(_END_OF_WORD, match.end()):
                 self.contracted.add(len(self.words))
             if piece.isalpha():
@@ -372,7 +422,9 @@ class _Readings:
             elif piece.isalnum():
                 self._read_leet(piece)
             else:
+                start = len(self.words)
                 self._read_signs(piece)
+                self.clauses.update(range(start, len(self.words) + 1))
         self._read_fragments()
         self._read_split_words()
         self._read_spelled_out()
@@ -565,6 +617,15 @@ def find_category(terms: Terms, text: str) -> str | None:
     present = readings.mixed.union(readings.words)
     present.update(word for edges in readings.edges.values() for _, word in edges)
     about_minors = not present.isdisjoint(terms.minors) or _mentions(terms.minor_phrases, readings.words)
+    if not about_minors and present.isdisjoint(terms.spoilers):
+        contexts = [
+            context
+            for context in terms.contexts
+            if (not context.company or not context.company.isdisjoint(present)) and context.never.isdisjoint(present)
+        ]
+        hits = [hit for hit in hits if not _is_guarded_exception(terms, readings, contexts, *hit)]
+        if not hits:
+            return None
     about_people = about_minors or not present.isdisjoint(terms.people)
     covered = {position for start, end, _ in hits for position in range(start, end)}
     alone = all(
@@ -606,8 +667,13 @@ def _is_exception(terms: Terms, readings: _Readings, start: int, end: int, term:
     context = terms.unless.get(term.base)
     if context is not None and not context.isdisjoint(words):
         return True
+    return _within_phrase(terms, terms.exceptions, words, start, end)
+
+
+def _within_phrase(terms: Terms, phrases: _Trie, words: Sequence[str], start: int, end: int) -> bool:
+    """Whether one of the phrases covers the words from start to end."""
     for begin in range(max(0, start - 4), start + 1):
-        trie = terms.exceptions
+        trie = phrases
         for position in range(begin, len(words)):
             trie = trie.get(terms.bases.get(words[position], words[position]), {})
             if not trie:
@@ -615,6 +681,74 @@ def _is_exception(terms: Terms, readings: _Readings, start: int, end: int, term:
             if "" in trie and position + 1 >= end:
                 return True
     return False
+
+
+_CLOSE: Final = 6  # words on either side that count as near
+_MOST_BETWEEN: Final = 3
+_WIDEST_CONTEXT: Final = 8  # words on either side that are looked at
+_ARTICLES: Final = frozenset(("a", "an", "the"))
+_PREPOSITIONS: Final = frozenset(("and", "at", "by", "for", "from", "in", "near", "on", "showing", "under", "with"))
+
+
+def _is_guarded_exception(
+    terms: Terms, readings: _Readings, contexts: Sequence[Context], start: int, end: int, term: Term
+) -> bool:
+    """Whether a guarded exception or one of the contexts makes the hit harmless.
+
+    It must be written without disguise.
+    """
+    words, clauses = readings.words, readings.clauses
+    if not all(word in terms.vocabulary or term.base in word for word in words[start:end]):
+        return False
+    if _within_phrase(terms, terms.guarded_exceptions, words, start, end):
+        return True
+    contexts = [context for context in contexts if term.base in context.terms]
+    if not contexts:
+        return False
+    first, last = start, end
+    while first > 0 and first not in clauses and start - first < _WIDEST_CONTEXT:
+        first -= 1
+    while last < len(words) and last not in clauses and last - end < _WIDEST_CONTEXT:
+        last += 1
+    before, after = words[first:start][::-1], words[end:last]
+    return any(_is_harmless_in(context, before, after) for context in contexts)
+
+
+def _is_harmless_in(context: Context, before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether a term is harmless in a context, given the words before it (the nearest first) and after it."""
+    if not context.near.isdisjoint(before[:_CLOSE]) or not context.near.isdisjoint(after[:_CLOSE]):
+        return True
+    # "statue of a naked Apollo", but not of a naked anybody
+    if _met(context.before, before, context.between | _ARTICLES) and _is_known(context, after):
+        return True
+    length = _met(context.after, after, context.between)
+    if length and (length == len(after) or after[length] != "of" or _is_known(context, after[length + 1 :])):
+        return True
+    length = _met(context.named, after, context.between)
+    return length > 0 and _is_known(context, after[length:])
+
+
+def _met(phrases: _Trie, words: Sequence[str], between: frozenset[str]) -> int:
+    """How many words lead to the end of one of the phrases, with a few words of ``between`` before it; 0 for none."""
+    if not phrases:
+        return 0
+    for begin in range(min(_MOST_BETWEEN + 1, len(words))):
+        trie = phrases
+        for position in range(begin, len(words)):
+            trie = trie.get(words[position], {})
+            if not trie:
+                break
+            if "" in trie:
+                return position + 1
+        if words[begin] not in between:
+            break
+    return 0
+
+
+def _is_known(context: Context, words: Sequence[str]) -> bool:
+    """Whether the clause ends here, or goes on with a preposition or, after an article, a word the context knows."""
+    word = next((word for word in words if word not in _ARTICLES), None)
+    return word is None or word in context.between or word in _PREPOSITIONS
 
 
 def _mentions(phrases: _Trie, words: Sequence[str]) -> bool:
