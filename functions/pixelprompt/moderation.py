@@ -149,6 +149,7 @@ class Context(NamedTuple):
     terms: frozenset[str]  # the uninflected terms it is about
     before: _Trie  # what may stand before the term, the last word first
     after: _Trie  # what may stand after it
+    not_before: frozenset[str]  # words that must not follow `after`: "statue garden"
     named: _Trie  # the same for names, where no word but those of `between` and prepositions may follow
     between: frozenset[str]  # the only words that may come between the term and the above
     near: frozenset[str]  # words that may stand anywhere close to it
@@ -282,6 +283,7 @@ def _compile_context(name: str, parts: Mapping[str, Sequence[str]]) -> Context:
         terms=frozenset(parts["terms"]),
         before=sides["before"],
         after=sides["after"],
+        not_before=frozenset(parts.get("not_before", ())),
         named=sides["named"],
         between=frozenset(parts.get("between", ())),
         near=frozenset(parts.get("near", ())),
@@ -693,17 +695,12 @@ _PREPOSITIONS: Final = frozenset(("and", "at", "by", "for", "from", "in", "near"
 def _is_guarded_exception(
     terms: Terms, readings: _Readings, contexts: Sequence[Context], start: int, end: int, term: Term
 ) -> bool:
-    """Whether a guarded exception or one of the contexts makes the hit harmless.
-
-    It must be written without disguise.
-    """
+    """Whether a guarded exception or, for a term without disguise, one of the contexts makes the hit harmless."""
     words, clauses = readings.words, readings.clauses
-    if not all(word in terms.vocabulary or term.base in word for word in words[start:end]):
-        return False
     if _within_phrase(terms, terms.guarded_exceptions, words, start, end):
         return True
     contexts = [context for context in contexts if term.base in context.terms]
-    if not contexts:
+    if not contexts or not all(word in terms.vocabulary or term.base in word for word in words[start:end]):
         return False
     first, last = start, end
     while first > 0 and first not in clauses and start - first < _WIDEST_CONTEXT:
@@ -722,8 +719,10 @@ def _is_harmless_in(context: Context, before: Sequence[str], after: Sequence[str
     if _met(context.before, before, context.between | _ARTICLES) and _is_known(context, after):
         return True
     length = _met(context.after, after, context.between)
-    if length and (length == len(after) or after[length] != "of" or _is_known(context, after[length + 1 :])):
-        return True
+    if length:
+        follower = after[length] if length < len(after) else ""
+        if follower not in context.not_before and (follower != "of" or _is_known(context, after[length + 1 :])):
+            return True
     length = _met(context.named, after, context.between)
     return length > 0 and _is_known(context, after[length:])
 
