@@ -345,6 +345,7 @@ _CONTRACTION: Final = re.compile(r"(?<=[a-z]{2})'(?:s|t|d|m|re|ve|ll)\b|\b(?<=i)
 # No piece of a text holds it.
 _END_OF_WORD: Final = "\x1f"
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02bb\u02b9\u2032\uff07\u00b4`", "'"))
+_LONE_SIGNS: Final = "@$!|+("  # a piece of signs only that begins with one of them is a word
 # What may stand between two words of one clause; a comma, a bracket or any other sign begins another.
 _JOINS: Final = " -\u2010'\"\u201c\u201d" + _END_OF_WORD
 _RUNS: Final = re.compile(r"(.)\1+")
@@ -395,8 +396,7 @@ class _Readings:
     """A prompt as words, and every stretch of them that reads as a word of the vocabulary.
 
     ``words`` are the plain words in order; ``edges[i]`` holds ``(j, word)`` for each way to read words i to j - 1;
-    ``contracted`` are the positions of words with a possessive or a contraction, which no term goes beyond;
-    ``clauses`` are the positions of words that begin another clause.
+    ``contracted`` are the positions of words with a possessive or a contraction, which no term goes beyond.
     """
 
     def __init__(self, terms: Terms, text: str) -> None:
@@ -405,18 +405,13 @@ class _Readings:
         self.edges: dict[int, list[tuple[int, str]]] = {}
         self.mixed: set[str] = set()  # words of letters and figures, as written
         self.contracted: set[int] = set()
-        self.clauses: set[int] = set()
         self._singles: list[tuple[int, str]] = []  # (position, letter) of one-character words
         text = normalise(text.translate(_APOSTROPHES), terms.letters).replace("_", " ")
         if "'" in text:
             text = _CONTRACTION.sub(_END_OF_WORD, text)
-        last = 0
+        self._text = text
         for match in _PIECES.finditer(text):
             piece = match[0]
-            gap = text[last : match.start()]
-            last = match.end()
-            if gap != " " and gap.strip(_JOINS):
-                self.clauses.add(len(self.words))
             if text.startswith(_END_OF_WORD, match.end()):
                 self.contracted.add(len(self.words))
             if piece.isalpha():
@@ -424,9 +419,7 @@ class _Readings:
             elif piece.isalnum():
                 self._read_leet(piece)
             else:
-                start = len(self.words)
                 self._read_signs(piece)
-                self.clauses.update(range(start, len(self.words) + 1))
         self._read_fragments()
         self._read_split_words()
         self._read_spelled_out()
@@ -435,6 +428,23 @@ class _Readings:
         edges = self.edges.setdefault(start, [])
         if (end, word) not in edges:
             edges.append((end, word))
+
+    def clauses(self) -> set[int]:
+        """The positions of words that begin another clause; few prompts ask, so the text is then read once more."""
+        beginnings: set[int] = set()
+        position = last = 0
+        for match in _PIECES.finditer(self._text):
+            piece = match[0]
+            if self._text[last : match.start()].strip(_JOINS):
+                beginnings.add(position)
+            last = match.end()
+            if piece.isalnum():
+                position += 1
+            else:  # a piece with signs is a clause of its own, and so is each word of it
+                count = len(_PARTS.findall(piece)) or (piece[0] in _LONE_SIGNS)
+                beginnings.update(range(position, position + count + 1))
+                position += count
+        return beginnings
 
     def _read_plain(self, word: str) -> None:
         position = len(self.words)
@@ -480,7 +490,7 @@ class _Readings:
         start = len(self.words)
         parts = _PARTS.findall(piece)
         if not parts:
-            if piece[0] in "@$!|+(":
+            if piece[0] in _LONE_SIGNS:
                 self.words.append(piece)
                 if len(piece) == 1:
                     self._singles.append((start, piece.translate(_LEET)))
@@ -625,9 +635,18 @@ def find_category(terms: Terms, text: str) -> str | None:
             for context in terms.contexts
             if (not context.company or not context.company.isdisjoint(present)) and context.never.isdisjoint(present)
         ]
-        hits = [hit for hit in hits if not _is_guarded_exception(terms, readings, contexts, *hit)]
-        if not hits:
+        relevant = {base: [c for c in contexts if base in c.terms] for base in {term.base for _, _, term in hits}}
+        clauses = readings.clauses()
+        worst = min((term.category for _, _, term in hits), key=terms.categories.index)
+        remaining: list[tuple[int, int, Term]] = []
+        for start, end, term in hits:
+            if not _is_guarded_exception(terms, readings.words, clauses, relevant[term.base], start, end):
+                if term.category == worst and term.strength is Strength.ALWAYS:
+                    return worst  # no other hit can change the answer
+                remaining.append((start, end, term))
+        if not remaining:
             return None
+        hits = remaining
     about_people = about_minors or not present.isdisjoint(terms.people)
     covered = {position for start, end, _ in hits for position in range(start, end)}
     alone = all(
@@ -693,14 +712,12 @@ _PREPOSITIONS: Final = frozenset(("and", "at", "by", "for", "from", "in", "near"
 
 
 def _is_guarded_exception(
-    terms: Terms, readings: _Readings, contexts: Sequence[Context], start: int, end: int, term: Term
+    terms: Terms, words: Sequence[str], clauses: set[int], contexts: Sequence[Context], start: int, end: int
 ) -> bool:
     """Whether a guarded exception or, for a term without disguise, one of the contexts makes the hit harmless."""
-    words, clauses = readings.words, readings.clauses
     if _within_phrase(terms, terms.guarded_exceptions, words, start, end):
         return True
-    contexts = [context for context in contexts if term.base in context.terms]
-    if not contexts or not all(word in terms.vocabulary or term.base in word for word in words[start:end]):
+    if not contexts or not all(word in terms.vocabulary for word in words[start:end]):
         return False
     first, last = start, end
     while first > 0 and first not in clauses and start - first < _WIDEST_CONTEXT:
