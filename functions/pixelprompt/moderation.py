@@ -346,7 +346,7 @@ _CONTRACTION: Final = re.compile(r"(?<=[a-z]{2})'(?:s|t|d|m|re|ve|ll)\b|\b(?<=i)
 _END_OF_WORD: Final = "\x1f"
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02bb\u02b9\u2032\uff07\u00b4`", "'"))
 _LONE_SIGNS: Final = "@$!|+("  # a piece of signs only that begins with one of them is a word
-# What may stand between two words of one clause; a comma, a bracket or any other sign begins another.
+# What may stand between two words of one clause; a comma, a bracket, a line break or any other sign begins another.
 _JOINS: Final = " -\u2010'\"\u201c\u201d" + _END_OF_WORD
 _RUNS: Final = re.compile(r"(.)\1+")
 _TRIPLED: Final = re.compile(r"([a-z])\1\1")
@@ -364,7 +364,7 @@ def normalise(text: str, letters: Mapping[int, str | None]) -> str:
     dropped: dict[int, str | None] = {}
     for character in set(text):
         if character.isspace():
-            dropped[ord(character)] = " "
+            dropped[ord(character)] = "\n" if character == "\n" else " "
         elif character in _INVISIBLE or unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc"):
             dropped[ord(character)] = None
     return text.translate(dropped).translate(letters).casefold().translate(letters)
