@@ -143,6 +143,20 @@ class Term(NamedTuple):
 _Trie = dict[str, Any]  # word -> deeper trie; "" -> the Term that ends here
 
 
+class Context(NamedTuple):
+    """Surroundings in which some terms are harmless: *bare-breasted Amazon statue*, *a tit feeding its chicks*."""
+
+    terms: frozenset[str]  # the uninflected terms it is about
+    before: _Trie  # what may stand before the term, the last word first
+    after: _Trie  # what may stand after it
+    not_before: frozenset[str]  # words that must not follow `after`: "statue garden"
+    named: _Trie  # the same for names, where no word but those of `between` and prepositions may follow
+    between: frozenset[str]  # the only words that may come between the term and the above
+    near: frozenset[str]  # words that may stand anywhere close to it
+    company: frozenset[str]  # words of which the prompt must hold one; empty: it need not
+    never: frozenset[str]  # words of which the prompt must hold none
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The word list, compiled into look-up tables by `compile_terms`."""
@@ -156,6 +170,9 @@ class Terms:
     masked: Mapping[tuple[int, str, str], Sequence[str]]  # (length, first, last letter) -> words of the vocabulary
     longest: int  # letters in the longest word
     exceptions: _Trie
+    guarded_exceptions: _Trie
+    contexts: tuple[Context, ...]
+    spoilers: frozenset[str]  # words beside which neither a guarded exception nor a context counts
     unless: Mapping[str, frozenset[str]]
     harmless_words: frozenset[str]
     harmless_splits: frozenset[tuple[str, ...]]
@@ -180,7 +197,7 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
     Raises
     ------
     ValueError
-        For an unknown level or kind of term.
+        For an unknown level or kind of term, or an unknown part of a context.
     """
     letters: dict[int, str | None] = {
         ord(alike): letter for letter, alikes in data["confusables"].items() for alike in alikes
@@ -220,9 +237,10 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
         spellings.setdefault(key, []).append(word)
         if len(word) > 2:
             masked.setdefault((len(word), word[0], word[-1]), []).append(word)
-    exceptions: _Trie = {}
-    for exception in data["exceptions"]:
-        _plant(exceptions, [bases.get(word, word) for word in exception.split(" ")], True)
+    exceptions: dict[str, _Trie] = {"exceptions": {}, "guarded_exceptions": {}}
+    for kind, trie in exceptions.items():
+        for exception in data[kind]:
+            _plant(trie, [bases.get(word, word) for word in exception.split(" ")], True)
     minor_phrases: _Trie = {}
     for minor in data["minors"]:
         _plant(minor_phrases, minor.split(" "), True)
@@ -235,7 +253,10 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
         prefixes=frozenset(key[:_PREFIX] for key in spellings),
         masked=masked,
         longest=max(map(len, vocabulary), default=0),
-        exceptions=exceptions,
+        exceptions=exceptions["exceptions"],
+        guarded_exceptions=exceptions["guarded_exceptions"],
+        contexts=tuple(_compile_context(name, parts) for name, parts in data["contexts"].items()),
+        spoilers=frozenset(data["spoilers"]),
         unless={base: frozenset(context) for base, context in data["unless"].items()},
         harmless_words=frozenset(data["harmless_words"]),
         harmless_splits=frozenset(tuple(split.split(" ")) for split in data["harmless_splits"]),
@@ -246,6 +267,28 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
         frame=frozenset(data["frame"]),
         categories=tuple(data["categories"]),
         letters=letters,
+    )
+
+
+def _compile_context(name: str, parts: Mapping[str, Sequence[str]]) -> Context:
+    for part in parts:
+        if part not in Context._fields:
+            raise ValueError(f"Unknown part {part!r} of the context {name!r}; use one of {', '.join(Context._fields)}.")
+    sides: dict[str, _Trie] = {"before": {}, "after": {}, "named": {}}
+    for side, trie in sides.items():
+        for phrase in parts.get(side, ()):
+            path = phrase.split(" ")
+            _plant(trie, reversed(path) if side == "before" else path, True)
+    return Context(
+        terms=frozenset(parts["terms"]),
+        before=sides["before"],
+        after=sides["after"],
+        not_before=frozenset(parts.get("not_before", ())),
+        named=sides["named"],
+        between=frozenset(parts.get("between", ())),
+        near=frozenset(parts.get("near", ())),
+        company=frozenset(parts.get("company", ())),
+        never=frozenset(parts.get("never", ())),
     )
 
 
@@ -302,6 +345,9 @@ _CONTRACTION: Final = re.compile(r"(?<=[a-z]{2})'(?:s|t|d|m|re|ve|ll)\b|\b(?<=i)
 # No piece of a text holds it.
 _END_OF_WORD: Final = "\x1f"
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02bb\u02b9\u2032\uff07\u00b4`", "'"))
+_LONE_SIGNS: Final = "@$!|+("  # a piece of signs only that begins with one of them is a word
+# What may stand between two words of one clause; a comma, a bracket, a line break or any other sign begins another.
+_JOINS: Final = " -\u2010'\"\u201c\u201d" + _END_OF_WORD
 _RUNS: Final = re.compile(r"(.)\1+")
 _TRIPLED: Final = re.compile(r"([a-z])\1\1")
 _INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -318,7 +364,7 @@ def normalise(text: str, letters: Mapping[int, str | None]) -> str:
     dropped: dict[int, str | None] = {}
     for character in set(text):
         if character.isspace():
-            dropped[ord(character)] = " "
+            dropped[ord(character)] = "\n" if character == "\n" else " "
         elif character in _INVISIBLE or unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc"):
             dropped[ord(character)] = None
     return text.translate(dropped).translate(letters).casefold().translate(letters)
@@ -363,6 +409,7 @@ class _Readings:
         text = normalise(text.translate(_APOSTROPHES), terms.letters).replace("_", " ")
         if "'" in text:
             text = _CONTRACTION.sub(_END_OF_WORD, text)
+        self._text = text
         for match in _PIECES.finditer(text):
             piece = match[0]
             if text.startswith(_END_OF_WORD, match.end()):
@@ -381,6 +428,23 @@ class _Readings:
         edges = self.edges.setdefault(start, [])
         if (end, word) not in edges:
             edges.append((end, word))
+
+    def clauses(self) -> set[int]:
+        """The positions of words that begin another clause; few prompts ask, so the text is then read once more."""
+        beginnings: set[int] = set()
+        position = last = 0
+        for match in _PIECES.finditer(self._text):
+            piece = match[0]
+            if self._text[last : match.start()].strip(_JOINS):
+                beginnings.add(position)
+            last = match.end()
+            if piece.isalnum():
+                position += 1
+            else:  # a piece with signs is a clause of its own, and so is each word of it
+                count = len(_PARTS.findall(piece)) or (piece[0] in _LONE_SIGNS)
+                beginnings.update(range(position, position + count + 1))
+                position += count
+        return beginnings
 
     def _read_plain(self, word: str) -> None:
         position = len(self.words)
@@ -426,7 +490,7 @@ class _Readings:
         start = len(self.words)
         parts = _PARTS.findall(piece)
         if not parts:
-            if piece[0] in "@$!|+(":
+            if piece[0] in _LONE_SIGNS:
                 self.words.append(piece)
                 if len(piece) == 1:
                     self._singles.append((start, piece.translate(_LEET)))
@@ -565,6 +629,24 @@ def find_category(terms: Terms, text: str) -> str | None:
     present = readings.mixed.union(readings.words)
     present.update(word for edges in readings.edges.values() for _, word in edges)
     about_minors = not present.isdisjoint(terms.minors) or _mentions(terms.minor_phrases, readings.words)
+    if not about_minors and present.isdisjoint(terms.spoilers):
+        contexts = [
+            context
+            for context in terms.contexts
+            if (not context.company or not context.company.isdisjoint(present)) and context.never.isdisjoint(present)
+        ]
+        relevant = {base: [c for c in contexts if base in c.terms] for base in {term.base for _, _, term in hits}}
+        clauses = readings.clauses()
+        worst = min((term.category for _, _, term in hits), key=terms.categories.index)
+        remaining: list[tuple[int, int, Term]] = []
+        for start, end, term in hits:
+            if not _is_guarded_exception(terms, readings.words, clauses, relevant[term.base], start, end):
+                if term.category == worst and term.strength is Strength.ALWAYS:
+                    return worst  # no other hit can change the answer
+                remaining.append((start, end, term))
+        if not remaining:
+            return None
+        hits = remaining
     about_people = about_minors or not present.isdisjoint(terms.people)
     covered = {position for start, end, _ in hits for position in range(start, end)}
     alone = all(
@@ -606,8 +688,13 @@ def _is_exception(terms: Terms, readings: _Readings, start: int, end: int, term:
     context = terms.unless.get(term.base)
     if context is not None and not context.isdisjoint(words):
         return True
+    return _within_phrase(terms, terms.exceptions, words, start, end)
+
+
+def _within_phrase(terms: Terms, phrases: _Trie, words: Sequence[str], start: int, end: int) -> bool:
+    """Whether one of the phrases covers the words from start to end."""
     for begin in range(max(0, start - 4), start + 1):
-        trie = terms.exceptions
+        trie = phrases
         for position in range(begin, len(words)):
             trie = trie.get(terms.bases.get(words[position], words[position]), {})
             if not trie:
@@ -615,6 +702,69 @@ def _is_exception(terms: Terms, readings: _Readings, start: int, end: int, term:
             if "" in trie and position + 1 >= end:
                 return True
     return False
+
+
+_CLOSE: Final = 6  # words on either side that count as near
+_MOST_BETWEEN: Final = 3
+_WIDEST_CONTEXT: Final = 8  # words on either side that are looked at
+_ARTICLES: Final = frozenset(("a", "an", "the"))
+_PREPOSITIONS: Final = frozenset(("and", "at", "by", "for", "from", "in", "near", "on", "showing", "under", "with"))
+
+
+def _is_guarded_exception(
+    terms: Terms, words: Sequence[str], clauses: set[int], contexts: Sequence[Context], start: int, end: int
+) -> bool:
+    """Whether a guarded exception or, for a term without disguise, one of the contexts makes the hit harmless."""
+    if _within_phrase(terms, terms.guarded_exceptions, words, start, end):
+        return True
+    if not contexts or not all(word in terms.vocabulary for word in words[start:end]):
+        return False
+    first, last = start, end
+    while first > 0 and first not in clauses and start - first < _WIDEST_CONTEXT:
+        first -= 1
+    while last < len(words) and last not in clauses and last - end < _WIDEST_CONTEXT:
+        last += 1
+    before, after = words[first:start][::-1], words[end:last]
+    return any(_is_harmless_in(context, before, after) for context in contexts)
+
+
+def _is_harmless_in(context: Context, before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether a term is harmless in a context, given the words before it (the nearest first) and after it."""
+    if not context.near.isdisjoint(before[:_CLOSE]) or not context.near.isdisjoint(after[:_CLOSE]):
+        return True
+    # "statue of a naked Apollo", but not of a naked anybody
+    if _met(context.before, before, context.between | _ARTICLES) and _is_known(context, after):
+        return True
+    length = _met(context.after, after, context.between)
+    if length:
+        follower = after[length] if length < len(after) else ""
+        if follower not in context.not_before and (follower != "of" or _is_known(context, after[length + 1 :])):
+            return True
+    length = _met(context.named, after, context.between)
+    return length > 0 and _is_known(context, after[length:])
+
+
+def _met(phrases: _Trie, words: Sequence[str], between: frozenset[str]) -> int:
+    """How many words lead to the end of one of the phrases, with a few words of ``between`` before it; 0 for none."""
+    if not phrases:
+        return 0
+    for begin in range(min(_MOST_BETWEEN + 1, len(words))):
+        trie = phrases
+        for position in range(begin, len(words)):
+            trie = trie.get(words[position], {})
+            if not trie:
+                break
+            if "" in trie:
+                return position + 1
+        if words[begin] not in between:
+            break
+    return 0
+
+
+def _is_known(context: Context, words: Sequence[str]) -> bool:
+    """Whether the clause ends here, or goes on with a preposition or, after an article, a word the context knows."""
+    word = next((word for word in words if word not in _ARTICLES), None)
+    return word is None or word in context.between or word in _PREPOSITIONS
 
 
 def _mentions(phrases: _Trie, words: Sequence[str]) -> bool:
