@@ -208,7 +208,7 @@ def _described(settings: Settings) -> Iterable[str]:
     if settings.has_gallery:
         yield "Galleries are public: every caller can list all jobs' galleries and see their images (gallery=public)."
     models = ModelRegistry.load().defaults(lambda model: True)
-    cost = total(estimate(model.price, {}) for model in models)
+    cost = total(estimate(model, {}) for model in models)
     dollars, unknown = cost["amount"] or 0, f", {cost['unknown']} of them of unknown price" if cost["unknown"] else ""
     if not settings.alarm_email:
         yield "Alarms are sent to nobody: alarmEmail is empty, and nobody may have subscribed to the topic yet."

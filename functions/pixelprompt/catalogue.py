@@ -54,11 +54,15 @@ _SENT: dict[str, set[str]] = {
 }
 _SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
 _OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
-_PRICE_TEXTS = ("unit", "date", "source", "uncorroborated")
-_PRICE_TABLES = ("byResolution", "byQuality", "qualityFactors")
+# What a price may hold beside amounts, the amounts of each unit, and its tables with their keys.
+_PRICE_TEXTS = {"unit", "date", "source", "uncorroborated"}
 _PRICE_AMOUNTS = {
     "image": {"amount"},
     "token": {"inputText", "inputImage", "outputText", "outputImage", "estimate"},
+}
+_PRICE_TABLES = {
+    "image": {"byResolution": RESOLUTIONS, "byQuality": QUALITIES},
+    "token": {"byResolution": RESOLUTIONS, "qualityFactors": QUALITIES},
 }
 _RANGES = ("seed", "steps", "guidance", "outputCompression")
 
@@ -108,14 +112,16 @@ def _is_named(entry: Any) -> bool:
 
 def _section(entries: Sequence[Any], section: str) -> list[Model]:
     models: list[Model] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, Model] = {}
     for number, entry in enumerate(entries):
         where = f"{section}[{number}]"
         model = _model(entry, where)
         for name in (file_name(model.name).casefold(), model.id.casefold()):
-            if seen.setdefault(name, where) != where:
+            other = seen.setdefault(name, model)
+            if other is not model:
                 raise ConfigurationError(
-                    f"{where} {model.name!r} has the same name in keys, or the same id, as {seen[name]}; rename it."
+                    f"{where} {model.name!r} ({model.id}) has the same name in keys, or the same id, as {other.name!r} "
+                    f"({other.id}); rename it, or change that entry under its own name."
                 )
         if entry.get("enabled", True):
             models.append(model)
@@ -245,14 +251,31 @@ def _takes_one(name: str, allowed: Any) -> bool:
 def _price(value: Any) -> bool:
     if not isinstance(value, Mapping) or value.get("unit") not in _PRICE_AMOUNTS:
         return False
-    texts = _day(value.get("date")) and _text(value.get("source")) and _text(value.get("uncorroborated", "nothing"))
-    amounts = {name: value[name] for name in value if name not in _PRICE_TEXTS and name not in _PRICE_TABLES}
-    needed = {"amount"} if value["unit"] == "image" else {"outputImage"} if "qualityFactors" in value else set()
-    known = needed <= set(amounts) <= _PRICE_AMOUNTS[value["unit"]]
-    listed = [amount for name in _PRICE_TABLES for amount in value.get(name, {}).values() if amount is not None]
-    return texts and known and all(map(_amount, [*amounts.values(), *listed]))
+    known, tables = _PRICE_AMOUNTS[value["unit"]], _PRICE_TABLES[value["unit"]]
+    amounts = {name: value[name] for name in value.keys() - _PRICE_TEXTS - tables.keys()}
+    base = "amount" if value["unit"] == "image" else "estimate"
+    needed = {"outputImage"} if "qualityFactors" in value else {base} if "byResolution" in value else set()
+    return (
+        _day(value.get("date"))
+        and _text(value.get("source"))
+        and _text(value.get("uncorroborated", "nothing"))
+        and needed <= amounts.keys() <= known
+        and ("amount" in amounts or value["unit"] == "token")
+        and all(map(_amount, amounts.values()))
+        and all(_price_table(name, value[name], tables[name]) for name in tables if name in value)
+    )
 
 
+def _price_table(name: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
+    listed = [amount for amount in table.values() if amount is not None]
+    within = name != "qualityFactors" or all(1 <= factor <= 1000 for factor in listed)
+    return set(table) <= set(keys) and all(map(_amount, listed)) and within
+
+
+_PRICE_ALLOWED = (
+    "an object with date, source and unit; in dollars, for the unit image amount, byResolution and byQuality, for the "
+    "unit token inputText, inputImage, outputText, outputImage, estimate, byResolution and qualityFactors (1 to 1000)"
+)
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda value: bool(file_name(value)), "a text with at least one letter or digit"),
     "provider": (lambda value: value in PROVIDERS, f"one of {', '.join(sorted(PROVIDERS))}"),
@@ -262,7 +285,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "timeLimit": (lambda value: _amount(value) and 1 <= value <= LONGEST_CALL, f"1 to {LONGEST_CALL} seconds"),
     "parameters": (lambda value: isinstance(value, Mapping) and _is_json(value), "a JSON object of finite numbers"),
     "takes": (_takes, "an object of parameters with lists of values, ranges {min, max}, or true"),
-    "price": (_price, "an object with unit (image or token), amounts in dollars, date and source"),
+    "price": (_price, _PRICE_ALLOWED),
     "region": (_text, "an AWS region"),
     "baseUrl": (_server, "an https address, or http on loopback"),
     "path": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /images/generations"),

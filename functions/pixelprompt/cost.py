@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pixelprompt.providers.base import Model
 from pixelprompt.providers.sizes import openai_pixels
 
 Cost = dict[str, Any]
@@ -26,6 +27,9 @@ _TOKEN_KINDS = {
 }
 # A model that chooses the quality itself may choose this one.
 _AUTO_QUALITY = "high"
+# A model's own parameters by which a provider is told the size.
+_BY_SIZE = frozenset({"byResolution", "qualityFactors"})
+_SIZES = frozenset({"size", "image_size", "width", "height", "aspect_ratio", "resolution"})
 
 
 def reported(amount: float) -> Cost:
@@ -37,17 +41,25 @@ def _computed(amount: float) -> Cost:
     return {"amount": round(amount, 6), "currency": CURRENCY, "basis": "computed"}
 
 
-def estimate(price: Mapping[str, Any] | None, used: Mapping[str, Any]) -> Cost:
-    """What a model's images will cost by the catalogue's price; ``used`` are the parameters that the model gets."""
-    amount = _one_image(price, used) if price else None
+def estimate(model: Model | None, used: Mapping[str, Any]) -> Cost:
+    """What a model's images will cost by the catalogue's price; ``used`` are the caller's parameters that it gets."""
+    amount = _one_image(model.price, model.parameters, used) if model and model.price else None
     return UNKNOWN if amount is None else _computed(amount * used.get("n", 1))
 
 
-def _one_image(price: Mapping[str, Any], used: Mapping[str, Any]) -> float | None:
+def _one_image(price: Mapping[str, Any], parameters: Mapping[str, Any], caller: Mapping[str, Any]) -> float | None:
+    """What one image costs with a model's own parameters and, on top of them, the caller's."""
+    used = {**({"quality": parameters["quality"]} if "quality" in parameters else {}), **caller}
+    if used.get("quality") == "auto":
+        del used["quality"]
+    is_sized = "aspectRatio" in used or "resolution" in used
+    if not is_sized and not _SIZES.isdisjoint(parameters) and not price.keys().isdisjoint(_BY_SIZE):
+        return None
     if "qualityFactors" in price:
         factor = price["qualityFactors"].get(used.get("quality", _AUTO_QUALITY))
         size = openai_pixels(used.get("aspectRatio"), used.get("resolution"))
-        return None if factor is None else image_tokens(factor, *size) * price["outputImage"]
+        tokens = 0 if factor is None else image_tokens(factor, *size)
+        return tokens * price["outputImage"] if tokens else None
     amount: float | None = price.get("estimate") if price["unit"] == "token" else price["amount"]
     if "byQuality" in price and "quality" in used:
         # One that the table lacks is not as cheap as the usual one.
@@ -64,16 +76,15 @@ def image_tokens(factor: float, width: int, height: int) -> int:
     return math.ceil(factor * short * (2_000_000 + width * height) / 4_000_000)
 
 
-def computed(
-    price: Mapping[str, Any] | None, images: int, used: Mapping[str, Any], usage: Mapping[str, int] | None
-) -> Cost:
-    """What images did cost: from the tokens that the provider counted, else from the price of an image."""
+def computed(model: Model | None, images: int, used: Mapping[str, Any], usage: Mapping[str, int] | None) -> Cost:
+    """What images did cost: from the tokens that the provider counted for all of them, else from the price of one."""
+    price = model.price if model else None
     if price and price["unit"] == "token":
         counted = {name: usage[kind] for kind, name in _TOKEN_KINDS.items() if usage.get(kind, 0) > 0} if usage else {}
         if "outputImage" not in counted or not counted.keys() <= price.keys():
             return UNKNOWN
         return _computed(sum(count * price[name] for name, count in counted.items()))
-    return estimate(price, {**used, "n": images})
+    return estimate(model, {**used, "n": images})
 
 
 def added(cost: Cost, more: Cost | None) -> Cost:

@@ -169,6 +169,8 @@ class Progress:
     tokens : by call, the provider's token of a request it is working on
     failures : by call, the row of its error
     costs : by call, dollars that the provider says it charges
+    usage : tokens by kind, of all calls together
+    counted : the calls whose image tokens are in `usage`
     """
 
     images: dict[int, list[Row]] = field(default_factory=dict)
@@ -176,6 +178,7 @@ class Progress:
     failures: dict[int, Row] = field(default_factory=dict)
     costs: dict[int, float] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
+    counted: list[int] = field(default_factory=list)
     used: dict[str, str] = field(default_factory=dict)
     request_id: str | None = None
 
@@ -569,6 +572,8 @@ class _Turn:
         self.progress.used.update({name: value[:_TEXT_LIMIT] for name, value in (generated.used or {}).items()})
         for kind, count in (generated.usage or {}).items():
             self.progress.usage[kind] = self.progress.usage.get(kind, 0) + count
+        if (generated.usage or {}).get("outputImageTokens"):
+            self.progress.counted.append(call)
 
     def row(self) -> Row:
         """The fields of the row at its end."""
@@ -580,9 +585,11 @@ class _Turn:
         if set(progress.costs) == set(progress.images):
             cost = reported(sum(progress.costs.values()))
         else:
-            cost = computed(self.model.price if self.model else None, made, self.used, progress.usage)
+            usage = progress.usage if set(progress.counted) == set(progress.images) else None
+            cost = computed(self.model, made, self.used, usage)
         given = self._receipt(self.model, result["images"]) if self.model else {}
-        if "resolution" in given.get("adjusted", {}) and self.model and (self.model.price or {}).get("byResolution"):
+        price = (self.model.price if self.model else None) or {}
+        if "resolution" in given.get("adjusted", {}) and price.get("unit") == "image" and price.get("byResolution"):
             # The price is of the size that was asked for.
             cost = cost if cost["basis"] == "reported" else UNKNOWN
         # One of the calls may have been charged for although it gave no image.

@@ -42,4 +42,4 @@ def _image_model(model: Model, registry: ModelRegistry, keys: ProviderKeys) -> d
 def _price(model: Model) -> dict[str, Any]:
     """What one image costs with the model's defaults, and where and when the price was read."""
     told = {name: value for name, value in (model.price or {}).items() if name in ("date", "source", "uncorroborated")}
-    return {**estimate(model.price, {}), **told}
+    return {**estimate(model, {}), **told}

@@ -313,7 +313,7 @@ class Submission:
             {
                 "model": model.name,
                 "provider": model.provider,
-                "cost": estimate(model.price, given.used()),
+                "cost": estimate(model, given.used()),
                 **given.row(),
             }
             for model, given in plan.models

@@ -213,6 +213,23 @@ def test_gemini_has_one_good_image_among_others(candidates: Any) -> None:
             {"candidatesTokenCount": 1140, "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 20}]},
             {"outputTextTokens": 20, "outputImageTokens": 1120},
         ),
+        (
+            {"candidatesTokenCount": 1120, "thoughtsTokenCount": -500, "promptTokenCount": -1},
+            {"outputImageTokens": 1120},
+        ),
+        (
+            {"candidatesTokenCount": 1120, "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 9000}]},
+            {"outputImageTokens": 1120},
+        ),
+        (
+            {"candidatesTokenCount": 1120, "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": -5000}]},
+            {"outputImageTokens": 1120},
+        ),
+        (
+            {"candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1120}]},
+            {"outputImageTokens": 1120},
+        ),
+        ({"candidatesTokenCount": 0}, None),
     ],
 )
 def test_gemini_counts_what_it_draws_writes_and_thinks(counted: Any, tokens: Any) -> None:

@@ -211,6 +211,14 @@ def test_a_refusal_of_some_images_keeps_the_others() -> None:
             {"outputTextTokens": 44, "outputImageTokens": 1056},
             None,
         ),
+        # Details that contradict the total.
+        *(
+            ({"output_tokens": 1756, "output_tokens_details": details}, {"outputImageTokens": 1756}, None)
+            for details in ({"image_tokens": 1, "text_tokens": 0}, {"text_tokens": -900}, {"image_tokens": 9000}, [])
+        ),
+        ({"output_tokens": -5, "input_tokens": -5}, None, None),
+        ({"cost": 0}, None, None),
+        ({"cost_in_usd_ticks": 0}, None, None),
         ({"prompt_tokens": 0, "completion_tokens": 0}, None, None),
         (None, None, None),
         ("much", None, None),

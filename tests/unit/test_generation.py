@@ -604,7 +604,8 @@ class TestSeveralImages:
     ) -> None:
         """Four images whose row cannot be written, and a provider that says all that it can."""
         used = dict.fromkeys(("size", "quality", "background", "output_format"), "x" * 9000)
-        usage = dict.fromkeys(("inputTextTokens", "inputImageTokens", "outputImageTokens"), 2**53)
+        kinds = ("inputTextTokens", "inputImageTokens", "outputTextTokens", "outputImageTokens")
+        usage = dict.fromkeys(kinds, 2**53)
         for seed in (5, 6, 7, 8):
             answers[seed] = [replace(self.made(seed), request_id="r" * 9000, usage=usage, used=used)]
 
@@ -654,6 +655,34 @@ class TestSeveralImages:
         asked = {"seed": 5, "aspectRatio": "16:9", "resolution": "1K"}
         assert job.run(replace(job.item(), parameters=asked))["state"] == "done"
         assert job.row["status"] == "completed"
+
+    @pytest.mark.parametrize(
+        ("second", "amount"),
+        [({"outputImageTokens": 1000}, 0.09), ({"inputTextTokens": 9}, None), ({}, None), (None, None)],
+    )
+    def test_tokens_are_a_cost_where_each_call_counted_them(
+        self, job: Job, answers: dict[int, list[Any]], second: dict[str, int] | None, amount: float | None
+    ) -> None:
+        price = {"unit": "token", "inputText": 5e-6, "outputImage": 3e-5, "estimate": 0.03}
+        job.registry = ModelRegistry([replace(MODEL, takes={"seed": {"min": 0, "max": 100}}, price=price)])
+        counts: dict[int, dict[str, int] | None] = {
+            5: {"outputImageTokens": 1000},
+            6: second,
+            7: {"outputImageTokens": 1000},
+        }
+        for seed, usage in counts.items():
+            answers[seed] = [replace(self.made(seed), cost=None, usage=usage)]
+        job.run(self.item(job))
+        assert len(job.row["images"]) == 3 and job.row["cost"]["amount"] == amount
+
+    def test_counted_tokens_are_the_cost_of_an_image_of_any_size(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        price = {"unit": "token", "outputImage": 3e-5, "estimate": 0.03, "byResolution": {"4K": 0.12}}
+        takes = {"resolution": ["1K", "4K"], "seed": {"min": 0, "max": 100}}
+        job.registry = ModelRegistry([replace(MODEL, takes=takes, price=price)])
+        answers[5] = [replace(self.made(5), cost=None, usage={"outputImageTokens": 1000})]
+        job.run(replace(self.item(job), parameters={"seed": 5, "resolution": "4K"}))
+        assert job.row["adjusted"]["resolution"]["used"] == "8x8"
+        assert job.row["cost"] == {"amount": 0.03, "currency": "USD", "basis": "computed"}
 
     def test_an_image_of_another_size_has_no_price_by_resolution(self, job: Job, answers: dict[int, list[Any]]) -> None:
         price = {"unit": "image", "amount": 0.03, "byResolution": {"4K": 0.11}}

@@ -31,7 +31,7 @@ def test_the_readme_tells_what_the_default_models_cost() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     default = Settings()
     models = ModelRegistry.load().defaults(lambda model: True)
-    cost = total(estimate(model.price, {}) for model in models)
+    cost = total(estimate(model, {}) for model in models)
     assert all(model.name.removesuffix(" (Bedrock)") in readme for model in models)
     assert f"one picture of each costs about ${cost['amount']:.2f} at list prices" in readme
     jobs = 24 * default.global_limit

@@ -184,15 +184,19 @@ def test_every_parameter_has_exactly_one_fate_and_the_used_value_fits(given_: di
     assert request.n == 1 or model.takes["n"]["perCall"]
 
 
-def price_of(model_id: str) -> Mapping[str, Any]:
+def model_of(model_id: str) -> Model:
     model = ModelRegistry.load().find(model_id)
     assert model and model.price
-    return model.price
+    return model
+
+
+def priced(price: Mapping[str, Any], **parameters: Any) -> Model:
+    return Model("A", "openai", "a", price=price, parameters=parameters)
 
 
 class TestCost:
-    PRICE = {"unit": "image", "amount": 0.04, "byResolution": {"4K": 0.1, "2K": None}}  # noqa: RUF012
-    TOKENS = {"unit": "token", "inputText": 5e-6, "outputImage": 3e-5, "estimate": 0.03}  # noqa: RUF012
+    PRICE = priced({"unit": "image", "amount": 0.04, "byResolution": {"4K": 0.1, "2K": None}})
+    TOKENS = priced({"unit": "token", "inputText": 5e-6, "outputImage": 3e-5, "estimate": 0.03})
 
     def test_an_image_has_its_price(self) -> None:
         assert cost.estimate(self.PRICE, {"n": 3})["amount"] == pytest.approx(0.12)
@@ -206,7 +210,7 @@ class TestCost:
 
     def test_a_quality_that_the_table_lacks_has_no_price(self) -> None:
         table = {"low": 0.006, "high": 0.05, "xhigh": None}
-        price = {"unit": "image", "amount": 0.03, "byQuality": table, "byResolution": {"2K": 0.06}}
+        price = priced({"unit": "image", "amount": 0.03, "byQuality": table, "byResolution": {"2K": 0.06}})
         assert cost.estimate(price, {"quality": "high"})["amount"] == 0.05
         assert cost.estimate(price, {})["amount"] == 0.03
         for quality in ("xhigh", "max"):
@@ -239,12 +243,12 @@ class TestCost:
     def test_an_openai_image_costs_what_the_sellers_tables_say(
         self, model: str, quality: str, size: tuple[int, int], dollars: float
     ) -> None:
-        price = price_of(model)
+        price = model_of(model).price or {}
         tokens = cost.image_tokens(price["qualityFactors"][quality], *size)
         assert tokens * price["outputImage"] == pytest.approx(dollars, abs=0.001)
 
     def test_an_estimate_follows_quality_and_size(self) -> None:
-        price = price_of("gpt-image-2.5-flare")
+        price = model_of("gpt-image-2.5-flare")
         auto, high = cost.estimate(price, {}), cost.estimate(price, {"quality": "high"})
         assert auto == high and high["amount"] == 0.05268
         assert cost.estimate(price, {"resolution": "2K", "n": 2})["amount"] == pytest.approx(2 * 0.10704)
@@ -253,14 +257,14 @@ class TestCost:
         assert wide == pytest.approx(cost.image_tokens(48, 1344, 768) * 3e-5, abs=0.002) and wide < high["amount"]
 
     def test_what_no_table_has_is_unknown(self) -> None:
-        assert cost.estimate(price_of("gpt-image-2.6-flare"), {"quality": "low"}) == cost.UNKNOWN
-        assert cost.estimate(price_of("gpt-image-2"), {"quality": "max"}) == cost.UNKNOWN
-        assert cost.estimate(price_of("grok-imagine-image-2.0"), {"quality": "medium"}) == cost.UNKNOWN
-        assert cost.estimate(price_of("gemini-nano-banana-2.1"), {"resolution": "2K"}) == cost.UNKNOWN
+        assert cost.estimate(model_of("gpt-image-2.6-flare"), {"quality": "low"}) == cost.UNKNOWN
+        assert cost.estimate(model_of("gpt-image-2"), {"quality": "max"}) == cost.UNKNOWN
+        assert cost.estimate(model_of("grok-imagine-image-2.0"), {"quality": "medium"}) == cost.UNKNOWN
+        assert cost.estimate(model_of("gemini-nano-banana-2.1"), {"resolution": "2K"}) == cost.UNKNOWN
 
     def test_every_kind_of_token_has_its_own_price(self) -> None:
         usage = {"inputTextTokens": 8, "outputTextTokens": 260, "outputImageTokens": 2240}
-        price = price_of("gemini-nano-banana-2.1")
+        price = model_of("gemini-nano-banana-2.1")
         assert cost.computed(price, 1, {}, usage)["amount"] == pytest.approx(8 * 1.5e-6 + 260 * 7.5e-6 + 2240 * 3e-5)
 
     @pytest.mark.parametrize(
@@ -269,10 +273,20 @@ class TestCost:
     def test_tokens_without_a_price_or_an_image_make_no_sum(self, usage: dict[str, int]) -> None:
         assert cost.computed(self.TOKENS, 1, {}, usage) == cost.UNKNOWN
 
+    def test_what_a_model_is_always_sent_counts(self) -> None:
+        gpt, flux = (model_of(name).price or {} for name in ("gpt-image-2", "flux-3-image"))
+        assert cost.estimate(priced(gpt, quality="low"), {})["amount"] == pytest.approx(0.00588)
+        assert cost.estimate(priced(gpt, quality="auto"), {}) == cost.estimate(priced(gpt), {"quality": "high"})
+        assert cost.estimate(priced(gpt, quality="low"), {"quality": "high"})["amount"] == pytest.approx(0.21072)
+        for price, size in ((gpt, {"size": "1536x1024"}), (flux, {"resolution": "4k"})):
+            assert cost.estimate(priced(price, **size), {}) == cost.UNKNOWN
+            assert cost.estimate(priced(price, **size), {"resolution": "1K"})["amount"]
+        assert cost.estimate(priced({"unit": "image", "amount": 0.04}, width=512), {})["amount"] == 0.04
+
     def test_no_default_quality_is_without_an_estimate(self) -> None:
         for model in ModelRegistry.load().get_all_models():
             for quality in model.takes.get("quality", []):
-                found = cost.estimate(model.price, {"quality": quality})["amount"]
+                found = cost.estimate(model, {"quality": quality})["amount"]
                 assert found is None or found > 0
 
     def test_tokens_are_multiplied(self) -> None:

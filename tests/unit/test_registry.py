@@ -19,6 +19,7 @@ from tests.today import TODAY
 
 BUCKET = "test-bucket"
 ENTRY = {"name": "A", "provider": "openai", "id": "a"}
+DATED = {"date": "2026-11-26", "source": "https://provider.example/prices"}
 GEMINI = {**ENTRY, "provider": "gemini"}
 SERVER = {"name": "Own Server", "provider": "compatible", "id": "own-1", "baseUrl": "http://127.0.0.1:8080/v1"}
 
@@ -42,7 +43,7 @@ class TestCatalogue:
         defaults = registry.defaults(lambda model: True)
         assert len(defaults) == 9
         assert {model.provider for model in defaults} == set(PROVIDERS)
-        assert all(model.shutdown is None and estimate(model.price, {})["amount"] for model in defaults)
+        assert all(model.shutdown is None and estimate(model, {})["amount"] for model in defaults)
 
     def test_models_are_found_by_place_name_and_id(self) -> None:
         registry = ModelRegistry.load(day=lambda: TODAY)
@@ -104,6 +105,26 @@ class TestCatalogue:
             ({"models": [{**ENTRY, "takes": {"aspectRatio": ["5:5"]}}], "textModels": []}, "takes="),
             ({"models": [{**ENTRY, "takes": {"steps": {"min": 5, "max": 1}}}], "textModels": []}, "takes="),
             ({"models": [{**ENTRY, "price": {"unit": "image", "amount": 1}}], "textModels": []}, "price="),
+            *(
+                (
+                    {"models": [{**ENTRY, "price": {**DATED, **price}}], "textModels": []},
+                    "it must be an object with date",
+                )
+                for price in (
+                    {"unit": "image"},
+                    {"unit": "image", "amount": 1, "estimate": 1},
+                    {"unit": "image", "amount": 1, "qualityFactors": {"high": 96}},
+                    {"unit": "image", "amount": 1, "byQuality": {"hihg": 1}},
+                    {"unit": "image", "amount": 1, "byResolution": {"7K": 1}},
+                    {"unit": "image", "amount": 1, "byResolution": None},
+                    {"unit": "image", "amount": 1, "uncorroborated": ""},
+                    {"unit": "token", "qualityFactors": {"high": 96}},
+                    {"unit": "token", "outputImage": 1, "qualityFactors": {"high": 0}},
+                    {"unit": "token", "outputImage": 1, "qualityFactors": {"high": 1e308}},
+                    {"unit": "token", "outputImage": 1, "byResolution": {"2K": 1}},
+                    {"unit": "token", "outputImage": 1, "estimateByQuality": {"high": 1}},
+                )
+            ),
             ({"models": [{**ENTRY, "baseUrl": "http://example.org"}], "textModels": []}, "baseUrl="),
             ({"models": [{**ENTRY, "baseUrl": "http://[::1"}], "textModels": []}, "baseUrl="),
             ({"models": [{**ENTRY, "dialect": "klingon"}], "textModels": []}, "dialect="),

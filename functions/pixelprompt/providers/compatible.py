@@ -120,7 +120,8 @@ def _read(
     if isinstance(images, ProviderError):
         images.cost = cost
         return images
-    return Generated(images, request_id or text(document, "id") or None, token_counts(usage), cost)
+    # A server that does not know what an image costs says 0.
+    return Generated(images, request_id or text(document, "id") or None, token_counts(usage), cost or None)
 
 
 def _status_error(error: ErrorResponse) -> ProviderError:

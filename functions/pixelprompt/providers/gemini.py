@@ -198,21 +198,27 @@ def _reason(value: dict[str, Any], *names: str) -> str:
 
 def _usage(usage: dict[str, Any]) -> dict[str, int]:
     """Tokens by kind: thoughts are paid as text, and the parts of the answer by what they are."""
-    written, drawn = _tokens(usage, "TEXT"), _tokens(usage, "IMAGE")
-    answered = whole(usage, "candidatesTokenCount")
-    if drawn is None and answered is not None:
-        drawn = max(0, answered - (written or 0))
+    written, drawn = _of_kind(usage, "TEXT"), _of_kind(usage, "IMAGE")
+    answered, thought = _count(usage, "candidatesTokenCount") or written + drawn, _count(usage, "thoughtsTokenCount")
+    if written + drawn > answered or not drawn:
+        # The details contradict the sum, or do not say what is drawn.
+        written = min(written, answered) if not drawn else 0
+        drawn = answered - written
     counts = {
-        "inputTextTokens": whole(usage, "promptTokenCount"),
-        "outputTextTokens": (written or 0) + (whole(usage, "thoughtsTokenCount") or 0) or None,
+        "inputTextTokens": _count(usage, "promptTokenCount"),
+        "outputTextTokens": written + thought,
         "outputImageTokens": drawn,
     }
-    return {name: count for name, count in counts.items() if count is not None}
+    return {name: count for name, count in counts.items() if count}
 
 
-def _tokens(usage: dict[str, Any], modality: str) -> int | None:
+def _of_kind(usage: dict[str, Any], modality: str) -> int:
     details = [detail for detail in members(usage, "candidatesTokensDetails") if text(detail, "modality") == modality]
-    return sum(whole(detail, "tokenCount") or 0 for detail in details) if details else None
+    return sum(_count(detail, "tokenCount") for detail in details)
+
+
+def _count(value: dict[str, Any], name: str) -> int:
+    return max(0, whole(value, name) or 0)
 
 
 def _status_error(error: ErrorResponse) -> ProviderError:

@@ -11,30 +11,35 @@ def token_counts(usage: dict[str, Any]) -> dict[str, int] | None:
 
     Text and images are told apart where the server does so. Older servers have the names of completions.
     """
-    read, made = member(usage, "input_tokens_details"), member(usage, "output_tokens_details")
+    words, pictures = _split(usage, "input_tokens", "prompt_tokens")
+    written, drawn = _split(usage, "output_tokens", "completion_tokens", usually_images=True)
     counts = {
-        "inputTextTokens": _rest(_first(usage, "input_tokens", "prompt_tokens"), read, "text_tokens", "image_tokens"),
-        "inputImageTokens": whole(read, "image_tokens"),
-        "outputTextTokens": whole(made, "text_tokens"),
-        "outputImageTokens": _rest(
-            _first(usage, "output_tokens", "completion_tokens"), made, "image_tokens", "text_tokens"
-        ),
+        "inputTextTokens": words,
+        "inputImageTokens": pictures,
+        "outputTextTokens": written,
+        "outputImageTokens": drawn,
     }
     # Servers that do not count say 0.
-    return {name: count for name, count in counts.items() if count is not None and count > 0} or None
+    return {name: count for name, count in counts.items() if count > 0} or None
+
+
+def _split(usage: dict[str, Any], name: str, older_name: str, *, usually_images: bool = False) -> tuple[int, int]:
+    """Return the tokens of text and of images, by the details where they are within the total."""
+    total = whole(usage, name) if whole(usage, name) is not None else whole(usage, older_name)
+    details = member(usage, f"{name}_details")
+    words, images = whole(details, "text_tokens"), whole(details, "image_tokens")
+    if total is None:
+        total = (words or 0) + (images or 0)
+    if words is None and images is not None:
+        words = total - images
+    elif images is None and words is not None:
+        images = total - words
+    if words is None or images is None or min(words, images) < 0 or words + images != total:
+        return (0, total) if usually_images else (total, 0)
+    return words, images
 
 
 def is_of_output(error: ErrorResponse) -> bool:
     """Whether a refusal is about the image, which was made by then, and not about the prompt."""
     details = member(member(error.document, "error"), "moderation_details")
     return text(details, "moderation_stage") == "output"
-
-
-def _rest(total: int | None, details: dict[str, Any], kind: str, other: str) -> int | None:
-    """Return the tokens of a kind, or what the other kind leaves of all."""
-    count = whole(details, kind)
-    return count if count is not None or total is None else total - (whole(details, other) or 0)
-
-
-def _first(usage: dict[str, Any], *names: str) -> int | None:
-    return next((count for name in names if (count := whole(usage, name)) is not None), None)
