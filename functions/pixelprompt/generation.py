@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from threading import Lock
 from typing import Any
 
@@ -190,7 +190,8 @@ class Progress:
         values: dict[str, Any] = json.loads(resume)
         for name in ("images", "tokens", "failures", "costs"):
             values[name] = {int(call): value for call, value in values.get(name, {}).items()}
-        return cls(**values)
+        # A version that was rolled back may have added members.
+        return cls(**{known.name: values[known.name] for known in fields(cls) if known.name in values})
 
     def dump(self) -> str:
         """The text with which a later attempt goes on."""

@@ -18,7 +18,7 @@ from pixelprompt import generation, providers
 from pixelprompt.completion import Completion, Ending
 from pixelprompt.control import progress
 from pixelprompt.errors import ConflictError, JobNotFound, ServiceUnavailable
-from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, InvocationBroke, Item, ResumeTokens
+from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, InvocationBroke, Item, Progress, ResumeTokens
 from pixelprompt.images import ImageStorage
 from pixelprompt.jobs import JobManager
 from pixelprompt.provider_keys import ProviderKeys
@@ -778,6 +778,11 @@ class TestSeveralImages:
         job.run(self.item(job))
         assert (job.row["missing"]["errorCode"], job.row["missing"]["billable"]) == ("refused", "unknown")
         assert job.row["cost"]["basis"] == "unknown"
+
+
+def test_what_a_later_version_handed_on_is_read() -> None:
+    handed_on = json.loads(Progress(tokens={0: "token-1"}, counted=[1]).dump())
+    assert Progress.load(json.dumps({**handed_on, "later": {"0": 1}})) == Progress(tokens={0: "token-1"}, counted=[1])
 
 
 def test_a_provider_that_says_now_is_not_asked_in_a_loop(
