@@ -14,11 +14,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from local import model_differences, price_lists, provider_lists, terminal
-from local.model_differences import UNLISTED, Difference
+from local import model_differences, price_list_download, price_lists, provider_lists, terminal
+from local.corroboration import UNLISTED, Difference
 from local.price_lists import ListsError, PriceList
-from pixelprompt import catalogue, registry
-from pixelprompt.errors import ConfigurationError
+from pixelprompt import registry
 
 PLACE = "functions/pixelprompt/models.json"
 # Without a terminal nothing says how wide it may be.
@@ -131,18 +130,14 @@ def examine(
         raise ListsError(f"{PLACE} is not formatted as usual, one member of an entry in a line; correct that first.")
     if wheels and not wheels.is_dir():
         raise ListsError(f"{wheels} is no folder; WHEELS names the one with the wheels of the price lists.")
-    with nullcontext(wheels) if wheels else price_lists.downloaded(environment, progress) as folder:
+    with nullcontext(wheels) if wheels else price_list_download.downloaded(environment, progress) as folder:
         progress("reading the price lists")
         lists, left_out = price_lists.read(folder, day)
     progress("asking the providers whose keys are in the environment")
     own, not_asked = provider_lists.read(environment, endpoints)
     lists += own
-    differences = model_differences.compare(models, lists, day)
+    differences = model_differences.settled(models, model_differences.compare(models, lists, day))
     changed = model_differences.changed(models, differences)
-    try:
-        catalogue.parse(changed)
-    except ConfigurationError as error:
-        raise ListsError(f"With what the lists say the catalogue would be wrong: {error}") from None
     return Refresh(lists, [*left_out, *not_asked], differences, before, serialized(changed))
 
 

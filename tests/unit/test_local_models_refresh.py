@@ -11,7 +11,7 @@ import pytest
 from local import __main__ as command
 from local import models_refresh
 from local.cloud import CloudError
-from local.model_differences import Difference
+from local.corroboration import Difference
 from local.models_proposal import BRANCH, propose
 from local.models_refresh import PLACE, serialized
 from local.paths import ROOT
@@ -139,13 +139,13 @@ def test_a_catalogue_in_another_form_is_left_alone(checkout: Path, capsys: pytes
 
 def test_the_real_catalogue_is_compared_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Any model whose price is sure, and has no end.
-    model = next(
-        one["id"]
+    model, price = next(
+        (one["id"], 2 * one["price"]["amount"])
         for one in json.loads(registry.CATALOGUE.read_text(encoding="utf-8"))["models"]
         if one["provider"] == "bfl" and "price" in one and not {"shutdown", "retired", "uncorroborated"} & set(one)
-        and "uncorroborated" not in one["price"] and "2K" not in one["price"].get("byResolution", {})
+        and "uncorroborated" not in one["price"] and "byResolution" not in one["price"]
     )  # fmt: skip
-    facts = {"litellm_provider": "black_forest_labs", "mode": "image_generation", "output_cost_per_image": 9.0}
+    facts = {"litellm_provider": "black_forest_labs", "mode": "image_generation", "output_cost_per_image": price}
     litellm(tmp_path, {f"black_forest_labs/{model}": {**facts, "source": HERE}})
     before = registry.CATALOGUE.read_bytes()
     patch = tmp_path / "patch"
