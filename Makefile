@@ -20,7 +20,7 @@ DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAG
 VENV_PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # These reach the commands through the environment, where they may hold any character, quotes and $ included.
-VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB ONLY PROMPT SECONDS STAGE WHEELS
+VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB ONLY PATCH PROMPT PROPOSE SAVE SECONDS STAGE WHEELS
 $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What a command that waits for this one is told.
@@ -73,8 +73,10 @@ models-check: prepare-python ## Check an overlay of the model catalogue: FILE=my
 	@test -n "$$FILE" || { echo 'Name the overlay: make models-check FILE=my-models.json' >&2; exit 1; }
 	@$(VENV_PYTHON) -m local models-check $(if $(PUT),--put) $(if $(BUCKET),--bucket="$$BUCKET") $(DEPLOYMENT) -- "$$FILE"
 
-models-refresh: prepare-python ## Compare the catalogue with public price lists (WHEELS=folder; APPLY=1, PROPOSE=1: pull request)
-	@$(VENV_PYTHON) -m local models-refresh $(if $(WHEELS),--wheels="$$WHEELS") $(if $(APPLY),--apply) $(if $(PROPOSE),--propose)
+# PROPOSE is 1, or the folder of an earlier SAVE: one step of a workflow compares, another with other secrets proposes.
+models-refresh: prepare-python ## Compare the catalogue with public price lists (WHEELS=folder; APPLY=1, PATCH=file, CHECK=1, PROPOSE=1: pull request)
+	@$(VENV_PYTHON) -m local models-refresh $(if $(WHEELS),--wheels="$$WHEELS") $(if $(APPLY),--apply) $(if $(PATCH),--patch="$$PATCH") \
+	  $(if $(CHECK),--check) $(if $(SAVE),--save="$$SAVE") $(if $(PROPOSE),--propose$(if $(filter-out 1,$(PROPOSE)),="$$PROPOSE"))
 
 # Every folder is named: what one adds to the report, it adds where it is an argument.
 test: prepare-all ## All tests, on two cores

@@ -58,7 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
     refresh.add_argument("--apply", action="store_true", help="write what is corroborated into the catalogue")
     refresh.add_argument("--patch", type=Path, metavar="FILE", help="where to write the patch")
     refresh.add_argument("--check", action="store_true", help="exit code 1 where something corroborated differs")
-    refresh.add_argument("--propose", action="store_true", help="open or update a pull request with it on GitHub")
+    refresh.add_argument("--save", type=Path, metavar="FOLDER", help="where to write what --propose needs")
+    refresh.add_argument(
+        "--propose", type=Path, nargs="?", const=True, default=False, metavar="FOLDER",
+        help="open or update a pull request with it on GitHub; FOLDER of --save: without comparing anew",
+    )  # fmt: skip
     for name, what in (
         ("deploy", "deploy a stage: say what changes, ask, do it"),
         ("diff", "say what a deployment of a stage would change"),
@@ -149,7 +153,8 @@ def _run(options: argparse.Namespace) -> int:
             case "models-refresh":
                 from local import models_refresh
 
-                chosen = {name: getattr(options, name) for name in ("wheels", "apply", "patch", "check", "propose")}
+                names = ("wheels", "apply", "patch", "check", "save", "propose")
+                chosen = {name: getattr(options, name) for name in names}
                 return models_refresh.run(os.environ, **chosen, progress=progress)
             case "deploy" | "diff" | "destroy" | "bootstrap" | "pipeline-role":
                 return _stacks(options, progress)

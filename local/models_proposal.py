@@ -7,17 +7,22 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from local.cloud import CloudError
-from local.models_refresh import PLACE
+from local.models_report import PLACE
+from local.price_lists import ListsError
 
 BRANCH = "models-refresh"
+_SAVED = "proposal.json"
 _TITLE = "fix: bring the model catalogue up to date"
 _CHECKS = (
     "GitHub starts no checks for a pull request that a workflow opens. **Close and reopen it to start them.** The next "
     f"run replaces the branch `{BRANCH}`: do not commit to it, but to a branch of your own.\n"
 )
+_CLOSING = "Nothing that is corroborated differs from the catalogue any more."
 _AUTHOR = {
     f"GIT_{role}_{part}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -26,44 +31,144 @@ _AUTHOR = {
         ("EMAIL", "41898282+github-actions[bot]@users.noreply.github.com"),
     )
 }
+# The token stays out of the command and of the checkout's configuration.
+_LOGIN = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
+# Forks may have a branch of this name as well.
+_MOST_PULLS = "1000"
 
 
-def propose(text: str, body: str, environment: Mapping[str, str], *, root: Path) -> None:
-    """Push the branch with the catalogue's new text on top of the present commit, and open or update its pull request.
+@dataclass(frozen=True)
+class Proposal:
+    """What a pull request is made of.
 
-    The files of the checkout stay as they are.
+    Attributes
+    ----------
+    before, after : the catalogue's text as it was compared, and with what is corroborated
+    body : the text of the pull request
+    complete : whether every price list was read
+    """
+
+    before: str
+    after: str
+    body: str
+    complete: bool
+
+
+def save(proposal: Proposal, folder: Path) -> None:
+    """Write a proposal into a folder, which is made, for `read`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _SAVED).write_text(json.dumps(asdict(proposal)), encoding="utf-8")
+
+
+def read(folder: Path) -> Proposal:
+    """The proposal that was saved in a folder.
+
+    Raises
+    ------
+    ListsError : there is none
+    """
+    try:
+        return Proposal(**json.loads((folder / _SAVED).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise ListsError(
+            f"{folder} has no saved comparison; make one with `make models-refresh SAVE=folder`."
+        ) from None
+
+
+def propose(proposal: Proposal, environment: Mapping[str, str], *, root: Path) -> None:
+    """Push the branch with the catalogue's new text on top of the default branch, and open or update its pull request.
+
+    Where nothing differs, the open one is closed. The files of the checkout stay as they are.
 
     Parameters
     ----------
-    text, body : of the catalogue, and of the pull request
     environment : with a token as GH_TOKEN, or of somebody who has logged in with gh
     root : the checkout
 
     Raises
     ------
-    CloudError : git or GitHub turns it away
+    CloudError : the catalogue is not that of the default branch, or git or GitHub rejects the pull request
     """
+    # Neither git nor gh needs the key of a provider.
+    environment = {name: value for name, value in environment.items() if not name.endswith("_API_KEY")}
+    viewed = _run(["gh", "repo", "view", "--json", "defaultBranchRef"], environment, root)
+    default = json.loads(viewed)["defaultBranchRef"]["name"]
+    base = f"refs/remotes/origin/{default}"
+    _fetch(f"+refs/heads/{default}:{base}", environment, root)
+    _require_published(proposal.before, default, base, environment, root)
+    number = _open_pull(default, environment, root)
+    if proposal.after == proposal.before:
+        _close(number, proposal, environment, root)
+        return
+    if not number or not _is_there(proposal.after, environment, root):
+        _push(proposal.after, base, environment, root)
+    body = f"{proposal.body}\n{_CHECKS}"
+    if number:
+        _run(["gh", "pr", "edit", number, "--title", _TITLE, "--body-file", "-"], environment, root, body)
+        print(f"The pull request #{number} is up to date.")
+    else:
+        command = ["gh", "pr", "create", "--base", default, "--head", BRANCH, "--title", _TITLE, "--body-file", "-"]
+        print(f"The pull request is {_run(command, environment, root, body)}")
+
+
+def _fetch(reference: str, environment: Mapping[str, str], root: Path) -> None:
+    _run(["git", *_LOGIN, "fetch", "--quiet", "--no-tags", "origin", reference], environment, root)
+
+
+def _require_published(before: str, default: str, base: str, environment: Mapping[str, str], root: Path) -> None:
+    """Refuse a catalogue with work that is not on the default branch: a pull request would publish it."""
+    if _run(["git", "status", "--porcelain", "--", PLACE], environment, root):
+        raise CloudError(f"{PLACE} has changes that are not committed; commit or discard them first.")
+    ours = _run(["git", "hash-object", "--stdin"], environment, root, before)
+    if ours != _run(["git", "rev-parse", f"{base}:{PLACE}"], environment, root):
+        raise CloudError(f"{PLACE} differs from that of the branch {default} on GitHub; propose from that branch.")
+
+
+def _open_pull(default: str, environment: Mapping[str, str], root: Path) -> str:
+    """The number of our open pull request onto the default branch; empty where there is none."""
+    command = ["gh", "pr", "list", "--head", BRANCH, "--base", default, "--state", "open", "--limit", _MOST_PULLS]
+    command += ["--json", "number,isCrossRepository,baseRefName"]
+    for pull in json.loads(_run(command, environment, root) or "[]"):
+        # One of a fork is somebody else's.
+        if pull["isCrossRepository"] is False and pull["baseRefName"] == default:
+            return str(pull["number"])
+    return ""
+
+
+def _close(number: str, proposal: Proposal, environment: Mapping[str, str], root: Path) -> None:
+    if not number:
+        print("There is nothing to propose.")
+    elif not proposal.complete:
+        print(f"There is nothing to propose. The pull request #{number} stays: not every price list could be read.")
+    else:
+        _run(["gh", "pr", "close", number, "--comment", _CLOSING], environment, root)
+        print(f"There is nothing to propose any more; the pull request #{number} is closed.")
+
+
+def _is_there(after: str, environment: Mapping[str, str], root: Path) -> bool:
+    """Whether the branch of the open pull request has this catalogue, apart from the days of its prices."""
+    _fetch(f"refs/heads/{BRANCH}", environment, root)
+    try:
+        return bool(_undated(_run(["git", "show", f"FETCH_HEAD:{PLACE}"], environment, root)) == _undated(after))
+    except ValueError:
+        return False
+
+
+def _undated(text: str) -> Any:
+    return json.loads(text, object_hook=lambda members: {k: v for k, v in members.items() if k != "date"})
+
+
+def _push(text: str, base: str, environment: Mapping[str, str], root: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         index = {**environment, "GIT_INDEX_FILE": os.path.join(folder, "index")}
         blob = _run(["git", "hash-object", "-w", "--stdin"], environment, root, text)
-        _run(["git", "read-tree", "HEAD"], index, root)
+        _run(["git", "read-tree", base], index, root)
         _run(["git", "update-index", "--cacheinfo", f"100644,{blob},{PLACE}"], index, root)
         tree = _run(["git", "write-tree"], index, root)
     # A person who does this is the author.
     author = {**environment, **(_AUTHOR if environment.get("GITHUB_ACTIONS") else {})}
-    commit = _run(["git", "commit-tree", tree, "-p", "HEAD", "-m", _TITLE], author, root)
-    # The token stays out of the command and of the checkout's configuration.
-    login = ["-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential"]
-    _run(["git", *login, "push", "--force", "origin", f"{commit}:refs/heads/{BRANCH}"], environment, root)
-    body = f"{body}\n{_CHECKS}"
-    listing = ["gh", "pr", "list", "--head", BRANCH, "--state", "open", "--json", "number"]
-    numbers = [str(pull["number"]) for pull in json.loads(_run(listing, environment, root) or "[]")]
-    if numbers:
-        _run(["gh", "pr", "edit", numbers[0], "--body-file", "-"], environment, root, body)
-        print(f"The pull request #{numbers[0]} is up to date.")
-    else:
-        command = ["gh", "pr", "create", "--head", BRANCH, "--title", _TITLE, "--body-file", "-"]
-        print(f"The pull request is {_run(command, environment, root, body)}")
+    commit = _run(["git", "commit-tree", tree, "-p", base, "-m", _TITLE], author, root)
+    _run(["git", *_LOGIN, "push", "--force", "origin", f"{commit}:refs/heads/{BRANCH}"], environment, root)
 
 
 def _run(command: list[str], environment: Mapping[str, str], root: Path, text: str = "") -> str:
@@ -74,5 +179,5 @@ def _run(command: list[str], environment: Mapping[str, str], root: Path, text: s
     except FileNotFoundError:
         raise CloudError(f"There is no {command[0]}; install it.") from None
     except subprocess.CalledProcessError as error:
-        raise CloudError(f"{command[0]} turned the pull request away: {error.stderr.strip()}") from None
+        raise CloudError(f"{command[0]} rejected the pull request: {error.stderr.strip()}") from None
     return done.stdout.strip()

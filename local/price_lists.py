@@ -8,12 +8,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-import subprocess
-import sys
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -23,8 +19,10 @@ from typing import Any
 LITELLM, GENAI = "litellm", "genai-prices"
 _MEMBERS = {LITELLM: "litellm/model_prices_and_context_window_backup.json", GENAI: "genai_prices/data.py"}
 _LARGEST_MEMBER = 64 * 1024 * 1024
-_DOWNLOAD_SECONDS = 300
-_REQUEST_SECONDS = 20.0
+# What costs more, in dollars, is a mistake: a picture, and a token.
+_HIGHEST, _HIGHEST_TOKEN = 100.0, 0.01
+_PER_PICTURE = ("image", "2K")
+_LONGEST_ID, _LONGEST_ADDRESS = 120, 300
 
 # What the lists call the providers that the catalogue has; a compatible server goes by its dialect.
 _LITELLM_PROVIDERS = {
@@ -56,14 +54,9 @@ _GENAI_PRICES = {
     "output_image_mtok": "outputImage",
 }
 
-# What reading a file of another shape than today's may raise.
-_UNREADABLE = (
-    OSError, zipfile.BadZipFile, KeyError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, re.error,
-)  # fmt: skip
-
 
 class ListsError(Exception):
-    """No price list can be read; the message says why, and what to do."""
+    """The comparison cannot be made; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -136,55 +129,17 @@ def read(folder: Path, day: date) -> tuple[list[PriceList], list[str]]:
             left_out.append(f"{name}: there is no wheel of it in {folder}.")
             continue
         try:
-            text = _member(wheels[-1], _MEMBERS[name])
-            entries = parse(text, day)
-        except _UNREADABLE as error:
-            left_out.append(f"{name}: {wheels[-1].name} cannot be read ({type(error).__name__}: {error}).")
+            parsed = parse(_member(wheels[-1], _MEMBERS[name]), day)
+            entries = [entry for entry in parsed if is_plain(entry.id)]
+        except Exception as error:
+            # Whatever is wrong with one list, the other counts. What the error says may be the list's own text.
+            left_out.append(f"{name}: {wheels[-1].name} cannot be read ({type(error).__name__}).")
             continue
-        lists.append(PriceList(name, _version(wheels[-1]), [entry for entry in entries if is_plain(entry.id)]))
+        lists.append(PriceList(name, _version(wheels[-1]), entries))
     if not lists:
         cure = f"Put the wheels of {LITELLM} and {GENAI} there, or leave WHEELS out to download them."
         raise ListsError(f"There is no price list to compare with. {' '.join(left_out)} {cure}")
     return lists, left_out
-
-
-@contextmanager
-def downloaded(environment: Mapping[str, str], progress: Callable[[str], None]) -> Iterator[Path]:
-    """A folder with the wheels of both price lists, by pip and its own configuration; removed afterwards.
-
-    Raises
-    ------
-    ListsError : pip cannot download them
-    """
-    with tempfile.TemporaryDirectory(prefix="price-lists-") as folder:
-        progress(f"downloading the price lists {LITELLM} (about 44 MB) and {GENAI}")
-        # pip needs no key and no token of GitHub.
-        inherited = {name: value for name, value in environment.items() if not name.endswith(("_API_KEY", "_TOKEN"))}
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-        command += ["--no-deps", "--only-binary=:all:", "-d", folder, LITELLM, GENAI]
-        try:
-            done = subprocess.run(
-                command,
-                env=inherited,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=_DOWNLOAD_SECONDS,
-                check=False,
-            )
-            said = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1] if done.returncode else ""
-        except subprocess.TimeoutExpired:
-            said = f"pip did not end within {_DOWNLOAD_SECONDS} s"
-        if said:
-            # An address in pip's words may hold a password.
-            said = re.sub(r"https?://\S+", "…", said.removeprefix("ERROR: ")).rstrip(".")
-            raise ListsError(
-                f"The price lists cannot be downloaded: {said}. Check the network and pip's configuration, or "
-                f"download the wheels of {LITELLM} and {GENAI} elsewhere and name their folder: "
-                "make models-refresh WHEELS=folder"
-            )
-        progress("downloaded")
-        yield Path(folder)
 
 
 def _version(wheel: Path) -> str:
@@ -217,7 +172,7 @@ def _litellm(text: str, day: date) -> list[Listed]:
                 LITELLM,
                 provider,
                 _our_id(provider, model),
-                {_LITELLM_PRICES[name]: float(value) for name, value in given.items() if _is_price(value)},
+                _prices((_LITELLM_PRICES[name], value) for name, value in given.items()),
                 _day(facts.get("deprecation_date")),
                 _our_id(provider, successor) if is_plain(successor) else None,
                 _address(facts.get("source")),
@@ -234,11 +189,18 @@ def _our_id(provider: str, model: str) -> str:
 
 def is_plain(model: str) -> bool:
     """Whether an id can be printed as it is: lists are other people's texts."""
-    return bool(re.fullmatch(r"[A-Za-z0-9._:/@+-]+", model))
+    return len(model) <= _LONGEST_ID and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", model))
 
 
-def _is_price(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+def _prices(given: Iterable[tuple[str, Any]]) -> dict[str, float]:
+    """Those values that can be prices, by member of a catalogue price."""
+    return {name: float(value) for name, value in given if _is_price(name, value)}
+
+
+def _is_price(name: str, value: Any) -> bool:
+    highest = _HIGHEST if name in _PER_PICTURE else _HIGHEST_TOKEN
+    # A number that is none and an infinite one are not below anything.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < highest
 
 
 def _day(value: Any) -> str | None:
@@ -249,7 +211,8 @@ def _day(value: Any) -> str | None:
 
 
 def _address(value: Any) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(r"https://[!-~]+", value) else None
+    is_address = isinstance(value, str) and len(value) <= _LONGEST_ADDRESS and re.fullmatch(r"https://[!-~]+", value)
+    return value if is_address else None
 
 
 def _genai(text: str, day: date) -> list[Listed]:
@@ -309,10 +272,10 @@ def _genai_prices(model: Mapping[str, Any], day: date) -> dict[str, float]:
         # The last one that has begun counts; none of ours depends on the time of day.
         begun = [choice["prices"] for choice in prices if _has_begun(choice.get("constraint"), day)]
         prices = begun[-1] if begun else {}
-    # Per million tokens; without the noise of a division.
-    listed = {
-        ours: float(f"{prices[name] / 1e6:.12g}") for name, ours in _GENAI_PRICES.items() if _is_price(prices.get(name))
-    }
+    given = {ours: prices.get(name) for name, ours in _GENAI_PRICES.items()}
+    # Per million tokens; without the noise of a division. A `Decimal` was read as a float.
+    each = [(name, float(f"{value / 1e6:.12g}")) for name, value in given.items() if isinstance(value, float)]
+    listed = _prices(each)
     if model["id"].startswith("gpt-image-") and "outputImage" not in listed and "outputText" in listed:
         listed["outputImage"] = listed.pop("outputText")
     return listed

@@ -12,7 +12,10 @@ import pytest
 from local import lock
 from local.paths import ROOT
 
-VARIABLES = ("API_URL", "BUCKET", "CDK", "DAYS", "FILE", "FROM", "JOB", "ONLY", "PROMPT", "SECONDS", "STAGE", "WHEELS")
+VARIABLES = (
+    "API_URL", "BUCKET", "CDK", "DAYS", "FILE", "FROM", "JOB", "ONLY", "PATCH", "PROMPT", "PROPOSE", "SAVE", "SECONDS",
+    "STAGE", "WHEELS",
+)  # fmt: skip
 AWKWARD = 'a\'b "$HOME" `id` $(MAKE) #1'
 
 
@@ -66,6 +69,9 @@ def test_a_checkout_that_is_ready_asks_its_own_python(ready: Path) -> None:
         ("doctor", "STAGE", "--stage={}"),
         ("models-check", "FILE", "{}"),
         ("models-refresh", "WHEELS", "--wheels={}"),
+        ("models-refresh", "PATCH", "--patch={}"),
+        ("models-refresh", "SAVE", "--save={}"),
+        ("models-refresh", "PROPOSE", "--propose={}"),
         ("smoke", "API_URL", "--url={}"),
         ("smoke", "STAGE", "--stage={}"),
         ("synth", "STAGE", "--stage={}"),
@@ -90,8 +96,8 @@ def test_what_was_not_asked_for_is_not_handed_on(ready: Path) -> None:
     assert "--stage" not in make(ready, "doctor").stdout + make(ready, "smoke").stdout
     assert "STAGE=dev" in make(ready, "synth").stdout
     assert make(ready, "models-refresh").stdout.splitlines()[2:4] == ["models-refresh", "PROMPT="]
-    asked = make(ready, "models-refresh", "APPLY=1", "PROPOSE=1").stdout.splitlines()
-    assert asked[3:5] == ["--apply", "--propose"]
+    asked = make(ready, "models-refresh", "APPLY=1", "CHECK=1", "PROPOSE=1").stdout.splitlines()
+    assert asked[3:7] == ["--apply", "--check", "--propose", "PROMPT="]
 
 
 @pytest.mark.parametrize("blank", ["", " ", " \t "])

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.model_differences import Difference, changed, compare
+from local.corroboration import Difference
+from local.model_differences import changed, compare, settled
 from local.price_lists import Listed, PriceList
 from pixelprompt import catalogue
 
@@ -106,6 +107,109 @@ def test_a_price_that_is_not_sure_stays(lists: list[PriceList], fields: dict[str
     assert changed(content, [difference]) == content
 
 
+BY_QUALITY = {"byQuality": {"low": 0.04, "high": None}}
+
+
+@pytest.mark.parametrize(
+    ("price", "stated", "new"),
+    [
+        ({**IMAGE, **BY_QUALITY}, {"image": 0.05}, {"amount": 0.05, "byQuality": {"low": 0.05, "high": None}}),
+        (
+            {**IMAGE, "byResolution": {"512": 0.04, "2K": 0.06}},
+            {"image": 0.05, "2K": 0.06},
+            {"amount": 0.05, "byResolution": {"512": 0.05, "2K": 0.06}},
+        ),
+        ({**TOKEN, "byResolution": {"1K": 0.03}}, {"image": 0.05}, {"estimate": 0.05, "byResolution": {"1K": 0.05}}),
+        (IMAGE, {"image": 0.05, "2K": 0.05}, {"amount": 0.05}),
+    ],
+)  # fmt: skip
+def test_where_the_old_price_stands_in_a_table_it_changes_as_well(
+    price: dict[str, Any], stated: dict[str, float], new: dict[str, Any]
+) -> None:
+    content = models(entry(price=price))
+    difference = only(content, hit(prices=stated))
+    (result,) = changed(content, [difference])["models"]
+    assert result["price"] == {**price, **new, "date": "2026-11-27", "source": HERE}
+
+
+@pytest.mark.parametrize(
+    ("price", "stated"),
+    [
+        ({**IMAGE, "byResolution": {"2K": 0.06}}, {"image": 0.05}),
+        ({**IMAGE, "byResolution": {"2K": 0.06, "4K": 0.1}}, {"image": 0.05, "2K": 0.06}),
+        ({**IMAGE, "byQuality": {"low": 0.01}}, {"image": 0.05}),
+        (TOKEN, {"outputImage": 4e-05}),
+        ({**TOKEN, "byResolution": {"4K": 0.1}}, {"outputImage": 4e-05, "image": 0.04}),
+    ],
+)
+def test_a_price_whose_tables_would_keep_old_ones_is_not_sure(price: dict[str, Any], stated: dict[str, float]) -> None:
+    content = models(entry(price=price))
+    difference = only(content, hit(prices=stated), hit(prices=stated, name="two"))
+    assert difference.doubt == "its tables must be looked at"
+    assert changed(content, [difference]) == content
+
+
+ODD = "it changes by more than a factor of 3"
+
+
+@pytest.mark.parametrize(
+    ("lists", "doubt"),
+    [
+        ([hit(prices={"image": 0.1201})], ODD),
+        ([hit(prices={"image": 0.0133})], ODD),
+        ([hit(prices={"image": 0.1199})], ""),
+        ([hit(prices={"image": 4.0}), hit(prices={"image": 4.0}, name="two")], ""),
+        ([own("bfl", "flux-a", prices={"image": 4.0})], ""),
+    ],
+)
+def test_an_odd_price_needs_two_lists_or_its_providers_own(lists: list[PriceList], doubt: str) -> None:
+    assert only(models(entry(price=IMAGE)), *lists).doubt == doubt
+
+
+@pytest.mark.parametrize(
+    ("lists", "doubt"),
+    [
+        ([hit(shutdown="2026-11-26")], "2026-11-26 is over already"),
+        ([hit(shutdown="1970-01-01")], "1970-01-01 is over already"),
+        ([hit(shutdown="2026-11-27")], ""),
+        ([hit(shutdown="2026-11-26"), hit(shutdown="2026-11-26", name="two")], ""),
+        ([own("bfl", "flux-a", shutdown="2026-11-26", shutdown_source=HERE)], ""),
+    ],
+)
+def test_an_end_in_the_past_needs_two_lists_or_its_providers_own(lists: list[PriceList], doubt: str) -> None:
+    assert only(models(entry()), *lists).doubt == doubt
+
+
+@pytest.mark.parametrize(
+    ("fields", "facts"),
+    [
+        ({"price": IMAGE, "uncorroborated": "A guess."}, {"prices": {"image": 0.05}}),
+        ({"price": {**IMAGE, "uncorroborated": "A guess."}}, {"prices": {"image": 0.05}}),
+        ({"uncorroborated": "A guess."}, {"prices": {"image": 0.05}}),
+        ({"uncorroborated": "A guess."}, {"shutdown": "2026-12-24"}),
+        ({"uncorroborated": "A guess."}, {"replacement": "flux-b"}),
+    ],
+)
+def test_two_lists_or_the_providers_own_override_the_mark(fields: dict[str, Any], facts: dict[str, Any]) -> None:
+    content = models(entry(**fields), entry("flux-b"))
+    both = [hit(**facts), hit(**facts, name="two")]
+    alone = own("bfl", "flux-a", "flux-b", shutdown_source=HERE, **facts)
+    for lists, doubt in ((both, ""), ([alone], ""), (both[:1], "known: A guess.")):
+        found = [one for one in compare(content, lists, DAY) if one.model == "flux-a"]
+        assert [one.doubt for one in found] == [doubt]
+
+
+def test_what_the_catalogue_would_be_wrong_with_is_held_back_alone() -> None:
+    content = models(entry(price=IMAGE), entry("flux-b", price=IMAGE))
+    wrong = Difference("shutdown", "flux-a", "none", "soon", "one", HERE, {"shutdown": "soon"})
+    differences = [wrong, *compare(content, [hit("flux-b", prices={"image": 0.05})], DAY)[1:]]
+    first, second = settled(content, differences)
+    assert first.doubt.startswith("the catalogue would be wrong: ") and "shutdown" in first.doubt
+    assert second.doubt == ""
+    (one, two) = changed(content, [first, second])["models"]
+    assert "shutdown" not in one and two["price"]["amount"] == 0.05
+
+
 def test_two_lists_that_say_the_same_are_no_contradiction() -> None:
     lists = [hit(prices={"image": 0.05}, source=None), hit(prices={"image": 0.0501}, name="two", source=THERE)]
     difference = only(models(entry(price=IMAGE)), *lists)
@@ -164,10 +268,13 @@ def test_an_end_that_is_not_sure_stays(lists: list[PriceList], fields: dict[str,
 def test_a_model_is_gone_where_its_provider_was_asked_and_no_list_has_it() -> None:
     content = models(entry("gpt-x", "openai"))
     difference = only(content, own("openai", "dall-e-1-preview"))
-    assert (difference.kind, difference.doubt) == ("gone", "")
-    result = changed(content, [difference])
-    assert result["models"] == [entry("gpt-x", "openai", retired=True)]
-    assert not compare(result, [own("openai", "dall-e-1-preview")], DAY)
+    # The account of the key may be a restricted one.
+    assert (difference.kind, difference.doubt) == ("gone", "one account's list may be restricted")
+    assert changed(content, [difference]) == content
+    retired = models(entry("gpt-x", "openai", retired=True))
+    assert not compare(retired, [own("openai", "dall-e-1-preview")], DAY)
+    texts = models(texts=(entry("gpt-x", "openai"),))
+    assert not compare(texts, [own("openai", "dall-e-1-preview")], DAY)
     assert not compare(content, [own("openai", "gpt-x")], DAY)
     assert not compare(content, [own("openai", "dall-e-1-preview"), hit("gpt-x", "openai")], DAY)
     assert not compare(content, [hit("gpt-y", "openai")], DAY)

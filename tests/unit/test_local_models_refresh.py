@@ -1,19 +1,18 @@
-"""What the comparison of the catalogue with lists prints, writes and proposes."""
+"""What the comparison of the catalogue with lists prints and writes."""
 
 import json
-import os
+import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local import __main__ as command
-from local import models_refresh
-from local.cloud import CloudError
-from local.model_differences import Difference
-from local.models_proposal import BRANCH, propose
-from local.models_refresh import PLACE, serialized
+from local import models_refresh, price_list_download
+from local.models_refresh import serialized
+from local.models_report import PLACE
 from local.paths import ROOT
 from pixelprompt import catalogue, registry
 from tests.canned import Answer, Canned
@@ -124,8 +123,20 @@ def test_the_providers_own_list_is_read_with_a_key_that_is_never_shown(
     assert after["models"][-1]["id"] == "grok-9-image" and "takes" not in after["models"][-1]
 
 
+def test_a_change_that_the_catalogue_would_be_wrong_with_does_not_hold_back_the_others(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {"litellm_provider": "xai", "mode": "image_generation", "source": HERE}
+    litellm(checkout.parent, {"xai/GROK": facts})
+    with Canned(Answer(content={"data": [{"id": "grok"}, {"id": "GROK"}, {"id": "grok-9-image"}]})) as server:
+        assert refresh(checkout, {"XAI_API_KEY": "my-key"}, endpoints={"XAI_API_KEY": server.url}, apply=True) == 0
+    after = json.loads((checkout / PLACE).read_text(encoding="utf-8"))
+    assert [one["id"] for one in after["models"]] == ["flux-dev", "flux-2", "grok", "grok-9-image"]
+    assert "the catalogue would be wrong" in " ".join(re.sub("[^a-z ]", " ", capsys.readouterr().out).split())
+
+
 def test_without_a_list_it_is_one_sentence(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for folder, says in ((checkout, "no price list to compare with"), (checkout / "none", "is no folder")):
+    for folder, says in ((checkout, "no price list to compare with"), (checkout / "none", "isn't a folder")):
         assert refresh(checkout, wheels=folder) == 2
         assert says in capsys.readouterr().err
 
@@ -137,15 +148,55 @@ def test_a_catalogue_in_another_form_is_left_alone(checkout: Path, capsys: pytes
     assert "is not formatted as usual" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda content: content.replace(b"\n", b"\r\n"), "has Windows line endings"),
+        (lambda content: b"\xef\xbb\xbf" + content, "begins with a byte order mark"),
+        (lambda content: content[:-3], "is not JSON: "),
+        (lambda content: content.replace(b"flux-dev", b"\xff"), "is not in UTF-8"),
+        (lambda content: content.replace(b'"bfl"', b'"nobody"'), "is wrong: "),
+        (lambda content: b"[]\n", "is wrong: "),
+    ],
+)
+def test_a_catalogue_that_cannot_be_read_is_one_sentence_with_its_name(
+    checkout: Path, spoil: Callable[[bytes], bytes], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = checkout / PLACE
+    content = spoil(file.read_bytes())
+    file.write_bytes(content)
+    assert refresh(checkout, apply=True) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith(f"{PLACE} {says}")
+    assert file.read_bytes() == content
+
+
+def test_a_folder_that_is_missing_is_named_before_anything_is_downloaded(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(price_list_download, "downloaded", lambda *_: pytest.fail("something was downloaded"))
+    for patch, says in ((checkout / "none" / "patch", "none isn't a folder"), (checkout, "is a folder")):
+        assert refresh(checkout, wheels=None, patch=patch) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_where_nothing_differs_no_patch_is_written(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refresh(checkout, apply=True)
+    patch = checkout.parent / "patch"
+    assert refresh(checkout, patch=patch) == 0
+    assert not patch.exists()
+    assert f"There is nothing to patch: {patch} is not written." in capsys.readouterr().out
+
+
 def test_the_real_catalogue_is_compared_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Any model whose price is sure, and has no end.
-    model = next(
-        one["id"]
+    model, price = next(
+        (one["id"], 2 * one["price"]["amount"])
         for one in json.loads(registry.CATALOGUE.read_text(encoding="utf-8"))["models"]
         if one["provider"] == "bfl" and "price" in one and not {"shutdown", "retired", "uncorroborated"} & set(one)
-        and "uncorroborated" not in one["price"] and "2K" not in one["price"].get("byResolution", {})
+        and "uncorroborated" not in one["price"] and "byResolution" not in one["price"]
     )  # fmt: skip
-    facts = {"litellm_provider": "black_forest_labs", "mode": "image_generation", "output_cost_per_image": 9.0}
+    facts = {"litellm_provider": "black_forest_labs", "mode": "image_generation", "output_cost_per_image": price}
     litellm(tmp_path, {f"black_forest_labs/{model}": {**facts, "source": HERE}})
     before = registry.CATALOGUE.read_bytes()
     patch = tmp_path / "patch"
@@ -155,69 +206,3 @@ def test_the_real_catalogue_is_compared_by_the_command(tmp_path: Path, capsys: p
     changed_lines = [line for line in patch.read_text("utf-8").splitlines() if line[0] in "+-"][2:]
     assert [line[0] for line in changed_lines] == ["-", "+"]
     subprocess.run(["git", "apply", "--check", str(patch)], cwd=ROOT, check=True)
-
-
-GH = """#!/bin/sh
-printf '%s\\n' "$*" >> "$SAID"
-case $2 in
-  list) echo "$OPEN";;
-  *) cat >> "$SAID"; echo https://github.example/pull/7;;
-esac
-"""
-
-
-@pytest.fixture
-def github(checkout: Path, tmp_path: Path) -> dict[str, str]:
-    """An environment with a gh that notes what it is told, and a remote."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "gh").write_text(GH, encoding="utf-8")
-    (folder / "gh").chmod(0o755)
-    subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path / "remote")], check=True)
-    git(checkout, "remote", "add", "origin", str(tmp_path / "remote"))
-    return {
-        "PATH": f"{folder}:{os.environ['PATH']}",
-        "SAID": str(tmp_path / "said"),
-        "OPEN": "[]",
-        "GITHUB_ACTIONS": "true",
-    }
-
-
-def test_a_pull_request_is_opened_and_the_next_run_updates_it(
-    checkout: Path, github: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = (checkout / PLACE).read_text(encoding="utf-8")
-    for opened, told in (("[]", "pr create --head models-refresh --title "), ('[{"number": 7}]', "pr edit 7 ")):
-        (tmp_path / "said").write_text("", encoding="utf-8")
-        assert refresh(checkout, {**github, "OPEN": opened}, propose=True) == 0
-        said = (tmp_path / "said").read_text(encoding="utf-8")
-        assert told in said
-        assert f"| price | `flux-dev` | image $0.04 | image $0.05 | litellm {HERE} |" in said
-        assert "Close and reopen it to start them." in said
-        # Neither the files nor the branch of the checkout are touched.
-        assert (checkout / PLACE).read_text(encoding="utf-8") == before
-        assert git(checkout, "status", "--porcelain", "--branch") == "## main\n"
-        remote = tmp_path / "remote"
-        assert git(remote, "log", "--format=%an %s", BRANCH).splitlines() == [
-            "github-actions[bot] fix: bring the model catalogue up to date", "Me first",
-        ]  # fmt: skip
-        assert '"amount": 0.05' in git(remote, "show", f"{BRANCH}:{PLACE}")
-    assert "#7 is up to date" in capsys.readouterr().out
-
-
-def test_nothing_is_proposed_where_nothing_differs(checkout: Path, github: dict[str, str], tmp_path: Path) -> None:
-    refresh(checkout, apply=True)
-    assert refresh(checkout, github, propose=True) == 0
-    assert not (tmp_path / "said").exists()
-
-
-def test_what_github_turns_away_is_one_sentence(checkout: Path, github: dict[str, str]) -> None:
-    git(checkout, "remote", "set-url", "origin", str(checkout / "nowhere"))
-    with pytest.raises(CloudError, match="git turned the pull request away: "):
-        propose("{}", "", github, root=checkout)
-
-
-def test_texts_of_a_list_are_no_markup() -> None:
-    difference = Difference("price", "a", "<b>", "x|y", "one", HERE, doubt="no")
-    refresh = models_refresh.Refresh([], [], [difference], "", "")
-    assert "| price | `a` | &lt;b&gt; | x&#124;y |" in models_refresh.markdown(refresh)

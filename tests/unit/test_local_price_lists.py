@@ -1,6 +1,7 @@
 """Price lists in wheels, as their publishers shape them, and the providers' own lists."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local import price_lists, provider_lists
+from local import price_list_download, price_lists, provider_lists
 from local.price_lists import GENAI, LITELLM, Listed, ListsError, PriceList
 from tests.canned import Answer, Asked, Canned
 
@@ -172,6 +173,96 @@ def test_a_list_that_cannot_be_read_is_named_and_the_other_is_read(tmp_path: Pat
     assert left_out[0].startswith("litellm: litellm-1.2.0-py3-none-any.whl cannot be read (")
 
 
+@pytest.mark.parametrize(
+    "value", [0, 0.0, -1.0, 1e999, float("nan"), pytest.param(10**400, id="digits"), 100.0, True, "1"]
+)
+def test_what_cannot_be_a_price_is_none(tmp_path: Path, value: Any) -> None:
+    entry = one(tmp_path, "xai/grok", litellm_provider="xai", output_cost_per_image=value, output_cost_per_image_2K=1)
+    assert entry.prices == {"2K": 1.0}
+    entry = one(tmp_path, "xai/grok", litellm_provider="xai", output_cost_per_token=0.01, input_cost_per_token=0.001)
+    assert entry.prices == {"inputText": 0.001}
+
+
+@pytest.mark.parametrize("text", ["Decimal('0')", "Decimal('1e999')", "Decimal('nan')", "Decimal('1e5')", "True", "-5"])
+def test_what_cannot_be_a_price_is_none_in_python_either(tmp_path: Path, text: str) -> None:
+    prices = f"prices=ModelPrice(input_mtok={text}, output_mtok=Decimal('1'))"
+    wheel(tmp_path, GENAI, MODEL % f"ClauseEquals(equals='a'), {prices}")
+    ((found,), _) = price_lists.read(tmp_path, DAY)
+    assert found.entries[0].prices == {"outputText": 1e-06}
+
+
+def test_long_ids_and_addresses_and_ids_that_look_like_mentions_are_left_out(tmp_path: Path) -> None:
+    ids = ("@somebody", "-x", "a" * 121, "a" * 120)
+    litellm(tmp_path, {model: {"litellm_provider": "openai"} for model in ids})
+    ((found,), _) = price_lists.read(tmp_path, DAY)
+    assert [entry.id for entry in found.entries] == ["a" * 120]
+    for length, kept in ((301, False), (300, True)):
+        address = "https://x/".ljust(length, "a")
+        assert one(tmp_path, "gpt-x", litellm_provider="openai", source=address).source == (address if kept else None)
+
+
+def spoiled(folder: Path, how: str) -> str:
+    """Put a wheel that cannot be read there; the name of its list."""
+    secret = "SECRET" * 100
+    if how in PYTHON:
+        wheel(folder, GENAI, f"# {secret}\n{PYTHON[how]}")
+        return GENAI
+    path = wheel(folder, LITELLM, json.dumps({secret: {}}))
+    if how == "digits":
+        wheel(folder, LITELLM, '{"gpt": {"litellm_provider": "openai", "output_cost_per_image": %s}}' % ("9" * 5000))
+        return LITELLM
+    content = bytearray(path.read_bytes())
+    if how == "deflate":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(price_lists._MEMBERS[LITELLM], json.dumps({secret: {}}))
+            start = 30 + len(price_lists._MEMBERS[LITELLM])
+        content = bytearray(path.read_bytes())
+        content[start : start + 8] = b"\xff" * 8
+    else:
+        # The flags and the method stand in the header of the member, and once more in the directory.
+        for header, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            place = content.index(header) + offset
+            if how == "encrypted":
+                content[place] |= 1
+            else:
+                content[place + 2] = 99
+    path.write_bytes(content)
+    return LITELLM
+
+
+PYTHON = {
+    "decimal": "providers: list = [Decimal()]",
+    "minus": f"providers: list = [{'-' * 200_000}1]",
+    "id": "providers: list = [Provider(id='openai', models=[ModelInfo(id=5, match=ClauseEquals(equals='a'))])]",
+    "nested": f"providers: list = {'[' * 150}{']' * 150}",
+}
+
+
+@pytest.mark.parametrize("how", ["deflate", "encrypted", "method", "digits", *PYTHON])
+def test_whatever_is_wrong_with_a_wheel_the_other_counts_and_its_text_is_not_shown(tmp_path: Path, how: str) -> None:
+    name = spoiled(tmp_path, how)
+    with pytest.raises(ListsError):
+        price_lists.read(tmp_path, DAY)
+    wheel(tmp_path, *((GENAI, GENAI_DATA) if name == LITELLM else (LITELLM, "{}")))
+    ((found,), (sentence,)) = price_lists.read(tmp_path, DAY)
+    assert found.name != name
+    shown = rf"{name}: {name.replace('-', '_')}-1\.2\.0-py3-none-any\.whl cannot be read \([A-Za-z.]+\)\."
+    assert re.fullmatch(shown, sentence)
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, NotImplementedError])
+def test_a_list_that_is_too_much_is_left_out(
+    tmp_path: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, name: str) -> str:
+        raise error("the text")
+
+    wheel(tmp_path, LITELLM, "{}")
+    monkeypatch.setattr(price_lists, "_member", fail)
+    with pytest.raises(ListsError, match=rf"cannot be read \({error.__name__}\)"):
+        price_lists.read(tmp_path, DAY)
+
+
 MODEL = "providers: list = [Provider(id='openai', models=[ModelInfo(id='a', match=%s)])]"
 
 
@@ -203,7 +294,7 @@ def test_pip_gets_no_key_and_its_folder_goes(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(subprocess, "run", play)
     told: list[str] = []
     environment = {"OPENAI_API_KEY": "secret", "GH_TOKEN": "secret", "PIP_CONFIG_FILE": "mine"}
-    with price_lists.downloaded(environment, told.append) as folder:
+    with price_list_download.downloaded(environment, told.append) as folder:
         assert folder.is_dir()
     assert not folder.exists()
     ((command, env),) = asked
@@ -216,7 +307,7 @@ def test_pip_gets_no_key_and_its_folder_goes(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_a_network_the_cause_and_the_cure_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     error = "WARNING: x\nERROR: No distribution at https://me:secret@registry.example/simple/ found"
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", error))
-    with pytest.raises(ListsError) as caught, price_lists.downloaded({}, lambda text: None):
+    with pytest.raises(ListsError) as caught, price_list_download.downloaded({}, lambda text: None):
         pass
     assert str(caught.value).startswith("The price lists cannot be downloaded: No distribution at … found. Check the ")
     assert str(caught.value).endswith("make models-refresh WHEELS=folder")

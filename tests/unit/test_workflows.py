@@ -111,10 +111,15 @@ def test_the_catalogue_is_compared_each_week_and_by_hand_by_one_run_at_a_time() 
     assert workflow["concurrency"] == {"group": BRANCH, "cancel-in-progress": False}
     job = workflow["jobs"]["refresh"]
     assert job["permissions"] == {"contents": "write", "pull-requests": "write"}
-    first, step = (step for step in job["steps"] if "run" in step)
-    # Whatever is installed is not told any key.
-    assert (first["run"], step["run"]) == ("make prepare-python", "make models-refresh PROPOSE=1")
+    # By hand it may be started on any branch; the event of a schedule names no repository, and no branch.
+    default = "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)"
+    assert job["if"] == f"github.event_name == 'schedule' || {default}"
+    first, compare, propose = (step for step in job["steps"] if "run" in step)
+    # Whatever is installed is not told any key, and nothing knows a key and a token.
+    assert (first["run"], compare["run"], propose["run"]) == (
+        "make prepare-python", "make models-refresh", "make models-refresh",
+    )  # fmt: skip
     assert "env" not in {*first, *job, *workflow}
-    assert step["env"] == {
-        "GH_TOKEN": "${{ github.token }}", **{name: f"${{{{ secrets.{name} }}}}" for name in KEY_NAMES},
-    }  # fmt: skip
+    folder = "${{ runner.temp }}/models-refresh"
+    assert compare["env"] == {"SAVE": folder, **{name: f"${{{{ secrets.{name} }}}}" for name in KEY_NAMES}}
+    assert propose["env"] == {"PROPOSE": folder, "GH_TOKEN": "${{ github.token }}"}
