@@ -566,7 +566,7 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     page = visit.open()
     page.get_by_role("button", name="Options").click()
     page.get_by_role("button", name="None").click()
-    for name in ("Nano Banana 2.1", "Recraft V4.1"):
+    for name in ("Nano Banana 2.1", "Recraft V3"):
         page.get_by_role("checkbox", name=name).check()
     page.get_by_label("Aspect ratio").select_option("16:9")
     page.get_by_label("Pictures per model").select_option("2")
@@ -574,7 +574,7 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     expect(page.locator(".chosen")).to_have_text("2 models · about $0.15")
     cards = page.locator(".choice")
     expect(cards.filter(has_text="Nano Banana 2.1")).to_contain_text("Adjusts or ignores: seed")
-    expect(cards.filter(has_text="Recraft V4.1")).not_to_contain_text("Adjusts or ignores")
+    expect(cards.filter(has_text="Recraft V3")).not_to_contain_text("Adjusts or ignores")
     # The shutdown that the registry warns of is told.
     expect(page.locator(".warning").first).to_contain_text("shut down")
     job_id = visit.submit("a red fox", tiles=2)
@@ -584,7 +584,7 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     assert boxes(page) == before
     assert before[0][2] / before[0][3] == pytest.approx(16 / 9, abs=0.01)
     job = service.status(job_id)
-    assert [row["model"] for row in job["results"]] == ["Nano Banana 2.1", "Recraft V4.1"]
+    assert [row["model"] for row in job["results"]] == ["Nano Banana 2.1", "Recraft V3"]
     assert {name: job["parameters"][name] for name in ("n", "seed", "aspectRatio")} == {
         "n": 2,
         "seed": 7,
