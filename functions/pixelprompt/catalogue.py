@@ -54,6 +54,8 @@ _SENT: dict[str, set[str]] = {
 }
 _SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
 _OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
+# Of an image in US dollars; no factor of a quality is larger either.
+_HIGHEST_PRICE = 1000
 # What a price may hold beside amounts, the amounts of each unit, and its tables with their keys.
 _PRICE_TEXTS = {"unit", "date", "source", "uncorroborated"}
 _PRICE_AMOUNTS = {
@@ -64,6 +66,8 @@ _PRICE_TABLES = {
     "image": {"byResolution": RESOLUTIONS, "byQuality": QUALITIES},
     "token": {"byResolution": RESOLUTIONS, "qualityFactors": QUALITIES},
 }
+# What each request says for itself.
+_CALLERS = frozenset({"model", "n", "prompt"})
 _RANGES = ("seed", "steps", "guidance", "outputCompression")
 
 
@@ -204,6 +208,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _parameters(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys().isdisjoint(_CALLERS) and _is_json(value)
+
+
 def _is_json(value: Any) -> bool:
     return bool(json.dumps(value, allow_nan=False))
 
@@ -261,15 +269,19 @@ def _price(value: Any) -> bool:
         and _text(value.get("uncorroborated", "nothing"))
         and needed <= amounts.keys() <= known
         and ("amount" in amounts or value["unit"] == "token")
-        and all(map(_amount, amounts.values()))
+        and all(map(_price_amount, amounts.values()))
         and all(_price_table(name, value[name], tables[name]) for name in tables if name in value)
     )
 
 
 def _price_table(name: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
     listed = [amount for amount in table.values() if amount is not None]
-    within = name != "qualityFactors" or all(1 <= factor <= 1000 for factor in listed)
-    return set(table) <= set(keys) and all(map(_amount, listed)) and within
+    within = name != "qualityFactors" or all(factor >= 1 for factor in listed)
+    return set(table) <= set(keys) and all(map(_price_amount, listed)) and within
+
+
+def _price_amount(value: Any) -> bool:
+    return _amount(value) and value <= _HIGHEST_PRICE
 
 
 _PRICE_ALLOWED = (
@@ -283,7 +295,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "enabled": (_flag, "true or false"),
     "default": (_flag, "true or false"),
     "timeLimit": (lambda value: _amount(value) and 1 <= value <= LONGEST_CALL, f"1 to {LONGEST_CALL} seconds"),
-    "parameters": (lambda value: isinstance(value, Mapping) and _is_json(value), "a JSON object of finite numbers"),
+    "parameters": (_parameters, f"a JSON object of finite numbers, without {', '.join(sorted(_CALLERS))}"),
     "takes": (_takes, "an object of parameters with lists of values, ranges {min, max}, or true"),
     "price": (_price, _PRICE_ALLOWED),
     "region": (_text, "an AWS region"),

@@ -34,11 +34,16 @@ _SIZES = frozenset({"size", "image_size", "width", "height", "aspect_ratio", "re
 
 def reported(amount: float) -> Cost:
     """What the provider says it charges."""
-    return {"amount": round(amount, 6), "currency": CURRENCY, "basis": "reported"}
+    return _known(amount, "reported")
 
 
 def _computed(amount: float) -> Cost:
-    return {"amount": round(amount, 6), "currency": CURRENCY, "basis": "computed"}
+    return _known(amount, "computed")
+
+
+def _known(amount: float, basis: str) -> Cost:
+    # What is less than a millionth is still more than nothing.
+    return {"amount": round(amount, 6) or amount, "currency": CURRENCY, "basis": basis}
 
 
 def estimate(model: Model | None, used: Mapping[str, Any]) -> Cost:
@@ -52,6 +57,8 @@ def _one_image(price: Mapping[str, Any], parameters: Mapping[str, Any], caller: 
     used = {**({"quality": parameters["quality"]} if "quality" in parameters else {}), **caller}
     if used.get("quality") == "auto":
         del used["quality"]
+    if not isinstance(used.get("quality", ""), str):
+        return None
     is_sized = "aspectRatio" in used or "resolution" in used
     if not is_sized and not _SIZES.isdisjoint(parameters) and not price.keys().isdisjoint(_BY_SIZE):
         return None

@@ -560,7 +560,7 @@ class _Turn:
 
     def fail(self, call: int, error: ProviderError) -> None:
         """Close a call with its error."""
-        cost = {} if error.cost is None else {"cost": reported(error.cost)}
+        cost = {"cost": reported(error.cost)} if error.cost else {}
         with self.lock:
             self.progress.failures[call] = {**error.row(), **cost}
 
@@ -568,7 +568,8 @@ class _Turn:
         """Close a call with its images."""
         self.progress.images[call] = images
         self.progress.request_id = self.progress.request_id or (generated.request_id or "")[:_TEXT_LIMIT] or None
-        if generated.cost is not None:
+        # A server that does not know what an image costs says 0.
+        if generated.cost:
             self.progress.costs[call] = generated.cost
         self.progress.used.update({name: value[:_TEXT_LIMIT] for name, value in (generated.used or {}).items()})
         for kind, count in (generated.usage or {}).items():

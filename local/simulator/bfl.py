@@ -117,7 +117,7 @@ MODELS = {
     "flux-2-max": _flux_2(_FLUX_2 | {"disable_pup"}, 7),
     "flux-2-pro": _flux_2(_FLUX_2 | {"disable_pup"}, 3),
     "flux-2-pro-preview": _flux_2(_FLUX_2 | {"disable_pup"}, 3),
-    "flux-2-flex": _flux_2(_FLUX_2 | {"prompt_upsampling", "steps", "guidance"}, 6),
+    "flux-2-flex": _flux_2(_FLUX_2 | {"prompt_upsampling", "steps", "guidance"}, 5),
     "flux-2-klein-9b": _flux_2(_SIZED | _inputs(4), 1.5),
     "flux-2-klein-4b": _flux_2(_SIZED | _inputs(4), 1.4),
     "flux-pro-1.1": _flux_1(_FLUX_1, 4),

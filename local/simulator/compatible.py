@@ -77,6 +77,8 @@ OPENROUTER_MODELS = (
     "recraft/recraft-v4.1",
     "x-ai/grok-imagine-image-2.0",
 )
+# Dollars for an image by model and resolution, where it is not the usual price.
+SLUG_PRICES = {("bytedance-seed/seedream-5-5", "1K"): 0.02, ("bytedance-seed/seedream-5-5", "2K"): 0.035}
 MINIMAX_MODELS = ("MiniMax-H3-Image", "MiniMax-H3-Image-Highspeed")
 OPENROUTER_PATH = "/v1/images"
 AZURE_PREFIX = "/openai/v1/"
@@ -347,7 +349,8 @@ class OpenRouter(Flavour):
         return {**image, "media_type": picture.mime_type}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-        tokens, cost = prose.count_tokens(body["prompt"]), 0.04 * max(1, len(data))
+        each = SLUG_PRICES.get((body["model"], body.get("resolution", "1K")), 0.04)
+        tokens, cost = prose.count_tokens(body["prompt"]), each * max(1, len(data))
         usage = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens, "cost": cost}
         details = {"upstream_inference_cost": None}
         return {**super().document(body, data, size), "usage": {**usage, "cost_details": details}}

@@ -217,8 +217,8 @@ def test_a_refusal_of_some_images_keeps_the_others() -> None:
             for details in ({"image_tokens": 1, "text_tokens": 0}, {"text_tokens": -900}, {"image_tokens": 9000}, [])
         ),
         ({"output_tokens": -5, "input_tokens": -5}, None, None),
-        ({"cost": 0}, None, None),
-        ({"cost_in_usd_ticks": 0}, None, None),
+        ({"cost": 0}, None, 0),
+        ({"cost": 0, "cost_in_usd_ticks": 400_000_000}, None, 0.04),
         ({"prompt_tokens": 0, "completion_tokens": 0}, None, None),
         (None, None, None),
         ("much", None, None),

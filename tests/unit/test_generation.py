@@ -675,6 +675,12 @@ class TestSeveralImages:
         job.run(self.item(job))
         assert len(job.row["images"]) == 3 and job.row["cost"]["amount"] == amount
 
+    def test_a_reported_cost_of_zero_says_nothing(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        nothing = ProviderError("refused", billable="unknown", cost=0.0)
+        answers.update({5: [replace(self.made(5), cost=0.0)], 6: [nothing], 7: [replace(self.made(7), cost=0.0)]})
+        job.run(self.item(job))
+        assert (len(job.row["images"]), job.row["cost"]["amount"]) == (2, None)
+
     def test_counted_tokens_are_the_cost_of_an_image_of_any_size(self, job: Job, answers: dict[int, list[Any]]) -> None:
         price = {"unit": "token", "outputImage": 3e-5, "estimate": 0.03, "byResolution": {"4K": 0.12}}
         takes = {"resolution": ["1K", "4K"], "seed": {"min": 0, "max": 100}}

@@ -282,6 +282,11 @@ class TestCost:
             assert cost.estimate(priced(price, **size), {}) == cost.UNKNOWN
             assert cost.estimate(priced(price, **size), {"resolution": "1K"})["amount"]
         assert cost.estimate(priced({"unit": "image", "amount": 0.04}, width=512), {})["amount"] == 0.04
+        for odd in (["high"], {"a": 1}, 5, None):
+            assert cost.estimate(priced(gpt, quality=odd), {}) == cost.UNKNOWN
+
+    def test_less_than_a_millionth_is_more_than_nothing(self) -> None:
+        assert cost.estimate(priced({"unit": "image", "amount": 1e-9}), {})["amount"] == 1e-9
 
     def test_no_default_quality_is_without_an_estimate(self) -> None:
         for model in ModelRegistry.load().get_all_models():

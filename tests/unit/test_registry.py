@@ -105,6 +105,7 @@ class TestCatalogue:
             ({"models": [{**ENTRY, "takes": {"aspectRatio": ["5:5"]}}], "textModels": []}, "takes="),
             ({"models": [{**ENTRY, "takes": {"steps": {"min": 5, "max": 1}}}], "textModels": []}, "takes="),
             ({"models": [{**ENTRY, "price": {"unit": "image", "amount": 1}}], "textModels": []}, "price="),
+            ({"models": [{**ENTRY, "parameters": {"n": 4}}], "textModels": []}, "without model, n, prompt"),
             *(
                 (
                     {"models": [{**ENTRY, "price": {**DATED, **price}}], "textModels": []},
@@ -112,6 +113,7 @@ class TestCatalogue:
                 )
                 for price in (
                     {"unit": "image"},
+                    {"unit": "image", "amount": 1e308},
                     {"unit": "image", "amount": 1, "estimate": 1},
                     {"unit": "image", "amount": 1, "qualityFactors": {"high": 96}},
                     {"unit": "image", "amount": 1, "byQuality": {"hihg": 1}},

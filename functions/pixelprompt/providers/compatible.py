@@ -120,8 +120,7 @@ def _read(
     if isinstance(images, ProviderError):
         images.cost = cost
         return images
-    # A server that does not know what an image costs says 0.
-    return Generated(images, request_id or text(document, "id") or None, token_counts(usage), cost or None)
+    return Generated(images, request_id or text(document, "id") or None, token_counts(usage), cost)
 
 
 def _status_error(error: ErrorResponse) -> ProviderError:
@@ -136,4 +135,4 @@ def _status_error(error: ErrorResponse) -> ProviderError:
 
 def _cost(usage: dict[str, Any]) -> float | None:
     cost, ticks = number(usage, "cost"), number(usage, "cost_in_usd_ticks")
-    return ticks / _TICKS_PER_DOLLAR if cost is None and ticks is not None else cost
+    return cost if cost or ticks is None else ticks / _TICKS_PER_DOLLAR
