@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
-from pixelprompt import catalogue
+from pixelprompt import catalogue, cost
 from pixelprompt.parameters import image_request
 from pixelprompt.providers.base import Generated, ImageRequest, Model, ProviderError
 from pixelprompt.registry import CATALOGUE
@@ -54,10 +54,14 @@ def test_the_provider_takes_what_the_catalogue_says(simulator: Simulator, model:
 
 
 @pytest.mark.parametrize("model", LIVE, ids=lambda model: model.name)
-def test_the_model_draws(simulator: Simulator, model: Model) -> None:
+def test_the_model_draws_for_what_was_estimated(simulator: Simulator, model: Model) -> None:
     answer = ask_simulator(simulator, model)
     assert isinstance(answer, Generated), answer
     assert len(orders(simulator)) == 1
+    charged = cost.reported(answer.cost) if answer.cost else cost.computed(model, 1, {}, answer.usage)
+    estimated = cost.estimate(model, {})["amount"]
+    if estimated is not None:
+        assert charged["amount"] == pytest.approx(estimated, rel=0.1)
 
 
 @pytest.mark.parametrize("model", RETIRED, ids=lambda model: model.name)
