@@ -280,7 +280,7 @@ MODEL = "providers: list = [Provider(id='openai', models=[ModelInfo(id='a', matc
 def test_python_of_another_shape_cannot_be_read(tmp_path: Path, content: str) -> None:
     wheel(tmp_path, GENAI, content)
     (tmp_path / "litellm-1-py3-none-any.whl").write_bytes(b"no archive")
-    with pytest.raises(ListsError, match=r"no price list to compare with\. litellm: .*genai-prices: .*WHEELS"):
+    with pytest.raises(ListsError, match=r"no price list to compare with in .*\. litellm: .*genai-prices: .*WHEELS"):
         price_lists.read(tmp_path, DAY)
 
 
