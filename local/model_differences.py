@@ -18,19 +18,20 @@ def compare(models: Mapping[str, Any], lists: Sequence[PriceList], day: date) ->
     """The differences between a catalogue (its JSON object) and the lists on a day."""
     found: list[Difference] = []
     own = {one.name for one in lists if one.own}
+    usual = model_price_differences.typical(entry for section in catalogue.SECTIONS for entry in models[section])
     for section in catalogue.SECTIONS:
         entries = {entry["id"]: entry for entry in models[section]}
         for entry in models[section]:
             listed = [hit for one in lists if (hit := one.find(key(entry), entry["id"]))]
             if not has_ended(entry, day):
                 is_text = section == "textModels"
-                found += model_price_differences.compare(entry, listed, day, own, text=is_text)
+                found += model_price_differences.compare(entry, listed, day, own, usual, text=is_text)
             found += _shutdown(entry, listed, day, own)
             found += _replacement(entry, listed, entries, day, own)
             # Whether a text model is still there is for `make doctor` to say.
             if section == "models":
                 found += _gone(entry, listed, lists, day)
-    return found + list(new_models.compare(models["models"], lists, day, own))
+    return found + list(new_models.compare(models["models"], lists, day, own, usual))
 
 
 def changed(models: Mapping[str, Any], differences: Sequence[Difference]) -> dict[str, Any]:

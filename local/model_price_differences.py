@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from math import isclose
+from statistics import median
 from typing import Any
 
 from local.corroboration import UNLISTED, Difference, Entry, doubt
@@ -14,12 +16,33 @@ from local.price_lists import Listed
 _TOLERANCE = 0.01
 # Prices change; by more than this, a list may have lost a digit.
 _FACTOR = 3
+# So much a first price may differ from what such prices usually are.
+_FIRST_FACTOR = 20
 _TOKENS = ("inputText", "inputImage", "outputText", "outputImage")
 _TABLES = ("byResolution", "byQuality")
+_ELSEWHERE = "from another source"
+
+
+def typical(entries: Iterable[Entry]) -> dict[str, float]:
+    """The median of a catalogue's prices, by their names in the lists."""
+    prices = [entry["price"] for entry in entries if entry.get("price")]
+    medians = {
+        name: median(known)
+        for name in (*_TOKENS, "amount")
+        if (known := [price[name] for price in prices if price.get(name)])
+    }
+    amount = medians.pop("amount", None)
+    return medians if amount is None else {**medians, "image": amount, "2K": amount}
 
 
 def compare(
-    entry: Entry, listed: Sequence[Listed], day: date, own: Collection[str], *, text: bool
+    entry: Entry,
+    listed: Sequence[Listed],
+    day: date,
+    own: Collection[str],
+    usual: Mapping[str, float],
+    *,
+    text: bool,
 ) -> Iterator[Difference]:
     """What lists say otherwise about the price of a model of the catalogue.
 
@@ -27,17 +50,18 @@ def compare(
     ----------
     listed : what each list says about the model
     own : the names of the providers' own lists
+    usual : what prices usually are, as of `typical`
     text : whether it is a text model
     """
     price = entry.get("price")
     if price is None:
-        yield from _first(entry, listed, day, own, text=text)
+        yield from _first(entry, listed, day, own, usual, text=text)
         return
     members = _members(price)
     mark = price.get("uncorroborated") or entry.get("uncorroborated")
-    sure: dict[str, float] = {}
+    sure: dict[str, list[Listed]] = {}
     known: set[str] = set()
-    source, who, confirmed = "", "", False
+    confirmed = False
     for member, ours in members.items():
         said = [hit for hit in listed if member in hit.prices]
         # A picture in 2K costs what any picture costs, unless a table says otherwise.
@@ -49,28 +73,69 @@ def compare(
         chosen = next((hit for hit in differing if hit.source), differing[0])
         value = chosen.prices[member]
         stated = {hit.list: _shown(member, _agreed(hit.prices[member], value)) for hit in said}
-        why = doubt(stated, chosen.source, own=own, mark=mark, odd=_odd(ours, value))
-        names = ", ".join(hit.list for hit in differing)
+        why = doubt(stated, chosen.source, own=own, mark=mark, odd=_odd(member, ours, value, usual))
         if why:
+            names = ", ".join(hit.list for hit in differing)
             shown = _shown(member, ours), _shown(member, value)
             yield Difference("price", entry["id"], *shown, names, chosen.source or "", doubt=why)
         else:
-            sure[member] = value
-            known.add(member)
-            source, who = source or str(chosen.source), who or names
+            sure[member] = [hit for hit in differing if hit.source]
     if sure:
-        ours_shown = ", ".join(_shown(member, members[member]) for member in sure)
-        theirs = ", ".join(_shown(member, value) for member, value in sure.items())
-        new = {"price": _with(price, sure, day, source)}
-        why = "" if _explained(price, sure, known) else "its tables must be looked at"
-        yield Difference("price", entry["id"], ours_shown, theirs, who, source, new, why)
+        source = _source_of_most(sure.values())
+        having = {member: found for member, hits in sure.items() if (found := _of(source, hits))}
+        values = {member: hits[0].prices[member] for member, hits in having.items()}
+        known |= set(values)
+        for member, hits in sure.items():
+            if member not in values:
+                yield _elsewhere(entry["id"], member, members[member], hits)
+        ours_shown = ", ".join(_shown(member, members[member]) for member in values)
+        theirs = ", ".join(_shown(member, value) for member, value in values.items())
+        new = {"price": _with(price, values, day, source)}
+        why = "" if _explained(price, values, known) else "its tables must be looked at"
+        yield Difference("price", entry["id"], ours_shown, theirs, _names(values, having), source, new, why)
     elif not confirmed:
         yield Difference("price", entry["id"], price_text(price), "", "none", price["source"], doubt=UNLISTED)
 
 
-def _odd(ours: float | None, theirs: float) -> str:
-    is_usual = not ours or ours / _FACTOR <= theirs <= ours * _FACTOR
+def _odd(member: str, ours: float | None, theirs: float, usual: Mapping[str, float]) -> str:
+    if not ours:
+        return _odd_first(member, theirs, usual)
+    is_usual = ours / _FACTOR <= theirs <= ours * _FACTOR
     return "" if is_usual else f"it changes by more than a factor of {_FACTOR}"
+
+
+def _odd_first(member: str, theirs: float, usual: Mapping[str, float]) -> str:
+    """Why a first price that one list alone has is not plausible; empty where it is."""
+    if member not in usual:
+        return f"one list alone has {_shown(member, theirs)}, and the catalogue no such price"
+    is_usual = usual[member] / _FIRST_FACTOR <= theirs <= usual[member] * _FIRST_FACTOR
+    far = f"more than a factor of {_FIRST_FACTOR} from the catalogue's median"
+    return "" if is_usual else f"one list alone has {_shown(member, theirs)}, {far}"
+
+
+def _source_of_most(found: Iterable[Sequence[Listed]]) -> str:
+    """The source that most values are from; the first of them."""
+    counts = Counter(source for hits in found for source in dict.fromkeys(str(hit.source) for hit in hits))
+    return counts.most_common(1)[0][0]
+
+
+def _of(source: str, hits: Sequence[Listed]) -> list[Listed]:
+    return [hit for hit in hits if hit.source == source]
+
+
+def _names(values: Mapping[str, float], having: Mapping[str, Sequence[Listed]]) -> str:
+    """The lists that have exactly these values."""
+    names = (hit.list for name, value in values.items() for hit in having[name] if isclose(hit.prices[name], value))
+    return ", ".join(dict.fromkeys(names))
+
+
+def _elsewhere(model: str, member: str, ours: float | None, hits: Sequence[Listed]) -> Difference:
+    """The difference of a value that cannot be written with the others: a price has one source."""
+    hits = _of(str(hits[0].source), hits)
+    value = hits[0].prices[member]
+    names = _names({member: value}, {member: hits})
+    shown = _shown(member, ours) if ours else "none", _shown(member, value)
+    return Difference("price", model, *shown, names, str(hits[0].source), doubt=_ELSEWHERE)
 
 
 def _same(left: Any, right: float) -> bool:
@@ -138,17 +203,16 @@ def _with(price: Entry, values: Mapping[str, float], day: date, source: str) -> 
 
 
 def _first(
-    entry: Entry, listed: Sequence[Listed], day: date, own: Collection[str], *, text: bool
+    entry: Entry, listed: Sequence[Listed], day: date, own: Collection[str], usual: Mapping[str, float], *, text: bool
 ) -> Iterator[Difference]:
-    found = composed(entry["provider"], listed, day, own, text=text)
+    found = composed(entry["provider"], entry["id"], listed, day, own, usual, text=text)
     if not found.price:
         return
     mark = "" if found.agreed else entry.get("uncorroborated")
     why = found.doubt or (f"known: {mark}" if mark else "")
-    price = found.price
-    yield Difference(
-        "price", entry["id"], "none", price_text(price), found.lists, price["source"], {"price": price}, why
-    )
+    new, source = {"price": found.price}, found.price["source"]
+    yield Difference("price", entry["id"], "none", price_text(found.price), found.lists, source, new, why)
+    yield from found.others
 
 
 def price_text(price: Entry) -> str:
@@ -165,41 +229,71 @@ class Composed:
 
     Attributes
     ----------
-    price : as the catalogue has it; empty where no list has one with a source
+    price : as the catalogue has it, from one source; empty where no list has one with a source
     doubt : why it is not sure
     lists : which lists have it
     agreed : whether two lists, or the provider's own, have all of it
+    others : the values that have another source
     """
 
     price: Mapping[str, Any]
     doubt: str = ""
     lists: str = ""
     agreed: bool = False
+    others: Sequence[Difference] = ()
 
 
-def composed(provider: str, listed: Sequence[Listed], day: date, own: Collection[str], *, text: bool) -> Composed:
+def composed(
+    provider: str,
+    model: str,
+    listed: Sequence[Listed],
+    day: date,
+    own: Collection[str],
+    usual: Mapping[str, float],
+    *,
+    text: bool,
+) -> Composed:
     """A price for a model that has none."""
-    values: dict[str, float] = {}
+    first: dict[str, float] = {}
     why = ""
     useful = ("inputText", "outputText") if text else (*_TOKENS, "image", "2K")
-    priced = [hit for hit in listed if hit.source and any(name in hit.prices for name in useful)]
-    for hit in priced:
+    for hit in listed:
         for name in useful:
             value = hit.prices.get(name)
-            if value is not None and not _same(values.setdefault(name, value), value):
-                why = f"the lists disagree: {_shown(name, values[name])}, {hit.list} has {_shown(name, value)}"
-    if "image" in values and provider != "openai":
-        price: dict[str, Any] = {"unit": "image", "amount": values["image"]}
-        used = ["image"]
+            if value is not None and not _same(first.setdefault(name, value), value):
+                why = f"the lists disagree: {_shown(name, first[name])}, {hit.list} has {_shown(name, value)}"
+    sources = dict.fromkeys(hit.source for hit in listed if hit.source)
+    found = {source: _values(provider, useful, _of(source, listed), text=text) for source in sources}
+    # The first of those with most of a price.
+    source = max(found, key=lambda source: len(found[source]), default="")
+    values = found.get(source)
+    if not values:
+        return Composed({})
+    price: dict[str, Any] = {"unit": "token", **values}
+    if "image" in values:
+        price = {"unit": "image", "amount": values["image"]}
         if "2K" in values:
             price["byResolution"] = {"2K": values["2K"]}
-            used.append("2K")
-    elif "outputImage" in values or (text and len(values) == len(useful)):
-        used = [name for name in _TOKENS if name in values]
-        price = {"unit": "token", **{name: values[name] for name in used}}
-    else:
-        return Composed({})
-    price |= {"date": day.isoformat(), "source": priced[0].source}
-    having = [[hit for hit in priced if name in hit.prices] for name in used]
-    agreed = not why and all(len(hits) > 1 or hits[0].list in own for hits in having)
-    return Composed(price, why, ", ".join(hit.list for hit in priced), agreed)
+    price |= {"date": day.isoformat(), "source": source}
+    having = {name: [hit for hit in listed if name in hit.prices] for name in useful}
+    alone = [name for name in values if len(having[name]) == 1 and having[name][0].list not in own]
+    why = why or next(filter(None, (_odd_first(name, values[name], usual) for name in alone)), "")
+    others = [
+        _elsewhere(model, name, None, hits)
+        for name in (("image", "2K") if "image" in values else _TOKENS)
+        if name not in values and (hits := [hit for hit in having.get(name, []) if hit.source])
+    ]
+    names = _names(values, {name: _of(source, hits) for name, hits in having.items()})
+    return Composed(price, why, names, not why and not alone, others)
+
+
+def _values(provider: str, useful: Sequence[str], listed: Sequence[Listed], *, text: bool) -> dict[str, float]:
+    """What makes a price, by the names in the lists; empty where it does not make one."""
+    values: dict[str, float] = {}
+    for hit in listed:
+        values = {**{name: hit.prices[name] for name in useful if name in hit.prices}, **values}
+    if "image" in values and provider != "openai":
+        return {name: values[name] for name in ("image", "2K") if name in values}
+    if "outputImage" in values or (text and len(values) == len(useful)):
+        return {name: values[name] for name in _TOKENS if name in values}
+    return {}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from local.cloud import CloudError
 from local.models_report import PLACE
-from local.price_lists import ListsError
+from local.price_lists import GENAI, LITELLM, ListsError
 
 BRANCH = "models-refresh"
 _SAVED = "proposal.json"
@@ -31,6 +32,9 @@ _AUTHOR = {
         ("EMAIL", "41898282+github-actions[bot]@users.noreply.github.com"),
     )
 }
+# What the next run looks for in the text of the open pull request.
+_LISTS = "<!-- lists: {} -->"
+_LISTS_THERE = re.compile(r"^<!-- lists: (.*) -->\s*$", re.MULTILINE)
 # The token stays out of the command and of the checkout's configuration.
 _LOGIN = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
 # Forks may have a branch of this name as well.
@@ -45,13 +49,13 @@ class Proposal:
     ----------
     before, after : the catalogue's text as it was compared, and with what is corroborated
     body : the text of the pull request
-    complete : whether every price list was read
+    lists : the names of the lists that were read
     """
 
     before: str
     after: str
     body: str
-    complete: bool
+    lists: Sequence[str]
 
 
 def save(proposal: Proposal, folder: Path) -> None:
@@ -78,7 +82,8 @@ def read(folder: Path) -> Proposal:
 def propose(proposal: Proposal, environment: Mapping[str, str], *, root: Path) -> None:
     """Push the branch with the catalogue's new text on top of the default branch, and open or update its pull request.
 
-    Where nothing differs, the open one is closed. The files of the checkout stay as they are.
+    Where nothing differs, the open one is closed. One that used a list which was not read this time stays.
+    The files of the checkout stay as they are.
 
     Parameters
     ----------
@@ -87,28 +92,44 @@ def propose(proposal: Proposal, environment: Mapping[str, str], *, root: Path) -
 
     Raises
     ------
-    CloudError : the catalogue is not that of the default branch, or git or GitHub rejects the pull request
+    CloudError : the catalogue is not that of the default branch, gh and git mean different repositories, or one of
+        them rejects the pull request
     """
     # Neither git nor gh needs the key of a provider.
     environment = {name: value for name, value in environment.items() if not name.endswith("_API_KEY")}
-    viewed = _run(["gh", "repo", "view", "--json", "defaultBranchRef"], environment, root)
-    default = json.loads(viewed)["defaultBranchRef"]["name"]
+    viewed = json.loads(_run(["gh", "repo", "view", "--json", "url,defaultBranchRef"], environment, root))
+    default, repository = viewed["defaultBranchRef"]["name"], viewed["url"].removeprefix("https://")
+    _require_one_repository(repository, environment, root)
+    if default == BRANCH:
+        raise CloudError(f"The default branch is {BRANCH}, which a proposal would replace; name it otherwise.")
     base = f"refs/remotes/origin/{default}"
     _fetch(f"+refs/heads/{default}:{base}", environment, root)
     _require_published(proposal.before, default, base, environment, root)
-    number = _open_pull(default, environment, root)
-    if proposal.after == proposal.before:
-        _close(number, proposal, environment, root)
-        return
-    if not number or not _is_there(proposal.after, environment, root):
-        _push(proposal.after, base, environment, root)
-    body = f"{proposal.body}\n{_CHECKS}"
-    if number:
-        _run(["gh", "pr", "edit", number, "--title", _TITLE, "--body-file", "-"], environment, root, body)
-        print(f"The pull request #{number} is up to date.")
+    pulls = _Pulls(repository, default, environment, root)
+    number, used = pulls.open()
+    missing = [name for name in used if name not in proposal.lists]
+    if missing:
+        print(f"The pull request #{number} stays as it is: it is also from {', '.join(missing)}, not read this time.")
+    elif proposal.after == proposal.before:
+        pulls.close(number)
     else:
-        command = ["gh", "pr", "create", "--base", default, "--head", BRANCH, "--title", _TITLE, "--body-file", "-"]
-        print(f"The pull request is {_run(command, environment, root, body)}")
+        if not number or not _is_there(proposal.after, base, environment, root):
+            _push(proposal.after, base, environment, root)
+        pulls.write(number, f"{_LISTS.format(', '.join(proposal.lists))}\n\n{proposal.body}\n{_CHECKS}")
+
+
+def _require_one_repository(repository: str, environment: Mapping[str, str], root: Path) -> None:
+    """Refuse where gh takes another repository than git, as in the clone of a fork."""
+    theirs = "/".join(repository.split("/")[-2:])
+    for way in ([], ["--push"]):
+        origin = _run(["git", "remote", "get-url", *way, "origin"], environment, root)
+        # The name alone: an address may hold a password, and the host be an alias of SSH.
+        ours = "/".join(re.split("[/:]", origin.rpartition("@")[2].rstrip("/").removesuffix(".git"))[-2:])
+        if ours.casefold() != theirs.casefold():
+            raise CloudError(
+                f"gh takes {theirs} for the repository, but the remote origin is {ours}; choose with "
+                f"`gh repo set-default`, or propose from a clone of {theirs}."
+            )
 
 
 def _fetch(reference: str, environment: Mapping[str, str], root: Path) -> None:
@@ -124,33 +145,56 @@ def _require_published(before: str, default: str, base: str, environment: Mappin
         raise CloudError(f"{PLACE} differs from that of the branch {default} on GitHub; propose from that branch.")
 
 
-def _open_pull(default: str, environment: Mapping[str, str], root: Path) -> str:
-    """The number of our open pull request onto the default branch; empty where there is none."""
-    command = ["gh", "pr", "list", "--head", BRANCH, "--base", default, "--state", "open", "--limit", _MOST_PULLS]
-    command += ["--json", "number,isCrossRepository,baseRefName"]
-    for pull in json.loads(_run(command, environment, root) or "[]"):
-        # One of a fork is somebody else's.
-        if pull["isCrossRepository"] is False and pull["baseRefName"] == default:
-            return str(pull["number"])
-    return ""
+@dataclass(frozen=True)
+class _Pulls:
+    """The pull requests of a repository (HOST/OWNER/NAME) from our branch onto its default branch."""
 
+    repository: str
+    default: str
+    environment: Mapping[str, str]
+    root: Path
 
-def _close(number: str, proposal: Proposal, environment: Mapping[str, str], root: Path) -> None:
-    if not number:
-        print("There is nothing to propose.")
-    elif not proposal.complete:
-        print(f"There is nothing to propose. The pull request #{number} stays: not every price list could be read.")
-    else:
-        _run(["gh", "pr", "close", number, "--comment", _CLOSING], environment, root)
+    def _gh(self, *words: str, text: str = "") -> str:
+        return _run(["gh", "pr", *words, "--repo", self.repository], self.environment, self.root, text)
+
+    def open(self) -> tuple[str, Sequence[str]]:
+        """The number of ours that is open, empty where there is none, and the lists that it is from."""
+        asked = ("--head", BRANCH, "--base", self.default, "--state", "open", "--limit", _MOST_PULLS)
+        for pull in json.loads(self._gh("list", *asked, "--json", "number,isCrossRepository,baseRefName,body") or "[]"):
+            # One of a fork is somebody else's.
+            if pull["isCrossRepository"] is False and pull["baseRefName"] == self.default:
+                stated = _LISTS_THERE.search(pull.get("body") or "")
+                # Without the comment it may be from either price list.
+                return str(pull["number"]), stated[1].split(", ") if stated else (LITELLM, GENAI)
+        return "", ()
+
+    def close(self, number: str) -> None:
+        if not number:
+            print("There is nothing to propose.")
+            return
+        self._gh("close", number, "--comment", _CLOSING)
         print(f"There is nothing to propose any more; the pull request #{number} is closed.")
 
+    def write(self, number: str, body: str) -> None:
+        """Give the one with this number a text, or open one with it."""
+        text = ("--title", _TITLE, "--body-file", "-")
+        if number:
+            self._gh("edit", number, *text, text=body)
+            print(f"The pull request #{number} is up to date.")
+        else:
+            created = self._gh("create", "--base", self.default, "--head", BRANCH, *text, text=body)
+            print(f"The pull request is {created}")
 
-def _is_there(after: str, environment: Mapping[str, str], root: Path) -> bool:
-    """Whether the branch of the open pull request has this catalogue, apart from the days of its prices."""
+
+def _is_there(after: str, base: str, environment: Mapping[str, str], root: Path) -> bool:
+    """Whether the branch of the open pull request has this catalogue, apart from the days of its prices, alone."""
     _fetch(f"refs/heads/{BRANCH}", environment, root)
     try:
+        if _run(["git", "diff", "--name-only", f"{base}...FETCH_HEAD"], environment, root) != PLACE:
+            return False
         return bool(_undated(_run(["git", "show", f"FETCH_HEAD:{PLACE}"], environment, root)) == _undated(after))
-    except ValueError:
+    except (CloudError, ValueError):
+        # It lacks the file, or a common commit: a shallow checkout may not have that.
         return False
 
 

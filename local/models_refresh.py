@@ -64,7 +64,7 @@ def run(
         print(error, file=sys.stderr)
         return 2
     report(found)
-    proposal = Proposal(found.before, found.after, markdown(found), found.is_complete)
+    proposal = Proposal(found.before, found.after, markdown(found), found.names)
     if patch and found.patch:
         patch.write_text(found.patch, encoding="utf-8", newline="")
     elif patch:
@@ -108,7 +108,8 @@ def examine(
     before = _text(file)
     models = _models(before)
     with nullcontext(wheels) if wheels else price_list_download.downloaded(environment, progress) as folder:
-        progress("reading the price lists")
+        # The folder's name is for the terminal: what is left out also stands in a pull request.
+        progress(f"reading the price lists in {folder}" if wheels else "reading the price lists")
         lists, left_out = price_lists.read(folder, day)
     progress("asking the providers whose keys are in the environment")
     own, not_asked = provider_lists.read(environment, endpoints)

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from local import price_lists, terminal
+from local import terminal
 from local.corroboration import UNLISTED, Difference
 from local.price_lists import PriceList
 
@@ -54,9 +54,9 @@ class Refresh:
         return [difference.model for difference in self.differences if difference.doubt == UNLISTED]
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every price list was read."""
-        return {price_lists.LITELLM, price_lists.GENAI} <= {one.name for one in self.lists}
+    def names(self) -> list[str]:
+        """The lists that were read; a provider's own by the provider's name."""
+        return [one.name.removesuffix("'s own list") for one in self.lists]
 
     @property
     def patch(self) -> str:

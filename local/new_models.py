@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -19,7 +19,11 @@ _WORDS = {"gpt": "GPT", "dall": "DALL", "flux": "FLUX", "sd": "SD"}
 
 
 def compare(
-    models: Sequence[Entry], lists: Sequence[PriceList], day: date, names_of_own: Collection[str]
+    models: Sequence[Entry],
+    lists: Sequence[PriceList],
+    day: date,
+    names_of_own: Collection[str],
+    usual: Mapping[str, float],
 ) -> Iterator[Difference]:
     """The image models that a list has and the catalogue lacks."""
     known = {(key(entry), entry["id"]) for entry in models}
@@ -38,7 +42,7 @@ def compare(
         # OpenRouter puts the maker before the id of a model that the catalogue may have from there.
         if provider == "compatible/openrouter" and any(model.partition("/")[2] == other for _, other in known):
             continue
-        found = composed(template["provider"], listed, day, names_of_own, text=False)
+        found = composed(template["provider"], model, listed, day, names_of_own, usual, text=False)
         price, why = found.price, found.doubt
         entry = _entry(template, model, taken, price, listed)
         taken.add(catalogue.file_name(entry["name"]).casefold())
@@ -47,10 +51,12 @@ def compare(
             why = f"{own.name} lacks it"
         elif not own and len(listed) == 1:
             why = f"only {listed[0].list} has it"
-        source = next((hit.source for hit in listed if hit.source), None)
+        source = price["source"] if price else next((hit.source for hit in listed if hit.source), None)
         why = why or doubt({}, source, own=names_of_own) or _fault(entry)
-        names = ", ".join(hit.list for hit in listed)
+        # What is shown is the price, where there is one.
+        names = found.lists or ", ".join(hit.list for hit in listed)
         yield Difference("new", model, "none", price_text(price) if price else "there", names, source or "", entry, why)
+        yield from found.others
 
 
 def _base(provider: str, model: str) -> str:

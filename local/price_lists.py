@@ -126,7 +126,7 @@ def read(folder: Path, day: date) -> tuple[list[PriceList], list[str]]:
     for name, parse in ((LITELLM, _litellm), (GENAI, _genai)):
         wheels = sorted(folder.glob(f"{name.replace('-', '_')}-*.whl"), key=_version_key)
         if not wheels:
-            left_out.append(f"{name}: there is no wheel of it in {folder}.")
+            left_out.append(f"{name}: there is no wheel of it.")
             continue
         try:
             parsed = parse(_member(wheels[-1], _MEMBERS[name]), day)
@@ -138,7 +138,7 @@ def read(folder: Path, day: date) -> tuple[list[PriceList], list[str]]:
         lists.append(PriceList(name, _version(wheels[-1]), entries))
     if not lists:
         cure = f"Put the wheels of {LITELLM} and {GENAI} there, or leave WHEELS out to download them."
-        raise ListsError(f"There is no price list to compare with. {' '.join(left_out)} {cure}")
+        raise ListsError(f"There is no price list to compare with in {folder}. {' '.join(left_out)} {cure}")
     return lists, left_out
 
 

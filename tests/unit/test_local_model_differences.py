@@ -191,7 +191,7 @@ def test_an_end_in_the_past_needs_two_lists_or_its_providers_own(lists: list[Pri
     ],
 )
 def test_two_lists_or_the_providers_own_override_the_mark(fields: dict[str, Any], facts: dict[str, Any]) -> None:
-    content = models(entry(**fields), entry("flux-b"))
+    content = models(entry(**fields), entry("flux-b", price=IMAGE))
     both = [hit(**facts), hit(**facts, name="two")]
     alone = own("bfl", "flux-a", "flux-b", shutdown_source=HERE, **facts)
     for lists, doubt in ((both, ""), ([alone], ""), (both[:1], "known: A guess.")):
@@ -208,30 +208,6 @@ def test_what_the_catalogue_would_be_wrong_with_is_held_back_alone() -> None:
     assert second.doubt == ""
     (one, two) = changed(content, [first, second])["models"]
     assert "shutdown" not in one and two["price"]["amount"] == 0.05
-
-
-def test_two_lists_that_say_the_same_are_no_contradiction() -> None:
-    lists = [hit(prices={"image": 0.05}, source=None), hit(prices={"image": 0.0501}, name="two", source=THERE)]
-    difference = only(models(entry(price=IMAGE)), *lists)
-    assert (difference.doubt, difference.source, difference.lists) == ("", THERE, "one, two")
-
-
-def test_a_model_without_a_price_gets_one_of_its_kind() -> None:
-    content = models(XAI, entry("gpt-x", "openai"), texts=(entry("gpt-y", "openai"),))
-    tokens = {"inputText": 1e-06, "outputText": 2e-06}
-    lists = [
-        hit("grok", "compatible/xai", prices={"image": 0.04, "2K": 0.06}),
-        hit("gpt-x", "openai", prices={**tokens, "outputImage": 3e-05}),
-        hit("gpt-y", "openai", prices=tokens),
-    ]
-    result = changed(content, compare(content, lists, DAY))
-    dated = {"date": "2026-11-27", "source": HERE}
-    assert [one["price"] for one in result["models"]] == [
-        {"unit": "image", "amount": 0.04, "byResolution": {"2K": 0.06}, **dated},
-        {"unit": "token", **tokens, "outputImage": 3e-05, **dated},
-    ]
-    assert result["textModels"][0]["price"] == {"unit": "token", **tokens, **dated}
-    assert not compare(content, [hit("grok", "compatible/xai", prices={"image": 0.04}, source=None)], DAY)
 
 
 @pytest.mark.parametrize("fields", [{"retired": True}, {"shutdown": "2026-11-27"}])
@@ -284,7 +260,7 @@ def test_a_new_model_is_added_at_the_end_and_is_no_default() -> None:
     content = models(XAI)
     lists = [
         hit("grok-3-image", "compatible/xai", prices={"image": 0.07}, draws=True, shutdown="2027-05-01"),
-        hit("grok-3-image", "compatible/xai", name="two"),
+        hit("grok-3-image", "compatible/xai", name="two", prices={"image": 0.07}),
     ]
     (difference,) = compare(content, lists, DAY)
     assert (difference.kind, difference.doubt) == ("new", "")

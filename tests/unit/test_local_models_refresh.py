@@ -100,7 +100,7 @@ def test_what_is_printed_fits_a_hundred_columns_but_for_addresses_and_the_patch(
     head, _, patch = capsys.readouterr().out.partition("\n--- a/")
     lines = head.splitlines()
     assert lines[0] == "litellm 1.2.0: 2 image models of the catalogue's providers"
-    assert lines[1].startswith("left out: genai-prices: there is no wheel of it in ")
+    assert lines[1] == "left out: genai-prices: there is no wheel of it."
     assert any("OPENAI_API_KEY" in line for line in lines)
     assert all(len(line) <= 100 for line in lines if not line.startswith(("left out: ", "[")))
     assert f"[1] {HERE}" in lines
@@ -136,7 +136,10 @@ def test_a_change_that_the_catalogue_would_be_wrong_with_does_not_hold_back_the_
 
 
 def test_without_a_list_it_is_one_sentence(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for folder, says in ((checkout, "no price list to compare with"), (checkout / "none", "isn't a folder")):
+    for folder, says in (
+        (checkout, f"no price list to compare with in {checkout}. "),
+        (checkout / "none", "isn't a folder"),
+    ):
         assert refresh(checkout, wheels=folder) == 2
         assert says in capsys.readouterr().err
 
