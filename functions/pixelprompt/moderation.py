@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -146,12 +146,13 @@ _Trie = dict[str, Any]  # word -> deeper trie; "" -> the Term that ends here
 class Context(NamedTuple):
     """Surroundings in which some terms are harmless: *bare-breasted Amazon statue*, *a tit feeding its chicks*."""
 
+    name: str
     terms: frozenset[str]  # the uninflected terms it is about
     before: _Trie  # what may stand before the term, the last word first
     after: _Trie  # what may stand after it
     between: frozenset[str]  # the only words that may come between the term and the above, or beside both
     company: frozenset[str]  # words of which the prompt must hold one; empty: it need not
-    beside: _Trie  # what the rest of the prompt may hold besides the scenery
+    beside: _Trie  # what the rest of the prompt may hold besides the scenery; the company is part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,7 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
     exceptions: dict[str, _Trie] = {"exceptions": {}, "guarded_exceptions": {}}
     for kind, trie in exceptions.items():
         for exception in data[kind]:
-            _plant(trie, [bases.get(word, word) for word in exception.split(" ")], True)
+            _plant(trie, [bases.get(word, word) for word in exception.replace(",", " ,").split(" ")], True)
     minor_phrases: _Trie = {}
     for minor in data["minors"]:
         _plant(minor_phrases, minor.split(" "), True)
@@ -271,15 +272,17 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
 
 
 def _compile_context(name: str, parts: Mapping[str, Sequence[str]]) -> Context:
+    known = [field for field in Context._fields if field != "name"]
     for part in parts:
-        if part not in Context._fields:
-            raise ValueError(f"Unknown part {part!r} of the context {name!r}; use one of {', '.join(Context._fields)}.")
+        if part not in known:
+            raise ValueError(f"Unknown part {part!r} of the context {name!r}; use one of {', '.join(known)}.")
     tries: dict[str, _Trie] = {"before": {}, "after": {}, "beside": {}}
     for part, trie in tries.items():
-        for phrase in parts.get(part, ()):
+        for phrase in (*parts.get(part, ()), *(parts.get("company", ()) if part == "beside" else ())):
             path = phrase.split(" ")
             _plant(trie, reversed(path) if part == "before" else path, True)
     return Context(
+        name=name,
         terms=frozenset(parts["terms"]),
         before=tries["before"],
         after=tries["after"],
@@ -345,6 +348,7 @@ _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b
 _LONE_SIGNS: Final = "@$!|+("  # a piece of signs only that begins with one of them is a word
 # What may stand between two words of one clause; a comma, a bracket, a line break or any other sign begins another.
 _JOINS: Final = " -\u2010'\"\u201c\u201d" + _END_OF_WORD
+_MINUS: Final = re.compile(r"(?<!\w)-\w")
 _PUNCTUATION: Final = str.maketrans(dict.fromkeys("\u2010\u2011\u2013\u2014\u201c\u201d\u2026", " "))
 _RUNS: Final = re.compile(r"(.)\1+")
 _TRIPLED: Final = re.compile(r"([a-z])\1\1")
@@ -434,7 +438,7 @@ class _Readings:
         for match in _PIECES.finditer(self._text):
             piece = match[0]
             gap = self._text[last : match.start()]
-            if gap.strip(_JOINS) or ("-" in gap and gap != "-"):  # a dash, or a minus: "-statue"
+            if gap.strip(_JOINS) or ("-" in gap and gap != "-"):  # a dash is no hyphen
                 beginnings.add(position)
             last = match.end()
             if piece.isalnum():
@@ -446,8 +450,8 @@ class _Readings:
         return beginnings
 
     def is_plain(self) -> bool:
-        """Whether the prompt holds, once normalized, nothing but words, figures and common punctuation."""
-        return self._text.translate(_PUNCTUATION).isascii()
+        """Whether the prompt holds, once normalized, only words, figures and common punctuation, and no "-statue"."""
+        return self._text.translate(_PUNCTUATION).isascii() and not _MINUS.search(self._text)
 
     def _read_plain(self, word: str) -> None:
         position = len(self.words)
@@ -678,11 +682,18 @@ def _is_exception(terms: Terms, readings: _Readings, start: int, end: int, term:
     return _phrase_around(terms, terms.exceptions, words, start, end) is not None
 
 
-def _phrase_around(terms: Terms, phrases: _Trie, words: Sequence[str], start: int, end: int) -> tuple[int, int] | None:
-    """Where one of the phrases begins and ends that covers the words from start to end."""
+def _phrase_around(
+    terms: Terms, phrases: _Trie, words: Sequence[str], start: int, end: int, clauses: Set[int] = frozenset()
+) -> tuple[int, int] | None:
+    """Where one of the phrases begins and ends that covers the words from start to end.
+
+    Where one of the clauses begins within a phrase, the phrase must have a comma.
+    """
     for begin in range(max(0, start - 4), start + 1):
         trie = phrases
         for position in range(begin, len(words)):
+            if position in clauses and position > begin:
+                trie = trie.get(",", {})
             trie = trie.get(terms.bases.get(words[position], words[position]), {})
             if not trie:
                 break
@@ -707,28 +718,29 @@ def _are_harmless(terms: Terms, readings: _Readings, hits: Sequence[tuple[int, i
     contexts = [c for c in terms.contexts if not c.company or not c.company.isdisjoint(words)]
     clauses = readings.clauses()
     explained: set[int] = set()
-    beside = [terms.scenery]
+    scenery = {"": terms.scenery}
     for start, end, term in hits:
-        span = _phrase_around(terms, terms.guarded_exceptions, words, start, end)
-        if span is None and all(word in terms.vocabulary for word in words[start:end]):  # written without disguise
-            first = start
-            while first > 0 and first not in clauses and start - first < _WIDEST_CONTEXT:
-                first -= 1
-            last = end
-            while last < len(words) and last not in clauses and last - end < _WIDEST_CONTEXT:
-                last += 1
-            for context in contexts:
-                if term.base in context.terms:
-                    span = _context_around(context, words[first:start][::-1], words[end:last])
-                    if span is not None:
-                        span = start - span[0], end + span[1]
-                        beside.append(context.beside)
-                        break
+        span = _phrase_around(terms, terms.guarded_exceptions, words, start, end, clauses)
         if span is not None:
             explained.update(range(*span))
+            continue
+        if any(word not in terms.vocabulary for word in words[start:end]):  # a disguise
+            continue
+        first, last = start, end
+        while first > 0 and first not in clauses and start - first < _WIDEST_CONTEXT:
+            first -= 1
+        while last < len(words) and last not in clauses and last - end < _WIDEST_CONTEXT:
+            last += 1
+        for context in contexts:
+            if term.base in context.terms:
+                reach = _context_around(context, words[first:start][::-1], words[end:last])
+                if reach is not None:
+                    explained.update(range(start - reach[0], end + reach[1]))
+                    scenery[context.name] = context.beside
+                    break
     return all(explained.issuperset(range(start, end)) for start, end, _ in hits) and all(
         position in explained
-        or any(_phrase_around(terms, phrases, words, position, position + 1) is not None for phrases in beside)
+        or any(_phrase_around(terms, phrases, words, position, position + 1) for phrases in scenery.values())
         for position in range(len(words))
     )
 

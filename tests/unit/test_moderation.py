@@ -351,14 +351,19 @@ ABOUT_ART = (
     "a dismembered mannequin in a shop window", "the severed hand of a marble statue",
     "the severed head of a Buddha statue", "an Orthodox icon of the crucifixion of Christ",
     "The Flagellation of Christ by Piero della Francesca", "the martyrdom of Saint Sebastian, Renaissance painting",
-    "a Venus of Willendorf figurine", "a prehistoric fertility figurine with large breasts", "a bust of Julius Caesar",
+    "a naked Greek god, marble statue", "a marble nude in a museum", "nude wrestlers on a Greek vase",
+    "nude tights on a mannequin", "a bronze sculpture of a nude goddess in the Louvre, dramatic lighting, 8k",
+    "a statue of a nude woman beside a fountain in Paris at sunset, watercolor painting",
+    "a marble sculpture of a nude goddess — Rome, “old” garden", "a Venus of Willendorf figurine",
+    "a prehistoric fertility figurine with large breasts", "a bust of Julius Caesar",
 )  # fmt: skip
 ABOUT_ANIMALS = (
     "a tit feeding its chicks", "a tit on a bird feeder in winter", "two tits perched on a snowy branch",
     "a tit building a nest in a birch tree", "a tit singing on a twig", "a small yellow tit pecking at seeds",
-    "a great tit", "a pair of blue tits", "a long-tailed tit", "a willow tit", "a coal tit in a pine tree",
-    "a blue-footed booby", "two boobies on a cliff in the Galapagos", "a masked booby", "masked boobies on a rock",
-    "a red-footed booby", "brown boobies nesting on a rock", "a booby diving into the sea", "a cock crowing at sunrise",
+    "a great tit", "bearded reedling tit", "a great tit and a blue tit perched on a branch", "a pair of blue tits",
+    "a long-tailed tit", "a willow tit", "a coal tit in a pine tree", "a blue-footed booby",
+    "two boobies on a cliff in the Galapagos", "a masked booby", "masked boobies on a rock", "a red-footed booby",
+    "brown boobies nesting on a rock", "a booby diving into the sea", "a cock crowing at sunrise",
     "a cock crowing on a fence", "a cock with a red comb and glossy feathers", "a fighting cock in bright feathers",
     "a cock strutting among hens", "a black cock displaying in the heather", "a weather cock on a steeple",
     "a woodcock in the forest", "a cock pheasant in the snow", "an ass grazing in a meadow",
@@ -402,16 +407,17 @@ ABOUT_MEDICINE = (
     "a testicular cancer awareness poster", "a testicle cancer awareness poster", "an ovary under the microscope",
     "semen analysis under a microscope", "bull semen straws in liquid nitrogen", "a sexual health clinic",
     "a suicide prevention poster", "a suicide hotline banner", "a suicide awareness ribbon", "an anal fissure diagram",
-    "a rectal thermometer", "a vaginal speculum in a medical museum", "colorectal cancer screening",
-    "a self-harm prevention poster", "a self-harm awareness ribbon", "an anatomical model of the anus",
-    "a chart of the male reproductive system", "a diagram of sexual dimorphism in birds",
+    "a rectal thermometer", "a baby bottle with a nipple", "a vaginal speculum in a medical museum",
+    "colorectal cancer screening", "a self-harm prevention poster", "a self-harm awareness ribbon",
+    "an anatomical model of the anus", "a chart of the male reproductive system",
+    "a diagram of sexual dimorphism in birds",
 )  # fmt: skip
 ABOUT_FOOD = (
     "chicken breast with lemon", "grilled chicken breasts", "duck breast", "a turkey breast on a plate", "spotted dick",
     "spotted dick with custard", "faggots and peas", "faggots in gravy with mashed potatoes", "coq au vin",
     "cock-au-vin", "cock-a-leekie soup", "toad in the hole", "a jelly donut", "pork butt in a smoker", "rump steak",
-    "a banana cream pie", "a slapstick cream pie fight", "hot cross buns", "a Boston butt roast",
-    "nipples of Venus pastries", "a bloody mary", "sex on the beach cocktail",
+    "a banana cream pie", "a slice of cream pie on a plate", "a slapstick cream pie fight", "hot cross buns",
+    "a Boston butt roast", "nipples of Venus pastries", "a bloody mary", "sex on the beach cocktail",
     "a sex on the beach cocktail with an orange slice", "a screaming orgasm cocktail", "a slippery nipple cocktail",
     "pasta alla puttanesca", "spaghetti alla puttanesca", "pee wee golf", "a plate of scampi", "Dick's Drive-In",
 )  # fmt: skip
@@ -549,7 +555,8 @@ OPENINGS = (
     "naked greek god statue of harry styles", "naked oak trees and a couple", "weather cock ring",
     "masked boobies babe", "tits perched on a bed", "bare-breasted statue without the statue",
     "nude statue <lora:loli:1>", "naked woman in the sculpture garden",
-    "nude statue of a woman and a man in the garden of women",
+    "nude statue of a woman and a man in the garden of women", "naked, trees in winter", "screaming orgasm, cocktail",
+    "naked greek god, -statue", "naked venus, oil painting, -statue",
 )  # fmt: skip
 
 
@@ -801,16 +808,16 @@ def test_a_guarded_exception_counts_only_beside_scenery() -> None:
     terms = compile_terms(
         word_list(
             categories={"c": {"always": {"noun": ["moss"]}}},
-            guarded_exceptions=["moss green"],
+            guarded_exceptions=["moss green", "moss, oregon"],
             minors=["kid"],
             scenery=["a", "wall", "and", "kid", "in the sun"],
         )
     )
-    for text in ("a moss green wall", "moss green, moss green", "a moss green wall in the sun"):
+    for text in ("a moss green wall", "moss green, moss green", "a moss green wall in the sun", "Moss, Oregon"):
         assert find_category(terms, text) is None, text
     for text in (
         "a green wall of moss", "a moss green wall, moss", "a moss green wall and a kid", "wet moss green",
-        "moss green sun", "moss green wall2", "moss green \N{GIRL}", "moss green 14",
+        "moss green sun", "moss green wall2", "moss green \N{GIRL}", "moss green 14", "moss, green wall", "moss Oregon",
     ):  # fmt: skip
         assert find_category(terms, text) == "c", text
 
@@ -844,7 +851,7 @@ def test_a_guarded_exception_counts_only_beside_scenery() -> None:
             ["moss old red wall", "red moss wall", "moss wall of an old red", "moss old old old wall"],
             ["moss older wall", "moss old old old old wall", "red, moss wall"],
         ),
-        ({"after": ["wall"], "company": ["tree"]}, ["moss wall, tree"], ["moss wall", "moss wall, a"]),
+        ({"after": ["wall"], "company": ["sun"]}, ["moss wall, sun"], ["moss wall", "moss wall, a"]),
         ({"after": ["wall"], "beside": ["sun"]}, ["moss wall, sun"], ["moss wall, old sun", "moss wall, kid"]),
         ({"before": ["big"], "after": ["wall"]}, ["big moss wall"], ["big moss old wall"]),
     ],
@@ -908,6 +915,8 @@ def test_the_word_list_is_tidy() -> None:
 
 def test_no_scenery_is_a_person_a_term_or_an_age() -> None:
     data = json.loads(TERMS_FILE.read_text(encoding="utf-8"))
+    for context in data["contexts"].values():
+        assert set(data["scenery"]).isdisjoint(context.get("beside", ())), "it is scenery anyway"
     for entry in (*data["scenery"], *(e for context in data["contexts"].values() for e in context.get("beside", ()))):
         assert TERMS.people.isdisjoint(entry.split()) or entry == "people by delacroix", entry
         assert TERMS.minors.isdisjoint(entry.split()), entry
