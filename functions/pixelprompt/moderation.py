@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -146,15 +146,13 @@ _Trie = dict[str, Any]  # word -> deeper trie; "" -> the Term that ends here
 class Context(NamedTuple):
     """Surroundings in which some terms are harmless: *bare-breasted Amazon statue*, *a tit feeding its chicks*."""
 
+    name: str
     terms: frozenset[str]  # the uninflected terms it is about
     before: _Trie  # what may stand before the term, the last word first
     after: _Trie  # what may stand after it
-    not_before: frozenset[str]  # words that must not follow `after`: "statue garden"
-    named: _Trie  # the same for names, where no word but those of `between` and prepositions may follow
-    between: frozenset[str]  # the only words that may come between the term and the above
-    near: frozenset[str]  # words that may stand anywhere close to it
+    between: frozenset[str]  # the only words that may come between the term and the above, or beside both
     company: frozenset[str]  # words of which the prompt must hold one; empty: it need not
-    never: frozenset[str]  # words of which the prompt must hold none
+    beside: _Trie  # what the rest of the prompt may hold besides the scenery; the company is part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,7 @@ class Terms:
     exceptions: _Trie
     guarded_exceptions: _Trie
     contexts: tuple[Context, ...]
-    spoilers: frozenset[str]  # words beside which neither a guarded exception nor a context counts
+    scenery: _Trie  # what may stand beside a guarded exception or a context; anything else voids it
     unless: Mapping[str, frozenset[str]]
     harmless_words: frozenset[str]
     harmless_splits: frozenset[tuple[str, ...]]
@@ -240,10 +238,13 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
     exceptions: dict[str, _Trie] = {"exceptions": {}, "guarded_exceptions": {}}
     for kind, trie in exceptions.items():
         for exception in data[kind]:
-            _plant(trie, [bases.get(word, word) for word in exception.split(" ")], True)
+            _plant(trie, [bases.get(word, word) for word in exception.replace(",", " ,").split(" ")], True)
     minor_phrases: _Trie = {}
     for minor in data["minors"]:
         _plant(minor_phrases, minor.split(" "), True)
+    scenery: _Trie = {}
+    for phrase in data["scenery"]:
+        _plant(scenery, phrase.split(" "), True)
     return Terms(
         words=words,
         phrases=phrases,
@@ -256,7 +257,7 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
         exceptions=exceptions["exceptions"],
         guarded_exceptions=exceptions["guarded_exceptions"],
         contexts=tuple(_compile_context(name, parts) for name, parts in data["contexts"].items()),
-        spoilers=frozenset(data["spoilers"]),
+        scenery=scenery,
         unless={base: frozenset(context) for base, context in data["unless"].items()},
         harmless_words=frozenset(data["harmless_words"]),
         harmless_splits=frozenset(tuple(split.split(" ")) for split in data["harmless_splits"]),
@@ -271,24 +272,23 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
 
 
 def _compile_context(name: str, parts: Mapping[str, Sequence[str]]) -> Context:
+    known = [field for field in Context._fields if field != "name"]
     for part in parts:
-        if part not in Context._fields:
-            raise ValueError(f"Unknown part {part!r} of the context {name!r}; use one of {', '.join(Context._fields)}.")
-    sides: dict[str, _Trie] = {"before": {}, "after": {}, "named": {}}
-    for side, trie in sides.items():
-        for phrase in parts.get(side, ()):
+        if part not in known:
+            raise ValueError(f"Unknown part {part!r} of the context {name!r}; use one of {', '.join(known)}.")
+    tries: dict[str, _Trie] = {"before": {}, "after": {}, "beside": {}}
+    for part, trie in tries.items():
+        for phrase in (*parts.get(part, ()), *(parts.get("company", ()) if part == "beside" else ())):
             path = phrase.split(" ")
-            _plant(trie, reversed(path) if side == "before" else path, True)
+            _plant(trie, reversed(path) if part == "before" else path, True)
     return Context(
+        name=name,
         terms=frozenset(parts["terms"]),
-        before=sides["before"],
-        after=sides["after"],
-        not_before=frozenset(parts.get("not_before", ())),
-        named=sides["named"],
+        before=tries["before"],
+        after=tries["after"],
         between=frozenset(parts.get("between", ())),
-        near=frozenset(parts.get("near", ())),
         company=frozenset(parts.get("company", ())),
-        never=frozenset(parts.get("never", ())),
+        beside=tries["beside"],
     )
 
 
@@ -348,6 +348,8 @@ _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b
 _LONE_SIGNS: Final = "@$!|+("  # a piece of signs only that begins with one of them is a word
 # What may stand between two words of one clause; a comma, a bracket, a line break or any other sign begins another.
 _JOINS: Final = " -\u2010'\"\u201c\u201d" + _END_OF_WORD
+_MINUS: Final = re.compile(r"(?<!\w)-\w")
+_PUNCTUATION: Final = str.maketrans(dict.fromkeys("\u2010\u2011\u2013\u2014\u201c\u201d\u2026", " "))
 _RUNS: Final = re.compile(r"(.)\1+")
 _TRIPLED: Final = re.compile(r"([a-z])\1\1")
 _INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -364,7 +366,7 @@ def normalise(text: str, letters: Mapping[int, str | None]) -> str:
     dropped: dict[int, str | None] = {}
     for character in set(text):
         if character.isspace():
-            dropped[ord(character)] = "\n" if character == "\n" else " "
+            dropped[ord(character)] = "\n" if character.splitlines() == [""] else " "
         elif character in _INVISIBLE or unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc"):
             dropped[ord(character)] = None
     return text.translate(dropped).translate(letters).casefold().translate(letters)
@@ -435,7 +437,8 @@ class _Readings:
         position = last = 0
         for match in _PIECES.finditer(self._text):
             piece = match[0]
-            if self._text[last : match.start()].strip(_JOINS):
+            gap = self._text[last : match.start()]
+            if gap.strip(_JOINS) or ("-" in gap and gap != "-"):  # a dash is no hyphen
                 beginnings.add(position)
             last = match.end()
             if piece.isalnum():
@@ -445,6 +448,10 @@ class _Readings:
                 beginnings.update(range(position, position + count + 1))
                 position += count
         return beginnings
+
+    def is_plain(self) -> bool:
+        """Whether the prompt holds, once normalized, only words, figures and common punctuation, and no "-statue"."""
+        return self._text.translate(_PUNCTUATION).isascii() and not _MINUS.search(self._text)
 
     def _read_plain(self, word: str) -> None:
         position = len(self.words)
@@ -629,24 +636,8 @@ def find_category(terms: Terms, text: str) -> str | None:
     present = readings.mixed.union(readings.words)
     present.update(word for edges in readings.edges.values() for _, word in edges)
     about_minors = not present.isdisjoint(terms.minors) or _mentions(terms.minor_phrases, readings.words)
-    if not about_minors and present.isdisjoint(terms.spoilers):
-        contexts = [
-            context
-            for context in terms.contexts
-            if (not context.company or not context.company.isdisjoint(present)) and context.never.isdisjoint(present)
-        ]
-        relevant = {base: [c for c in contexts if base in c.terms] for base in {term.base for _, _, term in hits}}
-        clauses = readings.clauses()
-        worst = min((term.category for _, _, term in hits), key=terms.categories.index)
-        remaining: list[tuple[int, int, Term]] = []
-        for start, end, term in hits:
-            if not _is_guarded_exception(terms, readings.words, clauses, relevant[term.base], start, end):
-                if term.category == worst and term.strength is Strength.ALWAYS:
-                    return worst  # no other hit can change the answer
-                remaining.append((start, end, term))
-        if not remaining:
-            return None
-        hits = remaining
+    if not about_minors and _are_harmless(terms, readings, hits):
+        return None
     about_people = about_minors or not present.isdisjoint(terms.people)
     covered = {position for start, end, _ in hits for position in range(start, end)}
     alone = all(
@@ -688,83 +679,105 @@ def _is_exception(terms: Terms, readings: _Readings, start: int, end: int, term:
     context = terms.unless.get(term.base)
     if context is not None and not context.isdisjoint(words):
         return True
-    return _within_phrase(terms, terms.exceptions, words, start, end)
+    return _phrase_around(terms, terms.exceptions, words, start, end) is not None
 
 
-def _within_phrase(terms: Terms, phrases: _Trie, words: Sequence[str], start: int, end: int) -> bool:
-    """Whether one of the phrases covers the words from start to end."""
+def _phrase_around(
+    terms: Terms, phrases: _Trie, words: Sequence[str], start: int, end: int, clauses: Set[int] = frozenset()
+) -> tuple[int, int] | None:
+    """Where one of the phrases begins and ends that covers the words from start to end.
+
+    Where one of the clauses begins within a phrase, the phrase must have a comma.
+    """
     for begin in range(max(0, start - 4), start + 1):
         trie = phrases
         for position in range(begin, len(words)):
+            if position in clauses and position > begin:
+                trie = trie.get(",", {})
             trie = trie.get(terms.bases.get(words[position], words[position]), {})
             if not trie:
                 break
             if "" in trie and position + 1 >= end:
-                return True
-    return False
+                return begin, position + 1
+    return None
 
 
-_CLOSE: Final = 6  # words on either side that count as near
 _MOST_BETWEEN: Final = 3
 _WIDEST_CONTEXT: Final = 8  # words on either side that are looked at
 _ARTICLES: Final = frozenset(("a", "an", "the"))
-_PREPOSITIONS: Final = frozenset(("and", "at", "by", "for", "from", "in", "near", "on", "showing", "under", "with"))
+_PREPOSITIONS: Final = frozenset(
+    ("and", "at", "behind", "beside", "by", "covered", "for", "from", "in", "near", "on", "under", "with")
+)
 
 
-def _is_guarded_exception(
-    terms: Terms, words: Sequence[str], clauses: set[int], contexts: Sequence[Context], start: int, end: int
-) -> bool:
-    """Whether a guarded exception or, for a term without disguise, one of the contexts makes the hit harmless."""
-    if _within_phrase(terms, terms.guarded_exceptions, words, start, end):
-        return True
-    if not contexts or not all(word in terms.vocabulary for word in words[start:end]):
+def _are_harmless(terms: Terms, readings: _Readings, hits: Sequence[tuple[int, int, Term]]) -> bool:
+    """Whether guarded exceptions and contexts explain all hits, and all the rest of the prompt is scenery."""
+    words = readings.words
+    if not readings.mixed <= terms.scenery.keys() or not readings.is_plain():
         return False
-    first, last = start, end
-    while first > 0 and first not in clauses and start - first < _WIDEST_CONTEXT:
-        first -= 1
-    while last < len(words) and last not in clauses and last - end < _WIDEST_CONTEXT:
-        last += 1
-    before, after = words[first:start][::-1], words[end:last]
-    return any(_is_harmless_in(context, before, after) for context in contexts)
+    contexts = [c for c in terms.contexts if not c.company or not c.company.isdisjoint(words)]
+    clauses = readings.clauses()
+    explained: set[int] = set()
+    scenery = {"": terms.scenery}
+    for start, end, term in hits:
+        span = _phrase_around(terms, terms.guarded_exceptions, words, start, end, clauses)
+        if span is not None:
+            explained.update(range(*span))
+            continue
+        if any(word not in terms.vocabulary for word in words[start:end]):  # a disguise
+            continue
+        first, last = start, end
+        while first > 0 and first not in clauses and start - first < _WIDEST_CONTEXT:
+            first -= 1
+        while last < len(words) and last not in clauses and last - end < _WIDEST_CONTEXT:
+            last += 1
+        for context in contexts:
+            if term.base in context.terms:
+                reach = _context_around(context, words[first:start][::-1], words[end:last])
+                if reach is not None:
+                    explained.update(range(start - reach[0], end + reach[1]))
+                    scenery[context.name] = context.beside
+                    break
+    return all(explained.issuperset(range(start, end)) for start, end, _ in hits) and all(
+        position in explained
+        or any(_phrase_around(terms, phrases, words, position, position + 1) for phrases in scenery.values())
+        for position in range(len(words))
+    )
 
 
-def _is_harmless_in(context: Context, before: Sequence[str], after: Sequence[str]) -> bool:
-    """Whether a term is harmless in a context, given the words before it (the nearest first) and after it."""
-    if not context.near.isdisjoint(before[:_CLOSE]) or not context.near.isdisjoint(after[:_CLOSE]):
-        return True
-    # "statue of a naked Apollo", but not of a naked anybody
-    if _met(context.before, before, context.between | _ARTICLES) and _is_known(context, after):
-        return True
-    length = _met(context.after, after, context.between)
-    if length:
-        follower = after[length] if length < len(after) else ""
-        if follower not in context.not_before and (follower != "of" or _is_known(context, after[length + 1 :])):
-            return True
-    length = _met(context.named, after, context.between)
-    return length > 0 and _is_known(context, after[length:])
+def _context_around(context: Context, before: Sequence[str], after: Sequence[str]) -> tuple[int, int] | None:
+    """How many words before the term (the nearest first) and after it a context explains, if it is met."""
+    knows = context.between | _ARTICLES
+    begin = _met(context.before, before, knows)  # "statue of a (nude woman)"
+    end = _met(context.after, after, context.between)  # "(nude) marble statue"
+    if not begin and not end:
+        return None
+    begin += _run(context.between, before[begin:])
+    end += _run(context.between, after[end:])
+    if end and after[end : end + 1] == ["of"]:  # "nude statue (of a goddess)", but not of anybody
+        end += 1 + _run(knows, after[end + 1 :])
+    return (begin, end) if end == len(after) or after[end] in _PREPOSITIONS else None
+
+
+def _run(known: frozenset[str], words: Sequence[str]) -> int:
+    """How many of the first words are known."""
+    return next((index for index, word in enumerate(words) if word not in known), len(words))
 
 
 def _met(phrases: _Trie, words: Sequence[str], between: frozenset[str]) -> int:
-    """How many words lead to the end of one of the phrases, with a few words of ``between`` before it; 0 for none."""
-    if not phrases:
-        return 0
+    """How many words lead to the end of the longest of the phrases, after a few words of ``between``; 0 for none."""
     for begin in range(min(_MOST_BETWEEN + 1, len(words))):
         trie = phrases
+        longest = 0
         for position in range(begin, len(words)):
             trie = trie.get(words[position], {})
             if not trie:
                 break
             if "" in trie:
-                return position + 1
-        if words[begin] not in between:
-            break
+                longest = position + 1
+        if longest or words[begin] not in between:
+            return longest
     return 0
-
-
-def _is_known(context: Context, words: Sequence[str]) -> bool:
-    """Whether the clause ends here, or goes on with a preposition or, after an article, a word the context knows."""
-    word = next((word for word in words if word not in _ARTICLES), None)
-    return word is None or word in context.between or word in _PREPOSITIONS
 
 
 def _mentions(phrases: _Trie, words: Sequence[str]) -> bool:
