@@ -405,7 +405,7 @@ class _Examination:
         return row
 
     def _has_ended(self, model: Model) -> bool:
-        return model.shutdown is not None and date.fromisoformat(model.shutdown) <= self._day
+        return model.retired or (model.shutdown is not None and date.fromisoformat(model.shutdown) <= self._day)
 
     def _is_shown(self, model: Model) -> bool:
         # Entries of retired models stay in the catalogue to name their successors; a default one is missed by jobs.

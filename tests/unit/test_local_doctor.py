@@ -198,6 +198,13 @@ def test_a_model_that_is_not_listed(deployed: Deployment, s3: Any) -> None:
     assert "use gpt-image-2 instead" in sentences(rows["Gone"])
 
 
+def test_a_retired_model_that_no_job_misses_is_left_out(deployed: Deployment, s3: Any) -> None:
+    set_overlay(s3, {"name": "Recraft V4.1", "retired": True})
+    rows = rows_of(deployed, every=True)
+    assert not {"Imagen 3.0", "Gemini 2.0", "DALL-E 3"} & rows.keys()
+    assert "Recraft V4.1" in rows
+
+
 def test_a_disabled_model_is_left_out(deployed: Deployment, s3: Any) -> None:
     set_overlay(s3, {"name": "Recraft V4.1", "enabled": False})
     assert "Recraft V4.1" not in rows_of(deployed, every=True)
