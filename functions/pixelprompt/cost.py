@@ -27,7 +27,7 @@ _TOKEN_KINDS = {
 }
 # A model that chooses the quality itself may choose this one.
 _AUTO_QUALITY = "high"
-# A model's own parameters by which a provider is told the size.
+# The parts of a price that depend on the size, and the parameters of a model's own that set it.
 _BY_SIZE = frozenset({"byResolution", "qualityFactors"})
 _SIZES = frozenset({"size", "image_size", "width", "height", "aspect_ratio", "resolution"})
 
@@ -59,7 +59,8 @@ def _one_image(price: Mapping[str, Any], parameters: Mapping[str, Any], caller: 
         del used["quality"]
     if not isinstance(used.get("quality", ""), str):
         return None
-    is_sized = "aspectRatio" in used or "resolution" in used
+    # An aspect ratio sets all of a size that is sent in pixels.
+    is_sized = "resolution" in used or ("aspectRatio" in used and "qualityFactors" in price)
     if not is_sized and not _SIZES.isdisjoint(parameters) and not price.keys().isdisjoint(_BY_SIZE):
         return None
     if "qualityFactors" in price:
@@ -75,9 +76,9 @@ def _one_image(price: Mapping[str, Any], parameters: Mapping[str, Any], caller: 
 
 
 def image_tokens(factor: float, width: int, height: int) -> int:
-    """Output tokens of one image by OpenAI, whose number is set by the quality's factor and the size in pixels.
+    """Output tokens of one image by OpenAI; they follow from the quality's factor and the size in pixels.
 
-    The formula is published in OpenAI's developer community by a third party; it gives the tables of other sellers.
+    The formula was published in OpenAI's developer community by a third party. It matches the tables of two resellers.
     """
     short = round(factor * min(width, height) / max(width, height))
     return math.ceil(factor * short * (2_000_000 + width * height) / 4_000_000)

@@ -282,6 +282,8 @@ class TestCost:
             assert cost.estimate(priced(price, **size), {}) == cost.UNKNOWN
             assert cost.estimate(priced(price, **size), {"resolution": "1K"})["amount"]
         assert cost.estimate(priced({"unit": "image", "amount": 0.04}, width=512), {})["amount"] == 0.04
+        assert cost.estimate(priced(gpt, size="1536x1024"), {"aspectRatio": "1:1"})["amount"] == pytest.approx(0.21072)
+        assert cost.estimate(priced(flux, resolution="4k"), {"aspectRatio": "1:1"}) == cost.UNKNOWN
         for odd in (["high"], {"a": 1}, 5, None):
             assert cost.estimate(priced(gpt, quality=odd), {}) == cost.UNKNOWN
 
