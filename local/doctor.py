@@ -268,16 +268,16 @@ class _Examination:
             _Subject(model, self._model_row(model, enhances=False), essential=model.default) for model in images
         ] + [_Subject(model, self._model_row(model, enhances=model == chosen), essential=False) for model in texts]
         for subject in subjects:
-            if readable and not self._has_ended(subject.model):
+            if readable and not subject.model.has_ended(self._day):
                 subject.server = self._server(subject)
         self._ask(subjects)
-        quota_row = self._quota_row(sum(model.default and not self._has_ended(model) for model in models))
+        quota_row = self._quota_row(sum(model.default and not model.has_ended(self._day) for model in models))
         return [catalogue_row, keys_row, quota_row, *(subject.row for subject in subjects)]
 
     def _ask(self, subjects: Sequence[_Subject]) -> None:
         """Ask every server at once, and judge the models by the answers."""
         servers = list(dict.fromkeys(subject.server for subject in subjects if subject.server))
-        bedrock = [s.model for s in subjects if s.model.provider == "bedrock" and not self._has_ended(s.model)]
+        bedrock = [s.model for s in subjects if s.model.provider == "bedrock" and not s.model.has_ended(self._day)]
         names = [server.title for server in servers] + ["bedrock"] * bool(bedrock)
         self._progress(f"asking {', '.join(dict.fromkeys(names)) or 'nobody'} about the models")
         deadline = time.time() + self._seconds
@@ -404,12 +404,9 @@ class _Examination:
             )
         return row
 
-    def _has_ended(self, model: Model) -> bool:
-        return model.retired or (model.shutdown is not None and date.fromisoformat(model.shutdown) <= self._day)
-
     def _is_shown(self, model: Model) -> bool:
         # Entries of retired models stay in the catalogue to name their successors; a default one is missed by jobs.
-        return model.default or (self._every and not self._has_ended(model))
+        return model.default or (self._every and not model.has_ended(self._day))
 
     def _model_row(self, model: Model, *, enhances: bool) -> Row:
         simulated = model.provider in self._deployment.endpoints and not _is_on_loopback(model)
@@ -472,6 +469,8 @@ class _Examination:
         """Judge the day a model ends: what the provider tells counts before the catalogue."""
         text = told or model.shutdown
         if not text:
+            if model.retired:
+                row.add(BAD, f"It is gone, says the catalogue; {_instead(model)}, and give it default: false.")
             return
         row.ends = text
         ends = date.fromisoformat(text)
@@ -533,7 +532,7 @@ class _Examination:
     def access(self) -> list[Row]:
         """The rows of the Bedrock models that a job takes by default, with nothing but the account's access to them."""
         models, *_ = self._catalogue()
-        bedrock = [m for m in models if m.provider == "bedrock" and m.default and not self._has_ended(m)]
+        bedrock = [m for m in models if m.provider == "bedrock" and m.default and not m.has_ended(self._day)]
         rows = []
         with ThreadPoolExecutor(max_workers=16) as pool:
             for model, found in [(model, pool.submit(self._bedrock_access, model)) for model in bedrock]:

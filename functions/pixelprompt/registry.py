@@ -75,7 +75,7 @@ class ModelRegistry:
 
     def get_all_models(self) -> tuple[Model, ...]:
         """Every image model that is not retired."""
-        return tuple(model for model in self._models if not self._retired(model))
+        return tuple(model for model in self._models if not model.has_ended(self._day()))
 
     def get_model_by_index(self, index: int) -> Model | None:
         """The image model at this place, counted from 1, or None."""
@@ -88,7 +88,7 @@ class ModelRegistry:
 
     def find_retired(self, name_or_id: str) -> Model | None:
         """The retired image model of this name or id, or None."""
-        return _named([model for model in self._models if self._retired(model)], name_or_id)
+        return _named([model for model in self._models if model.has_ended(self._day())], name_or_id)
 
     def get_prompt_model(self) -> Model | None:
         """The text model that enhances prompts, or None where there is none."""
@@ -112,9 +112,6 @@ class ModelRegistry:
             return None
         instead = f"; use {model.replacement} instead" if model.replacement else ""
         return f"{model.name} will be shut down on {model.shutdown}{instead}."
-
-    def _retired(self, model: Model) -> bool:
-        return model.retired or (model.shutdown is not None and date.fromisoformat(model.shutdown) <= self._day())
 
 
 def _named(models: Iterable[Model], name_or_id: str) -> Model | None:

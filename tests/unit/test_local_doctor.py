@@ -199,10 +199,11 @@ def test_a_model_that_is_not_listed(deployed: Deployment, s3: Any) -> None:
 
 
 def test_a_retired_model_that_no_job_misses_is_left_out(deployed: Deployment, s3: Any) -> None:
-    set_overlay(s3, {"name": "Recraft V4.1", "retired": True})
+    set_overlay(s3, {"name": "Recraft V4.1", "retired": True, "replacement": "recraftv4_1_flash"})
     rows = rows_of(deployed, every=True)
     assert not {"Imagen 3.0", "Gemini 2.0", "DALL-E 3"} & rows.keys()
-    assert "Recraft V4.1" in rows
+    assert rows["Recraft V4.1"].mark == BAD
+    assert "It is gone, says the catalogue; use recraftv4_1_flash instead" in sentences(rows["Recraft V4.1"])
 
 
 def test_a_disabled_model_is_left_out(deployed: Deployment, s3: Any) -> None:

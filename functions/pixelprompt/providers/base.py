@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -97,6 +98,10 @@ class Model:
     replacement: str | None = None
     retired: bool = False
     default: bool = True
+
+    def has_ended(self, day: date) -> bool:
+        """Whether the model is gone on this day."""
+        return self.retired or (self.shutdown is not None and self.shutdown <= day.isoformat())
 
 
 @dataclass(frozen=True)
