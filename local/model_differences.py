@@ -71,7 +71,7 @@ def _shutdown(entry: Entry, listed: Sequence[Listed], day: date, own: Collection
     if entry.get("retired") or not differing:
         return
     chosen = next((hit for hit in differing if hit.shutdown_source), differing[0])
-    odd = f"{chosen.shutdown} is over already" if str(chosen.shutdown) < day.isoformat() else ""
+    odd = f"{chosen.shutdown} is in the past" if str(chosen.shutdown) < day.isoformat() else ""
     why = doubt(stated, chosen.shutdown_source, own=own, mark=entry.get("uncorroborated"), odd=odd)
     new = {"shutdown": chosen.shutdown}
     names, source = ", ".join(hit.list for hit in differing), chosen.shutdown_source or ""

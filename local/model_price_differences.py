@@ -14,9 +14,9 @@ from local.corroboration import UNLISTED, Difference, Entry, doubt
 from local.price_lists import Listed
 
 _TOLERANCE = 0.01
-# Prices change; by more than this, a list may have lost a digit.
+# A price that changes by more than this may have lost a digit in a list.
 _FACTOR = 3
-# So much a first price may differ from what such prices usually are.
+# How far a first price may be from the usual one.
 _FIRST_FACTOR = 20
 _TOKENS = ("inputText", "inputImage", "outputText", "outputImage")
 _TABLES = ("byResolution", "byQuality")

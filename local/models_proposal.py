@@ -119,7 +119,7 @@ def propose(proposal: Proposal, environment: Mapping[str, str], *, root: Path) -
 
 
 def _require_one_repository(repository: str, environment: Mapping[str, str], root: Path) -> None:
-    """Refuse where gh takes another repository than git, as in the clone of a fork."""
+    """Refuse where gh uses another repository than git, as in the clone of a fork."""
     theirs = "/".join(repository.split("/")[-2:])
     for way in ([], ["--push"]):
         origin = _run(["git", "remote", "get-url", *way, "origin"], environment, root)
@@ -127,7 +127,7 @@ def _require_one_repository(repository: str, environment: Mapping[str, str], roo
         ours = "/".join(re.split("[/:]", origin.rpartition("@")[2].rstrip("/").removesuffix(".git"))[-2:])
         if ours.casefold() != theirs.casefold():
             raise CloudError(
-                f"gh takes {theirs} for the repository, but the remote origin is {ours}; choose with "
+                f"gh uses the repository {theirs}, but the remote origin is {ours}; choose with "
                 f"`gh repo set-default`, or propose from a clone of {theirs}."
             )
 

@@ -3,7 +3,7 @@
 An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
 (sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``path``,
 ``dialect``, ``keyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody gave a day),
-``replacement`` (an id) and ``uncorroborated`` (what rests on one source only).
+``replacement`` (an id) and ``uncorroborated`` (which part rests on a single source).
 """
 
 import json
@@ -261,14 +261,17 @@ def _price(value: Any) -> bool:
         return False
     known, tables = _PRICE_AMOUNTS[value["unit"]], _PRICE_TABLES[value["unit"]]
     amounts = {name: value[name] for name in value.keys() - _PRICE_TEXTS - tables.keys()}
-    base = "amount" if value["unit"] == "image" else "estimate"
-    needed = {"outputImage"} if "qualityFactors" in value else {base} if "byResolution" in value else set()
+    if value["unit"] == "image":
+        needed = {"amount"}
+    elif "qualityFactors" in value:
+        needed = {"outputImage"}
+    else:
+        needed = {"estimate"} if "byResolution" in value else set()
     return (
         _day(value.get("date"))
         and _text(value.get("source"))
         and _text(value.get("uncorroborated", "nothing"))
         and needed <= amounts.keys() <= known
-        and ("amount" in amounts or value["unit"] == "token")
         and all(map(_price_amount, amounts.values()))
         and all(_price_table(name, value[name], tables[name]) for name in tables if name in value)
     )
@@ -306,6 +309,6 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "released": (_day, "a day such as 2026-11-23"),
     "shutdown": (_day, "a day such as 2026-11-23"),
     "retired": (_flag, "true or false"),
-    "uncorroborated": (_text, "a sentence that says what rests on one source only"),
+    "uncorroborated": (_text, "a sentence that says which part rests on a single source"),
     "replacement": (_text, "the id of a model"),
 }

@@ -264,7 +264,7 @@ def _schemas() -> Schema:
             {
                 "date": {**_TEXT, "description": "The day the price was read."},
                 "source": {**_TEXT, "description": "Where."},
-                "uncorroborated": {**_TEXT, "description": "What of it rests on one source only."},
+                "uncorroborated": {**_TEXT, "description": "Which part of it rests on a single source."},
             },
         ),
         "TotalCost": _object({"amount": amount, "currency": _TEXT, "known": _COUNT, "unknown": _COUNT}),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
+from local.simulator.compatible import OPENROUTER_MODELS
 from pixelprompt import catalogue
 from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS, ratio
 from pixelprompt.providers.base import Generated, Model, ProviderError
@@ -28,18 +29,6 @@ SHARED = [
     case
     for case in CASES
     if case.server == "simulator" and case.seconds == 20 and "compatible" not in {*case.absent, *case.parameters}
-]
-OPENROUTER_MODELS = [
-    "bytedance-seed/seedream-5-5",
-    "bytedance-seed/seedream-4.5",
-    "microsoft/mai-image-2.6",
-    "qwen/qwen-image-3",
-    "meta/muse-image",
-    "black-forest-labs/flux-3-image",
-    "openai/gpt-image-2",
-    "google/gemini-nano-banana-2.1",
-    "recraft/recraft-v4.1",
-    "x-ai/grok-imagine-image-2.0",
 ]
 # OpenAI's own models have no side more than three times as long as the other.
 MODERATE = [shape for shape in ASPECT_RATIOS if 1 / 3 <= ratio(shape) <= 3]

@@ -47,6 +47,13 @@ def only(content: dict[str, Any], *lists: PriceList) -> Difference:
     return difference
 
 
+def refreshed(price: dict[str, Any], stated: dict[str, float]) -> Any:
+    """The price of a model after a list has stated others."""
+    content = models(entry(price=price))
+    (result,) = changed(content, [only(content, hit(prices=stated))])["models"]
+    return result["price"]
+
+
 def test_a_price_that_differs_gets_a_day_and_a_source() -> None:
     content = models(entry(price=IMAGE, takes={"seed": {"min": 0, "max": 1}}))
     difference = only(content, hit(prices={"image": 0.05}))
@@ -71,10 +78,7 @@ def test_a_price_that_differs_gets_a_day_and_a_source() -> None:
     ],
 )
 def test_members_are_compared_one_by_one(price: dict[str, Any], stated: dict[str, float], new: dict[str, Any]) -> None:
-    content = models(entry(price=price))
-    difference = only(content, hit(prices=stated))
-    (result,) = changed(content, [difference])["models"]
-    assert result["price"] == {**price, **new, "date": "2026-11-27", "source": HERE}
+    assert refreshed(price, stated) == {**price, **new, "date": "2026-11-27", "source": HERE}
 
 
 @pytest.mark.parametrize(
@@ -126,10 +130,7 @@ BY_QUALITY = {"byQuality": {"low": 0.04, "high": None}}
 def test_where_the_old_price_stands_in_a_table_it_changes_as_well(
     price: dict[str, Any], stated: dict[str, float], new: dict[str, Any]
 ) -> None:
-    content = models(entry(price=price))
-    difference = only(content, hit(prices=stated))
-    (result,) = changed(content, [difference])["models"]
-    assert result["price"] == {**price, **new, "date": "2026-11-27", "source": HERE}
+    assert refreshed(price, stated) == {**price, **new, "date": "2026-11-27", "source": HERE}
 
 
 @pytest.mark.parametrize(
@@ -169,8 +170,8 @@ def test_an_odd_price_needs_two_lists_or_its_providers_own(lists: list[PriceList
 @pytest.mark.parametrize(
     ("lists", "doubt"),
     [
-        ([hit(shutdown="2026-11-26")], "2026-11-26 is over already"),
-        ([hit(shutdown="1970-01-01")], "1970-01-01 is over already"),
+        ([hit(shutdown="2026-11-26")], "2026-11-26 is in the past"),
+        ([hit(shutdown="1970-01-01")], "1970-01-01 is in the past"),
         ([hit(shutdown="2026-11-27")], ""),
         ([hit(shutdown="2026-11-26"), hit(shutdown="2026-11-26", name="two")], ""),
         ([own("bfl", "flux-a", shutdown="2026-11-26", shutdown_source=HERE)], ""),

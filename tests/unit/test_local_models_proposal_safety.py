@@ -78,7 +78,7 @@ def test_the_clone_of_a_fork_is_refused(
     checkout: Path, github: dict[str, str], way: list[str], place: str, shown: str
 ) -> None:
     git(checkout, "remote", "set-url", *way, "origin", f"https://me:secret@github.example{place}")
-    says = f"gh takes .*/remote for the repository, but the remote origin is {shown}; "
+    says = f"gh uses the repository .*/remote, but the remote origin is {shown}; "
     with pytest.raises(CloudError, match=says) as caught:
         refresh(checkout, github, propose=True)
     assert "secret" not in str(caught.value)
@@ -143,13 +143,17 @@ def test_other_commits_on_the_branch_do_not_survive(checkout: Path, github: dict
     assert "not ours" not in git(remote, "log", BRANCH)
 
 
-def test_where_only_the_default_branch_moved_nothing_is_pushed(checkout: Path, github: dict[str, str]) -> None:
-    refresh(checkout, github, propose=True)
-    first = branch(checkout)
+def move_the_default_branch(checkout: Path) -> None:
     (checkout / "more").write_text("work", encoding="utf-8")
     git(checkout, "add", "more")
     git(checkout, "commit", "--quiet", "-m", "more")
     git(checkout, "push", "--quiet", "origin", "main")
+
+
+def test_where_only_the_default_branch_moved_nothing_is_pushed(checkout: Path, github: dict[str, str]) -> None:
+    refresh(checkout, github, propose=True)
+    first = branch(checkout)
+    move_the_default_branch(checkout)
     refresh(checkout, {**github, "OPEN": OURS}, propose=True)
     assert branch(checkout) == first
 
@@ -157,10 +161,7 @@ def test_where_only_the_default_branch_moved_nothing_is_pushed(checkout: Path, g
 def test_a_shallow_checkout_that_lacks_the_base_of_the_branch_pushes(checkout: Path, github: dict[str, str]) -> None:
     refresh(checkout, github, propose=True)
     first = branch(checkout)
-    (checkout / "more").write_text("work", encoding="utf-8")
-    git(checkout, "add", "more")
-    git(checkout, "commit", "--quiet", "-m", "more")
-    git(checkout, "push", "--quiet", "origin", "main")
+    move_the_default_branch(checkout)
     git(checkout.parent, "clone", "--quiet", "--depth=1", "-b", "main", f"file://{checkout.parent}/remote", "shallow")
     shallow = checkout.parent / "shallow"
     refresh(checkout, {**github, "OPEN": OURS}, propose=True, file=shallow / PLACE)

@@ -200,10 +200,12 @@ def _usage(usage: dict[str, Any]) -> dict[str, int]:
     """Tokens by kind: thoughts are paid as text, and the parts of the answer by what they are."""
     written, drawn = _of_kind(usage, "TEXT"), _of_kind(usage, "IMAGE")
     answered, thought = _count(usage, "candidatesTokenCount") or written + drawn, _count(usage, "thoughtsTokenCount")
-    if written + drawn > answered or not drawn:
-        # The details contradict the sum, or do not say what is drawn.
-        written = min(written, answered) if not drawn else 0
+    if not drawn:
+        written = min(written, answered)
         drawn = answered - written
+    elif written + drawn > answered:
+        # The details contradict the sum.
+        written, drawn = 0, answered
     counts = {
         "inputTextTokens": _count(usage, "promptTokenCount"),
         "outputTextTokens": written + thought,

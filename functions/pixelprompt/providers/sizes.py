@@ -3,9 +3,6 @@
 import math
 import re
 
-# OpenAI's models since gpt-image-2: sides in steps of 16 up to 3840, areas from 1024 × 640 to 3840 × 2160 pixels.
-_OPENAI_STEP, _OPENAI_LONGEST, _OPENAI_LEAST, _OPENAI_MOST = 16, 3840, 1024 * 640, 3840 * 2160
-
 
 def ratio(aspect_ratio: str | None) -> float:
     """Width divided by height of an aspect ratio such as ``16:9``; a square where there is none."""
@@ -63,16 +60,11 @@ def pixels(
 
 
 def openai_pixels(aspect_ratio: str | None, resolution: str | None) -> tuple[int, int]:
-    """Width and height for OpenAI's models since gpt-image-2, which take any size within their limits."""
-    return pixels(
-        aspect_ratio,
-        resolution,
-        step=_OPENAI_STEP,
-        shortest=_OPENAI_STEP,
-        longest=_OPENAI_LONGEST,
-        least=_OPENAI_LEAST,
-        most=_OPENAI_MOST,
-    )
+    """Width and height for OpenAI's models since gpt-image-2.
+
+    Their sides are multiples of 16 up to 3840, their areas from 1024 × 640 to 3840 × 2160 pixels.
+    """
+    return pixels(aspect_ratio, resolution, step=16, shortest=16, longest=3840, least=1024 * 640, most=3840 * 2160)
 
 
 def _near(length: float, step: int, shortest: int, longest: int) -> list[int]:
