@@ -22,7 +22,7 @@ from local import cdk
 from local.paths import ROOT, SYSTEM_PATH
 from pixelprompt.jobs import JobManager
 from tests.canned import Answer, Asked, Canned
-from tests.reliability.emulator import BUCKET, s3_client
+from tests.reliability.emulator import ACCESS_KEY, BUCKET, s3_client
 
 MEGABYTE = 1_000_000
 SIZES = (1, 4, 16)
@@ -127,7 +127,7 @@ def _secret(endpoint: str) -> str:
 
 
 def _credentials() -> dict[str, str]:
-    return {name.lower(): value for name, value in cdk.DUMMY_KEYS.items()}
+    return ACCESS_KEY.client_options()
 
 
 def png(size: int) -> bytes:
@@ -140,7 +140,7 @@ def png(size: int) -> bytes:
 
 def _run(asked: dict[str, Any], endpoint: str, secret: str, provider: str, address: str) -> Any:
     environment = {
-        **cdk.DUMMY_KEYS,
+        **ACCESS_KEY.environment(),
         "AWS_DEFAULT_REGION": cdk.REGION,
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -140,7 +140,7 @@ def invoke(bench: Workbench, part: str, events: Sequence[Mapping[str, Any]]) -> 
     """What a Lambda's handler asks of AWS for each of these events, in one process, the first of them cold."""
     environment = {
         **bench.environment(bench.service.function(part)),
-        **cdk.DUMMY_KEYS,
+        **bench.service.cloud.access_key().environment(),
         "AWS_DEFAULT_REGION": cdk.REGION,
         "AWS_ENDPOINT_URL": bench.service.cloud.endpoints["aws"],
         "AWS_EC2_METADATA_DISABLED": "true",

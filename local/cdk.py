@@ -16,13 +16,12 @@ from types import TracebackType
 from typing import Any
 
 from infra import caches
+from local.access_key import AccessKey
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
 from local.processes import printed_last
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-# What the emulator takes for keys; they open nothing elsewhere.
-DUMMY_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 _END_WITH_COMMAND = ROOT / "local" / "end_with_command.cjs"
 _TAIL = 20
 # Seconds between two looks at the log of a command that is followed.
@@ -46,10 +45,12 @@ class CdkError(Exception):
     """A command of the CDK failed; the message has the end of its log."""
 
 
-def offline_environment(folder: Path, endpoint: str | None = None, *, certificate: str = "") -> dict[str, str]:
+def offline_environment(
+    folder: Path, endpoint: str | None = None, *, certificate: str = "", key: AccessKey | None = None
+) -> dict[str, str]:
     """Environment of a command that reaches nothing but `endpoint`, and keeps its files in `folder`.
 
-    `certificate` is the file to trust an endpoint with TLS by.
+    `certificate` is the file to trust an endpoint with TLS by, `key` opens it.
     """
     return {
         "PATH": f"{SCRIPTS}:{SYSTEM_PATH}",
@@ -58,7 +59,8 @@ def offline_environment(folder: Path, endpoint: str | None = None, *, certificat
         "HOME": str(folder),
         "TMPDIR": str(folder),
         **_ISOLATED,
-        **({"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION, **DUMMY_KEYS} if endpoint else {}),
+        **({"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION} if endpoint else {}),
+        **(key.environment() if key else {}),
         **({"AWS_CA_BUNDLE": certificate} if certificate else {}),
     }
 

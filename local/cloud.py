@@ -28,16 +28,20 @@ from typing import Any, TypedDict, cast
 import psutil
 
 from infra.settings import Settings, SettingsError
-from local import cdk, lease, lock
+from local import access_key, cdk, lease, lock
+from local.access_key import AccessKey
 from local.lease import Lease
-from local.options import SIMULATED_KEY, Options
+from local.options import Options
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
+from local.permissions import make_private, private_files
 from local.processes import Server, end, printed_last, running_from, started_with, with_children
 
 # What a deployment is made from.
 SOURCES = ("app.py", "cdk.json", "infra", "functions", "statemachine")
 # What the emulator is made from: its own interpreter runs the Lambdas.
-EMULATOR = "local/emulator.py"
+EMULATOR = ("local/emulator.py", "local/authentication.py", "local/peer.py")
+# Beside the emulator's files: the origins whose pages may call it.
+ORIGINS = "origins.json"
 # Beside the emulator's log, where it enforces IAM: the calls of roles.
 CALLS_LOG = "calls.jsonl"
 PACKAGES = ("requirements.txt", "functions/requirements.txt", "functions/requirements-core.txt")
@@ -61,6 +65,8 @@ class Endpoints(TypedDict):
     region: str
     # File to trust the emulator by; empty where it speaks plain HTTP.
     certificate: str
+    # File for a shell whose AWS tools are to use the cloud; it holds the access key.
+    shellFile: str
     page: str
 
 
@@ -156,10 +162,22 @@ class Cloud:
         used, self._lease = self._lease, None
         return used is not None and used.end()
 
+    def access_key(self) -> AccessKey:
+        """The key that requests to its AWS services are signed with.
+
+        Raises
+        ------
+        CloudError : it does not run any more
+        """
+        try:
+            return AccessKey.load(self.directory)
+        except (OSError, ValueError):
+            raise CloudError("The cloud does not run any more; `make up` starts it.") from None
+
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud."""
         if self._make_client is None:
-            self._make_client = _clients(self.endpoints["aws"], self.endpoints["certificate"])
+            self._make_client = _clients(self.endpoints["aws"], self.endpoints["certificate"], self.access_key())
         return self._make_client(service)
 
     def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -179,7 +197,7 @@ class Cloud:
         return _send(request, timeout=60, certificate=self.endpoints["certificate"])
 
 
-def _clients(endpoint: str, certificate: str) -> Callable[[str], Any]:
+def _clients(endpoint: str, certificate: str, key: AccessKey) -> Callable[[str], Any]:
     """What makes boto3 clients of an emulator; the user's profile, configuration and proxies have no part in them."""
     # Imported here: it takes a third of a second, and most commands say something first.
     import boto3
@@ -193,8 +211,7 @@ def _clients(endpoint: str, certificate: str) -> Callable[[str], Any]:
     }
     files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
     core = botocore.session.Session(session_vars=variables | files)
-    keys = {name.lower(): key for name, key in cdk.DUMMY_KEYS.items()}
-    session = boto3.Session(botocore_session=core, region_name=cdk.REGION, **keys)
+    session = boto3.Session(botocore_session=core, region_name=cdk.REGION, **key.client_options())
     config = Config(
         proxies={},
         connect_timeout=5,
@@ -236,8 +253,8 @@ def start(
     """
     chosen = options or Options(settings or {}, faults=faults, latency=latency, enforce_iam=enforce_iam)
     directory = directory.resolve()
-    directory.mkdir(parents=True, exist_ok=True)
-    with lease.locked(directory, "is starting this cloud"):
+    make_private(directory)
+    with private_files(), lease.locked(directory, "is starting this cloud"):
         used = Lease(directory)
         if join:
             chosen = chosen.over(_options_of(directory))
@@ -292,24 +309,14 @@ def describe(directory: Path) -> str:
 
 
 def current_options(cloud: Cloud) -> Options:
-    """What a running cloud was started with; its real keys are only in the emulator's own memory."""
-    secrets = cloud.client("secretsmanager")
-    try:
-        text = secrets.get_secret_value(SecretId=cloud.endpoints["providerSecret"])["SecretString"]
-    except secrets.exceptions.ResourceNotFoundException:
-        # It went with a stack that `make destroy` has deleted.
-        text = "{}"
-    keys = {name: key for name, key in json.loads(text).items() if key != SIMULATED_KEY}
-    return Options(**_State.load(cloud.directory / "state.json").options, keys=keys)
+    """What a running cloud was started with, without its keys: no value in its secret makes a provider a real one."""
+    return Options.recalled(_State.load(cloud.directory / "state.json").options)
 
 
 def _options_of(directory: Path) -> Options:
     """What the cloud of a folder was started with, if any of its servers runs."""
     state = _State.load(directory / "state.json")
-    endpoints = cast(Endpoints | None, _read(directory / "endpoints.json"))
-    if state.is_well("emulator") and endpoints:
-        return current_options(Cloud(directory, endpoints))
-    return Options(**state.options) if state.runs() else Options()
+    return Options.recalled(state.options) if state.runs() else Options()
 
 
 def forget_deployment(cloud: Cloud) -> None:
@@ -335,8 +342,9 @@ def _stop(directory: Path) -> bool:
     end(processes)
     # The emulator may have started workers while it was being ended.
     end(running_from(directory / "run"))
-    for name in ("state.json", "endpoints.json", "outputs.json"):
+    for name in ("state.json", "endpoints.json", "outputs.json", ORIGINS):
         (directory / name).unlink(missing_ok=True)
+    access_key.remove(directory)
     shutil.rmtree(directory / "run", ignore_errors=True)
     return bool(processes)
 
@@ -365,12 +373,13 @@ class _Start:
         self._state_file = directory / "state.json"
         self._state = _State.load(self._state_file)
         self._emulator_made_from = _fingerprint(
-            (*PACKAGES, EMULATOR), platform.python_version(), options.network_environment(), options.enforce_iam
+            (*PACKAGES, *EMULATOR), platform.python_version(), options.network_environment(), options.enforce_iam
         )
         self._simulator_made_from = _fingerprint(["local/simulator"], options.simulator_arguments())
 
     def run(self) -> Cloud:
         """The running cloud."""
+        self._say_what_is_simulated_again()
         if self._lease.others and (changed := self._changed()):
             cure = "Wait until it has ended, or choose the same."
             raise CloudError(f"{self._lease.others[0]} with another {', '.join(changed)}. {cure}")
@@ -380,6 +389,11 @@ class _Start:
         if kept:
             lease.keep(self._directory)
         return cloud
+
+    def _say_what_is_simulated_again(self) -> None:
+        was_real = set(self._state.options.get("key_names", ())) if self._state.is_well("emulator") else set()
+        if missing := sorted(was_real - set(self._options.keys)):
+            self._progress(f"{', '.join(missing)}: not set here, so the provider is simulated from now on")
 
     def _changed(self) -> list[str]:
         """What of the cloud that runs would have to be changed under those who use it."""
@@ -425,9 +439,13 @@ class _Start:
         url = f"{'https' if certificate else 'http'}://127.0.0.1:{emulator.port}"
         api_url = f"{url}/_aws/execute-api/{API_ID}"
         context = self._options.context(simulator_url, api_url)
-        page_url = f"http://127.0.0.1:{self._ensure_page(api_url, Settings.from_context(context)).port}"
+        page_port = self._ensure_page(api_url, Settings.from_context(context)).port
+        page_url = f"http://127.0.0.1:{page_port}"
         if (origins := context.get("corsOrigins", "*")) != "*":
             context["corsOrigins"] = f"{origins},{page_url}"
+        # Without the setting, AWS lets every page call; here other pages of this machine's browsers have no business.
+        own_pages = [page_url, f"http://localhost:{page_port}"]
+        _write(self._directory / ORIGINS, [*own_pages, *self._options.origins()])
         wanted = _fingerprint(SOURCES, context)
         outputs_file = self._directory / "outputs.json"
         outdated = self._state.deployed_from != wanted
@@ -444,10 +462,12 @@ class _Start:
             simulated=self._options.simulated(),
             region=cdk.REGION,
             certificate=certificate,
+            shellFile=str(self._directory / access_key.SHELL_FILE),
             page=f"{page_url}/",
         )
         cloud = Cloud(self._directory, endpoints, changed=fresh or outdated, _lease=self._lease)
         self._put_keys(cloud)
+        AccessKey.load(self._directory).save_shell_file(self._directory, url, cdk.REGION, certificate)
         if outdated:
             _answer_preflights(cloud, context.get("corsOrigins", "*"))
         _write(self._directory / "endpoints.json", endpoints)
@@ -458,7 +478,8 @@ class _Start:
 
     def _deploy(self, url: str, context: Mapping[str, Any], outputs: Path, *, bootstrap: bool) -> None:
         """Synthesise and deploy; a new emulator is bootstrapped meanwhile."""
-        online = cdk.offline_environment(self._run / "cdk", url, certificate=self._state.certificate)
+        key = AccessKey.load(self._directory)
+        online = cdk.offline_environment(self._run / "cdk", url, certificate=self._state.certificate, key=key)
         with contextlib.ExitStack() as commands:
             if bootstrap:
                 self._progress("bootstrapping the emulator")
@@ -572,10 +593,13 @@ class _Start:
             # The bucket's policy refuses what comes without TLS.
             certificate, key = map(str, write(self._run / "tls"))
         network = self._options.network_environment()
+        access = AccessKey.random()
+        access.save(self._directory)
         server = launch_emulator(
             self._run,
             log,
             cloud=self._directory,
+            access_key=access,
             port=self._usual_port("emulator"),
             network=network,
             certificate=certificate,
@@ -624,12 +648,15 @@ def launch_emulator(
     log: Path,
     *,
     cloud: Path,
+    access_key: AccessKey,
     port: int = 0,
     network: Mapping[str, str] | None = None,
     certificate: str = "",
     key: str = "",
 ) -> Server:
     """Start an emulator; its data are below ``run``. It ends with the last lease on the folder `cloud`.
+
+    Only requests that are signed with ``access_key`` reach its AWS services.
 
     Its port is the one that is given, which was free a moment ago, or any other free one.
 
@@ -642,7 +669,7 @@ def launch_emulator(
     # The port is never free between its choice and its use: the emulator inherits the socket.
     with _listener(port) as listener:
         port = int(listener.getsockname()[1])
-        environment = {**_emulator_environment(run, port), **(network or {})}
+        environment = {**_emulator_environment(run, port), **access_key.environment(), **(network or {})}
         if certificate:
             environment |= {"AUTH": "true", "USE_SSL": "1", "CALLS_LOG": str(log.with_name(CALLS_LOG))}
             environment |= {"MINISTACK_SSL_CERT": certificate, "MINISTACK_SSL_KEY": key}
@@ -650,7 +677,7 @@ def launch_emulator(
             environment |= {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}", "AWS_CA_BUNDLE": certificate}
         return Server.launch(
             [
-                sys.executable, "-P", str(ROOT / EMULATOR), "--cloud", str(cloud), "ministack.app:app",
+                sys.executable, "-P", str(ROOT / EMULATOR[0]), "--cloud", str(cloud), "ministack.app:app",
                 "--config", "python:ministack.core.hypercorn_conf", "--bind", f"fd://{listener.fileno()}",
                 # Clients that stay connected do not hold up the end.
                 "--workers", "0", "--keep-alive", "75", "--graceful-timeout", "1",

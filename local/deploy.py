@@ -11,7 +11,7 @@ import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from local import cdk, cloud, deployment
 from local.cloud import API_ID, Cloud, CloudError
 from local.confirmation import confirm, require_somebody
 from local.deployment import ClientFactory
+from local.options import keys_in
 from local.progress import Progress
 
 # US dollars a month at AWS, whatever is asked of it; docs/operations.md has the sum.
@@ -126,8 +127,9 @@ class Target:
             laptop = cloud.find(directory)
             if laptop and laptop.endpoints["aws"] != emulator:
                 laptop = None
-            simulated = cloud.current_options(laptop).context(laptop.endpoints["simulator"], "") if laptop else {}
-            # It checks no signatures.
+            options = replace(cloud.current_options(laptop), keys=keys_in(environment)) if laptop else None
+            simulated = options.context(laptop.endpoints["simulator"], "") if laptop and options else {}
+            # The emulator asks for no signature here.
             own = {"target": "local", "apiAuth": "none", "apiUrl": deployment.api_url(emulator, api_id)}
             context = {**simulated, **own, **context}
         settings = Settings.from_context({**cdk.default_context(), **context})

@@ -16,6 +16,8 @@ has another line, ``{"role", "action", "resource", "missing": true}``.
 
 It is started by its server, hypercorn: its own command would, run as root with TLS, listen on port 443 as well.
 
+It serves only its own cloud: `local.authentication` refuses the requests of others.
+
 Usage: python -P local/emulator.py --cloud FOLDER ARGUMENTS OF HYPERCORN; with the cloud of the folder it ends
 """
 
@@ -187,10 +189,14 @@ if __name__ == "__main__":
     lambda_svc.invalidate_worker, lambda_svc.release_worker = invalidate_worker, release_worker
     # Only for this line: the Lambdas are to find no module of ours by the emulator's path.
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from local import lease
+    from local import access_key, authentication, lease
 
     del sys.path[0]
-    lease.watch(Path(sys.argv[2]))
+    folder = Path(sys.argv[2])
+    lease.watch(folder)
+    authentication.install(
+        access_key.AccessKey.of(os.environ), int(os.environ["GATEWAY_PORT"]), folder / "origins.json"
+    )
     # Each connection and each worker takes file descriptors; macOS takes no infinity.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (10240 if most == resource.RLIM_INFINITY else most, most))

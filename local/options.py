@@ -101,10 +101,9 @@ class Options:
     def from_environment(cls, environment: Mapping[str, str]) -> Options:
         """What the caller's environment asks for; an empty variable counts as none."""
         given = {name: value.strip() for name, value in environment.items() if value.strip()}
-        names = key_names()
         return cls(
             settings={name: given[name] for name in SETTINGS if name in given},
-            keys={name: given[name] for name in sorted(names) if name in given},
+            keys=keys_in(environment),
             faults=given.get("SIMULATOR_FAULTS", ""),
             latency=given.get("SIMULATOR_LATENCY", ""),
             enforce_iam=_switch("ENFORCE_IAM", given.get("ENFORCE_IAM", "0")),
@@ -129,10 +128,10 @@ class Options:
         return [entry.name if entry else model for model, entry in found.items()]
 
     def over(self, other: Options) -> Options:
-        """These options, and the other's where these say nothing."""
+        """These options with their keys, and the other's where these say nothing."""
         return Options(
             settings={**other.settings, **self.settings},
-            keys={**other.keys, **self.keys},
+            keys=self.keys,
             faults=self.faults or other.faults,
             latency=self.latency or other.latency,
             enforce_iam=self.enforce_iam or other.enforce_iam,
@@ -140,21 +139,28 @@ class Options:
         )
 
     def remembered(self) -> dict[str, Any]:
-        """What a cloud remembers of its options: no keys, and nothing of the caller's network."""
+        """What a cloud remembers of its options: of the keys only their names, nothing of the caller's network."""
         return {
             "settings": dict(self.settings),
             "faults": self.faults,
             "latency": self.latency,
             "enforce_iam": self.enforce_iam,
+            "key_names": sorted(self.keys),
         }
+
+    @classmethod
+    def recalled(cls, remembered: Mapping[str, Any]) -> Options:
+        """The options that a cloud remembers, without keys: those come from the environment of each command only."""
+        return cls(**{name: value for name, value in remembered.items() if name != "key_names"})
 
     def differences(self, remembered: Mapping[str, Any]) -> list[str]:
         """The environment variables that say something else than what a cloud remembers."""
         mine, theirs = self.remembered(), {**Options().remembered(), **remembered}
         settings = {*mine["settings"].items()} ^ {*theirs["settings"].items()}
+        keys = {*mine["key_names"]} ^ {*theirs["key_names"]}
         names = {"faults": "SIMULATOR_FAULTS", "latency": "SIMULATOR_LATENCY", "enforce_iam": "ENFORCE_IAM"}
         others = [variable for name, variable in names.items() if mine[name] != theirs[name]]
-        return [*sorted({name for name, _ in settings}), *others]
+        return [*sorted({name for name, _ in settings}), *others, *sorted(keys)]
 
     def simulated(self) -> list[str]:
         """The providers that simulators play: those that no key is given for."""
@@ -167,6 +173,10 @@ class Options:
         endpoints = {provider: simulator_url + SIMULATED_PATHS[provider] for provider in self.simulated()}
         fixed = {"target": "local", "stage": "dev", "providerEndpoints": endpoints, "apiUrl": api_url}
         return {**fixed, **self.setting_context()}
+
+    def origins(self) -> list[str]:
+        """The origins that `CORS_ORIGINS` names, whose pages may call the cloud beside its own; ``*`` is all."""
+        return [origin.strip() for origin in self.settings.get("CORS_ORIGINS", "").split(",") if origin.strip()]
 
     def setting_context(self) -> dict[str, str]:
         """The settings by their names in the CDK context."""
@@ -198,6 +208,12 @@ class Options:
         direct = self.network.get("no_proxy") or self.network.get("NO_PROXY") or ""
         no_proxy = ",".join(filter(None, [direct, "127.0.0.1,localhost"]))
         return {**inherited, "NO_PROXY": no_proxy, "no_proxy": no_proxy}
+
+
+def keys_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """The provider keys that the caller's environment holds; an empty one counts as none."""
+    found = {name: environment.get(name, "").strip() for name in sorted(key_names())}
+    return {name: key for name, key in found.items() if key}
 
 
 def key_names() -> dict[str, set[str]]:

@@ -73,6 +73,9 @@ def _is_ready(parts: "list[str]") -> bool:
 def changing(doing: str) -> "contextlib.AbstractContextManager[int]":
     """Only one command at a time changes what is installed; `doing` and the block's value as in `lock.held`."""
     os.makedirs(".local", exist_ok=True)
+    # What runs from here keeps its data, its logs and its access key in it.
+    with contextlib.suppress(PermissionError):
+        os.chmod(".local", 0o700)
     return lock.held(os.path.join(".local", "prepare.lock"), doing)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-from local import cdk
 from local.cloud import Endpoints
 
 # As README.md has it.
@@ -18,13 +17,12 @@ _PROMPT = '{"prompt": "a lighthouse in fog"}'
 def usage(endpoints: Endpoints) -> str:
     """Where the page is; shell commands that start a job, ask for it, enhance a prompt, point the AWS tools here."""
     body = shlex.quote(_PROMPT)
-    keys = " ".join(f"{name}={value}" for name, value in cdk.DUMMY_KEYS.items())
     certificate = shlex.quote(endpoints["certificate"]) if endpoints["certificate"] else ""
     simulated = ", ".join(endpoints["simulated"])
     lines = [
         f"# the page, for a browser{f' that trusts {certificate}' if certificate else ''}: {endpoints['page']}",
         "",
-        *([f"export CURL_CA_BUNDLE={certificate} AWS_CA_BUNDLE={certificate}"] if certificate else []),
+        *([f"export CURL_CA_BUNDLE={certificate}"] if certificate else []),
         f"API={endpoints['api']}",
         "",
         "# start a job, and ask how it is going",
@@ -38,7 +36,7 @@ def usage(endpoints: Endpoints) -> str:
         f'curl -s "$API/enhance" -d {body}',
         "",
         "# see it with the AWS command line",
-        f"export AWS_ENDPOINT_URL={endpoints['aws']} AWS_REGION={endpoints['region']} {keys}",
+        f". {shlex.quote(endpoints['shellFile'])}",
         f"aws s3 ls --recursive s3://{endpoints['bucket']}",
         f'aws stepfunctions describe-execution --execution-arn "{execution_arn(endpoints, "$JOB")}"',
         "",

@@ -23,13 +23,13 @@ from packaging.requirements import Requirement
 from infra.functions import BOTOCORE_SERVICES, Bundle
 from infra.packages import CORE, EXCLUDED, PROVIDERS, SOURCES, BundlingError
 from infra.settings import INTERPRETER
-from local.cdk import DUMMY_KEYS
 from local.simulator import Simulator
 from pixelprompt.registry import ModelRegistry
 from tests.contract.table import MODELS, PATHS
 
 from .conftest import ROOT
 
+KEYS = {"AWS_ACCESS_KEY_ID": "of-a-test", "AWS_SECRET_ACCESS_KEY": "of-a-test"}
 ENTRY_POINTS = {source.stem for source in SOURCES.glob("*.py")}
 CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance"}
 AARCH64 = 183
@@ -91,7 +91,7 @@ def import_alone(
 ) -> subprocess.CompletedProcess[str]:
     """Run Python statements that can import nothing but the archive and the standard library."""
     program = f"import sys; sys.path.insert(0, {str(directory)!r}); {statements}"
-    environment = {**DUMMY_KEYS, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**KEYS, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {name: value for name, value in os.environ.items() if name == "QEMU_LD_PREFIX"}
     return subprocess.run(
         [*python, "-I", "-S", "-B", "-c", program], env=environment, capture_output=True, text=True, check=False

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from local import cdk, deploy, smoke
+from local import deploy, smoke
 from local.paths import ROOT
 from local.progress import Progress
 from tests.integration.conftest import Service
@@ -66,7 +66,7 @@ def test_the_owners_commands_know_the_cloud_of_the_laptop(service: Service, monk
     endpoints = service.cloud.endpoints
     usage = {"AWS_ENDPOINT_URL": endpoints["aws"], "AWS_REGION": endpoints["region"]}
     usage["AWS_CA_BUNDLE"] = endpoints["certificate"]
-    for name, value in {**usage, **cdk.DUMMY_KEYS}.items():
+    for name, value in {**usage, **service.cloud.access_key().environment()}.items():
         monkeypatch.setenv(name, value)
     target = deploy.Target.stage("dev", "", os.environ, service.cloud.directory)
     assert target.laptop

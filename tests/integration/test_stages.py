@@ -12,7 +12,7 @@ import pytest
 
 from local import cdk
 from local.paths import ROOT
-from tests.reliability.emulator import emulator
+from tests.reliability.emulator import ACCESS_KEY, emulator
 
 Make = Callable[..., subprocess.CompletedProcess[str]]
 ALARM = "pixel-prompt-dev-api-errors"
@@ -68,7 +68,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def make(checkout: Path, endpoint: str) -> Make:
     """Runs a target of make as its owner does, with AWS_ENDPOINT_URL at the emulator and nobody at a terminal."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "MFLAGS"))}
-    aws = {"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": cdk.REGION, **cdk.DUMMY_KEYS}
+    aws = {"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": cdk.REGION, **ACCESS_KEY.environment()}
     isolated = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
     def run(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -89,7 +89,7 @@ def make(checkout: Path, endpoint: str) -> Make:
 
 
 def client_of(endpoint: str, service: str) -> Any:
-    keys = {name.lower(): value for name, value in cdk.DUMMY_KEYS.items()}
+    keys = ACCESS_KEY.client_options()
     return boto3.client(service, endpoint_url=endpoint, region_name=cdk.REGION, **keys)
 
 

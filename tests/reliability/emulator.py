@@ -11,19 +11,21 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from local.access_key import AccessKey
 from local.cloud import launch_emulator
 from local.lease import Lease
 from local.processes import end, with_children
 
 BUCKET = "reliability"
-_KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+# Every process of a test may know it.
+ACCESS_KEY = AccessKey("LOCALRELIABILITY", "of-a-test")
 
 
 @contextmanager
 def emulator(directory: Path) -> Iterator[int]:
     """The port of an emulator with an empty bucket; its data lie in the directory and it ends with the block."""
     used = Lease(directory)
-    server = launch_emulator(directory, directory / "emulator.log", cloud=directory)
+    server = launch_emulator(directory, directory / "emulator.log", cloud=directory, access_key=ACCESS_KEY)
     try:
         _await(server.port)
         s3_client(f"http://127.0.0.1:{server.port}").create_bucket(Bucket=BUCKET)
@@ -57,4 +59,6 @@ def s3_client(endpoint: str, *, read_timeout: float = 10, connections: int = 50)
         s3={"addressing_style": "path"},
         proxies={},
     )
-    return boto3.client("s3", endpoint_url=endpoint, config=config, **_KEYS)
+    return boto3.client(
+        "s3", endpoint_url=endpoint, config=config, region_name="us-east-1", **ACCESS_KEY.client_options()
+    )

@@ -22,6 +22,7 @@ from moto import mock_aws
 from infra.settings import SettingsError
 from local import __main__ as command
 from local import cdk, cloud, commits, deploy, deployment
+from local.access_key import AccessKey
 from local.cdk import CdkError
 from local.cloud import Cloud, CloudError, current_options
 from local.commits import CommitError
@@ -279,7 +280,7 @@ def test_no_variable_of_the_caller_reaches_the_cloud_on_this_laptop(monkeypatch:
             "AWS_PROFILE": "none",
         }.items():
             monkeypatch.setenv(variable, value)
-        cloud._clients(emulator.url, "")("secretsmanager").list_secrets()
+        cloud._clients(emulator.url, "", AccessKey.random())("secretsmanager").list_secrets()
         assert len(emulator.asked) == 1
 
 
@@ -464,7 +465,10 @@ def test_a_rollback_has_the_cloud_and_the_packages_of_the_checkout(
 
 
 @mock_aws
-def test_a_cloud_whose_stack_is_deleted_has_no_keys(tmp_path: Path) -> None:
-    endpoints: Any = {"providerSecret": "gone"}
+def test_a_value_in_the_secret_of_a_running_cloud_makes_no_provider_real(tmp_path: Path) -> None:
+    secrets = boto3.client("secretsmanager", "us-east-1")
+    secrets.create_secret(Name="keys", SecretString=json.dumps({"OPENAI_API_KEY": "sk-somebody-put-it-there"}))
+    endpoints: Any = {"providerSecret": "keys"}
     running = Cloud(tmp_path, endpoints, _make_client=lambda service: boto3.client(service, "us-east-1"))
     assert current_options(running).keys == {}
+    assert "openai" in current_options(running).simulated()
