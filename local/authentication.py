@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote
 
 from ministack import app as emulator
-from ministack.core import iam_evaluator, lambda_runtime, sigv4
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, sigv4
 from ministack.services import cloudfront, lambda_svc, s3, sts
 
 from local import peer
@@ -40,7 +40,8 @@ READY = "/_ministack/ready"
 _HTTP_API = re.compile(r"/_aws/execute-api/[a-z0-9-]+/.*", re.DOTALL)
 _BUCKET = re.compile(r"/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/?")
 _CLOUDFRONT_HOST = re.compile(r"([a-z0-9]+)\.cloudfront\.localhost")
-_SIGNED = "AWS4-HMAC-SHA256"
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_SIGNING = {f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")}
 _MOST_BYTES = 256 * 2**20
 _CURE = "`make status` says how to call this cloud."
 
@@ -185,35 +186,34 @@ async def _unauthenticated(request: _Request) -> Refusal | None:
 
 async def _check_signed(request: _Request) -> Refusal | None:
     """Check the signature in the headers, as every AWS SDK makes it."""
-    if not request.headers["authorization"].startswith(f"{_SIGNED} "):
-        return _refused(f"Requests are signed with {_SIGNED}. {_CURE}")
+    if not request.headers["authorization"].startswith(f"{_ALGORITHM} "):
+        return _refused(f"Requests are signed with {_ALGORITHM}. {_CURE}")
     signature = sigv4.parse_header_signature(request.headers)
     if isinstance(signature, tuple):
         return _refused(signature[1])
     secret = _secret(signature.access_key_id, request.headers.get("x-amz-security-token"))
     if secret is None:
-        return _refused(f"The access key is not that of this cloud. {_CURE}")
-    # Only those who have a key make us read a long body.
+        return _refused_by(signature.service, f"The access key is not that of this cloud. {_CURE}")
+    # Only those who know of a key make us read a long body.
     body = await request.body()
     if body is None:
-        return _refused("The body is too long, or was cut off.")
+        return _refused_by(signature.service, "The body is too long, or was cut off.")
     failure = sigv4.request_time_failure(signature) or sigv4.header_signature_failure(
         signature, secret, request.method, request.raw_path, request.query, request.headers, body
     )
-    return _refused(failure[1]) if failure else None
+    return _refused_by(signature.service, failure[1]) if failure else None
 
 
 def _check_presigned(request: _Request) -> Refusal | None:
     """Check a presigned URL of S3: only reading, exactly what was signed, and nothing besides."""
-    names = [name for name in request.query if name.lower().startswith("x-amz-")]
-    unambiguous = len({name.lower() for name in names}) == len(names) and all(
-        len(request.query[name]) == 1 for name in names
-    )
-    reads = request.method in ("GET", "HEAD")
-    if not (reads and unambiguous and request.query.get("X-Amz-Algorithm") == [_SIGNED]):
-        return _refused(f"Presigned URLs are for GET and HEAD and signed with {_SIGNED}.")
-    signed = set(request.query.get("X-Amz-SignedHeaders", [""])[0].split(";"))
-    # Others could lead the request to another service; neither has it a body.
+    signing = {name: values for name, values in request.query.items() if name.lower().startswith("x-amz-")}
+    # What comes twice, in another spelling or empty could be read in another way than it was checked.
+    is_plain = signing.keys() >= _SIGNING and all(len(values) == 1 and values[0] for values in signing.values())
+    is_plain &= len({name.lower() for name in signing}) == len(signing)
+    if not (is_plain and signing["X-Amz-Algorithm"] == [_ALGORITHM] and request.method in ("GET", "HEAD")):
+        return _refused_by("s3", f"Presigned URLs are for GET and HEAD, and signed with {_ALGORITHM}.")
+    signed = signing["X-Amz-SignedHeaders"][0].split(";")
+    # Others could lead the request to another service, and so could a body.
     request.keep_headers(lambda name: name in signed or not re.match(r"x-amz-|content-|transfer-encoding", name))
     request.replace_body(b"")
     refused: Refusal | None = s3._verify_presigned_sigv4(request.method, request.path, request.headers, request.query)
@@ -304,8 +304,16 @@ def _enforce_size(policy: str, size: int) -> Any:
 
 
 def _refused(message: str, code: str = "ACCESS_DENIED") -> Refusal:
-    body = {"error": code, "message": message, "__type": "AccessDeniedException"}
-    return 403, {"Content-Type": "application/json"}, json.dumps(body).encode()
+    """A refusal as the HTTP API words its errors."""
+    return 403, {"Content-Type": "application/json"}, json.dumps({"error": code, "message": message}).encode()
+
+
+def _refused_by(service: str, message: str) -> Refusal:
+    """A refusal in the protocol of an AWS service, so that its client shows the message."""
+    status, headers, body = iam_actions.access_denied_response(
+        service, "", "", "", error_code="AccessDenied", message=message
+    )
+    return status, headers, body
 
 
 async def _send(send: Send, refusal: Refusal) -> None:
