@@ -24,7 +24,7 @@ ARGUMENTS = (
 WIDE = {"width": 1200, "height": 800}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The machine's own Chromium; where there is none, the tests are skipped, or fail with ``BROWSER_REQUIRED``."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
@@ -40,7 +40,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def cloud(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud in a folder of its own, whose simulators take a moment."""
     running = local_cloud.start(tmp_path_factory.mktemp("cloud"), {}, latency="0.2-0.8")
