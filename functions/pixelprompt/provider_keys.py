@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pixelprompt.errors import ConfigurationError, DeadlineExceeded, ServiceUnavailable
 from pixelprompt.observability import log_failure, logger
-from pixelprompt.providers import PROVIDERS, KeyHosts, called_host, key_name
+from pixelprompt.providers import PROVIDERS, KeyHosts, called_host, key_name, url_host
 from pixelprompt.providers.base import Credentials, Model
 from pixelprompt.settings import LOOPBACK_HOSTS
 
@@ -52,11 +52,11 @@ class ProviderKeys:
 
     def withholds(self, model: Model) -> bool:
         """Whether a model's key must not go to the model's host, so that it is never sent."""
-        return (
-            self.key_name(model) is not None
-            and self._endpoint(model) is None
-            and self._key_hosts.sent_key(model) is None
-        )
+        if self.key_name(model) is None or self._endpoint(model) or self._key_hosts.sent_key(model):
+            return False
+        # The simulators have keys that are none, also for an entry that names their URL itself.
+        endpoint = self._endpoints.get(model.provider)
+        return not endpoint or url_host(endpoint) != called_host(model.provider, model.base_url)
 
     def credentials(self, model: Model) -> Credentials | None:
         """What is needed to call a model's provider, or None where its key is missing, or must not go to its host."""

@@ -234,6 +234,20 @@ def test_a_general_key_goes_only_where_the_setting_says() -> None:
         assert credentials and credentials.key == key
 
 
+def test_the_operators_endpoints_get_keys() -> None:
+    endpoints = {"compatible": "http://127.0.0.1:9000/compatible/v1"}
+    keys = ProviderKeys(Secrets(), "keys", endpoints, BUILT_IN.key_hosts)
+    for url, base_url, key in (
+        ("https://my.example/v1", endpoints["compatible"], SECRET["COMPATIBLE_API_KEY"]),
+        ("http://127.0.0.1:9000/v1", None, SECRET["COMPATIBLE_API_KEY"]),
+        ("http://127.0.0.1:9001/v1", None, None),
+    ):
+        credentials = keys.credentials(model({**SERVER, "baseUrl": url}))
+        assert credentials == Credentials(key, base_url)
+    # The endpoint of one provider is none for another's key.
+    assert keys.credentials(model({**SERVER, "provider": "bfl", "baseUrl": "http://127.0.0.1:9000"})) is None
+
+
 def test_the_built_in_catalogue_needs_no_setting() -> None:
     keys = ProviderKeys(Secrets(), "keys", None, BUILT_IN.key_hosts)
     for found in (*BUILT_IN.get_all_models(), *BUILT_IN.get_text_models()):
