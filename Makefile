@@ -20,7 +20,7 @@ DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAG
 VENV_PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # These reach the commands through the environment, where they may hold any character, quotes and $ included.
-VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB ONLY PATCH PROMPT PROPOSE SAVE SECONDS STAGE WHEELS
+VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB KEY_HOSTS ONLY PATCH PROMPT PROPOSE SAVE SECONDS STAGE WHEELS
 $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What a command that waits for this one is told.
@@ -45,6 +45,7 @@ help: ## List what there is
 	@echo '    IP_LIMIT GLOBAL_LIMIT ENHANCE_LIMIT ENHANCE_IP_LIMIT IP_INCLUDE TRUST_BODY_IP'
 	@echo '    RETENTION_DAYS LOG_LEVEL CORS_ORIGINS'
 	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION STATUS_WAIT GALLERY  settings of the stack'
+	@echo '    KEY_HOSTS={"MY_KEY": ["my.example"]}  hosts that a key may go to, beside the provider'"'"'s own'
 	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=recraftv4_1=refused   of the simulated providers'
 	@echo '    ENFORCE_IAM=1                    hold each Lambda to what its role allows'
 

@@ -28,9 +28,9 @@ def _services() -> tuple[Settings, RateLimiter, EnhancementCache, LiveRegistry, 
     s3, bucket = aws.request_client("s3", http.deadline), settings.bucket_name
     limits = (settings.enhance_limit, settings.enhance_ip_limit, settings.ip_whitelist)
     limiter = RateLimiter(s3, bucket, *limits, key=ENHANCE_KEY, deadline=http.deadline)
-    registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model)
+    registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model, key_hosts=settings.key_hosts)
     secrets = aws.request_client("secretsmanager", http.deadline)
-    keys = ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints)
+    keys = ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints, registry.key_hosts)
     cache_ = EnhancementCache(s3, bucket, http.deadline)
     moderation = content_filter(settings.moderation, registry, keys, http.deadline)
     return settings, limiter, cache_, registry, keys, moderation

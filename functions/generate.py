@@ -18,10 +18,12 @@ from pixelprompt.settings import Settings
 def _generation() -> Generation:
     settings = Settings.from_environment()
     s3, bucket = aws.client("s3"), settings.bucket_name
-    keys = ProviderKeys(aws.client("secretsmanager"), settings.provider_secret, settings.provider_endpoints)
+    registry = LiveRegistry(s3, bucket, key_hosts=settings.key_hosts)
+    secrets = aws.client("secretsmanager")
+    keys = ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints, registry.key_hosts)
     # An image that was paid for is worth all the time that the Lambda has.
     jobs, images = JobManager(s3, bucket), ImageStorage(s3, bucket, patience=200.0)
-    return Generation(jobs, images, ResumeTokens(s3, bucket), LiveRegistry(s3, bucket), keys)
+    return Generation(jobs, images, ResumeTokens(s3, bucket), registry, keys)
 
 
 cold_start.ready(_generation)

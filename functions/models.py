@@ -13,8 +13,8 @@ from pixelprompt.settings import Settings
 def _services() -> tuple[LiveRegistry, ProviderKeys]:
     settings = Settings.from_environment()
     s3, secrets = (aws.request_client(service, http.deadline) for service in ("s3", "secretsmanager"))
-    registry = LiveRegistry(s3, settings.bucket_name, prompt_model=settings.prompt_model)
-    return registry, ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints)
+    registry = LiveRegistry(s3, settings.bucket_name, prompt_model=settings.prompt_model, key_hosts=settings.key_hosts)
+    return registry, ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints, registry.key_hosts)
 
 
 cold_start.ready(_services)

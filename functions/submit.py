@@ -21,8 +21,8 @@ def _submission() -> tuple[str, Submission]:
     s3, bucket = aws.request_client("s3", deadline), settings.bucket_name
     limits = (settings.global_limit, settings.ip_limit, settings.ip_whitelist)
     secrets = aws.request_client("secretsmanager", deadline)
-    keys = ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints)
-    registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model)
+    registry = LiveRegistry(s3, bucket, prompt_model=settings.prompt_model, key_hosts=settings.key_hosts)
+    keys = ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints, registry.key_hosts)
     executions = Executions(aws.request_client("stepfunctions", deadline), settings.state_machine_arn)
     return settings.api_url, Submission(
         JobManager(s3, bucket, patience=5.0, deadline=deadline),

@@ -269,6 +269,7 @@ class Functions(Construct):
         keys = {
             "PROVIDER_SECRET": provider_keys.arn,
             "PROVIDER_ENDPOINTS": json.dumps(dict(settings.provider_endpoints), sort_keys=True),
+            "KEY_HOSTS": json.dumps(dict(settings.key_hosts), sort_keys=True),
         }
         cors = {"CORS_ORIGINS": _cors_origins(settings, storage)}
         delivery = {"CLOUDFRONT_DOMAIN": storage.domain}

@@ -6,12 +6,13 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+_HOST = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 STAGES = ("dev", "prod")
 # An inline Map runs at most 40 items at once.
 MOST_MODELS = 40
@@ -76,6 +77,8 @@ class Settings:
     status_wait : seconds that a request for a status may wait for a change; 0 answers at once; 20 for ``local``
     alarm_email : address that alarms are sent to
     daily_budget : US dollars a day, at AWS and at the providers, above which an alarm is raised; 0 is no budget
+    key_hosts : hosts, by the names of keys, that these keys may go to beside the providers' own: exact names, with the
+        port unless it is 443
     provider_endpoints : base URLs of simulators by provider; only for ``local``, only loopback
     api_url : where the API is called, if not at API Gateway's own address; only for ``local``, only loopback; the last
         part of its path becomes the API's id
@@ -111,6 +114,7 @@ class Settings:
     status_wait: int = 0
     alarm_email: str = ""
     daily_budget: float = 0
+    key_hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     provider_endpoints: Mapping[str, str] = field(default_factory=dict)
     api_url: str = ""
     removal: Literal["retain", "destroy"] = "retain"
@@ -313,7 +317,8 @@ def _origins(value: Any) -> str:
 def _issuer(value: Any) -> str:
     issuer = _string(value)
     parts = urlsplit(issuer)
-    if issuer and (parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment):
+    is_plain = parts.hostname and not (parts.query or parts.fragment or "@" in parts.netloc)
+    if issuer and (parts.scheme != "https" or not is_plain):
         raise ValueError
     return issuer
 
@@ -339,7 +344,7 @@ def _dollars(value: Any) -> float:
 def _loopback_url(value: Any) -> str:
     url = _string(value)
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or parts.hostname not in LOOPBACK_HOSTS:
+    if parts.scheme not in ("http", "https") or parts.hostname not in LOOPBACK_HOSTS or "@" in parts.netloc:
         raise ValueError
     return url
 
@@ -349,6 +354,19 @@ def _loopback_urls(value: Any) -> dict[str, str]:
     if not isinstance(urls, Mapping) or not all(provider.isidentifier() for provider in urls):
         raise ValueError
     return {provider: _loopback_url(url) for provider, url in urls.items()}
+
+
+def _key_hosts(value: Any) -> dict[str, list[str]]:
+    allowed = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(allowed, Mapping) or not all(name.isidentifier() for name in allowed):
+        raise ValueError
+    return {name: _hosts(hosts) for name, hosts in allowed.items()}
+
+
+def _hosts(hosts: Any) -> list[str]:
+    if not isinstance(hosts, list) or not hosts or not all(map(_HOST.fullmatch, hosts)):
+        raise ValueError
+    return [host.lower() for host in hosts]
 
 
 _READERS: dict[str, Reader] = {
@@ -379,11 +397,20 @@ _READERS: dict[str, Reader] = {
     "statusWait": _whole_number(0, LONGEST_WAIT),
     "alarmEmail": (_email, "an e-mail address, or empty"),
     "dailyBudget": (_dollars, "US dollars from 0 to 1000000"),
+    "keyHosts": (
+        _key_hosts,
+        'a JSON object of key names and hosts such as {"MY_KEY": ["my.example", "127.0.0.1:8080"]}: exact names, with '
+        "the port unless it is 443, without scheme, path, or wildcard",
+    ),
     "providerEndpoints": (
         _loopback_urls,
-        'a JSON object of providers and loopback URLs such as {"openai": "http://127.0.0.1:8000/openai/v1"}',
+        'a JSON object of providers and loopback URLs, without user and password, such as {"openai": '
+        '"http://127.0.0.1:8000/openai/v1"}',
     ),
-    "apiUrl": (_loopback_url, "a loopback URL such as http://127.0.0.1:4566/_aws/execute-api/pixel-prompt"),
+    "apiUrl": (
+        _loopback_url,
+        "a loopback URL, without user and password, such as http://127.0.0.1:4566/_aws/execute-api/pixel-prompt",
+    ),
     "removal": _choice("retain", "destroy"),
     "pythonVersion": _choice(*PYTHON_VERSIONS),
 }

@@ -256,6 +256,7 @@ def _options(directory: Path) -> Options:
 
 def _models(running: Cloud | None) -> ModelRegistry:
     """The models of a cloud, those of an overlay in its bucket included; without a cloud the built-in ones."""
+    from local import deployment
     from pixelprompt import overlay
     from pixelprompt.documents import DocumentStore
     from pixelprompt.errors import ConfigurationError, StorageError
@@ -264,7 +265,8 @@ def _models(running: Cloud | None) -> ModelRegistry:
     if running:
         try:
             found = DocumentStore(running.client("s3"), running.endpoints["bucket"]).read(overlay.KEY)
-            return ModelRegistry.load(overlay=found.value if found else None)
+            hosts = deployment.of_cloud(running).key_hosts()
+            return ModelRegistry.load(overlay=found.value if found else None, key_hosts=hosts)
         except (ConfigurationError, StorageError):
             # The service goes on without it as well.
             pass

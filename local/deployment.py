@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from infra.settings import LOOPBACK_HOSTS, MOST_MODELS
 from local import cloud
 from local.cloud import Cloud, CloudError, Endpoints
 from local.options import SIMULATED_PATHS
+from pixelprompt.settings import Settings
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
@@ -76,14 +78,29 @@ class Deployment:
 
     def prompt_model(self) -> str:
         """Which text model enhances prompts, as it was deployed; the first one where that cannot be read."""
+        return self._variables.get("PROMPT_MODEL_INDEX") or "1"
+
+    def key_hosts(self) -> dict[str, list[str]]:
+        """The setting ``keyHosts`` as it was deployed; empty where that cannot be read.
+
+        Raises
+        ------
+        ConfigurationError : the functions cannot use it either
+        """
+        return Settings({name: value for name, value in self._variables.items() if name == "KEY_HOSTS"}).key_hosts
+
+    @cached_property
+    def _variables(self) -> dict[str, str]:
+        """Environment variables of *enhance*, which has all that concern models; empty where they cannot be read."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             function = f"pixel-prompt-{self.stage}-enhance"
             answer = self.client("lambda").get_function_configuration(FunctionName=function)
         except (ClientError, BotoCoreError):
-            return "1"
-        return str(answer.get("Environment", {}).get("Variables", {}).get("PROMPT_MODEL_INDEX") or "1")
+            return {}
+        variables = answer.get("Environment", {}).get("Variables", {})
+        return {name: str(value) for name, value in variables.items()}
 
     def max_concurrency(self) -> int:
         """How many models of a job run at once, as it was deployed; the most where that cannot be read."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -31,7 +32,7 @@ from pixelprompt import catalogue, overlay, registry
 from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import ConfigurationError, ServiceUnavailable, StorageError
 from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers import transport
+from pixelprompt.providers import transport, url_host
 from pixelprompt.providers.base import Model, clean
 from pixelprompt.registry import WARNING_DAYS, ModelRegistry
 from pixelprompt.settings import LOOPBACK_HOSTS
@@ -175,13 +176,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """Where models are called, and with which key."""
+    """Where models are called, and with which key.
+
+    Attributes
+    ----------
+    withheld : whether the key must not go there, so that none is sent
+    """
 
     provider: str
     base_url: str
     key: str | None = field(repr=False)
     key_name: str | None
     check: Check
+    withheld: bool = False
 
     @property
     def title(self) -> str:
@@ -257,7 +264,19 @@ class _Examination:
         self._progress = progress
         self._seconds = seconds
         self._every = every
-        self._keys = ProviderKeys(deployment.client("secretsmanager"), deployment.secret, deployment.endpoints)
+
+    @cached_property
+    def _key_hosts(self) -> Mapping[str, Sequence[str]]:
+        try:
+            return self._deployment.key_hosts()
+        except ConfigurationError:
+            return {}
+
+    @cached_property
+    def _keys(self) -> ProviderKeys:
+        found = self._deployment
+        allowed = ModelRegistry.load(key_hosts=self._key_hosts).key_hosts
+        return ProviderKeys(found.client("secretsmanager"), found.secret, found.endpoints, allowed)
 
     def rows(self) -> list[Row]:
         models, text_models, chosen, catalogue_row = self._catalogue()
@@ -282,7 +301,7 @@ class _Examination:
         self._progress(f"asking {', '.join(dict.fromkeys(names)) or 'nobody'} about the models")
         deadline = time.time() + self._seconds
         with ThreadPoolExecutor(max_workers=16) as pool:
-            answers = {server: pool.submit(ask, server, deadline, self._cure(server.key_name)) for server in servers}
+            answers = {server: pool.submit(ask, server, deadline, self._cure_of(server)) for server in servers}
             lists = {
                 region: pool.submit(self._bedrock_list, region) for region in {_region(model) for model in bedrock}
             }
@@ -299,6 +318,10 @@ class _Examination:
     def _catalogue(self) -> tuple[list[Model], Sequence[Model], Model | None, Row]:
         """The image models that are enabled, the text models, the one in use, and what there is to say about both."""
         row = Row("Model catalogue")
+        try:
+            self._deployment.key_hosts()
+        except ConfigurationError as error:
+            row.add(BAD, str(error))
         built_in = json.loads(registry.CATALOGUE.read_text(encoding="utf-8"))
         changes: Any = None
         try:
@@ -309,7 +332,9 @@ class _Examination:
         prompt_model = self._deployment.prompt_model()
         for content, chosen in ((changes, prompt_model), (None, prompt_model), (None, "1")):
             try:
-                loaded = ModelRegistry.load(prompt_model=chosen, overlay=content, day=lambda: self._day)
+                loaded = ModelRegistry.load(
+                    prompt_model=chosen, overlay=content, day=lambda: self._day, key_hosts=self._key_hosts
+                )
                 break
             except ConfigurationError as error:
                 cure = (
@@ -437,7 +462,15 @@ class _Examination:
             return None
         if credentials.base_url:
             check = CHECKS[model.provider]
-        return Server(model.provider, base_url.rstrip("/"), credentials.key, name, check)
+        return Server(
+            model.provider, base_url.rstrip("/"), credentials.key, name, check, withheld=self._keys.withholds(model)
+        )
+
+    def _cure_of(self, server: Server) -> str:
+        if server.withheld:
+            setting = json.dumps({"KEY": [url_host(server.base_url)]})
+            return f"give the model a keyName, and allow the key for this host (keyHosts={setting})"
+        return self._cure(server.key_name)
 
     def _cure(self, key_name: str | None) -> str:
         if self._deployment.on_laptop:

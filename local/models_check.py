@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local import deployment as deployments
 from pixelprompt import catalogue, overlay, registry
 from pixelprompt.errors import ConfigurationError
+from pixelprompt.providers import KeyHosts, called_host, key_name
+from pixelprompt.providers.base import Model
 from pixelprompt.registry import ModelRegistry
+from pixelprompt.settings import Settings
 
 
 def run(
@@ -39,6 +42,7 @@ def run(
     CloudError : there is no such deployment, or its bucket cannot be written
     """
     prompt_model = environment.get("PROMPT_MODEL_INDEX", "").strip() or "1"
+    found: deployments.Deployment | None = None
     client: deployments.ClientFactory | None = None
     if put and bucket:
         client, _ = deployments.account(environment)
@@ -47,7 +51,8 @@ def run(
         client, bucket, prompt_model = found.client, found.bucket, found.prompt_model()
     try:
         changes = read(file)
-        lines = describe(changes, prompt_model=prompt_model)
+        key_hosts = found.key_hosts() if found else Settings(environment).key_hosts
+        lines = describe(changes, prompt_model=prompt_model, key_hosts=key_hosts)
     except ConfigurationError as error:
         print(f"{file}: {error}", file=sys.stderr)
         return 1
@@ -75,14 +80,24 @@ def read(file: Path) -> Any:
         raise ConfigurationError(f"The overlay is no JSON: {error}.") from error
 
 
-def describe(changes: Any, *, prompt_model: str = "1", day: Callable[[], date] = registry.today) -> list[str]:
-    """A line for each entry of an overlay: what it does to the built-in catalogue.
+def describe(
+    changes: Any,
+    *,
+    prompt_model: str = "1",
+    day: Callable[[], date] = registry.today,
+    key_hosts: Mapping[str, Iterable[str]] | None = None,
+) -> list[str]:
+    """Two lines for each entry of an overlay: what it does to the built-in catalogue, and which key it sends where.
+
+    Parameters
+    ----------
+    key_hosts : hosts by the names of keys that the deployment's setting ``keyHosts`` allows to go there
 
     Raises
     ------
     ConfigurationError : the service would not use the overlay; the message says which entry and what is allowed
     """
-    loaded = ModelRegistry.load(prompt_model=prompt_model, overlay=changes, day=day)
+    loaded = ModelRegistry.load(prompt_model=prompt_model, overlay=changes, day=day, key_hosts=key_hosts)
     built_in = json.loads(registry.CATALOGUE.read_text(encoding="utf-8"))
     merged = catalogue.overlay(built_in, changes)
     lines: list[str] = []
@@ -91,6 +106,7 @@ def describe(changes: Any, *, prompt_model: str = "1", day: Callable[[], date] =
         after = {entry["name"]: entry for entry in merged[section]}
         for name in (entry["name"] for entry in changes.get(section, [])):
             lines.append(_line(before.get(name), after[name], day().isoformat()))
+            lines.append(f"  {_sent(after[name], loaded.key_hosts)}")
             if (model := loaded.find(name)) and section == "models" and (warning := loaded.warning(model)):
                 lines.append(f"  {warning}")
     defaults = [model.name for model in loaded.get_all_models() if model.default]
@@ -117,6 +133,20 @@ def _line(before: Mapping[str, Any] | None, after: Mapping[str, Any], today: str
     if was_enabled != is_enabled:
         return f"{'enabled ' if is_enabled else 'disabled'}  {title}" + (f": {'; '.join(fields)}" if fields else "")
     return f"changed   {title}: {'; '.join(fields)}" if fields else f"unchanged {title}"
+
+
+def _sent(entry: Mapping[str, Any], key_hosts: KeyHosts) -> str:
+    """Which key a model would send to which host."""
+    provider, base_url = entry["provider"], entry.get("baseUrl")
+    model = Model(entry["name"], provider, entry["id"], base_url=base_url, key_name=entry.get("keyName"))
+    name, host = key_name(model), called_host(provider, base_url)
+    if name is None:
+        return f"sends no key: {provider} uses the AWS role"
+    if host is None:
+        return f"sends no {name}: it has no baseUrl"
+    if key_hosts.sent_key(model):
+        return f"sends {name} to {host}"
+    return f"sends no key to {host}: {name} may go there only with keyHosts={json.dumps({name: [host]})}"
 
 
 def _short(value: Any) -> str:

@@ -33,6 +33,7 @@ SETTINGS = (
     "MODERATION",
     "STATUS_WAIT",
     "GALLERY",
+    "KEY_HOSTS",
 )
 
 # Where the simulators play a provider, below their own address.

@@ -24,7 +24,7 @@ from pixelprompt.parameters import (
     QUALITIES,
     RESOLUTIONS,
 )
-from pixelprompt.providers import PROVIDERS
+from pixelprompt.providers import PROVIDERS, KeyHosts, called_host, key_name, url_host
 from pixelprompt.providers.base import Model
 
 Entry = Mapping[str, Any]
@@ -110,6 +110,38 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
     return result
 
 
+def key_hosts(catalogue: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The hosts by the names of keys that the entries of a valid catalogue name, disabled ones included."""
+    found: dict[str, set[str]] = {}
+    for entry in (entry for section in SECTIONS for entry in catalogue[section] if "keyName" in entry):
+        if host := called_host(entry["provider"], entry.get("baseUrl")):
+            found.setdefault(entry["keyName"], set()).add(host)
+    return found
+
+
+def check_keys(sections: Mapping[str, Sequence[Model]], allowed: KeyHosts) -> None:
+    """Refuse models that would send a key to a host that is not the key's.
+
+    A model of ``compatible`` without a ``keyName`` passes: it is called without a key where the key may not go.
+
+    Raises
+    ------
+    ConfigurationError : says which model, key and host, and how to allow it
+    """
+    for section, models in sections.items():
+        for model in models:
+            name, host = key_name(model), called_host(model.provider, model.base_url)
+            needs_key = model.key_name is not None or PROVIDERS[model.provider].key_required
+            if name is None or host is None or not needs_key or allowed.sent_key(model):
+                continue
+            hosts = ", ".join(allowed.of(name)) or "none"
+            raise ConfigurationError(
+                f"{section} ({model.name}) would send the key {name} to {host}; the hosts of {name}: {hosts}. "
+                f"If {host} may have the key, deploy with the setting keyHosts={json.dumps({name: [host]})}. "
+                "Otherwise correct provider, baseUrl, or keyName."
+            )
+
+
 def _is_named(entry: Any) -> bool:
     return isinstance(entry, Mapping) and _text(entry.get("name"))
 
@@ -179,6 +211,11 @@ def _check_provider(entry: Entry, where: str) -> None:
         raise ConfigurationError(f"{where} has n.perCall, but {provider} makes one image in a call.")
     if "baseUrl" in entry and provider not in _OWN_SERVERS:
         raise ConfigurationError(f"{where} has baseUrl; only {', '.join(sorted(_OWN_SERVERS))} models may have one.")
+    if "keyName" in entry and PROVIDERS[provider].key_name is None:
+        raise ConfigurationError(f"{where} has keyName, but {provider} uses the AWS role instead of a key; remove it.")
+    if provider == "gemini" and (moved := {"http_options", "httpOptions"} & set(entry.get("parameters", {}))):
+        # With these, the SDK calls any server, with the key.
+        raise ConfigurationError(f"{where} has {moved.pop()!r} in parameters, which is not allowed; remove it.")
 
 
 def _check_svg(entry: Entry, where: str) -> None:
@@ -234,9 +271,15 @@ def _day(value: Any) -> bool:
 def _server(value: Any) -> bool:
     if not isinstance(value, str):
         return False
+    if url_host(value) is None:
+        return False
     parts = urlsplit(value)
-    loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and loopback))
+    return parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def _path(value: Any) -> bool:
+    # With one slash at the start and no backslash, no parser can take it for a host.
+    return isinstance(value, str) and re.fullmatch(r"/(?:[!-.0-\[\]-~][!-\[\]-~]*)?", value) is not None
 
 
 def _takes(value: Any) -> bool:
@@ -301,9 +344,9 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "parameters": (_parameters, f"a JSON object of finite numbers, without {', '.join(sorted(_CALLERS))}"),
     "takes": (_takes, "an object of parameters with lists of values, ranges {min, max}, or true"),
     "price": (_price, _PRICE_ALLOWED),
-    "region": (_text, "an AWS region"),
-    "baseUrl": (_server, "an https address, or http on loopback"),
-    "path": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /images/generations"),
+    "region": (lambda value: re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]+", value) is not None, "an AWS region"),
+    "baseUrl": (_server, "an https URL without user and password, or http on loopback"),
+    "path": (_path, "a path such as /images/generations"),
     "dialect": (lambda value: value in DIALECTS, f"one of {', '.join(DIALECTS)}"),
     "keyName": (lambda value: isinstance(value, str) and value.isidentifier(), "the name of a key in the secret"),
     "released": (_day, "a day such as 2026-11-23"),

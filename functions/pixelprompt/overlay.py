@@ -1,12 +1,13 @@
 """The operator's overlay of the catalogue: ``config/models.json`` in the bucket, taken up while the service runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import ConfigurationError, StorageError
 from pixelprompt.observability import log_failure, logger
+from pixelprompt.providers import KeyHosts
 from pixelprompt.registry import ModelRegistry
 
 KEY = "config/models.json"
@@ -20,16 +21,24 @@ class LiveRegistry:
 
     Parameters
     ----------
+    key_hosts : the deployment's own hosts by the names of keys that may go there
     clock : seconds of a clock that never goes back
     """
 
     def __init__(
-        self, s3_client: Any, bucket: str, *, prompt_model: int | str = 1, clock: Callable[[], float] = time.monotonic
+        self,
+        s3_client: Any,
+        bucket: str,
+        *,
+        prompt_model: int | str = 1,
+        key_hosts: Mapping[str, Iterable[str]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._documents = DocumentStore(s3_client, bucket)
         self._prompt_model = prompt_model
+        self._key_hosts = key_hosts
         self._clock = clock
-        self._registry = ModelRegistry.load(prompt_model=prompt_model)
+        self._registry = ModelRegistry.load(prompt_model=prompt_model, key_hosts=key_hosts)
         self._etag: str | None = None
         self._read_at: float | None = None
 
@@ -44,6 +53,11 @@ class LiveRegistry:
                 log_failure("The overlay of the model catalogue is not used.", error)
         return self._registry
 
+    @property
+    def key_hosts(self) -> KeyHosts:
+        """Which hosts each key may go to; no overlay changes that."""
+        return self._registry.key_hosts
+
     def _refresh(self) -> None:
         found = self._documents.read(KEY)
         etag = found.etag if found else None
@@ -52,5 +66,5 @@ class LiveRegistry:
         # A broken overlay is not looked at again before it changes.
         self._etag = etag
         overlay = found.value if found else None
-        self._registry = ModelRegistry.load(prompt_model=self._prompt_model, overlay=overlay)
+        self._registry = ModelRegistry.load(prompt_model=self._prompt_model, overlay=overlay, key_hosts=self._key_hosts)
         logger.info("The model catalogue was taken up anew.", models=len(self._registry.get_all_models()))

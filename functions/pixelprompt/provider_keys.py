@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pixelprompt.errors import ConfigurationError, DeadlineExceeded, ServiceUnavailable
 from pixelprompt.observability import log_failure, logger
-from pixelprompt.providers import PROVIDERS
+from pixelprompt.providers import PROVIDERS, KeyHosts, called_host, key_name, url_host
 from pixelprompt.providers.base import Credentials, Model
 from pixelprompt.settings import LOOPBACK_HOSTS
 
@@ -24,7 +24,8 @@ class ProviderKeys:
     ----------
     secrets_client : boto3 Secrets Manager client
     secret : name or ARN
-    endpoints : base URLs in place of the providers' own, by provider
+    endpoints : base URLs in place of the providers' own, by provider; keys may go there
+    key_hosts : which hosts each key may go to; by default each provider's to the provider's own
     clock : seconds of a clock that never goes back
     """
 
@@ -33,30 +34,48 @@ class ProviderKeys:
         secrets_client: Any,
         secret: str,
         endpoints: Mapping[str, str] | None = None,
+        key_hosts: KeyHosts | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = secrets_client
         self._secret = secret
         self._endpoints = endpoints or {}
+        self._key_hosts = key_hosts or KeyHosts()
         self._clock = clock
         self._keys: dict[str, str] = {}
         self._read_at: float | None = None
 
     def key_name(self, model: Model) -> str | None:
         """Name of the key that a model needs in the secret, or None where its provider needs none."""
-        return model.key_name or PROVIDERS[model.provider].key_name
+        return key_name(model)
+
+    def withholds(self, model: Model) -> bool:
+        """Whether a model's key must not go to the model's host, so that it is never sent."""
+        if self.key_name(model) is None or self._endpoint(model) or self._key_hosts.sent_key(model):
+            return False
+        # The simulators have keys that are none, also for an entry that names their URL itself.
+        endpoint = self._endpoints.get(model.provider)
+        return not endpoint or url_host(endpoint) != called_host(model.provider, model.base_url)
 
     def credentials(self, model: Model) -> Credentials | None:
-        """What is needed to call a model's provider, or None where its key is missing."""
+        """What is needed to call a model's provider, or None where its key is missing, or must not go to its host."""
         name = self.key_name(model)
         key = self._current().get(name) if name else None
         required = model.key_name is not None or PROVIDERS[model.provider].key_required
+        if key and self.withholds(model):
+            if required:
+                host = called_host(model.provider, model.base_url)
+                logger.warning("A key is not sent: keyHosts does not allow it.", key_name=name, host=host)
+            key = None
         if required and not key:
             return None
+        return Credentials(key, self._endpoint(model))
+
+    def _endpoint(self, model: Model) -> str | None:
         # A server on this machine is called where it is.
         own = model.base_url and urlsplit(model.base_url).hostname in LOOPBACK_HOSTS
-        return Credentials(key, None if own else self._endpoints.get(model.provider))
+        return None if own else self._endpoints.get(model.provider)
 
     def _current(self) -> dict[str, str]:
         now = self._clock()

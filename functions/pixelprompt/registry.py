@@ -1,13 +1,14 @@
 """Which models there are. The catalogue is data: ``models.json`` beside this module, and an operator's overlay."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pixelprompt import catalogue
 from pixelprompt.errors import ConfigurationError
+from pixelprompt.providers import KeyHosts
 from pixelprompt.providers.base import Model
 
 CATALOGUE = Path(__file__).with_name("models.json")
@@ -27,6 +28,7 @@ class ModelRegistry:
     models, text_models : image models and text models
     prompt_model : which text model enhances prompts: its place counted from 1, its name or its id
     day : gives the present day; from its shutdown on, a model is retired
+    key_hosts : which hosts each key may go to
     """
 
     def __init__(
@@ -36,7 +38,9 @@ class ModelRegistry:
         *,
         prompt_model: int | str = 1,
         day: Callable[[], date] = today,
+        key_hosts: KeyHosts | None = None,
     ) -> None:
+        self.key_hosts = key_hosts or KeyHosts()
         self._models = tuple(models)
         self._text_models = tuple(text_models)
         self._prompt_model = prompt_model
@@ -50,8 +54,13 @@ class ModelRegistry:
         prompt_model: int | str = 1,
         overlay: Any = None,
         day: Callable[[], date] = today,
+        key_hosts: Mapping[str, Iterable[str]] | None = None,
     ) -> "ModelRegistry":
         """The registry from a catalogue file and an overlay (a parsed JSON object).
+
+        Parameters
+        ----------
+        key_hosts : hosts by the names of keys that may go there, beside the providers' own and those of the file
 
         Raises
         ------
@@ -61,11 +70,15 @@ class ModelRegistry:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"The model catalogue {path.name} cannot be read: {error}.") from error
-        if overlay is not None:
-            catalogue.parse(content)
-            content = catalogue.overlay(content, overlay)
         sections = catalogue.parse(content)
-        registry = cls(sections["models"], sections["textModels"], prompt_model=prompt_model, day=day)
+        # Before the overlay: its entries must not allow themselves anything.
+        allowed = KeyHosts(catalogue.key_hosts(content), key_hosts or {})
+        if overlay is not None:
+            sections = catalogue.parse(catalogue.overlay(content, overlay))
+        catalogue.check_keys(sections, allowed)
+        registry = cls(
+            sections["models"], sections["textModels"], prompt_model=prompt_model, day=day, key_hosts=allowed
+        )
         if sections["textModels"] and registry.get_prompt_model() is None:
             names = ", ".join(model.name for model in sections["textModels"])
             raise ConfigurationError(

@@ -7,13 +7,16 @@ reported when it is asked for, so importing a module needs none.
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from pixelprompt.errors import ConfigurationError
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+_HOST = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 # Seconds after which a job that is still open was abandoned, where the deployment does not tell.
 LONGEST_JOB = 2880
 
@@ -157,13 +160,41 @@ class Settings:
 
         Only loopback addresses are taken, so that no deployment can send its keys elsewhere by this setting.
         """
-        text = self._text("PROVIDER_ENDPOINTS", "{}")
-        try:
-            endpoints = json.loads(text)
-        except ValueError:
-            endpoints = None
-        if not isinstance(endpoints, dict) or not all(
-            isinstance(url, str) and urlsplit(url).hostname in LOOPBACK_HOSTS for url in endpoints.values()
-        ):
-            raise ConfigurationError("PROVIDER_ENDPOINTS must be a JSON object of provider names and loopback URLs.")
+        endpoints = self._object("PROVIDER_ENDPOINTS")
+        if endpoints is None or not all(map(_is_loopback, endpoints.values())):
+            raise ConfigurationError(
+                "PROVIDER_ENDPOINTS must be a JSON object of provider names and loopback URLs, without user and "
+                "password."
+            )
         return endpoints
+
+    @property
+    def key_hosts(self) -> dict[str, list[str]]:
+        """Hosts by the names of keys that may go there, beside the providers' own and those of the catalogue."""
+        allowed = self._object("KEY_HOSTS")
+        if allowed is None or not all(
+            isinstance(hosts, list) and all(isinstance(host, str) and _HOST.fullmatch(host) for host in hosts)
+            for hosts in allowed.values()
+        ):
+            raise ConfigurationError(
+                f"KEY_HOSTS is {self._text('KEY_HOSTS', '')!r}; it must be a JSON object of key names and hosts "
+                'such as {"MY_KEY": ["my.example", "127.0.0.1:8080"]}: exact names, with the port unless it is 443, '
+                "without scheme, path, or wildcard."
+            )
+        return allowed
+
+    def _object(self, name: str) -> dict[str, Any] | None:
+        """A JSON object, or None where the text is anything else."""
+        try:
+            value = json.loads(self._text(name, "{}"))
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else None
+
+
+def _is_loopback(url: Any) -> bool:
+    try:
+        parts = urlsplit(url)
+    except (ValueError, AttributeError):
+        return False
+    return parts.hostname in LOOPBACK_HOSTS and "@" not in parts.netloc

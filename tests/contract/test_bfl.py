@@ -144,6 +144,10 @@ FOREIGN = [
     "https://bfl.ai@evil.example/",
     "https://evil.example\\.bfl.ai/",
     "https://evil.example#.bfl.ai",
+    "https://api.bfl.ai:8443/",
+    "https://user:password@api.bfl.ai/",
+    "https://blog.bfl.ai/",
+    "https://bfl.ai/",
     "ftp://api.bfl.ai/",
     "//api.bfl.ai/",
     "https://[::1/",
@@ -158,7 +162,7 @@ def test_the_key_is_sent_to_no_other_host(url: str, no_connections: list[Any]) -
     assert no_connections == []
 
 
-@pytest.mark.parametrize("host", ["api.bfl.ai", "api.eu2.bfl.ai", "bfl.ai"])
+@pytest.mark.parametrize("host", ["api.bfl.ai", "api.eu.bfl.ai", "api.eu2.bfl.ai"])
 def test_the_provider_has_many_hosts(host: str, no_connections: list[Any]) -> None:
     token = json.dumps({"url": f"https://{host}/v1/get_result?id=1", "at": time.time(), "cost": 3})
     assert isinstance(call(None, token), Waiting)

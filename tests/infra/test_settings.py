@@ -13,7 +13,8 @@ from infra.settings import _READERS, INTERPRETER, PYTHON_VERSIONS, Settings, Set
 from .conftest import ROOT
 
 PROVIDER_ENDPOINTS = (
-    'a JSON object of providers and loopback URLs such as {"openai": "http://127.0.0.1:8000/openai/v1"}'
+    "a JSON object of providers and loopback URLs, without user and password, such as "
+    '{"openai": "http://127.0.0.1:8000/openai/v1"}'
 )
 JWT_ISSUER = "an https address such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
 PROD = {"stage": "prod", "pythonVersion": "3.13"}
@@ -57,6 +58,8 @@ def test_defaults() -> None:
         ("gallery", "off", "gallery", "off"),
         ("gallery", "public", "gallery", "public"),
         ("statusWait", "20", "status_wait", 20),
+        ("keyHosts", '{"A_KEY": ["A.example", "[::1]:80"]}', "key_hosts", {"A_KEY": ["a.example", "[::1]:80"]}),
+        ("keyHosts", {"A_KEY": ["a.example"]}, "key_hosts", {"A_KEY": ["a.example"]}),
         ("alarmEmail", "owner@example.com", "alarm_email", "owner@example.com"),
         ("alarmEmail", "", "alarm_email", ""),
         ("dailyBudget", "12.5", "daily_budget", 12.5),

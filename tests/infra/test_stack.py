@@ -169,10 +169,10 @@ def test_no_policy_is_wider_than_it_must_be(synthesise: Synthesise, settings: di
 COMMON = {"LOG_LEVEL", "POWERTOOLS_SERVICE_NAME", "BUCKET_NAME"}
 ENVIRONMENT = {
     "submit": {
-        "STATE_MACHINE_ARN", "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "GLOBAL_LIMIT", "IP_LIMIT", "IP_INCLUDE",
-        "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS", "MODERATION", "PROMPT_MODEL_INDEX",
+        "STATE_MACHINE_ARN", "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "GLOBAL_LIMIT", "IP_LIMIT",
+        "IP_INCLUDE", "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS", "MODERATION", "PROMPT_MODEL_INDEX",
     },
-    "generate": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS"},
+    "generate": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS"},
     "record-failure": set(),
     "finish": set(),
     "status": {
@@ -180,10 +180,10 @@ ENVIRONMENT = {
         "GALLERY",
     },
     "enhance": {
-        "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "ENHANCE_LIMIT", "ENHANCE_IP_LIMIT",
+        "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "PROMPT_MODEL_INDEX", "ENHANCE_LIMIT", "ENHANCE_IP_LIMIT",
         "IP_INCLUDE", "TRUST_BODY_IP", "CORS_ORIGINS", "MODERATION",
     },
-    "models": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS"},
+    "models": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS"},
     "gallery": {"CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
     "cancel": {"STATE_MACHINE_ARN", "CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
     "retry": {
@@ -208,6 +208,7 @@ def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
             target="local", globalLimit=7, ipLimit=3, ipInclude="192.0.2.7", logLevel="DEBUG", promptModelIndex=2,
             enhanceLimit=9, enhanceIpLimit=4,
             maxConcurrency=4, corsOrigins="https://example.com", providerEndpoints='{"openai": "http://127.0.0.1:1"}',
+            keyHosts='{"MY_KEY": ["my.example"]}',
         )
     )  # fmt: skip
     submit = resources.function("submit")["Environment"]["Variables"]
@@ -220,6 +221,9 @@ def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
     }
     assert expected.items() <= submit.items()
     assert json.loads(submit["PROVIDER_ENDPOINTS"]) == {"openai": "http://127.0.0.1:1"}
+    for name in ("submit", "generate", "enhance", "models"):
+        hosts = resources.function(name)["Environment"]["Variables"]["KEY_HOSTS"]
+        assert json.loads(hosts) == {"MY_KEY": ["my.example"]}
     enhance = resources.function("enhance")["Environment"]["Variables"]
     assert (enhance["PROMPT_MODEL_INDEX"], enhance["CORS_ORIGINS"]) == ("2", "https://example.com")
     assert submit["PROMPT_MODEL_INDEX"] == "2"

@@ -308,10 +308,27 @@ def test_azure_is_asked_with_its_own_header(deployed: Deployment, s3: Any, statu
     set_keys({**KEYS, "AZURE_OPENAI_API_KEY": "azure-1"})
     with Canned(Answer(status, {"data": [{"id": "gpt-image-2"}]})) as server:
         set_overlay(s3, {**entry, "baseUrl": f"{server.url}/openai/v1", "keyName": "AZURE_OPENAI_API_KEY"})
-        assert rows_of(replace(deployed, on_laptop=True))["Mine"].mark == mark
+        refused = rows_of(replace(deployed, on_laptop=True))
+        assert "Mine" not in refused and "keyHosts=" in sentences(refused["Model catalogue"])
+        assert server.asked == []
+        hosts = json.dumps({"AZURE_OPENAI_API_KEY": [server.url.removeprefix("http://")]})
+        with Canned(Answer(content={**account_of(1000), "Environment": {"Variables": {"KEY_HOSTS": hosts}}})) as aws:
+            allowing = replace(deployed, client=clients({"lambda": aws.url}), on_laptop=True)
+            assert rows_of(allowing)["Mine"].mark == mark
         (asked,) = server.asked
     assert asked.path == "/openai/v1/models?api-version=v1"
     assert asked.headers["api-key"] == "azure-1" and "authorization" not in asked.headers
+
+
+def test_a_key_is_not_sent_to_a_host_that_is_not_its_own(deployed: Deployment, s3: Any) -> None:
+    set_keys({**KEYS, "COMPATIBLE_API_KEY": "general-1"})
+    with Canned(Answer(401)) as server:
+        set_overlay(s3, {"name": "Mine", "provider": "compatible", "id": "mine", "baseUrl": f"{server.url}/v1"})
+        row = rows_of(replace(deployed, on_laptop=True))["Mine"]
+        assert (row.mark, row.key) == (BAD, "missing")
+        assert f'allow the key for this host (keyHosts={{"KEY": ["127.0.0.1:{server.port}"]}})' in sentences(row)
+        (asked,) = server.asked
+    assert "authorization" not in asked.headers
 
 
 def bedrock(availability: Any, lifecycle: Mapping[str, Any]) -> Callable[[Asked], Answer]:

@@ -13,8 +13,8 @@ from local import lock
 from local.paths import ROOT
 
 VARIABLES = (
-    "API_URL", "BUCKET", "CDK", "DAYS", "FILE", "FROM", "JOB", "ONLY", "PATCH", "PROMPT", "PROPOSE", "SAVE", "SECONDS",
-    "STAGE", "WHEELS",
+    "API_URL", "BUCKET", "CDK", "DAYS", "FILE", "FROM", "JOB", "KEY_HOSTS", "ONLY", "PATCH", "PROMPT", "PROPOSE",
+    "SAVE", "SECONDS", "STAGE", "WHEELS",
 )  # fmt: skip
 AWKWARD = 'a\'b "$HOME" `id` $(MAKE) #1'
 
@@ -34,7 +34,9 @@ def ready(checkout: Path) -> Path:
     folder.mkdir(parents=True)
     (folder.parent / ".ready").touch()
     python = folder / "python"
-    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@" "PROMPT=$PROMPT" "CDK=$CDK" "STAGE=$STAGE"\n')
+    python.write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$@" "PROMPT=$PROMPT" "CDK=$CDK" "STAGE=$STAGE" "KEY_HOSTS=$KEY_HOSTS"\n'
+    )
     python.chmod(0o755)
     return checkout
 
@@ -78,12 +80,19 @@ def test_a_checkout_that_is_ready_asks_its_own_python(ready: Path) -> None:
         ("deploy", "STAGE", "--stage={}"),
         ("deploy", "CDK", "CDK={}"),
         ("demo", "PROMPT", "PROMPT={}"),
+        ("up", "KEY_HOSTS", "KEY_HOSTS={}"),
     ],
 )
 def test_a_value_of_any_characters_arrives_as_it_is(ready: Path, target: str, name: str, argument: str) -> None:
     for done in (make(ready, target, f"{name}={AWKWARD}"), make(ready, target, **{name: AWKWARD})):
         assert (done.returncode, done.stderr) == (0, "")
         assert argument.format(AWKWARD) in done.stdout.splitlines()
+
+
+def test_hosts_of_keys_arrive_as_the_json_that_they_are(ready: Path) -> None:
+    hosts = '{"MY_KEY": ["my.example", "127.0.0.1:8080"]}'
+    for done in (make(ready, "up", f"KEY_HOSTS={hosts}"), make(ready, "up", KEY_HOSTS=hosts)):
+        assert f"KEY_HOSTS={hosts}" in done.stdout.splitlines()
 
 
 def test_values_that_are_lists_arrive_one_by_one(ready: Path) -> None:

@@ -21,7 +21,8 @@ MINE = {"name": "Mine", "provider": "compatible", "id": "my-model", "baseUrl": "
 
 
 def lines(*models: Any, **options: Any) -> list[str]:
-    return describe({"models": list(models)}, day=lambda: TODAY, **options)
+    hosts = {"MY_KEY": ["127.0.0.1:8080"]}
+    return describe({"models": list(models)}, day=lambda: TODAY, key_hosts=hosts, **options)
 
 
 @pytest.fixture
@@ -147,5 +148,21 @@ def test_the_overlay_in_the_documentation_is_right() -> None:
     example = re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0]
     said = describe(json.loads(example), day=lambda: TODAY)
     assert said[0].startswith("added     LocalAI FLUX")
-    assert said[1] == "changed   FLUX.2 Max (bfl, flux-2-max): default false → true"
-    assert said[2].startswith("disabled  FLUX.2 Pro")
+    assert said[1].startswith("  sends no key to 127.0.0.1:8080: COMPATIBLE_API_KEY may go there only with keyHosts=")
+    assert said[2] == "changed   FLUX.2 Max (bfl, flux-2-max): default false → true"
+    assert said[3] == "  sends BFL_API_KEY to api.bfl.ai"
+    assert said[4].startswith("disabled  FLUX.2 Pro")
+
+
+def test_the_hosts_of_keys_are_those_of_the_environment(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(json.dumps({"models": [{**MINE, "keyName": "MY_KEY"}]}), encoding="utf-8")
+    assert run(file) == 1
+    assert 'keyHosts={"MY_KEY": ["127.0.0.1:8080"]}' in capsys.readouterr().err
+    monkeypatch.setenv("KEY_HOSTS", '{"MY_KEY": ["127.0.0.1:8080"]}')
+    assert run(file) == 0
+    assert "  sends MY_KEY to 127.0.0.1:8080\n" in capsys.readouterr().out
+    monkeypatch.setenv("KEY_HOSTS", "127.0.0.1")
+    assert run(file) == 1
+    assert "KEY_HOSTS is '127.0.0.1'; it must be a JSON object" in capsys.readouterr().err

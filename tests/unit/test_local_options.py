@@ -27,6 +27,7 @@ def test_every_setting_reaches_the_stack() -> None:
         "MODERATION": "keyword",
         "STATUS_WAIT": "7",
         "GALLERY": "off",
+        "KEY_HOSTS": '{"MY_KEY": ["My.Example"]}',
     }
     assert set(given) == set(SETTINGS)
     settings = Settings.from_context(Options.from_environment(given).context(SIMULATOR, API))
@@ -37,6 +38,7 @@ def test_every_setting_reaches_the_stack() -> None:
     assert (settings.cors_origins, settings.prompt_model_index) == ("https://example.com", "2")
     assert (settings.max_concurrency, settings.moderation) == (4, "keyword")
     assert (settings.status_wait, settings.gallery) == (7, "off")
+    assert settings.key_hosts == {"MY_KEY": ["my.example"]}
 
 
 def test_an_empty_variable_and_a_foreign_one_ask_for_nothing() -> None:

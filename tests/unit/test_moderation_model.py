@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pixelprompt.errors import ConfigurationError, InappropriateContent, Service
 from pixelprompt.moderation import MODEL_CATEGORY, UNAVAILABLE, ContentFilter, Verdict, yes_no_classifier
 from pixelprompt.moderation_model import MODES, content_filter, refusal
 from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.providers import KeyHosts
 from pixelprompt.registry import ModelRegistry
 
 FORBIDDEN = "a forbidden-by-simulator scene"
@@ -120,14 +122,20 @@ def test_the_text_model_that_the_operator_chose_judges(simulator: Simulator) -> 
 def test_both_functions_ask_the_model_that_the_setting_names(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(function)
     named: list[Any] = []
-    monkeypatch.setattr(module, "LiveRegistry", lambda *_, prompt_model: named.append(prompt_model))
+
+    def live_registry(*_: Any, prompt_model: str, key_hosts: Any) -> Any:
+        named.extend([prompt_model, key_hosts])
+        return SimpleNamespace(key_hosts=KeyHosts(key_hosts))
+
+    monkeypatch.setattr(module, "LiveRegistry", live_registry)
+    monkeypatch.setenv("KEY_HOSTS", '{"MY_KEY": ["my.example"]}')
     monkeypatch.setattr(module.aws, "request_client", lambda *_: None)
     for name in ("BUCKET_NAME", "PROVIDER_SECRET", "STATE_MACHINE_ARN"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("PROMPT_MODEL_INDEX", "Gemini 3.5 Flash")
     build = module._submission if function == "submit" else module._services
     build.__wrapped__()
-    assert named == ["Gemini 3.5 Flash"]
+    assert named == ["Gemini 3.5 Flash", {"MY_KEY": ["my.example"]}]
 
 
 @pytest.mark.parametrize("mode", ["model", "openai"])

@@ -37,7 +37,8 @@ from pixelprompt.providers.wire.errors import read_error, status_error
 from pixelprompt.providers.wire.members import member, number, text, whole
 
 _HOME = "https://api.bfl.ai"
-_OUR_HOSTS = re.compile(r"([a-z0-9-]+\.)*bfl\.ai")
+# api.bfl.ai and the regions behind it, such as api.eu4.bfl.ai.
+_OUR_HOSTS = re.compile(r"api\.([a-z0-9-]+\.)?bfl\.ai")
 _CREDITS_PER_DOLLAR = 100
 # For some seconds after the order, the region that is asked may not know it yet.
 _GRACE = 10.0
@@ -157,9 +158,12 @@ def _is_theirs(url: str, base: str) -> bool:
         target, home = httpx2.URL(url), httpx2.URL(base)
     except httpx2.InvalidURL:
         return False
-    if is_loopback(home):
+    if target.userinfo:
+        return False
+    if is_loopback(home) or not _OUR_HOSTS.fullmatch(home.host):
+        # Another server than Black Forest Labs, perhaps with another key, which is not for theirs.
         return origin(target) == origin(home)
-    return target.scheme == "https" and _OUR_HOSTS.fullmatch(target.host) is not None
+    return target.scheme == "https" and target.port is None and _OUR_HOSTS.fullmatch(target.host) is not None
 
 
 def _poll(

@@ -102,6 +102,8 @@ def _ask(
 ) -> dict[str, Any] | ProviderError:
     """The answer's JSON object; parsed by the SDK, an image takes five times its size in memory."""
     config.should_return_http_response = True
+    # They could name another server, which would get the key.
+    config.http_options = None
     responses: list[httpx2.Response] = []
     try:
         with http_client(deadline, responses=responses) as http:

@@ -136,6 +136,8 @@ class _Transport(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
+        if url.userinfo:
+            raise httpx2.InvalidURL("The URL has a user name or a password, which is not allowed.")
         # What is not packed cannot unfold to a thousand times its size.
         request.headers["accept-encoding"] = "identity"
         order = httpcore2.Request(
