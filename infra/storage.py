@@ -9,7 +9,7 @@ from constructs import Construct
 
 from infra.exceptions import acknowledge
 from infra.settings import Settings
-from infra.web import content_security_policy
+from infra.web import IMAGE_POLICY, content_security_policy
 
 ENHANCED_DAYS = 7
 # The longest window that is counted is one day.
@@ -225,6 +225,9 @@ class Delivery(Construct):
                 origin_override=True,
             ),
             security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
+                content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
+                    content_security_policy=IMAGE_POLICY, override=True
+                ),
                 content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
                 strict_transport_security=_STRICT_TRANSPORT,
             ),

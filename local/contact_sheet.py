@@ -83,6 +83,13 @@ def draw(prompt: str, tiles: Sequence[Tile], summary: str) -> Image.Image:
     return sheet
 
 
+def reduce(image: Image.Image) -> Image.Image:
+    """Return the image as large as a tile shows it: forty of full size would fill a laptop's memory."""
+    picture = image.convert("RGB")
+    picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+    return picture
+
+
 def wrap(text: str, font: Font, width: float, lines: int) -> list[str]:
     """The text in lines no wider than `width` pixels; what does not fit into `lines` gives way to an ellipsis."""
     wrapped: list[str] = []
@@ -118,8 +125,7 @@ def _draw_tile(sheet: Image.Image, tile: Tile, x: int, y: int) -> None:
     canvas = ImageDraw.Draw(sheet)
     panel = Image.new("RGB", (TILE, TILE), _FRAME)
     if tile.image:
-        picture = tile.image.convert("RGB")
-        picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+        picture = reduce(tile.image)
         panel.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))
     else:
         font = _font(tile.error, 24)

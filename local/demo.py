@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.settings import Settings
-from local import contact_sheet, terminal, travel
+from local import contact_sheet, pictures, terminal, travel
 from local.cloud import Cloud, CloudError
 from local.options import OptionError
 from local.paths import ROOT
@@ -242,7 +241,7 @@ def save(cloud: Cloud, document: Document, folder: Path) -> Path:
     (folder / "job.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     tiles = []
     for row in document["results"]:
-        picture = None
+        picture, error = None, row.get("error") or ""
         for number, image in enumerate(row.get("images") or ()):
             data = _fetch(cloud, image)
             name = re.sub(r"[^A-Za-z0-9.]+", "-", row["model"]).strip("-.")
@@ -251,12 +250,12 @@ def save(cloud: Cloud, document: Document, folder: Path) -> Path:
             path.write_bytes(data)
             if picture is None:
                 try:
-                    picture = Image.open(path)
-                    picture.load()
-                except (UnidentifiedImageError, OSError) as error:
-                    raise CloudError(f"{path} is not a picture ({error}); look at it, then at `make logs`.") from error
+                    picture = contact_sheet.reduce(pictures.load(data))
+                except pictures.PictureError as failure:
+                    # The other images are worth their sheet, and the file is there to be looked at.
+                    error = str(failure)
         detail = provider_label(row["provider"], cloud.endpoints["simulated"])
-        tiles.append(contact_sheet.Tile(row["model"], detail, row.get("duration"), picture, row.get("error") or ""))
+        tiles.append(contact_sheet.Tile(row["model"], detail, row.get("duration"), picture, error))
     sheet = folder / "contact-sheet.png"
     contact_sheet.draw(document["prompt"], tiles, _summary(document)).save(sheet)
     return sheet

@@ -6,7 +6,6 @@ caller; a token goes along where API_TOKEN has one.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import statistics
@@ -21,9 +20,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from infra.settings import LOOPBACK_HOSTS
+from local import pictures
 from local.cloud import CloudError
 from local.confirmation import confirm
 from local.deployment import aws_failure
@@ -405,13 +405,12 @@ def _look_at_pictures(api: Api, report: Report, rows: list[dict[str, Any]]) -> N
         for image in row.get("images") or ():
             answer = api.request("GET", image["imageUrl"])
             try:
-                with Image.open(io.BytesIO(answer.body)) as picture:
-                    picture.load()
-                    kind = answer.headers.get("content-type", "")
-                    size, what = picture.size, Image.MIME.get(picture.format or "", "")
-            except (UnidentifiedImageError, OSError):
-                report.check(False, f"{row['model']} has made a picture", answer)
+                picture = pictures.load(answer.body)
+            except pictures.PictureError as error:
+                report.check(False, f"{row['model']} has made a picture ({error})", answer)
                 continue
+            kind, size = answer.headers.get("content-type", ""), picture.size
+            what = Image.MIME.get(picture.format or "", "")
             text = f"{row['model']} has made a picture of {size[0]} × {size[1]}, served as {kind}"
             report.check(answer.status == 200 and kind == what, text)
 

@@ -44,7 +44,7 @@ export const length = (text) => [...text.trim()].length;
 
 /** A file's name for a picture: number, model, and the ending of its address. */
 export function fileName(number, name, url) {
-  const ending = /\.(png|jpg|webp)$/.exec(new URL(url, location.href).pathname)?.[0] ?? ".png";
+  const ending = /\.(png|jpg|webp|gif)$/.exec(new URL(url, location.href).pathname)?.[0] ?? ".png";
   const plain = name.replace(/[^A-Za-z0-9.]+/g, "-").replace(/^[-.]+|[-.]+$/g, "") || "picture";
   return `${String(number).padStart(2, "0")}-${plain}${ending}`;
 }

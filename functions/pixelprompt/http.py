@@ -326,6 +326,8 @@ def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
     if response.body is not None:
         answer["headers"].setdefault("Content-Type", "application/json")
         answer["headers"].setdefault("Cache-Control", "no-store")
+        # Prompts are in responses: no browser shall see markup in one.
+        answer["headers"]["X-Content-Type-Options"] = "nosniff"
         text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
         # What quotes the caller may hold half a surrogate pair, which no answer can.
         answer["body"] = text.encode(errors="replace").decode()

@@ -36,6 +36,7 @@ LAST_MOMENT = 10**13 - 1
 URL_SECONDS = 3600
 # Bytes that are encoded at once; a multiple of three, so that only the last piece is padded.
 _PIECE = 3 * 2**15
+_TYPES = {extension: mime_type for mime_type, extension in EXTENSIONS.items()}
 
 StoredImage = dict[str, str]
 
@@ -87,7 +88,7 @@ class ImageStorage:
 
         Raises
         ------
-        ValueError : no base64, or no picture of a known type
+        ValueError : no base64, no picture of a known type, or one of a size that isn't stored
         StorageError : S3 kept failing
         """
         return self.save(base64.b64decode(base64_image, validate=True), metadata)["imageKey"]
@@ -103,6 +104,8 @@ class ImageStorage:
         found = image_format(data)
         if found is None:
             raise ValueError("These bytes are no picture of a known type.")
+        if found.problem:
+            raise ValueError(f"This is an image {found.problem}.")
         target = metadata.get("target") or f"{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
         timestamp = metadata.get("timestamp") or round(time.time() * 1000)
         name = stem(target, str(metadata.get("model", "image")), timestamp, number)
@@ -123,7 +126,14 @@ class ImageStorage:
         with ThreadPoolExecutor(3) as pool:
             writes = [
                 pool.submit(self._put, stored["imageKey"], body, "application/json", give_up),
-                pool.submit(self._put, stored["binaryKey"], data, found.mime_type, give_up),
+                pool.submit(
+                    self._put,
+                    stored["binaryKey"],
+                    data,
+                    found.mime_type,
+                    give_up,
+                    ContentDisposition=_disposition(stored["binaryKey"]),
+                ),
             ]
             listing = pool.submit(self._put, index_key(timestamp, stored["binaryKey"]), b"", "text/plain", give_up)
         for write in writes:
@@ -166,17 +176,25 @@ class ImageStorage:
         return self._presigned(binary_key, int(time.time() // (URL_SECONDS / 2)))
 
     def _presign(self, binary_key: str, half_life: int) -> str:
-        """An address that works for an hour; it is given out for half of that, to all who ask in this ``half_life``."""
-        url: str = self.s3.generate_presigned_url(
-            "get_object", Params={"Bucket": self.bucket, "Key": binary_key}, ExpiresIn=URL_SECONDS
-        )
+        """An address that works for an hour; it is given out for half of that, to all who ask in this ``half_life``.
+
+        Type and name are part of what is signed: whatever stands at the key, a browser treats it as an image, or as
+        something to save, and never as a document.
+        """
+        parameters = {
+            "Bucket": self.bucket,
+            "Key": binary_key,
+            "ResponseContentType": _TYPES.get(binary_key.rpartition(".")[2], "application/octet-stream"),
+            "ResponseContentDisposition": _disposition(binary_key),
+        }
+        url: str = self.s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=URL_SECONDS)
         return url
 
-    def _put(self, key: str, body: bytes, content_type: str, give_up: float) -> None:
+    def _put(self, key: str, body: bytes, content_type: str, give_up: float, **headers: str) -> None:
         """Write an object, again and again while S3 is failing: the image may have been paid for."""
         for attempt in itertools.count():
             try:
-                self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+                self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, **headers)
                 return
             except (ClientError, BotoCoreError) as error:
                 failure = storage_error(error, key)
@@ -209,6 +227,15 @@ def _record_body(data: bytes, record: Mapping[str, Any]) -> bytes:
     body.write(end)
     # Shares its bytes instead of copying them.
     return body.getvalue()
+
+
+def _disposition(binary_key: str) -> str:
+    """Return the ``Content-Disposition`` of an image: shown where it is opened, and saved under the name in its key.
+
+    It is ``inline``: people open images in a tab, and what an image may be besides has no say there, because the type
+    is fixed.
+    """
+    return f'inline; filename="{file_name(binary_key.rpartition("/")[2])}"'
 
 
 def _stem_of(key: str, prefix: str) -> str:

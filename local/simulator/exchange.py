@@ -17,7 +17,7 @@ from threading import Event, Lock
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from local.simulator.drawing import ImageFormat, draw, encode, seed_for
 from local.simulator.errors import ERRORS, Page, Words
@@ -26,6 +26,9 @@ from local.simulator.latency import Latency
 
 JSON = "application/json"
 MIME_TYPES: dict[ImageFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+# What an image to edit may be; the simulators run without the functions' code, which has the same limit.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+MAX_PIXELS = 64_000_000
 SLOW_SECONDS = 300.0
 # How often an answer that waits looks whether the latency has changed.
 CHECK_SECONDS = 0.25
@@ -430,11 +433,13 @@ def read_json(body: bytes) -> Any:
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """The size in pixels of an encoded image; None where it is none."""
+    """The size in pixels of an encoded image; None where it isn't one that may be opened."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        # The header is enough: no pixel is decoded.
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.size if image.width * image.height <= MAX_PIXELS else None
+    # A damaged file raises whatever the reader of its format comes across.
+    except Exception:
         return None
 
 

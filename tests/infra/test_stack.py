@@ -495,7 +495,7 @@ def test_the_page_runs_no_script_but_its_own(resources: Resources) -> None:
     (page,) = [
         policy["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
         for policy in resources.of_type("AWS::CloudFront::ResponseHeadersPolicy")
-        if "ContentSecurityPolicy" in policy["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+        if "FrameOptions" in policy["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
     ]
     policy = resources.text(page["ContentSecurityPolicy"]["ContentSecurityPolicy"])
     directives = set(policy.split("; "))
@@ -507,6 +507,16 @@ def test_the_page_runs_no_script_but_its_own(resources: Resources) -> None:
     assert page["FrameOptions"] == {"FrameOption": "DENY", "Override": True}
     assert page["ReferrerPolicy"] == {"ReferrerPolicy": "no-referrer", "Override": True}
     assert page["ContentTypeOptions"] == {"Override": True}
+
+
+def test_an_image_that_is_opened_as_a_document_runs_nothing(resources: Resources) -> None:
+    (distribution,) = resources.of_type("AWS::CloudFront::Distribution")
+    (images,) = distribution["DistributionConfig"]["CacheBehaviors"]
+    policy = resources.by_id[images["ResponseHeadersPolicyId"]["Ref"]]["Properties"]["ResponseHeadersPolicyConfig"]
+    headers = policy["SecurityHeadersConfig"]
+    directives = headers["ContentSecurityPolicy"]["ContentSecurityPolicy"].split("; ")
+    assert {"default-src 'none'", "sandbox"} <= set(directives) and headers["ContentSecurityPolicy"]["Override"]
+    assert headers["ContentTypeOptions"] == {"Override": True}
 
 
 @pytest.mark.parametrize("moderation", ["keyword", "model", "openai"])

@@ -235,6 +235,10 @@ def test_a_server_that_the_operator_chose_may_be_inside(web: Any) -> None:
         ("http://169.254.169.254/", "only https"),
         ("file:///etc/passwd", "only https"),
         ("https://[::1/", "not valid"),
+        ("https://user:password@images.example/", "user name"),
+        ("//user@images.example/", "user name"),
+        ("https://2130706433/", "unusual form"),
+        ("https://0177.0.0.1/", "not valid"),
     ],
 )
 def test_a_redirect_is_checked_like_an_address(web: Any, location: str, match: str) -> None:

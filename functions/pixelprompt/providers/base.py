@@ -301,9 +301,16 @@ def _standard(encoded: str) -> str:
 
 
 def read_image(data: bytes, **about: Any) -> Image | ProviderError:
-    """Return the image in these bytes; data that isn't an image is an error, whatever the provider called it."""
+    """Return the image in these bytes; an error if they aren't an image, or one of more pixels than are stored.
+
+    What the provider called it doesn't count.
+    """
     found = image_format(data)
     if found is None:
         kind = "an SVG image, which isn't stored" if is_svg(data) else "data that isn't an image"
         return ProviderError("no_image", f"The provider returned {kind}.", billable="unknown")
+    if found.problem:
+        # The same request would make an image of the same size.
+        message = f"The provider returned an image {found.problem}."
+        return ProviderError("no_image", message, billable="unknown", retryable=False)
     return Image(data, found.mime_type, found.width, found.height, **about)
