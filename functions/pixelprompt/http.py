@@ -326,7 +326,7 @@ def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
     if response.body is not None:
         answer["headers"].setdefault("Content-Type", "application/json")
         answer["headers"].setdefault("Cache-Control", "no-store")
-        text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         # What quotes the caller may hold half a surrogate pair, which no answer can.
         answer["body"] = text.encode(errors="replace").decode()
     return answer
