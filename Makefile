@@ -34,7 +34,7 @@ IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is runnin
 
 .PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser screenshots \
-  check openapi grants fuzz bench synth clean refuse-prompt prepare-python prepare-all
+  check openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-python prepare-all
 
 help: ## List what there is
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -160,6 +160,9 @@ grants: prepare-all ## Write the table of what each role may do anew, from the s
 
 fuzz: prepare-all ## Send generated requests to every route of a cloud of its own, for SECONDS=60
 	@$(VENV_PYTHON) -m local fuzz $(if $(SECONDS),--seconds="$$SECONDS")
+
+fuzz-providers: prepare-all ## Let hostile providers return generated responses beside good ones, for SECONDS=600
+	@FUZZ_SECONDS="$${SECONDS:-600}" $(VENV_PYTHON) -m pytest -q -n 0 tests/security -k as_long_as_asked
 
 bench: prepare-all ## Measure how fast it is, under ten minutes, and write docs/benchmarks.md (ONLY=part for one)
 	@$(VENV_PYTHON) -m benchmarks $(if $(ONLY),$$(printf -- '--only=%s ' $$ONLY))

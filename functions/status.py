@@ -37,7 +37,9 @@ def _finish(settings: Settings) -> Callable[[str, int], None]:
     def finish(job_id: str, run: int) -> None:
         about = {"jobId": job_id, "run": run, "correlationId": logger.get_current_keys().get("correlation_id")}
         client = aws.request_client("lambda", http.deadline)
-        client.invoke(FunctionName=settings.finish_function, InvocationType="Event", Payload=json.dumps(about))
+        client.invoke(
+            FunctionName=settings.finish_function, InvocationType="Event", Payload=json.dumps(about, allow_nan=False)
+        )
 
     return finish
 

@@ -28,8 +28,8 @@ class AccessKey:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> AccessKey:
-        """Return the access key that environment variables hold."""
-        return cls(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+        """Return the access key that environment variables hold; an empty one where they hold none."""
+        return cls(environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", ""))
 
     @classmethod
     def load(cls, directory: Path) -> AccessKey:

@@ -129,7 +129,7 @@ def poll(cloud: Cloud, job_id: str, seconds: float = POLL_SECONDS) -> Iterator[D
             yield None
         elif answer.status == 200:
             etag = answer.headers.get("etag", "")
-            document: Document = answer.json()
+            document: Document = terminal.safe(answer.json())
             yield document
             if document["status"] in _FINAL:
                 return
@@ -141,9 +141,10 @@ def poll(cloud: Cloud, job_id: str, seconds: float = POLL_SECONDS) -> Iterator[D
 
 def _sentence(body: bytes) -> str:
     try:
-        return str(json.loads(body)["message"])
+        said = str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return body.decode("utf-8", "replace")[:300]
+        said = body.decode("utf-8", "replace")
+    return str(terminal.safe(said))[:300]
 
 
 def _watch(console: Console, cloud: Cloud, job_id: str) -> Document:

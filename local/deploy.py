@@ -19,6 +19,7 @@ from infra import pipeline_settings
 from infra.pipeline_settings import PipelineSettings
 from infra.settings import Settings
 from local import cdk, cloud, deployment
+from local.access_key import AccessKey
 from local.cloud import API_ID, Cloud, CloudError
 from local.confirmation import confirm, require_somebody
 from local.deployment import ClientFactory
@@ -47,6 +48,7 @@ class Account:
     ----------
     emulator : address of the emulator that stands in for AWS; empty for AWS itself
     certificate : file to trust the emulator by, if it speaks TLS
+    access_key : the caller's own for the emulator
     """
 
     id: str
@@ -54,6 +56,7 @@ class Account:
     client: ClientFactory = field(repr=False)
     emulator: str = ""
     certificate: str = ""
+    access_key: AccessKey | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         where = f"the emulator at {self.emulator}" if self.emulator else f"account {self.id}"
@@ -62,7 +65,7 @@ class Account:
     def environment(self, folder: Path) -> dict[str, str]:
         """Environment of commands that reach it."""
         if self.emulator:
-            isolated = cdk.offline_environment(folder, self.emulator, certificate=self.certificate)
+            isolated = cdk.offline_environment(folder, self.emulator, certificate=self.certificate, key=self.access_key)
             return {**isolated, "AWS_REGION": self.region}
         return cdk.account_environment(self.region)
 
@@ -85,7 +88,8 @@ class Account:
             cure = "AWS answered {code} to sts:GetCallerIdentity; try again later, or with another AWS_REGION."
             raise deployment.aws_failure(error, cure) from None
         emulator, certificate = deployment.emulator(environment), environment.get("AWS_CA_BUNDLE", "")
-        return cls(str(identity["Account"]), region, client, emulator, certificate)
+        key = AccessKey.of(environment) if emulator else None
+        return cls(str(identity["Account"]), region, client, emulator, certificate, key)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class Target:
                 laptop = None
             options = replace(cloud.current_options(laptop), keys=keys_in(environment)) if laptop else None
             simulated = options.context(laptop.endpoints["simulator"], "") if laptop and options else {}
-            # The emulator asks for no signature here.
+            # The emulator has no IAM authorizer.
             own = {"target": "local", "apiAuth": "none", "apiUrl": deployment.api_url(emulator, api_id)}
             context = {**simulated, **own, **context}
         settings = Settings.from_context({**cdk.default_context(), **context})

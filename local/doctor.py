@@ -747,7 +747,7 @@ def line(row: Row) -> str:
     about = ", ".join(filter(None, [row.provider, *facts]))
     text = f"{row.mark} {row.subject}" + (f" [{about}]" if about else "")
     sentences = " ".join(finding.sentence for finding in row.findings)
-    return f"{text}: {sentences}" if sentences else text
+    return str(terminal.safe(f"{text}: {sentences}" if sentences else text))
 
 
 def _print_table(rows: Sequence[Row]) -> None:

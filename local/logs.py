@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from local import terminal
 from local.cloud import Cloud
 from local.travel import epoch_seconds, parsed
 
@@ -24,7 +25,7 @@ def show(cloud: Cloud, *, job: str = "", follow: bool = True) -> None:
         for lines in (*(file.new_lines() for file in files), lambdas.new_lines()):
             for line in lines:
                 if job in line:
-                    print(line, flush=True)
+                    print(" ".join(terminal.safe(line).splitlines()), flush=True)
         if not follow:
             return
         time.sleep(_PAUSE)

@@ -38,10 +38,21 @@ def prepare() -> None:
             stream.reconfigure(errors=errors)
 
 
+def safe(value: Any) -> Any:
+    """A JSON value from a deployment or its logs whose strings cannot steer a terminal, however hostile they are."""
+    from pixelprompt.providers.scrub import visible
+
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {safe(name): safe(inner) for name, inner in value.items()}
+    return [safe(inner) for inner in value] if isinstance(value, list) else value
+
+
 def shown(text: str, encoding: str) -> str:
     """The text as a terminal of this encoding shows it: what is laid out in columns must be as wide as it looks."""
     codecs.register_error(_ERRORS, _plain)
-    return text.encode(encoding, _ERRORS).decode(encoding, "surrogateescape")
+    return str(safe(text)).encode(encoding, _ERRORS).decode(encoding, "surrogateescape")
 
 
 def typed(text: str) -> str:

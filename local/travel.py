@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from local import terminal
 from local.cloud import Cloud
 
 Line = Mapping[str, Any]
@@ -42,7 +43,7 @@ def parsed(message: str) -> Line | None:
         line = json.loads(message)
     except ValueError:
         return None
-    return line if isinstance(line, dict) else None
+    return terminal.safe(line) if isinstance(line, dict) else None
 
 
 def epoch_seconds(line: Line) -> float:

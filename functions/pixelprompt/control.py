@@ -209,7 +209,7 @@ class Retry:
             "models": items,
         }
         try:
-            self._start(execution_name(job_id, run), json.dumps(execution))
+            self._start(execution_name(job_id, run), json.dumps(execution, allow_nan=False))
         except FAILURES as error:
             log_failure("The execution could not be started.", error)
             if may_have_started(error):

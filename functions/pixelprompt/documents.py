@@ -104,7 +104,8 @@ class DocumentStore:
         except BotoCoreError as error:
             raise storage_error(error, key) from error
         try:
-            value = json.loads(body)
+            # A NaN of an earlier release becomes null: it must not spoil each later write.
+            value = json.loads(body, parse_constant=lambda _: None)
         except ValueError:
             value = None
         if not isinstance(value, dict):
@@ -217,7 +218,7 @@ class DocumentStore:
         return document if alone(document.value) else None
 
     def _put(self, key: str, value: Value, **condition: str) -> "_Outcome":
-        body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+        body = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         try:
             answer = self.s3.put_object(
                 Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", **condition

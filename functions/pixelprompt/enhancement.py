@@ -11,6 +11,7 @@ from pixelprompt.deadline import Deadline
 from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import StorageError
 from pixelprompt.observability import log_failure, logger
+from pixelprompt.provider_response import accept_answer
 from pixelprompt.providers import PROVIDERS, adapter
 from pixelprompt.providers.base import Credentials, Model, ProviderError
 
@@ -90,7 +91,8 @@ def enhance_prompt(
     if complete is None:
         return unchanged(prompt, f"{model_config.name} makes images only; PROMPT_MODEL_INDEX should name a text model.")
     try:
-        text = complete(_question(prompt), model_config, credentials, time.time() + time_limit)
+        answer: str | ProviderError = complete(_question(prompt), model_config, credentials, time.time() + time_limit)
+        text = accept_answer(answer, credentials.key)
     except Exception as error:
         log_failure("The text model's adapter failed.", error)
         return unchanged(prompt, "The text model could not be asked.")

@@ -37,6 +37,7 @@ from pixelprompt.metrics import record, record_completion, record_failure
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.parameters import DEFAULTS, MOST_IMAGES, as_made, image_request, receipt
 from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.provider_response import accept
 from pixelprompt.providers import adapter
 from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.registry import ModelRegistry
@@ -49,9 +50,11 @@ _RESERVE = 30.0
 # What recording may need after the image is stored, likewise.
 _RECORDING = 10.0
 _UNRECORDED = "Our worker ended before the provider's answer was recorded; the provider may have made an image."
-# Characters of what a provider chooses and Step Functions carries, whose payloads have at most 256 KiB.
-TOKEN_LIMIT = 600
-_TEXT_LIMIT = 200
+# Bytes of a row as JSON in ASCII: Step Functions carries 40 of them in at most 256 KiB. A legitimate row of four images
+# of a model with a name of 100 characters has some 2,500.
+ROW_LIMIT = 4096
+# What such a row can do without, the least important first. The job document keeps an earlier receipt.
+_OPTIONAL = ("used", "usage", "requestId", "applied", "ignored", "adjusted", "missing")
 
 Outcome = dict[str, Any]
 
@@ -134,6 +137,15 @@ class Item:
 _ENDED = frozenset({"refused", "provider_unavailable", "no_image"})
 
 
+def limited(row: Row) -> Row:
+    """Return a row without as much of what is optional as it takes to be within the limit."""
+    for name in _OPTIONAL:
+        if len(json.dumps(row)) <= ROW_LIMIT:
+            break
+        row = {known: value for known, value in row.items() if known != name}
+    return row
+
+
 def backoff(attempt: int) -> float:
     """Seconds to wait before an attempt that nobody gave a time for: jittered, growing to 10."""
     return random.uniform(0.5, 1.0) * min(10.0, 2.0 ** (attempt - 1))
@@ -194,8 +206,13 @@ class Progress:
         return cls(**{known.name: values[known.name] for known in fields(cls) if known.name in values})
 
     def dump(self) -> str:
-        """The text with which a later attempt goes on."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value}, separators=(",", ":"))
+        """The text with which a later attempt goes on; of several errors only the first one's sentence counts."""
+        values = asdict(self)
+        values["tokens"] = {call: token for call, token in self.tokens.items() if not self.is_closed(call)}
+        for call in sorted(self.failures)[1:]:
+            del values["failures"][call]["error"]
+        kept = {name: value for name, value in values.items() if value}
+        return json.dumps(kept, separators=(",", ":"), allow_nan=False)
 
     def is_closed(self, call: int) -> bool:
         """Whether a call has its images or its error."""
@@ -423,9 +440,8 @@ class Generation:
             until = min(self._clock() + model.time_limit, turn.call_until)
             request = turn.request_of(call)
             answer: Generated | Waiting | ProviderError = generate(request, model, turn.credentials, until)
+            answer = accept(answer, turn.credentials.key, images=request.n)
             if isinstance(answer, Waiting):
-                if len(answer.resume) > TOKEN_LIMIT:
-                    return ProviderError("unknown_outcome", "The provider's token is too long to be kept.")
                 self._remember(turn, call, answer.resume)
                 pause = answer.seconds
                 out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
@@ -463,9 +479,7 @@ class Generation:
     def _store(self, turn: "_Turn", call: int, generated: Generated) -> None:
         item = turn.item
         stored: list[Row] = []
-        # Where each image has a call of its own, whatever else a server sends has no place.
-        images = generated.images[:1] if turn.calls > 1 else generated.images
-        for number, image in enumerate(images, start=call):
+        for number, image in enumerate(generated.images, start=call):
             record = {
                 "model": item.model,
                 "prompt": item.prompt,
@@ -506,6 +520,7 @@ class Generation:
         return self._fail(item, {**started, **failure})
 
     def _complete(self, item: Item, row: Row) -> Outcome:
+        row = limited(row)
         document = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
         return item.outcome("done", recorded=True) if document else item.outcome("done", recorded=False, row=row)
 
@@ -567,11 +582,11 @@ class _Turn:
     def add(self, call: int, images: list[Row], generated: Generated) -> None:
         """Close a call with its images."""
         self.progress.images[call] = images
-        self.progress.request_id = self.progress.request_id or (generated.request_id or "")[:_TEXT_LIMIT] or None
+        self.progress.request_id = self.progress.request_id or generated.request_id
         # A server that does not know what an image costs says 0.
         if generated.cost:
             self.progress.costs[call] = generated.cost
-        self.progress.used.update({name: value[:_TEXT_LIMIT] for name, value in (generated.used or {}).items()})
+        self.progress.used.update(generated.used or {})
         for kind, count in (generated.usage or {}).items():
             self.progress.usage[kind] = self.progress.usage.get(kind, 0) + count
         if (generated.usage or {}).get("outputImageTokens"):

@@ -328,7 +328,7 @@ def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
         answer["headers"].setdefault("Cache-Control", "no-store")
         # Prompts are in responses: no browser shall see markup in one.
         answer["headers"]["X-Content-Type-Options"] = "nosniff"
-        text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         # What quotes the caller may hold half a surrogate pair, which no answer can.
         answer["body"] = text.encode(errors="replace").decode()
     return answer

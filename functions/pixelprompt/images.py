@@ -217,7 +217,7 @@ class ImageStorage:
 
 def _record_body(data: bytes, record: Mapping[str, Any]) -> bytes:
     """The JSON of a record with the picture as ``output``, made piece by piece: a large one is in memory only once."""
-    begin, end = b'{"output":"', b'",' + json.dumps(record, separators=(",", ":")).encode()[1:]
+    begin, end = b'{"output":"', b'",' + json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[1:]
     # While a growing buffer is copied, it is in memory twice.
     body = io.BytesIO(bytes(len(begin) + (len(data) + 2) // 3 * 4 + len(end)))
     body.write(begin)

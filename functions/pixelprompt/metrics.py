@@ -79,4 +79,6 @@ def record(values: Mapping[str, float], **dimension: str) -> None:
         if key in present and key not in dimension:
             metrics.add_metadata(key, present[key])
     # One write, so that lines of several threads stay whole.
-    sys.stdout.write(json.dumps(metrics.serialize_metric_set(), default=str, separators=(",", ":")) + "\n")
+    sys.stdout.write(
+        json.dumps(metrics.serialize_metric_set(), default=str, separators=(",", ":"), allow_nan=False) + "\n"
+    )

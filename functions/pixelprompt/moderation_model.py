@@ -14,6 +14,7 @@ from pixelprompt.errors import ConfigurationError, InappropriateContent, Request
 from pixelprompt.metrics import record
 from pixelprompt.moderation import UNAVAILABLE, Classifier, ContentFilter, Verdict, yes_no_classifier
 from pixelprompt.provider_keys import ProviderKeys
+from pixelprompt.provider_response import accept_answer
 from pixelprompt.providers import adapter
 from pixelprompt.providers.base import Model, ProviderError
 from pixelprompt.registry import ModelRegistry
@@ -69,7 +70,8 @@ def _ask(question: str, registry: Callable[[], ModelRegistry], keys: ProviderKey
     credentials = keys.credentials(model) if model else None
     if model is None or credentials is None:
         raise ConfigurationError("There is no text model with a key to ask; set one with `make keys`.")
-    answer = adapter(model.provider).complete(question, model, credentials, until)
+    response: str | ProviderError = adapter(model.provider).complete(question, model, credentials, until)
+    answer = accept_answer(response, credentials.key)
     if isinstance(answer, ProviderError):
         if answer.code == "refused":
             # Who refuses to judge a prompt has judged it.
@@ -82,7 +84,8 @@ def _is_flagged(text: str, keys: ProviderKeys, until: float) -> bool:
     credentials = keys.credentials(_OPENAI)
     if credentials is None:
         raise ConfigurationError("OPENAI_API_KEY is missing; its owner sets it with `make keys`.")
-    flagged = adapter("openai").is_flagged(text, _OPENAI, credentials, until)
+    response: bool | ProviderError = adapter("openai").is_flagged(text, _OPENAI, credentials, until)
+    flagged = accept_answer(response, credentials.key)
     if isinstance(flagged, ProviderError):
         if flagged.code == "refused":
             return True

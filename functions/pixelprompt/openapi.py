@@ -12,6 +12,7 @@ from pixelprompt import enhancement, errors, galleries, http, idempotency
 from pixelprompt.job_status import SINCE
 from pixelprompt.jobs import FINAL_ROW, JOB_STATUSES
 from pixelprompt.parameters import SCHEMAS
+from pixelprompt.provider_response import MAX_FACT
 from pixelprompt.providers.base import ERROR_CODES
 from pixelprompt.submission import PROMPT_LIMIT
 
@@ -157,7 +158,7 @@ def _schemas() -> Schema:
             "imageKey": _TEXT,
             "imageUrl": _URL,
             "images": _list_of(_ref("Image")),
-            "error": {**_TEXT, "description": "One sentence for a person."},
+            "error": {**_TEXT, "maxLength": 300, "description": "One sentence for a person."},
             "errorCode": {"type": "string", "enum": sorted(ERROR_CODES)},
             "retryable": {"type": "boolean"},
             "billable": {"type": "string", "enum": ["no", "yes", "unknown"]},
@@ -168,7 +169,7 @@ def _schemas() -> Schema:
                 "minimum": 1,
                 "description": "The last run it took part in, where a later one has left it as it was.",
             },
-            "requestId": _TEXT,
+            "requestId": {"type": "string", "maxLength": MAX_FACT},
             "usage": _ANY_OBJECT,
             "missing": _ANY_OBJECT,
             "warning": _TEXT,

@@ -353,7 +353,7 @@ class Submission:
             **({"late": True} if late else {}),
         }
         try:
-            self._start(job_id, json.dumps(execution))
+            self._start(job_id, json.dumps(execution, allow_nan=False))
         except FAILURES as error:
             if error_code(error) == "ExecutionAlreadyExists":
                 return

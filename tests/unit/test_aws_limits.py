@@ -11,11 +11,12 @@ from botocore.credentials import Credentials
 
 from infra.settings import MOST_MODELS
 from pixelprompt import http
-from pixelprompt.generation import MAX_WAIT, TOKEN_LIMIT, WAIT_HERE, FailureRecorder, Progress
+from pixelprompt.generation import MAX_WAIT, WAIT_HERE, FailureRecorder, Progress
 from pixelprompt.images import ImageStorage
 from pixelprompt.job_status import JobStatus
 from pixelprompt.jobs import JobManager
 from pixelprompt.parameters import MOST_IMAGES
+from pixelprompt.provider_response import MAX_TOKEN
 from pixelprompt.providers.base import ProviderError
 
 from .workflow_engine import Workflow, done, running_workflow, service_error, states_of
@@ -42,10 +43,10 @@ def workflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workflow]:
 def test_the_largest_input_of_an_execution_is_below_the_limit() -> None:
     """Of a retry: its items bring the tokens of requests that go on."""
     parameters = {"negativePrompt": WIDEST * 1000, **{f"parameter{number}": "x" * 20 for number in range(12)}}
-    # A call has a token, and an image or, which is longer, an error.
+    # A call has a token or an error, and only the first error has a sentence.
     progress = Progress(
-        tokens=dict.fromkeys(range(MOST_IMAGES), "x" * TOKEN_LIMIT),
-        failures={call: ProviderError("provider_unavailable", "x" * 9000).row() for call in range(MOST_IMAGES)},
+        tokens=dict.fromkeys(range(MOST_IMAGES), '"' * (MAX_TOKEN // 2)),
+        failures={0: ProviderError("provider_unavailable", WIDEST * 9000).row()},
     )
     resume = progress.dump()
     models = [{"index": index, "model": name, "resume": resume} for index, name in enumerate(NAMES)]

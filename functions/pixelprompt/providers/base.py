@@ -6,6 +6,7 @@ nothing for a provider's sake.
 """
 
 import binascii
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.image_format import image_format, is_svg
+from pixelprompt.providers.scrub import visible, without_account, without_key
 
 # Sentence for a person and whether pressing "retry" may help, by code. The codes are a closed list.
 _MEANING: dict[str, tuple[str, bool]] = {
@@ -38,7 +40,6 @@ ERROR_CODES = frozenset(_MEANING)
 # Most tokens of a text model's answer: /enhance needs about 150, and what a model thinks beforehand counts as well.
 ANSWER_TOKENS = 2000
 
-_SECRET = re.compile(r"(sk-|AIza|key-|Bearer\s+|x-key[:=]\s*)[\w\-.*…]{4,}", re.IGNORECASE)
 # A data URL, a run of base64 (not a path or an ID: those have one case, or short parts), such runs in lines, and bytes
 # as Python or a hex dump shows them.
 _MIXED = r"(?=[^\s-]{0,40}[A-Z])(?=[^\s-]{0,40}[a-z])(?=[^\s-]{0,40}[0-9])"
@@ -49,6 +50,8 @@ _DATA = re.compile(
     r"|(?:\\x[0-9a-f]{2}[^\\\s]{0,8}){4,}|(?i:(?:\b[0-9a-f]{2}\b[\s,:]{0,2}){12,})"
 )
 _MESSAGE_LIMIT = 300
+# Bytes of a message as JSON in ASCII, where an emoji has twelve: what Step Functions carries is limited in bytes.
+_MESSAGE_BYTES = 1200
 # Ten times what a message may have: what follows is cut off anyway.
 _MESSAGE_SOURCE = 4000
 # The longest beginning of a data URL, such as ``data:image/png;charset=utf-8;base64,``.
@@ -192,7 +195,9 @@ class ProviderError(PixelPromptError):
     Parameters
     ----------
     code : one of ``ERROR_CODES``
-    message : what the provider said, or a sentence of ours; without it the sentence of the code
+    message : what callers may read, in the provider's words or ours; without it the sentence of the code. About the
+        account (``bad_credentials``, ``quota_exhausted``) it is always ours
+    said : the provider's sentence for the operator's log, where ``message`` isn't it
     billable : ``no``, ``yes`` or ``unknown``: whether the provider may charge for it
     retryable : whether pressing "retry" may help; without it as usual for the code
     safe_to_repeat : the provider certainly did not begin, so the same request may be sent again without paying twice
@@ -205,6 +210,7 @@ class ProviderError(PixelPromptError):
         code: str,
         message: str | None = None,
         *,
+        said: str | None = None,
         billable: str | None = None,
         retryable: bool | None = None,
         safe_to_repeat: bool = False,
@@ -212,13 +218,19 @@ class ProviderError(PixelPromptError):
         cost: float | None = None,
     ) -> None:
         sentence, usually = _MEANING[code]
-        super().__init__(clean(message or "") or sentence)
+        self.said = clean(said or message or "")
+        super().__init__(clean(without_account(clean(message or ""))) or sentence)
         self.code = code
         self.retryable = usually if retryable is None else retryable
         self.billable = billable or ("unknown" if code in ("unknown_outcome", "timeout") else "no")
         self.safe_to_repeat = safe_to_repeat
         self.retry_after = retry_after
         self.cost = cost
+
+    def hide(self, key: str | None) -> None:
+        """Remove a key, its parts, and its masked forms from what the provider said."""
+        self.said = clean(without_key(self.said, key))
+        self.args = (clean(without_key(str(self), key)),)
 
     def row(self) -> dict[str, Any]:
         """The fields of a job's row that ended with this error."""
@@ -248,12 +260,20 @@ def cut_off(parameter: str, tokens: object) -> ProviderError:
 
 
 def clean(text: str) -> str:
-    """Return a provider's message as one line of at most 300 characters, without keys and image data."""
-    # Half a surrogate pair cannot be encoded, so neither stored nor sent.
-    source = text[:_MESSAGE_SOURCE].encode(errors="replace").decode()
-    source = "".join(character if character.isprintable() else " " for character in source)
-    line = " ".join(_DATA.sub("[data]", _SECRET.sub("[hidden]", source)).split())
-    return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
+    """Return a provider's message as one line of at most 300 characters, without secrets and image data."""
+    line = visible(text[:_MESSAGE_SOURCE], lines=False)
+    line = " ".join(_DATA.sub("[data]", without_key(line)).split())
+    return shortened(line, _MESSAGE_LIMIT, _MESSAGE_BYTES)
+
+
+def shortened(text: str, characters: int, size: int) -> str:
+    """Return a text with at most so many characters, which JSON writes with at most ``size`` bytes."""
+    if len(text) <= characters and len(text) * 12 <= size:
+        return text
+    short = text if len(text) <= characters else text[: characters - 1] + "…"
+    while len(json.dumps(short)) > size:
+        short = short[: len(short) * 9 // 10 - 1] + "…"
+    return short
 
 
 def bare_image(body: bytes, request_id: str | None) -> Generated | ProviderError | None:

@@ -21,9 +21,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, decode_image
+from pixelprompt.providers.scrub import without_account
 from pixelprompt.providers.transport import client as http_client
 from pixelprompt.providers.transport import exchange_error, json_object, parse_json, unreadable
-from pixelprompt.providers.wire.errors import read_error, status_error
+from pixelprompt.providers.wire.errors import ErrorResponse, read_error, status_error
 from pixelprompt.providers.wire.members import text, whole
 
 # The region that serves the Stability models.
@@ -41,8 +42,8 @@ _UNKNOWN_CALLER = frozenset(
 )
 # What AWS says to accounts, mostly new ones, that are not open to Bedrock yet, also as a ValidationException.
 _CLOSED_ACCOUNT = re.compile(r"operation not allowed|\baccount (?:id )?(?:\S+ )?is not authorized")
-_ARN = re.compile(r"arn:\S+")
-_ACCOUNT_ID = re.compile(r"(?<!\d)(?:\d{12}|\d{4}-\d{4}-\d{4})(?!\d)")
+# Images that are read; a call makes one.
+_MOST_IMAGES = 2
 _NO_CALLER = "AWS does not accept the credentials that this deployment runs with."
 
 
@@ -65,7 +66,10 @@ def generate(
     responses: list[httpx2.Response] = []
     try:
         answer = _runtime(region, credentials.base_url, deadline, responses).invoke_model(
-            modelId=model.id, body=json.dumps(body), contentType="application/json", accept="application/json"
+            modelId=model.id,
+            body=json.dumps(body, allow_nan=False),
+            contentType="application/json",
+            accept="application/json",
         )
         document, request_id = parse_json(answer["body"].read()), answer["ResponseMetadata"].get("RequestId")
     except ClientError as error:
@@ -142,14 +146,14 @@ def _read(document: Any, request_id: str | None) -> Generated | ProviderError:
     seeds = _list(document, "seeds")
     found = [
         decode_image(encoded, seed=whole({"seed": seed}, "seed"))
-        for encoded, seed in itertools.zip_longest(_list(document, "images"), seeds)
+        for encoded, seed in itertools.islice(itertools.zip_longest(_list(document, "images"), seeds), _MOST_IMAGES)
         if isinstance(encoded, str)
     ]
     images = tuple(image for image in found if isinstance(image, Image))
     if images:
         return Generated(images, request_id)
     failure = next((failure for failure in found if isinstance(failure, ProviderError)), None)
-    said = next((_anonymous(reason) for reason in reasons if isinstance(reason, str)), None)
+    said = next((reason for reason in reasons if isinstance(reason, str)), None)
     if failure is None and said:
         return ProviderError("provider_unavailable", f"The model failed: {said}.", billable="unknown")
     return failure or ProviderError("no_image", billable="unknown")
@@ -161,28 +165,23 @@ def _list(document: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _withheld(reason: str) -> ProviderError:
-    reason = _anonymous(reason)
     # Filtered before anything was made, or after.
     billable = "unknown" if "output" in reason else "no"
     return ProviderError("refused", f"The provider refused this prompt ({reason}).", billable=billable)
 
 
-def _anonymous(said: str) -> str:
-    """Return a text of AWS without ARNs and account IDs: callers of the API may read rows."""
-    return _ACCOUNT_ID.sub("[hidden]", _ARN.sub("[hidden]", said))
-
-
 def _client_error(error: ClientError, response: httpx2.Response, model_id: str, region: str) -> ProviderError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     said = read_error(response, None)
-    message = _anonymous(said.message)
-    said = replace(said, message=message, codes=code, words=_anonymous(said.words))
+    # Roles may be named after anything, such as what is looked for here.
+    message = without_account(said.message)
+    said = replace(said, codes=code, words=without_account(said.words))
     if code in _THROTTLED or said.status == 429:
         return ProviderError("rate_limited", safe_to_repeat=True, retry_after=said.retry_after)
     if code in _UNKNOWN_CALLER:
-        return ProviderError("bad_credentials", _NO_CALLER)
+        return ProviderError("bad_credentials", _NO_CALLER, said=said.message)
     if code == "AccessDeniedException" or said.status == 403:
-        return _denied(message, region)
+        return _denied(said, region)
     if code == "ModelTimeoutException" or said.status == 408:
         return ProviderError("timeout")
     if code == "ModelErrorException":
@@ -191,22 +190,17 @@ def _client_error(error: ClientError, response: httpx2.Response, model_id: str, 
             return ProviderError("invalid_request", message, billable="unknown")
         return ProviderError("provider_unavailable", "The model failed.", billable="unknown")
     if code == "ServiceQuotaExceededException":
-        return ProviderError("quota_exhausted", f"A quota of the AWS account is used up: {message}")
+        return ProviderError("quota_exhausted", "A quota of the AWS account is used up.", said=said.message)
     if "model identifier is invalid" in message:
-        return ProviderError("model_retired", f"Bedrock has no model {_anonymous(model_id)} in {region}.")
+        return ProviderError("model_retired", f"Bedrock has no model {model_id} in {region}.")
     if said.status < 500 and _CLOSED_ACCOUNT.search(message.lower()):
-        return _denied(message, region)
+        return _denied(said, region)
     return status_error(said, names_model=True)
 
 
-def _denied(message: str, region: str) -> ProviderError:
-    """Return the error of a caller without access, with the cure.
-
-    Parameters
-    ----------
-    message : of AWS, without ARNs: roles may be named after anything, such as what is looked for here
-    """
-    words = message.lower()
+def _denied(error: ErrorResponse, region: str) -> ProviderError:
+    """Return the error of a caller without access, with the cure."""
+    words = without_account(error.message).lower()
     if "as legacy" in words:
         return ProviderError("model_retired")
     if re.search("payment[ _]instrument", words):
@@ -214,6 +208,7 @@ def _denied(message: str, region: str) -> ProviderError:
             "quota_exhausted",
             "The AWS account has no valid payment method for this model. The operator can add a payment method in AWS "
             "Billing, and retry a few minutes later.",
+            said=error.message,
             retryable=True,
         )
     # An action of AWS Marketplace that a policy denies is a missing subscription, too: with one, Bedrock does not ask
@@ -238,4 +233,4 @@ def _denied(message: str, region: str) -> ProviderError:
             f"AWS doesn't let this account use the model in {region}. The operator can find the reason with "
             "`make doctor` or contact AWS Support, and retry."
         )
-    return ProviderError("bad_credentials", cure, retryable=True)
+    return ProviderError("bad_credentials", cure, said=error.message, retryable=True)

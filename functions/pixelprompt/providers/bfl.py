@@ -68,7 +68,7 @@ class _Order:
         return None if self.cost is None else self.cost / _CREDITS_PER_DOLLAR
 
     def token(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def of(cls, token: str) -> "_Order | None":
@@ -183,7 +183,7 @@ def _poll(
         # The order is paid for: it is asked for again before its time is over, whatever a gateway says.
         return Waiting(min(max(_SLOWER, retry_after(answer.headers) or 0.0), _LONGEST), token)
     if status in (401, 403):
-        return ProviderError("bad_credentials", billable="unknown")
+        return ProviderError("bad_credentials", said=read_error(answer, key).message, billable="unknown")
     document = json_object(answer)
     state = (text(document, "status") or text(document, "state")).lower()
     if status == 404 or state == "task not found":

@@ -116,7 +116,7 @@ def _read(
     # Most servers do not say which seeds they used; a single image has the one that was asked for.
     seed = whole(document, "seed")
     seeds = [request.seed if seed is None else seed] if request.n == 1 else []
-    images = read_images(shown, deadline, base_url=base, seeds=seeds) or imageless(document, key)
+    images = read_images(shown, deadline, wanted=request.n, base_url=base, seeds=seeds) or imageless(document, key)
     if isinstance(images, ProviderError):
         images.cost = cost
         return images

@@ -16,6 +16,8 @@ _LISTS = ("data", "images", "image_urls", "output", "results", "result")
 _ENCODED = ("b64_json", "base64", "image", "b64")
 _URLS = ("url", "image_url")
 _DEEPEST = 3
+# Entries that are looked at: a list may hold broken ones before the images.
+_MOST_ENTRIES = 20
 # A bare string in a list is an image if it is longer than a status would be.
 _SHORTEST = 60
 # A file name, which base64 never looks like.
@@ -57,19 +59,27 @@ def _has_image(entry: dict[str, Any]) -> bool:
 
 
 def read_images(
-    entries: Sequence[dict[str, Any]], deadline: float, *, base_url: str | None, seeds: Sequence[int | None] = ()
+    entries: Sequence[dict[str, Any]],
+    deadline: float,
+    *,
+    wanted: int,
+    base_url: str | None,
+    seeds: Sequence[int | None] = (),
 ) -> tuple[Image, ...] | ProviderError | None:
     """Return the images of a list's entries: those that can be read, or why none can, or None where there is none.
 
     Parameters
     ----------
     deadline : epoch seconds by which an image that is named by URL is fetched
+    wanted : how many images were asked for; of further ones only the first is read, to tell that there are some
     base_url : the server's URL, which may serve its images itself
     seeds : by the place in the list
     """
     images: list[Image] = []
     failure: ProviderError | None = None
-    for place, entry in enumerate(entries):
+    for place, entry in enumerate(entries[:_MOST_ENTRIES]):
+        if len(images) > wanted:
+            break
         seed = seeds[place] if place < len(seeds) else None
         image = _image(entry, deadline, base_url, seed=seed, revised_prompt=text(entry, "revised_prompt") or None)
         if isinstance(image, Image):

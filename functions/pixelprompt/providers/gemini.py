@@ -229,14 +229,14 @@ def _status_error(error: ErrorResponse) -> ProviderError:
     envelope = member(error.document, "error")
     details, said = members(envelope, "details"), error.message
     if any(text(detail, "reason") == "API_KEY_INVALID" for detail in details):
-        return ProviderError("bad_credentials")
+        return ProviderError("bad_credentials", said=said)
     if error.status == 429:
         return _throttled(error, details)
     if error.status == 400 and text(envelope, "status") == "FAILED_PRECONDITION":
         if _NOT_HERE.search(said) and not _UNPAID.search(said):
             return denied(error)
         if not said or _UNPAID.search(said):
-            return ProviderError("quota_exhausted", said or None)
+            return ProviderError("quota_exhausted", said=said)
     failure = status_error(error, names_model=True)
     if failure.code == "provider_unavailable":
         failure.retry_after = failure.retry_after or _retry_delay(details)
@@ -247,11 +247,13 @@ def _throttled(error: ErrorResponse, details: list[dict[str, Any]]) -> ProviderE
     """Tell an account without credit from one that is to slow down: Google has one status and sentence for both."""
     violations = [violation for detail in details for violation in members(detail, "violations")]
     if error.says(_NO_FREE_TIER) or any(violation.get("quotaValue") in ("0", 0) for violation in violations):
-        return ProviderError("quota_exhausted", "The account has no quota for this model without billing.")
+        message = "The account has no quota for this model without billing."
+        return ProviderError("quota_exhausted", message, said=error.message)
     if any("PerDay" in str(violation) for violation in violations):
-        return ProviderError("quota_exhausted", "The day's quota at the provider is used up.")
+        message = "The day's quota at the provider is used up."
+        return ProviderError("quota_exhausted", message, said=error.message)
     if is_out_of_credit(error):
-        return ProviderError("quota_exhausted")
+        return ProviderError("quota_exhausted", said=error.message)
     pause = error.retry_after or _retry_delay(details)
     return ProviderError("rate_limited", safe_to_repeat=True, retry_after=pause)
 

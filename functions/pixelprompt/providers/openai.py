@@ -57,7 +57,7 @@ def generate(
         return bare_image(answer.http_response.content, request_id) or unreadable()
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
-    return _read(document, request_id, credentials, deadline)
+    return _read(document, request_id, credentials, deadline, request.n)
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
@@ -121,9 +121,9 @@ def _size(request: ImageRequest, model_id: str) -> str:
 
 
 def _read(
-    answer: dict[str, Any], request_id: str | None, credentials: Credentials, deadline: float
+    answer: dict[str, Any], request_id: str | None, credentials: Credentials, deadline: float, wanted: int
 ) -> Generated | ProviderError:
-    images = read_images(listed(answer), deadline, base_url=credentials.base_url)
+    images = read_images(listed(answer), deadline, wanted=wanted, base_url=credentials.base_url)
     if images is None:
         return imageless(answer, credentials.key)
     if isinstance(images, ProviderError):

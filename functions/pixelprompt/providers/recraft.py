@@ -53,7 +53,7 @@ def generate(
     cost = None if units is None else units / _UNITS_PER_DOLLAR
     # The provider does not say which seeds it used; a single image has the one that was asked for.
     seeds = [request.seed] if request.n == 1 else []
-    images = read_images(listed(document), deadline, base_url=base, seeds=seeds)
+    images = read_images(listed(document), deadline, wanted=request.n, base_url=base, seeds=seeds)
     images = images or imageless(document, credentials.key)
     if isinstance(images, ProviderError):
         images.cost = cost

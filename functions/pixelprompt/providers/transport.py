@@ -22,6 +22,7 @@ import httpx2
 import jiter
 
 from pixelprompt.providers.base import ProviderError, clean
+from pixelprompt.providers.scrub import without_key
 
 CONNECT_SECONDS = 5.0
 # A longer pause than this is past every deadline.
@@ -288,8 +289,8 @@ def _integer(digits: str) -> int | None:
 def excerpt(text: str, key: str | None) -> str:
     """What a body of plain text or HTML says, in one short line without the key."""
     # The key is hidden before anything is cut, or part of it would stay.
-    hidden = text.replace(key, "[hidden]") if key else text
-    return clean(_TAG.sub(" ", hidden[:_EXCERPT_SOURCE]))
+    start = text[: _EXCERPT_SOURCE + len(key or "")]
+    return clean(_TAG.sub(" ", without_key(start, key)[:_EXCERPT_SOURCE]))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -31,6 +31,7 @@ _DEEPEST = 6
 _MOST_PROBLEMS = 10
 _LONGEST = 2000
 _TEXT_SOURCE = 16_000
+_DENIAL = "The provider doesn't allow this account to use the model; the operator can find its reason in the log."
 # The provider, or a proxy in front of it, stopped waiting.
 _CUT_SHORT = frozenset({408, 444, 460, 499})
 
@@ -257,8 +258,7 @@ def status_error(error: ErrorResponse, *, names_model: bool = False) -> Provider
     if failure := spoken_error(error):
         return failure
     if status == 401 or (status in (400, 403) and error.says(_BAD_KEY, _BAD_KEY_CODE)):
-        # The provider may quote part of the key in its message, so it is not passed on.
-        return ProviderError("bad_credentials")
+        return ProviderError("bad_credentials", said=said)
     if status == 429 or (status == 403 and _found(_FOR_A_WHILE, error.message)):
         return ProviderError("rate_limited", safe_to_repeat=True, retry_after=error.retry_after)
     if status == 403:
@@ -286,7 +286,7 @@ def spoken_error(error: ErrorResponse) -> ProviderError | None:
     if status >= 500:
         return None
     if status == 402 or is_out_of_credit(error):
-        return ProviderError("quota_exhausted")
+        return ProviderError("quota_exhausted", said=said)
     if status in (401, 429):
         return None
     if error.says(_DENIED):
@@ -308,10 +308,8 @@ def is_out_of_credit(error: ErrorResponse) -> bool:
 
 
 def denied(error: ErrorResponse) -> ProviderError:
-    """Return the error of an account that may not do what was asked, in the provider's words."""
-    said = error.message
-    message = f"The provider doesn't allow this account to do that: {said}" if said else None
-    return ProviderError("bad_credentials", message)
+    """Return the error of an account that may not do what was asked; the provider's words are for the operator."""
+    return ProviderError("bad_credentials", _DENIAL, said=error.message)
 
 
 def imageless(document: dict[str, Any], key: str | None) -> ProviderError:
