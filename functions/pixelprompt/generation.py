@@ -210,7 +210,7 @@ class Progress:
         values = asdict(self)
         values["tokens"] = {call: token for call, token in self.tokens.items() if not self.is_closed(call)}
         for call in sorted(self.failures)[1:]:
-            del values["failures"][call]["error"]
+            values["failures"][call].pop("error", None)
         kept = {name: value for name, value in values.items() if value}
         return json.dumps(kept, separators=(",", ":"), allow_nan=False)
 

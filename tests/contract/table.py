@@ -66,7 +66,7 @@ class Case:
     outcome : of every protocol but those in ``other``
     absent : reason by protocol that cannot meet the case
     seconds : until the deadline
-    says : what the error's message says among other things
+    says : what the provider says among other things; callers see it unless it is about the account
     server : ``simulator``, ``dripping`` or ``closed`` (nobody listens)
     parameters : of the model, by protocol, beyond its own
     """

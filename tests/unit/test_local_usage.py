@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from local.access_key import AccessKey
 from local.cloud import Endpoints
 from local.usage import execution_arn, usage
 
@@ -107,20 +108,36 @@ def _endpoints(api: str) -> Endpoints:
         simulated=["openai"],
         region="us-east-1",
         certificate="",
+        shellFile="/tmp/my cloud/aws.sh",
         page="http://127.0.0.1:3/",
     )
 
 
 @pytest.mark.skipif(not which("curl"), reason="there is no curl")
-def test_the_lines_start_a_job_and_ask_for_it(api: tuple[str, list[tuple[str, str, bytes]]]) -> None:
+def test_the_lines_start_a_job_and_ask_for_it(api: tuple[str, list[tuple[str, str, bytes]]], tmp_path: Path) -> None:
     url, asked = api
-    assert usage(_endpoints(url)).startswith("# the page, for a browser: http://127.0.0.1:3/\n")
-    lines = [line for line in usage(_endpoints(url)).splitlines() if not line.startswith("aws ")]
-    environment = {"PATH": "/usr/bin:/bin", "no_proxy": "*"}
-    script = "\n".join(["set -e", *lines, 'printf "\\n%s %s" "$JOB" "$AWS_ENDPOINT_URL"'])
+    folder = tmp_path / "my cloud"
+    folder.mkdir()
+    AccessKey("an-id", "a-secret").save_shell_file(folder, "http://127.0.0.1:1", "us-east-1", "")
+    endpoints: Endpoints = {**_endpoints(url), "shellFile": str(folder / "aws.sh")}
+    assert usage(endpoints).startswith("# the page, for a browser: http://127.0.0.1:3/\n")
+    assert "a-secret" not in usage(endpoints)
+    lines = [line for line in usage(endpoints).splitlines() if not line.startswith("aws ")]
+    # What the caller has of an account of their own has no part in it.
+    own = {"AWS_ACCESS_KEY_ID": "AKIDOWN", "AWS_SESSION_TOKEN": "own", "AWS_PROFILE": "own", "AWS_REGION": "eu-west-1"}
+    environment = {"PATH": "/usr/bin:/bin", "no_proxy": "*", **own}
+    script = "\n".join(["set -eu", *lines, "env", 'printf "\\n%s %s" "$JOB" "$AWS_ENDPOINT_URL"'])
     done = subprocess.run(["/bin/sh", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{JOB} http://127.0.0.1:1"
+    variables = {line for line in done.stdout.splitlines() if line.startswith("AWS_")}
+    assert variables == {
+        "AWS_ACCESS_KEY_ID=an-id",
+        "AWS_SECRET_ACCESS_KEY=a-secret",
+        "AWS_ENDPOINT_URL=http://127.0.0.1:1",
+        "AWS_REGION=us-east-1",
+        "AWS_DEFAULT_REGION=us-east-1",
+    }
     body = b'{"prompt": "a lighthouse in fog"}'
     assert asked == [
         ("POST", "/api/generate", body),
@@ -168,7 +185,7 @@ def test_a_cloud_with_tls_comes_with_what_to_trust_it_by() -> None:
     endpoints: Endpoints = {**_endpoints("https://127.0.0.1:3"), "certificate": "/tmp/my cloud/server.crt"}
     page, _, trust, *_ = usage(endpoints).splitlines()
     assert page == "# the page, for a browser that trusts '/tmp/my cloud/server.crt': http://127.0.0.1:3/"
-    assert trust == "export CURL_CA_BUNDLE='/tmp/my cloud/server.crt' AWS_CA_BUNDLE='/tmp/my cloud/server.crt'"
+    assert trust == "export CURL_CA_BUNDLE='/tmp/my cloud/server.crt'"
 
 
 def test_the_execution_of_a_job() -> None:
