@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -165,7 +166,7 @@ class Options:
 
     def simulated(self) -> list[str]:
         """The providers that simulators play: those that no key is given for."""
-        names = key_names()
+        names = key_names(self.settings.get("KEY_HOSTS", ""))
         real = {provider for key in self.keys for provider in names[key]}
         return [provider for provider in PROVIDERS if provider in SIMULATED_PATHS and provider not in real]
 
@@ -213,12 +214,18 @@ class Options:
 
 def keys_in(environment: Mapping[str, str]) -> dict[str, str]:
     """The provider keys that the caller's environment holds; an empty one counts as none."""
-    found = {name: environment.get(name, "").strip() for name in sorted(key_names())}
+    names = key_names(environment.get("KEY_HOSTS", ""))
+    found = {name: environment.get(name, "").strip() for name in sorted(names)}
     return {name: key for name, key in found.items() if key}
 
 
-def key_names() -> dict[str, set[str]]:
-    """The names of all keys, each with the providers that it opens."""
+def key_names(key_hosts: str = "") -> dict[str, set[str]]:
+    """The names of all keys, each with the providers that it opens.
+
+    Parameters
+    ----------
+    key_hosts : the setting KEY_HOSTS, whose names are keys for servers of one's own
+    """
     names: dict[str, set[str]] = {}
     for name, provider in PROVIDERS.items():
         if provider.key_name:
@@ -226,7 +233,16 @@ def key_names() -> dict[str, set[str]]:
     for model in ModelRegistry.load().get_all_models():
         if model.key_name:
             names.setdefault(model.key_name, set()).add(model.provider)
-    return names
+    return {name: {"compatible"} for name in _names_in(key_hosts)} | names
+
+
+def _names_in(key_hosts: str) -> list[str]:
+    # What is wrong with the setting, the stack says.
+    try:
+        hosts = json.loads(key_hosts or "{}")
+    except (ValueError, RecursionError):
+        return []
+    return sorted(hosts) if isinstance(hosts, dict) else []
 
 
 def _fault_id(wanted: str, registry: ModelRegistry) -> str:

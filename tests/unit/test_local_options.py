@@ -126,3 +126,27 @@ def test_what_differs_from_a_running_cloud_goes_by_its_variables() -> None:
     assert Options({"IP_LIMIT": "9"}, latency="2", enforce_iam=True).differences(running) == ["IP_LIMIT", "ENFORCE_IAM"]
     assert Options().differences(running) == ["IP_LIMIT", "SIMULATOR_LATENCY"]
     assert Options().differences({}) == []
+
+
+def test_the_keys_of_servers_of_ones_own_are_in_the_environment_too() -> None:
+    chosen = Options.from_environment({"KEY_HOSTS": '{"MY_KEY": ["my.example"]}', "MY_KEY": "k", "OTHER_KEY": "o"})
+    assert chosen.keys == {"MY_KEY": "k"}
+    assert "compatible" not in chosen.simulated() and "openai" in chosen.simulated()
+    assert chosen.secret()["MY_KEY"] == "k"
+    assert Options.from_environment({"KEY_HOSTS": "[", "MY_KEY": "k"}).keys == {}
+
+
+def test_only_what_cors_origins_names_may_call_beside_the_clouds_own_page() -> None:
+    assert Options().origins() == []
+    assert Options({"CORS_ORIGINS": " https://a.example ,http://localhost:3000,"}).origins() == [
+        "https://a.example",
+        "http://localhost:3000",
+    ]
+
+
+def test_a_real_provider_more_or_less_is_a_difference_but_no_key_is_remembered() -> None:
+    running = Options(keys={"OPENAI_API_KEY": "sk-real"}).remembered()
+    assert "sk-real" not in str(running)
+    assert Options().differences(running) == ["OPENAI_API_KEY"]
+    assert Options(keys={"OPENAI_API_KEY": "sk-another"}).differences(running) == []
+    assert Options.recalled(running).keys == {}
