@@ -33,6 +33,8 @@ settings.load_profile("repeatable")
 
 # What each of these folders starts is shared by all its tests, and takes its time: they begin first.
 SHARING = ("integration", "browser", "reliability")
+# What judges all that the other integration tests have done.
+LAST = ("test_recorded_calls.py", "test_canaries.py")
 # Tests that start what they need, whatever their folder shares.
 ON_THEIR_OWN = ("test_ends.py", "test_fuzz.py", "test_stages.py")
 
@@ -61,12 +63,12 @@ def group(node_id: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first; what judges the calls of all other integration tests comes after them."""
+    """What takes longest begins first; what judges the other integration tests comes after them."""
 
     def place(item: pytest.Item) -> tuple[int, bool]:
         name = group(item.nodeid)
         first = SHARING.index(name) if name in SHARING else len(SHARING)
-        return first, item.path.name == "test_recorded_calls.py"
+        return first, item.path.name in LAST
 
     items.sort(key=place)
 

@@ -21,6 +21,8 @@ FINAL = {"completed", "partial", "failed", "cancelled"}
 RECORDED = "recorded calls"
 # Seconds; 60 is the time limit of a model that has none of its own.
 HELD = 55
+# With which every key of a provider begins.
+CANARY = "sk-canary-"
 # What they know of the catalogue they keep for a minute.
 KNOW_THE_CATALOGUE = ("submit", "generate", "models")
 
@@ -162,7 +164,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say what the recorded calls have come to."""
     for report in (report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)):
         for name, value in getattr(report, "user_properties", []):
-            if name == RECORDED and report.when == "call":
+            if name in (RECORDED, "canaries") and report.when == "call":
                 terminalreporter.write_line(f"{name}: {value}")
 
 
@@ -171,6 +173,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud in a folder of its own that holds each Lambda to its role; the simulators answer at once."""
     directory: Path = tmp_path_factory.mktemp("cloud")
     running = local_cloud.start(directory, {}, latency="0-0.2", enforce_iam=True)
+    secrets, secret = running.client("secretsmanager"), running.endpoints["providerSecret"]
+    names = json.loads(secrets.get_secret_value(SecretId=secret)["SecretString"])
+    canaries = {name: f"{CANARY}{uuid.uuid4().hex}" for name in names}
+    secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(canaries))
     yield running
     running.stop()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from local.cloud import Cloud
 from pixelprompt.jobs import JobManager
 from tests.integration.conftest import Service
 
@@ -96,3 +97,17 @@ def test_a_job_is_measured_once_in_all_its_parts(service: Service, faults: dict[
     assert round(values["Dollars"], 6) == job["cost"]["amount"]
     assert values.get("UnknownCosts", 0) == job["cost"]["unknown"]
     assert values["JobSeconds"] > 0
+
+
+def test_what_a_cloud_keeps_is_for_its_owner_only(cloud: Cloud) -> None:
+    # The cache holds copies of the service's source, with the permissions that Lambda needs.
+    found = [path for path in cloud.directory.rglob("*") if "cache" not in path.relative_to(cloud.directory).parts]
+    assert {"state.json", "endpoints.json", "access-key.json", "aws.sh", "emulator.log"} <= {
+        path.name for path in found
+    }
+    assert cloud.directory.stat().st_mode & 0o777 == 0o700
+    open_to_others = [path for path in found if not path.is_symlink() and path.stat().st_mode & 0o077]
+    assert not open_to_others
+    secret = cloud.access_key().secret.encode()
+    holding = {path.name for path in found if path.is_file() and secret in path.read_bytes()}
+    assert holding == {"access-key.json", "aws.sh"}
