@@ -32,6 +32,8 @@ Entry = Mapping[str, Any]
 # A call must end well before its Lambda does (240 s), or its image could not be stored.
 LONGEST_CALL = 200
 SECTIONS = ("models", "textModels")
+# Characters of a model's name: keys, with at most 1024 bytes, and file names have it.
+MAX_NAME = 100
 
 _LISTS = {
     "aspectRatio": ASPECT_RATIOS,
@@ -245,6 +247,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _name(value: Any) -> bool:
+    return bool(file_name(value)) and len(value) <= MAX_NAME
+
+
 def _parameters(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys().isdisjoint(_CALLERS) and _is_json(value)
 
@@ -335,7 +341,7 @@ _PRICE_ALLOWED = (
     "unit token inputText, inputImage, outputText, outputImage, estimate, byResolution and qualityFactors (1 to 1000)"
 )
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "name": (lambda value: bool(file_name(value)), "a text with at least one letter or digit"),
+    "name": (_name, f"a text of at most {MAX_NAME} characters with at least one letter or digit"),
     "provider": (lambda value: value in PROVIDERS, f"one of {', '.join(sorted(PROVIDERS))}"),
     "id": (_text, "a text"),
     "enabled": (_flag, "true or false"),

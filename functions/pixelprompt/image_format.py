@@ -19,7 +19,7 @@ MAX_PIXELS = 64_000_000
 # More chunks, segments, or blocks than an image of 32 MB has: a walk over them is short, whatever the file holds.
 _MAX_CHUNKS = 100_000
 _MAX_SEGMENTS = 10_000
-_MAX_BLOCKS = 1_000_000
+_MAX_BLOCKS = 300_000
 
 # Start-of-frame markers carry the size; C4, C8 and CC in their range are tables.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -107,6 +107,8 @@ def _png_sizes(data: bytes) -> Iterator[_Size]:
         if kind == b"IHDR":
             yield struct.unpack_from(">II", data, position + 8)
         elif kind == b"fcTL":
+            if length != 26:
+                raise ValueError("a frame's header of another length")
             width, height, x, y = struct.unpack_from(">IIII", data, position + 12)
             yield x + width, y + height
         position += 12 + length
@@ -189,7 +191,8 @@ def _gif_sizes(data: bytes) -> Iterator[_Size]:
     """Yield the size of the screen and of each frame with its offset: decoders enlarge the screen to hold a frame."""
     yield struct.unpack_from("<HH", data, 6)
     position = 13 + _color_table(data[10])
-    for _ in range(_MAX_BLOCKS):
+    budget = iter(range(_MAX_BLOCKS))
+    for _ in budget:
         kind = data[position]
         if kind == 0x3B:
             return
@@ -197,18 +200,30 @@ def _gif_sizes(data: bytes) -> Iterator[_Size]:
             x, y, width, height = struct.unpack_from("<HHHH", data, position + 1)
             yield x + width, y + height
             # Behind the descriptor: its colors, and the first size of a code.
-            position += 10 + _color_table(data[position + 9]) + 1
+            position = _behind_blocks(data, position + 10 + _color_table(data[position + 9]) + 1, budget)
         elif kind == 0x21:
-            position += 2
+            _check_extension(data, position + 1)
+            position = _behind_blocks(data, position + 2, budget)
+        elif kind == 0:
+            # Some encoders end the data of a frame twice.
+            position += 1
         else:
             raise ValueError("unknown kind of GIF block")
-        position = _behind_blocks(data, position)
     raise ValueError("too many blocks")
 
 
-def _behind_blocks(data: bytes, position: int) -> int:
+def _check_extension(data: bytes, position: int) -> None:
+    """Refuse an extension without its data: decoders disagree on where it ends, and so on which frames there are."""
+    label, first = data[position], data[position + 1]
+    behind = position + 2 + first
+    is_loop = label == 0xFF and data[position + 2 : behind] in (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+    if label != 0xFE and (not first or (is_loop and not data[behind])):
+        raise ValueError("an extension without data")
+
+
+def _behind_blocks(data: bytes, position: int, budget: Iterator[int]) -> int:
     """Return where the data of a frame or an extension ends, which comes in blocks of up to 255 bytes."""
-    for _ in range(_MAX_BLOCKS):
+    for _ in budget:
         length = data[position]
         position += 1 + length
         if not length:

@@ -80,7 +80,8 @@ class Network:
     """A resolver that reads numbers as the C library does, and names as here; connections are only counted."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.names: dict[str, list[str]] = {"images.example": [PUBLIC], "images.example.": [PUBLIC]}
+        names = ("images.example", "images.example.", "xn--bcher-kva.example", "cdn.xn--bcher-kva.example")
+        self.names: dict[str, list[str]] = {name: [PUBLIC] for name in names}
         self.connected: list[str] = []
         monkeypatch.setattr(socket, "getaddrinfo", self.resolve)
         monkeypatch.setattr(socket, "create_connection", self.connect)
@@ -194,6 +195,8 @@ def test_a_url_with_credentials_is_refused(user: str, network: Network) -> None:
 
 @pytest.mark.parametrize("url", ["https://images.example/", "https://IMAGES.EXAMPLE/", "https://images。example/",
                                  "https://images.example:8443/", "https://images.example./",
+                                 "https://xn--bcher-kva.example/", "https://cdn.xn--bcher-kva.example/",
+                                 "https://b\u00fccher.example/",
                                  f"https://{PUBLIC}/"])  # fmt: skip
 def test_an_ordinary_url_is_connected_to(url: str, network: Network) -> None:
     with pytest.raises(DownloadFailed, match="could not be fetched"):

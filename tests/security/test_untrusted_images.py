@@ -120,6 +120,20 @@ EMPTY = {
     "webp": riff(lossy(0, 32)),
     "gif": gif((0, 0)),
 }
+EMPTY_EXTENSIONS = [
+    b"\xff\x0bNETSCAPE2.0\0", b"\xff\x0bANIMEXTS1.0\0", b"\xf9\0", b"\xff\0", b"\x01\0", b"\x77\0",
+]  # fmt: skip
+
+
+def hiding_gif(extension: bytes) -> bytes:
+    """A small GIF; who reads on where its empty extension ends finds a frame of 9000 pixels a side in its data."""
+    hidden = b"\0," + struct.pack("<HHHHB", 0, 0, 9000, 9000, 0) + b"\x02\x02\x44\x01\0;"
+    data = b"\x44" * 33 + hidden
+    screen = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 8, 8, 0) + b"\x02" + bytes([len(data)]) + data
+    return screen + b"!" + extension + frame + b"\0;"
+
+
 # Of these, decoders disagree on which size counts, or on what to skip.
 AMBIGUOUS = {
     "png with two headers": png(header(8, 8), header(BOMB, BOMB)),
@@ -137,6 +151,8 @@ AMBIGUOUS = {
     "jpeg whose segment has no length": jpeg(b"\xff\xe0\x00\x00", jpeg_frame(8, 8)),
     "webp whose lossless picture is none": riff(webp_chunk(b"VP8L", b"\0" * 12)),
     "webp whose lossy picture is none": riff(webp_chunk(b"VP8 ", b"\0" * 14)),
+    **{f"gif with an empty extension: {intro!r}": hiding_gif(intro) for intro in EMPTY_EXTENSIONS},
+    "apng whose frame has a short header": png(header(8, 8), chunk(b"fcTL", bytes(25))),
     "gif with an unknown block": gif((8, 8), (0, 0, 8, 8))[:-1] + b"\x99;",
 }
 HONEST = {
@@ -147,6 +163,8 @@ HONEST = {
     "webp": encoded("WEBP"),
     "webp lossless": encoded("WEBP", lossless=True),
     "gif": encoded("GIF"),
+    "gif with a zero between its blocks": encoded("GIF")[:-1] + b"\0;",
+    "gif with a comment without text": encoded("GIF")[:-1] + b"!\xfe\0;",
 }
 
 

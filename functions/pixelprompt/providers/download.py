@@ -181,14 +181,20 @@ def _check_host(target: httpx2.URL) -> None:
     """Refuse a URL that different parsers would send to different hosts, or that carries credentials."""
     if target.userinfo:
         raise DownloadFailed("The image URL is not allowed: it has a user name or a password.")
-    if not _HOST.fullmatch(target.host):
+    host = _ascii_host(target)
+    if not _HOST.fullmatch(host):
         raise DownloadFailed("The image URL is not allowed: its host has characters that no host has.")
-    if _NUMBER.fullmatch(target.host.rstrip(".").rpartition(".")[2]):
+    if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
         try:
-            ipaddress.IPv4Address(target.host)
+            ipaddress.IPv4Address(host)
         except ValueError:
             message = "The image URL is not allowed: its host is an IP address in an unusual form."
             raise DownloadFailed(message) from None
+
+
+def _ascii_host(target: httpx2.URL) -> str:
+    """Return the host as it is resolved; ``URL.host`` shows an internationalized name in its own letters."""
+    return target.raw_host.decode("ascii").strip("[]")
 
 
 def _fetch(target: httpx2.URL, deadline: float, limit: int, *, at_home: bool) -> httpx2.Response:
@@ -202,8 +208,11 @@ def _fetch(target: httpx2.URL, deadline: float, limit: int, *, at_home: bool) ->
     if not at_home and transport.proxy_for(target):
         # A proxy connects for us: to the checked address, under the host's name.
         headers["host"] = target.netloc.decode("ascii")
-        extensions["sni_hostname"] = target.host
-        target = target.copy_with(host=_public_addresses(target.host, target.port or 443)[0])
+        host = _ascii_host(target)
+        extensions["sni_hostname"] = host
+        # Proxies and their clients understand an IPv4 address most surely.
+        addresses = sorted(_public_addresses(host, target.port or 443), key=lambda address: ":" in address)
+        target = target.copy_with(host=addresses[0])
         backend = transport.DeadlineBackend(deadline)
     with transport.client(deadline, limit=limit, backend=backend) as client:
         return client.get(target, headers=headers, extensions=extensions)
