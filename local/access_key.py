@@ -40,7 +40,9 @@ class AccessKey:
         OSError, ValueError : the cloud does not run, or its file is broken
         """
         values = json.loads((directory / _FILE).read_text(encoding="utf-8"))
-        return cls(str(values["id"]), str(values["secret"]))
+        if not isinstance(values, dict) or not all(isinstance(values.get(name), str) for name in ("id", "secret")):
+            raise ValueError("no access key")
+        return cls(values["id"], values["secret"])
 
     def save(self, directory: Path) -> None:
         """Write the access key into the folder of a cloud; only its owner can read the file."""

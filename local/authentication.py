@@ -2,9 +2,12 @@
 
 The emulator on its own serves whoever reaches its port: other users of the machine, and every page in a browser on it.
 This ASGI middleware stands in front of it. Unsigned requests reach only what is public on AWS too: the HTTP API, where
-on Linux they must come from a process of the same user, CloudFront, and S3 by presigned URLs and by forms with a signed
-policy. A request from a page of another origin is refused, signed or not, and so is one for another host: a name that
-leads to this machine would make any page one of ours (DNS rebinding).
+on Linux they must come from a process of the same user, the distributions of CloudFront, and S3 by presigned URLs and
+by forms with a signed policy. A request that says it comes from a page of another origin is refused, signed or not, and
+so is one for another host: a name that leads to this machine would make any page one of ours (DNS rebinding).
+
+The emulator chooses the service by many signs, such as a header or the beginning of the path. So an unsigned request
+passes only in a form that leaves no choice, and of a signed one everything is signed that could make another of it.
 
 It runs in the process of the emulator, and checks signatures with the emulator's own functions.
 """
@@ -42,7 +45,9 @@ _BUCKET = re.compile(r"/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/?")
 _CLOUDFRONT_HOST = re.compile(r"([a-z0-9]+)\.cloudfront\.localhost")
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SIGNING = {f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")}
+_SIGNATURE = re.compile("[0-9a-f]{64}")
 _MOST_BYTES = 256 * 2**20
+_MOST_FORM_BYTES = 32 * 2**20
 _CURE = "`make status` says how to call this cloud."
 
 # Whether the form upload under way came without a signature of its request, so that its policy must have one.
@@ -70,19 +75,20 @@ class Authentication:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+            await self._answer(_Request(scope, receive), send)
         else:
             await self._app(scope, receive, send)
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _Request(scope, receive)
-        refusal = self._foreign(request)
-        if refusal is None and not self._is_public(request):
-            refusal = await _unauthenticated(request)
-        if refusal is None:
-            await self._app(request.scope, request.receive, send)
-        else:
+    async def _answer(self, request: _Request, send: Send) -> None:
+        distribution = _CLOUDFRONT_HOST.fullmatch(request.host)
+        if refusal := self._foreign(request):
             await _send(send, refusal)
+        elif distribution and "authorization" not in request.headers:
+            await _send(send, await _distributed(request, distribution[1]))
+        elif not self._is_public(request) and (refusal := await _unauthenticated(request)):
+            await _send(send, refusal)
+        else:
+            await self._app(request.scope, request.receive, send)
 
     def _foreign(self, request: _Request) -> Refusal | None:
         """Refuse a request for another host, and one that a page of another origin has made."""
@@ -91,9 +97,11 @@ class Authentication:
         is_here = request.port == str(self._port) or (is_signed and request.port.isdecimal())
         if not is_here or not (request.host in ("127.0.0.1", "localhost") or _CLOUDFRONT_HOST.fullmatch(request.host)):
             return _refused("The Host header names another server.")
-        origin = request.headers.get("origin")
-        if origin is None or {origin, "*"} & self._allowed_origins():
+        origin, allowed = request.headers.get("origin"), self._allowed_origins()
+        if origin is None or {origin, "*"} & allowed:
             return None
+        if not allowed:
+            return _refused("This cloud knows no page yet; `make up` completes it.", "ORIGIN_NOT_ALLOWED")
         return _refused(
             "This cloud accepts its own page only; to open it to yours, name its origin in CORS_ORIGINS at `make up`.",
             "ORIGIN_NOT_ALLOWED",
@@ -102,16 +110,13 @@ class Authentication:
     def _allowed_origins(self) -> set[str]:
         try:
             return set(json.loads(self._origins.read_bytes()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return set()
 
     def _is_public(self, request: _Request) -> bool:
         """Whether this needs no signature."""
         if request.path == READY:
             return request.method == "GET"
-        if found := _CLOUDFRONT_HOST.fullmatch(request.host):
-            # Without such a distribution, the emulator would go on as if the host were another one.
-            return cloudfront.find_distribution_for_label(found[1]) is not None
         if not _HTTP_API.fullmatch(request.path):
             return False
         client, server = request.scope.get("client"), ("127.0.0.1", self._port)
@@ -136,12 +141,12 @@ class _Request:
         self.query = parse_qs(scope.get("query_string", b"").decode(errors="replace"), keep_blank_values=True)
         self.headers: dict[str, str] = {}
         for name, value in scope["headers"]:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+            key, text = name.decode("latin-1").lower(), sigv4.decode_header_value(value)
             self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
         self.host, _, self.port = self.headers.get("host", "").rpartition(":")
 
-    async def body(self) -> bytes | None:
-        """Read the body, which the emulator then reads again; None where it is too long or cut off."""
+    async def body(self, most: int) -> bytes | None:
+        """Read the body, which the emulator then reads again; None where it has more bytes or is cut off."""
         parts: list[bytes] = []
         size = 0
         while True:
@@ -150,7 +155,7 @@ class _Request:
                 return None
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > _MOST_BYTES:
+            if size > most:
                 return None
             if not message.get("more_body"):
                 break
@@ -180,7 +185,7 @@ async def _unauthenticated(request: _Request) -> Refusal | None:
     if "X-Amz-Signature" in request.query:
         return _check_presigned(request)
     if _is_form(request):
-        return _check_form(request)
+        return await _check_form(request)
     return _refused(f"Only requests that are signed with the cloud's own access key are accepted. {_CURE}")
 
 
@@ -191,17 +196,32 @@ async def _check_signed(request: _Request) -> Refusal | None:
     signature = sigv4.parse_header_signature(request.headers)
     if isinstance(signature, tuple):
         return _refused(signature[1])
+    signed = signature.signed_headers.split(";")
+    amazon = [name for name in (*request.headers, *request.query) if name.lower().startswith("x-amz-")]
+    # Else the signature of a presigned URL, moved into the headers, would sign whatever is added to them.
+    if not {"host", *amazon} <= set(signed) or not _SIGNATURE.fullmatch(signature.signature):
+        return _refused_by(
+            signature.service, "Host and every X-Amz header must be signed, and no X-Amz query parameter."
+        )
     secret = _secret(signature.access_key_id, request.headers.get("x-amz-security-token"))
     if secret is None:
         return _refused_by(signature.service, f"The access key is not that of this cloud. {_CURE}")
     # Only those who know of a key make us read a long body.
-    body = await request.body()
-    if body is None:
-        return _refused_by(signature.service, "The body is too long, or was cut off.")
+    body = await request.body(_MOST_BYTES)
+    if body is None or not _is_signed_body(signature.service, request.headers.get("x-amz-content-sha256"), body):
+        return _refused_by(signature.service, "The body is not the one that was signed, or too long.")
     failure = sigv4.request_time_failure(signature) or sigv4.header_signature_failure(
         signature, secret, request.method, request.raw_path, request.query, request.headers, body
     )
     return _refused_by(signature.service, failure[1]) if failure else None
+
+
+def _is_signed_body(service: str, digest: str | None, body: bytes) -> bool:
+    """Whether the signature covers the body; without a digest, it is computed with that of the body."""
+    if digest is None or re.fullmatch("[0-9a-f]{64}", digest):
+        return digest in (None, hashlib.sha256(body).hexdigest())
+    # Of S3's own ways, one signs each chunk, and two leave the body to TLS.
+    return service == "s3"
 
 
 def _check_presigned(request: _Request) -> Refusal | None:
@@ -228,11 +248,24 @@ def _is_form(request: _Request) -> bool:
     return request.method == "POST" and is_multipart and found and not request.query
 
 
-def _check_form(request: _Request) -> Refusal | None:
+async def _check_form(request: _Request) -> Refusal | None:
     """Let a form upload through to S3, where `_enforce_policy` checks the signature of its policy."""
+    if await request.body(_MOST_FORM_BYTES) is None:
+        return _refused_by("s3", "The form is too long, or was cut off.")
     request.keep_headers(lambda name: not name.startswith("x-amz-"))
     _unsigned_form.set(True)
     return None
+
+
+async def _distributed(request: _Request, label: str) -> Refusal:
+    """What a distribution of CloudFront answers; nothing else of the emulator is reached by its name."""
+    if request.method not in ("GET", "HEAD") or not cloudfront.find_distribution_for_label(label):
+        return _refused("There is no such distribution, or it only reads.")
+    status, headers, body = await emulator._handle_cloudfront_dataplane_request(
+        f"{request.host}:{request.port}", request.path, request.raw_path, request.scope["query_string"].decode(),
+        request.method, request.headers, b"", request.query, "127.0.0.1",
+    )  # fmt: skip
+    return status, headers, b"" if request.method == "HEAD" else body
 
 
 def _secret(access_key_id: str, session_token: str | None) -> str | None:
@@ -291,7 +324,8 @@ def _enforce_policy(fields: dict[str, str], bucket: str, region: str, size: int,
     scope = fields.get("x-amz-credential", "").split("/")
     secret = _secret(scope[0], fields.get("x-amz-security-token")) if is_version_4 and len(scope) == 5 else None
     expected = sigv4.calculate_signature(secret, scope[1], scope[2], "s3", fields["policy"]) if secret else ""
-    if expected and sigv4.signatures_match(expected, fields.get("x-amz-signature", "")):
+    given = fields.get("x-amz-signature", "")
+    if expected and _SIGNATURE.fullmatch(given) and sigv4.signatures_match(expected, given):
         return None
     return s3._error("SignatureDoesNotMatch", "The form is not signed with an access key of this cloud.", 403)
 

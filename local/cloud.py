@@ -95,6 +95,8 @@ class _State:
     simulator: Server | None = None
     page: Server | None = None
     emulator_made_from: str = ""
+    # Fingerprint of the variables by which it reaches real providers.
+    network: str = ""
     simulator_made_from: str = ""
     page_made_from: str = ""
     deployed_from: str = ""
@@ -288,7 +290,14 @@ def find(directory: Path) -> Cloud | None:
     if not all(state.is_well(name) for name in _SERVERS):
         return None
     endpoints = cast(Endpoints | None, _read(directory / "endpoints.json"))
-    return Cloud(directory, endpoints) if endpoints else None
+    is_whole = endpoints is not None and Endpoints.__required_keys__ <= endpoints.keys()
+    return Cloud(directory, endpoints) if endpoints and is_whole and _has_access_key(directory) else None
+
+
+def _has_access_key(directory: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return bool(AccessKey.load(directory))
+    return False
 
 
 def describe(directory: Path) -> str:
@@ -304,6 +313,10 @@ def describe(directory: Path) -> str:
         name: "runs" if state.is_well(name) else "does not answer" if running.get(name) else "has ended"
         for name in _SERVERS
     }
+    if all(condition == "runs" for condition in conditions.values()):
+        return (
+            "The cloud of another version runs, or its access key is lost; `make up` replaces it, `make down` stops it."
+        )
     parts = ", ".join(f"the {name} {condition}" for name, condition in conditions.items())
     return f"The cloud runs only in part: {parts}. `make up` starts what is missing; `make down` stops all of it."
 
@@ -372,9 +385,8 @@ class _Start:
         self._cache = directory / "cache"
         self._state_file = directory / "state.json"
         self._state = _State.load(self._state_file)
-        self._emulator_made_from = _fingerprint(
-            (*PACKAGES, *EMULATOR), platform.python_version(), options.network_environment(), options.enforce_iam
-        )
+        self._emulator_made_from = _fingerprint((*PACKAGES, *EMULATOR), platform.python_version(), options.enforce_iam)
+        self._network = _fingerprint((), options.network_environment())
         self._simulator_made_from = _fingerprint(["local/simulator"], options.simulator_arguments())
 
     def run(self) -> Cloud:
@@ -402,15 +414,12 @@ class _Start:
             return []
         if options := self._options.differences(state.options):
             return options
-        same = (state.emulator_made_from, state.simulator_made_from) == (
-            self._emulator_made_from,
-            self._simulator_made_from,
-        )
+        same = self._is_current(state) and state.simulator_made_from == self._simulator_made_from
         return [] if same else ["state of the sources"]
 
     def _run_servers(self) -> Cloud:
         state = self._state
-        if not (state.is_well("emulator") and state.emulator_made_from == self._emulator_made_from):
+        if not self._is_current(state):
             if _stop(self._directory):
                 self._progress("what was left of an earlier cloud is ended")
             self._state = state = _State()
@@ -425,6 +434,13 @@ class _Start:
                 outcome = "Everything that was started is ended." if fresh else "The cloud runs on as it was."
                 raise CloudError(f"{error}\n  {outcome}") from None
             raise
+
+    def _is_current(self, state: _State) -> bool:
+        """Whether the emulator that runs serves these options too."""
+        # Without real providers, it is of no account how they would be reached.
+        reaches = not self._options.keys or state.network == self._network
+        made = state.is_well("emulator") and state.emulator_made_from == self._emulator_made_from
+        return made and reaches and _has_access_key(self._directory)
 
     def _bring_up(self, fresh: bool) -> Cloud:
         for folder in (self._logs, self._cache, self._run / "cdk"):
@@ -605,7 +621,8 @@ class _Start:
             certificate=certificate,
             key=key,
         )
-        self._remember(emulator=server, emulator_made_from=self._emulator_made_from, certificate=certificate)
+        made_from = {"emulator_made_from": self._emulator_made_from, "network": self._network}
+        self._remember(emulator=server, certificate=certificate, **made_from)
         _await(server, lambda: self._state.is_well("emulator"), "The emulator", log)
         enforcing = ", and enforces IAM" if certificate else ""
         self._progress(f"the emulator listens on 127.0.0.1:{server.port}{enforcing}")

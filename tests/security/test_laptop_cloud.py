@@ -14,9 +14,10 @@ import urllib.request
 import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
@@ -65,6 +66,7 @@ class Emulator:
     key: AccessKey
     certificate: str
     arn: str
+    origins: Path
 
     @property
     def url(self) -> str:
@@ -117,7 +119,7 @@ def emulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             certificate=certificate[0], key=certificate[1],
         )  # fmt: skip
     try:
-        running = Emulator(server.port, key, certificate[0], "")
+        running = Emulator(server.port, key, certificate[0], "", folder / ORIGINS)
         limit = time.monotonic() + 30
         while True:
             try:
@@ -126,7 +128,7 @@ def emulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             except (OSError, AssertionError):
                 assert time.monotonic() < limit, (folder / "emulator.log").read_text()
                 time.sleep(0.1)
-        yield Emulator(server.port, key, certificate[0], _fill(running))
+        yield replace(running, arn=_fill(running))
     finally:
         if process := server.process():
             end(with_children(process))
@@ -282,6 +284,45 @@ def test_a_signature_is_for_one_request(emulator: Emulator) -> None:
         assert answer.status == 403, other
 
 
+def test_the_signature_of_a_presigned_url_signs_nothing_else(emulator: Emulator) -> None:
+    url = urlsplit(_presigned(emulator))
+    query = {name: values[0] for name, values in parse_qs(url.query).items()}
+    signature, signing = query.pop("X-Amz-Signature"), url.query.partition("&X-Amz-Signature=")[0]
+    credential = f"Credential={query['X-Amz-Credential']}, SignedHeaders=host, Signature={signature}"
+    moved = {
+        "Authorization": f"AWS4-HMAC-SHA256 {credential}",
+        "X-Amz-Date": query["X-Amz-Date"],
+        "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD",
+    }
+    path = f"{url.path}?{signing}"
+    for added in (READ_SECRET, {**READ_SECRET, "X-Amz-Target": "secretsmanager.ListSecrets"}, {}):
+        answer = emulator.send("GET", path, {**moved, **added}, ASKED if added else None)
+        assert answer.status == 403, answer
+    assert emulator.send("GET", f"{path}&X-Amz-Signature={signature}", moved).status == 403
+    # Nor does a signature in the headers sign a header that is added, or another body.
+    for other in ({"X-Amz-Security-Token": "x"}, {"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"}, {"X-Amz-Meta-A": "a"}):
+        assert emulator.send("POST", "/", {**_signed(emulator), **other}, ASKED).status == 403
+    request = AWSRequest("PUT", f"{emulator.url}/{BUCKET}/swapped", data=b"right")
+    S3SigV4Auth(Credentials(emulator.key.id, emulator.key.secret), "s3", REGION).add_auth(request)
+    assert emulator.send("PUT", f"/{BUCKET}/swapped", dict(request.headers), b"WRONG").status == 403
+    assert emulator.send("PUT", f"/{BUCKET}/swapped", dict(request.headers), b"right").status == 200
+
+
+def test_what_is_no_signature_is_refused_and_breaks_nothing(emulator: Emulator) -> None:
+    headers = _signed(emulator)
+    signed = headers["Authorization"].rpartition("Signature=")[0]
+    for signature in ("\xe9" * 64, "", "0" * 63, "0" * 65, "A" * 64):
+        answer = emulator.send("POST", "/", {**headers, "Authorization": f"{signed}Signature={signature}"}, ASKED)
+        assert answer.status == 403, signature
+
+
+def test_a_header_in_utf_8_is_signed_as_it_is(emulator: Emulator) -> None:
+    s3 = emulator.client("s3")
+    name = 'attachment; filename="\u00fc.png"'
+    s3.put_object(Bucket=BUCKET, Key="utf-8", Body=b"", ContentDisposition=name)
+    assert s3.head_object(Bucket=BUCKET, Key="utf-8")["ContentDisposition"]
+
+
 def test_an_old_signature_is_refused(emulator: Emulator) -> None:
     request = AWSRequest("POST", f"{emulator.url}/", {**READ_SECRET}, ASKED)
     auth = SigV4Auth(Credentials(emulator.key.id, emulator.key.secret), "secretsmanager", REGION)
@@ -340,8 +381,15 @@ def test_a_distribution_is_reached_by_its_name_and_nothing_else_is(emulator: Emu
     label = answer["Distribution"]["DomainName"].partition(".")[0]
     named = {"Host": f"{label}.cloudfront.localhost:{emulator.port}"}
     # It answers for itself, whatever that is.
-    found = emulator.send("GET", "/images/a%20b.txt", named)
-    assert "x-cache" in {name.lower() for name in found.headers}, found
+    for path in (
+        "/images/a%20b.txt", "/_ministack/health", "/_ministack/lambda-code/a-function", "/v2/email/identities",
+        "/iceberg/v1/config", "/v20180820/bucket", "/2015-03-31/functions/", f"{API_PATH}/", "/oauth2/authorize",
+    ):  # fmt: skip
+        found = emulator.send("GET", path, named)
+        assert "x-cache" in {name.lower() for name in found.headers}, (path, found)
+    for path in ("/", "/_ministack/reset", "/_ministack/config", "/Execute"):
+        assert emulator.send("POST", path, {**JSON, **named}, b"{}").status == 403
+    assert emulator.client("s3").list_buckets()["Buckets"]
     assert SECRET.encode() not in emulator.send("POST", "/", {**READ_SECRET, **named}, ASKED).body
 
 
@@ -358,6 +406,18 @@ def test_a_page_of_another_origin_is_refused(emulator: Emulator, origin: str) ->
     assert emulator.send("GET", url, {"Origin": origin}).status == 403
     # A page that has the key has it from its user, but no page needs it.
     assert emulator.send("POST", "/", {**_signed(emulator), "Origin": origin}, ASKED).status == 403
+
+
+@pytest.mark.parametrize("content", ["5", "null", "[[1]]", "", "[]", "{"])
+def test_without_a_list_of_origins_no_page_is_served(emulator: Emulator, content: str) -> None:
+    before = emulator.origins.read_text()
+    emulator.origins.write_text(content)
+    try:
+        answer = emulator.send("GET", f"{API_PATH}/", {"Origin": PAGE})
+        assert answer.status == 403
+        assert "`make up`" in json.loads(answer.body)["message"]
+    finally:
+        emulator.origins.write_text(before)
 
 
 def test_its_own_page_is_served(emulator: Emulator) -> None:
@@ -472,6 +532,8 @@ def test_a_form_uploads_what_its_policy_allows(emulator: Emulator) -> None:
     ):
         answer = _form(emulator, fields)
         assert answer.status in (400, 403), (fields, answer)
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert emulator.send("POST", f"/{BUCKET}", kind, bytes(33 * 2**20)).status == 403
     for path in ("/functions", "/", "/2015-03-31/functions", f"/{BUCKET}/uploads", f"/{BUCKET}?policy", "/no-bucket"):
         assert _form(emulator, form, path).status == 403, path
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET, Prefix="uploads/two")
