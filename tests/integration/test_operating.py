@@ -100,8 +100,9 @@ def test_a_job_is_measured_once_in_all_its_parts(service: Service, faults: dict[
 
 
 def test_what_a_cloud_keeps_is_for_its_owner_only(cloud: Cloud) -> None:
-    # The cache holds copies of the service's source, with the permissions that Lambda needs.
-    found = [path for path in cloud.directory.rglob("*") if "cache" not in path.relative_to(cloud.directory).parts]
+    # These hold copies of the service's source, with the permissions that Lambda needs.
+    copies = {"cache", "deploy"}
+    found = [p for p in cloud.directory.rglob("*") if copies.isdisjoint(p.relative_to(cloud.directory).parts)]
     assert {"state.json", "endpoints.json", "access-key.json", "aws.sh", "emulator.log"} <= {
         path.name for path in found
     }
