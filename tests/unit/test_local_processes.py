@@ -1,5 +1,6 @@
 """Processes are ended by their own id: one that has another's id since, or none of ours, lives on."""
 
+import json
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from local import cdk, cloud
+from local.access_key import AccessKey
 from local.lease import Lease
 from local.options import Options
 from local.paths import ROOT
@@ -266,3 +268,59 @@ def test_what_was_synthesised_serves_only_as_a_whole(tmp_path: Path, monkeypatch
     (assembly / "manifest.json").unlink()
     start._synthesised({"ipLimit": "2"})
     assert made == ["1", "2", "2"]
+
+
+ENDPOINTS = dict.fromkeys(cloud.Endpoints.__required_keys__, "x")
+
+
+def running_cloud(folder: Path, server: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the cloud of a folder look as if it ran: each of its servers is this process, and answers."""
+    one = Server(server.pid, psutil.Process(server.pid).create_time(), 1)
+    cloud._State(emulator=one, simulator=one, page=one).save(folder / "state.json")
+    (folder / "endpoints.json").write_text(json.dumps(ENDPOINTS))
+    AccessKey.random().save(folder)
+    monkeypatch.setattr(cloud, "_answers", lambda server, *_: server is not None)
+
+
+def test_a_cloud_that_is_whole_is_found(
+    tmp_path: Path, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_cloud(tmp_path, bystander, monkeypatch)
+    assert cloud.find(tmp_path)
+
+
+@pytest.mark.parametrize("key", [None, "", "[]", "{}", "5", '{"id": 1, "secret": "s"}', '{"id": "i"}', "{"])
+def test_a_cloud_without_its_access_key_is_replaced(
+    tmp_path: Path, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    running_cloud(tmp_path, bystander, monkeypatch)
+    if key is None:
+        (tmp_path / "access-key.json").unlink()
+    else:
+        (tmp_path / "access-key.json").write_text(key)
+    assert cloud.find(tmp_path) is None
+    assert "`make up` replaces it" in cloud.describe(tmp_path)
+
+
+def test_the_cloud_of_an_earlier_version_is_replaced(
+    tmp_path: Path, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_cloud(tmp_path, bystander, monkeypatch)
+    (tmp_path / "endpoints.json").write_text(json.dumps({n: v for n, v in ENDPOINTS.items() if n != "shellFile"}))
+    assert cloud.find(tmp_path) is None
+    assert "`make up` replaces it" in cloud.describe(tmp_path)
+
+
+def test_how_real_providers_are_reached_counts_only_while_there_are_some(
+    tmp_path: Path, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_cloud(tmp_path, bystander, monkeypatch)
+    simulated, real = Options(), Options(keys={"OPENAI_API_KEY": "k"})
+    first = cloud._Start(tmp_path, real, Lease(tmp_path), lambda text: None)
+    state = cloud._State.load(tmp_path / "state.json")
+    state.emulator_made_from, state.network = first._emulator_made_from, first._network
+    assert first._is_current(state)
+    # Its jobs and images stay when the keys go.
+    assert cloud._Start(tmp_path, simulated, Lease(tmp_path), lambda text: None)._is_current(state)
+    state.network = "another proxy"
+    assert not cloud._Start(tmp_path, real, Lease(tmp_path), lambda text: None)._is_current(state)
