@@ -239,7 +239,7 @@ def _passes(check: Callable[[Any], bool], value: Any) -> bool:
     """Whether a value passes its check; one of an unexpected type, deep inside, does not."""
     try:
         return check(value)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, RecursionError):
         return False
 
 

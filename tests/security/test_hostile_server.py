@@ -127,6 +127,25 @@ def test_a_row_is_limited_and_keeps_its_images() -> None:
     assert len(json.dumps(limited({**row, "applied": applied}))) < ROW_LIMIT
 
 
+def test_a_long_negative_prompt_costs_a_row_nothing_else(log: io.StringIO) -> None:
+    applied = {"negativePrompt": "\N{FOX FACE}" * 1000, "seed": 1}
+    row = {
+        "images": [],
+        "usage": {"outputTextTokens": 1},
+        "used": {"size": "1x1"},
+        "requestId": "r",
+        "applied": applied,
+    }
+    assert limited(row) == {**row, "applied": {"seed": 1}}
+    assert "The row is too large" in log.getvalue()
+
+
+@pytest.mark.parametrize("large", ["applied", "adjusted", "ignored"])
+def test_a_receipt_is_dropped_as_a_whole(large: str) -> None:
+    receipt: dict[str, Any] = {"applied": {}, "adjusted": {}, "ignored": {}, large: {"x": "x" * 9000}}
+    assert limited({"images": [], **receipt, "missing": {"images": 1}}) == {"images": [], "missing": {"images": 1}}
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("text", ["x" * 5_000_000, "\N{FOX FACE} " * 100_000, STEERING * 1000, '"\\' * 100_000])
 def test_an_error_message_is_short_and_harmless(s3: Any, provider: str, text: str) -> None:
@@ -328,3 +347,26 @@ def test_no_adapter_result_passes_without_limits() -> None:
     assert (len(found.images), found.request_id, found.usage, found.cost) == (1, None, None, None)
     assert found.used == {"size": "x" * provider_response.MAX_FACT}
     assert found.images[0].seed is None
+
+
+HOSTILE = [
+    "http://", "http://" + "-" * 253, "https://a/", "a@", "a@b.", "a.b@c.d.e.", "arn:a:", "org-", "project 1",
+    "team a ",
+    "in organization a b ", "account: ", "account ", "Organization Acme ", "sk-", "key-", "Bearer ", "x-api-key: ",
+    "***",
+    "a***", "* ", "a…", "..", "-.", "[a] ", "<a>", "last ", "ends with ", "%2D", "\u200d", "1234-", "1", "a", "_", "A1",
+    "A" * 33 + " ", "\\xaa", "aa ", "data:image/", "\x1b[", "\x1b]", "\x9b0", "\n", "http://a?a=a&", "http://a/org/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_keeps_the_processor_busy(text: str) -> None:
+    for filled in (text * 10_000, f"a{text}" * 10_000, f"{text} " * 10_000, ("http://a/" + text) * 2000):
+        message, answer = filled[:4000], filled[:10_000]
+        began = time.process_time()
+        scrub.scrub(message, KEY)
+        ProviderError("invalid_request", message).hide(KEY)
+        scrub.visible(answer)
+        provider_response.accept_answer(answer, KEY)
+        # It takes less than 50 ms each; a pattern of quadratic time takes more than a second.
+        assert time.process_time() - began < 0.8
