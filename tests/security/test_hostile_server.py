@@ -15,11 +15,12 @@ import pytest
 
 from local import logs, terminal
 from local.demo import _sentence
-from pixelprompt import provider_response
+from pixelprompt import catalogue, provider_response
 from pixelprompt.documents import DocumentStore
 from pixelprompt.enhancement import enhance_prompt
+from pixelprompt.errors import ConfigurationError
 from pixelprompt.generation import ROW_LIMIT, limited
-from pixelprompt.providers import scrub
+from pixelprompt.providers import scrub, url_host
 from pixelprompt.providers.base import Credentials, Generated, Image, Model, ProviderError, Waiting
 from tests.canned import Answer, Asked, Canned
 from tests.contract.table import MODELS
@@ -370,3 +371,17 @@ def test_no_text_keeps_the_processor_busy(text: str) -> None:
         provider_response.accept_answer(answer, KEY)
         # It takes less than 50 ms each; a pattern of quadratic time takes more than a second.
         assert time.process_time() - began < 0.8
+
+
+def test_an_overlay_nested_too_deeply_is_refused() -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(100_000):
+        nested = {"a": nested}
+    entry = {"name": "X", "provider": "openai", "id": "x", "parameters": nested}
+    with pytest.raises(ConfigurationError, match="nested too deeply"):
+        catalogue.parse({"models": [entry], "textModels": []})
+
+
+@pytest.mark.parametrize("host", ["ex\u017fample.com", "\u212aey.example"])
+def test_letters_that_only_fold_to_ascii_are_not_of_a_host(host: str) -> None:
+    assert url_host(f"https://{host}/") is None

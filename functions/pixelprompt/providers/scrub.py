@@ -157,7 +157,7 @@ def _folded_character(written: str) -> str:
         written = unquote(written, "latin-1")
     elif len(written) == 6:
         written = chr(int(written[2:], 16))
-    return written.translate(_HYPHENS).lower()[0]
+    return written.lower() if written.isascii() else written.translate(_HYPHENS).lower()[0]
 
 
 def _places_of_key(text: str, key: str) -> bytearray:
