@@ -1,7 +1,7 @@
 """Whether every model of a deployment can be called: keys, credit, the providers' model lists, shutdown dates, quotas.
 
 Nothing here makes an image or costs anything. One request goes to each provider and server, all at once, and one to
-Bedrock for each of its models. Neither a key nor a provider's own words are ever shown: providers quote keys.
+Bedrock for each of its models. No key is ever shown: providers quote them, so their sentences are scrubbed first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from pixelprompt.errors import ConfigurationError, ServiceUnavailable, StorageEr
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers import transport, url_host
 from pixelprompt.providers.base import Model, clean
+from pixelprompt.providers.wire.errors import read_error
 from pixelprompt.registry import WARNING_DAYS, ModelRegistry
 from pixelprompt.settings import LOOPBACK_HOSTS
 
@@ -668,7 +669,7 @@ def ask(server: Server, deadline: float, cure: str) -> Answer:
             with transport.client(deadline) as http:
                 response = http.get(url + page, headers=headers)
             if response.status_code != 200:
-                return _refusal(server, response.status_code, response.text, cure)
+                return _with_sentence(_refusal(server, response.status_code, response.text, cure), response, server.key)
             document = response.json()
             entries = check.models(document)
             if entries is not None:
@@ -698,6 +699,15 @@ def _end(entry: Any) -> str | None:
         return date.fromisoformat(text).isoformat() if isinstance(text, str) else None
     except ValueError:
         return None
+
+
+def _with_sentence(answer: Answer, response: httpx2.Response, key: str | None) -> Answer:
+    """Return a refusal with what the provider itself says, for the operator who reads it on a terminal of their own."""
+    said = clean(read_error(response, key).message, key)
+    if answer.problem is None or not said or response.status_code not in (401, 402, 403, 429):
+        return answer
+    sentence = f"{answer.problem.sentence} It says: {said}"
+    return replace(answer, problem=replace(answer.problem, sentence=sentence))
 
 
 def _refusal(server: Server, status: int, body: str, cure: str) -> Answer:

@@ -178,7 +178,7 @@ def _model(entry: Any, where: str) -> Model:
         if check is None:
             raise ConfigurationError(f"{where} has {name!r}, which is unknown; known are {', '.join(_FIELDS)}.")
         if not _passes(check, value):
-            raise ConfigurationError(f"{where} has {name}={value!r}; it must be {allowed}.")
+            raise ConfigurationError(f"{where} has {name}={_shown(value)}; it must be {allowed}.")
     _check_provider(entry, where)
     if entry.get("enabled", True) and not entry.get("retired"):
         _check_svg(entry, where)
@@ -239,8 +239,15 @@ def _passes(check: Callable[[Any], bool], value: Any) -> bool:
     """Whether a value passes its check; one of an unexpected type, deep inside, does not."""
     try:
         return check(value)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, RecursionError):
         return False
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except RecursionError:
+        return "a value that is nested too deeply"
 
 
 def _text(value: Any) -> bool:

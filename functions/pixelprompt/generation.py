@@ -51,10 +51,11 @@ _RESERVE = 30.0
 _RECORDING = 10.0
 _UNRECORDED = "Our worker ended before the provider's answer was recorded; the provider may have made an image."
 # Bytes of a row as JSON in ASCII: Step Functions carries 40 of them in at most 256 KiB. A legitimate row of four images
-# of a model with a name of 100 characters has some 2,500.
+# of a model with a name of 100 characters has up to 3,755, without the negative prompt, which has up to 12,000.
 ROW_LIMIT = 4096
-# What such a row can do without, the least important first. The job document keeps an earlier receipt.
-_OPTIONAL = ("used", "usage", "requestId", "applied", "ignored", "adjusted", "missing")
+# What such a row can do without, the least important first. The receipt goes as a whole: its parts replace those of the
+# job document, which keeps an earlier one, and parts of two would contradict each other.
+_OPTIONAL = (("used",), ("usage",), ("requestId",), ("applied", "ignored", "adjusted"), ("missing",))
 
 Outcome = dict[str, Any]
 
@@ -139,10 +140,19 @@ _ENDED = frozenset({"refused", "provider_unavailable", "no_image"})
 
 def limited(row: Row) -> Row:
     """Return a row without as much of what is optional as it takes to be within the limit."""
-    for name in _OPTIONAL:
+    if len(json.dumps(row)) <= ROW_LIMIT:
+        return row
+    dropped = []
+    if "negativePrompt" in row.get("applied", {}):
+        # The job document's parameters have it.
+        row = {**row, "applied": {name: value for name, value in row["applied"].items() if name != "negativePrompt"}}
+        dropped = ["applied.negativePrompt"]
+    for names in _OPTIONAL:
         if len(json.dumps(row)) <= ROW_LIMIT:
             break
-        row = {known: value for known, value in row.items() if known != name}
+        dropped += [name for name in names if name in row]
+        row = {name: value for name, value in row.items() if name not in names}
+    logger.warning("The row is too large; parts of it are dropped.", dropped=dropped)
     return row
 
 

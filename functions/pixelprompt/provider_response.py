@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from pixelprompt.observability import logger
-from pixelprompt.providers.base import Generated, Image, ProviderError, Waiting
-from pixelprompt.providers.scrub import scrub, visible, without_key
+from pixelprompt.providers.base import MESSAGE_SOURCE, Generated, Image, ProviderError, Waiting
+from pixelprompt.providers.scrub import beginning, scrub, visible, without_ids, without_key
 
 # US dollars of one response; the most expensive images cost less than one.
 MAX_COST = 1000.0
@@ -45,7 +45,12 @@ def accept_answer(answer: _Answer | ProviderError, key: str | None) -> _Answer |
     """Return what a text or moderation model's adapter returned, within the limits and without the key."""
     if isinstance(answer, ProviderError):
         return _error(answer, key)
-    return visible(without_key(answer[:MAX_ANSWER], key)) if isinstance(answer, str) else answer
+    return _written(answer, key, MAX_ANSWER) if isinstance(answer, str) else answer
+
+
+def _written(text: str, key: str | None, most: int) -> str:
+    """Return what a model wrote, without the key and nothing else: its words are made of the caller's prompt."""
+    return without_key(visible(beginning(text, most)), key)[:most]
 
 
 def _error(error: ProviderError, key: str | None) -> ProviderError:
@@ -82,7 +87,7 @@ def _generated(generated: Generated, key: str | None, images: int) -> Generated:
 
 
 def _image(image: Image, key: str | None) -> Image:
-    revised = scrub(visible((image.revised_prompt or "")[:MAX_REVISED_PROMPT]), key)
+    revised = _written(image.revised_prompt or "", key, MAX_REVISED_PROMPT)
     return replace(image, seed=_whole("seed", image.seed, MAX_SEED), revised_prompt=revised or None)
 
 
@@ -105,11 +110,13 @@ def _whole(name: str, value: Any, most: int) -> int | None:
 
 
 def _fact(value: str, key: str | None) -> str:
-    return scrub(visible(value[:MAX_FACT], lines=False), key)
+    return scrub(visible(beginning(value, MESSAGE_SOURCE), lines=False), key)[:MAX_FACT]
 
 
 def _request_id(value: str | None, key: str | None) -> str | None:
     """Return a request ID; None for what isn't one, or names the key or the account."""
     if not value or not re.fullmatch(rf"[A-Za-z0-9._:-]{{1,{MAX_FACT}}}", value):
         return None
-    return value if scrub(value, key) == value else None
+    # Twelve digits may be an account of AWS. Within an ID they aren't: one UUID in a hundred has as many in a row.
+    is_private = re.fullmatch("[0-9]{12}", value) or without_ids(without_key(value, key)) != value
+    return None if is_private else value

@@ -2,12 +2,15 @@
 
 import io
 import json
+import random
+import uuid
 from typing import Any
 
 import pytest
 
 from local import doctor
-from pixelprompt.providers.base import clean
+from pixelprompt.provider_response import accept, accept_answer
+from pixelprompt.providers.base import Generated, Image, ProviderError, clean
 from pixelprompt.providers.scrub import HIDDEN, scrub, without_key
 from tests.canned import Answer, Canned
 from tests.security.jobs import ENCODED, KEY, Job, row_of
@@ -127,3 +130,157 @@ def test_the_operator_sees_the_sentence_of_a_failed_subscription() -> None:
     said = "The payment of organization Acme was rejected."
     assert said in doctor.clean(said)
     assert scrub("organization: Acme Corp", KEY) == f"organization: {HIDDEN}"
+
+
+KEYS = [
+    "sk-proj-Abcd1234efgh5678WXYZ",
+    "3f2b9c1e-7a44-4d0e-9b1f-8c2d6e5a4b3c",
+    "AIzaSyD4fGhJkLmNoPqRsTuVwXyZ0123456789A",
+    "xai-Qw3rTyUiOpAsDfGhJkLzXcVbNm123456",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_is_recognized_however_it_is_masked_or_written(key: str) -> None:
+    head, tail = key[:4], key[-4:]
+    masks = (
+        "...",
+        "..",
+        "…",
+        "****",
+        " ... ",
+        "####",
+        "----",
+        "xxx",
+        "[REDACTED]",
+        "<...>",
+        " * * * * ",
+        "____",
+        "••••",
+    )
+    ends = ("last four: {}", "last 4 characters of the key are {}", "ending {}", "(ending in {})", "ends in `{}`")
+    forms = [
+        *(f"{head}{mask}{tail}" for mask in masks),
+        *(f"{mask}{tail}" for mask in masks),
+        *(f"{head}{mask}" for mask in masks),
+        *(end.format(tail) for end in (*ends, 'suffix "{}"')),
+        f"prefix {key[:6]}",
+        key.upper(),
+        key.lower(),
+        key.replace("-", "%2D"),
+        key.replace("-", "\\u002d"),
+        key.replace("-", "\u2011"),
+        "".join(f"%{ord(character):02x}" for character in key),
+        "\u200d".join(key[place : place + 5] for place in range(0, len(key), 5)),
+    ]
+    for form in forms:
+        error = ProviderError("invalid_request", f"The key {form} cannot use n.", said=f"Said of {form} now.")
+        error.hide(key)
+        for shown in (str(error), error.said):
+            assert HIDDEN in shown, form
+            assert tail.lower() not in shown.lower() and key[:6].lower() not in shown.lower(), (form, shown)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "hidden"),
+    [
+        ("The key sk-abcdefghijk1234 is bad.", "abcdefghijk1234"),
+        ("The key key-abcdefghijk1234 is bad.", "abcdefghijk1234"),
+        ("The key gsk_abcdefghijk1234 is bad.", "abcdefghijk1234"),
+        ("The key hf_abcdefghijk1234 is bad.", "abcdefghijk1234"),
+        ("The key r8_abcdefghijk1234 is bad.", "abcdefghijk1234"),
+        ("The key sk_live_abcdefghijk1234 is bad.", "abcdefghijk1234"),
+        ("The key pk_live_abcdefghijk1234 is bad.", "abcdefghijk1234"),
+        ("Header was Basic c2stcHJvai1BYmNkMTIzNA== here.", "c2stcHJvai1"),
+        ("Incorrect API key provided: xa***zz.", "xa***zz"),
+        ("Organization Acme Inc. is disabled.", "Acme"),
+        ("The account #123456 is blocked.", "123456"),
+        ("Account 1234 5678 9012 is blocked.", "5678"),
+        ("The customer no. 42-1234 is blocked.", "42-1234"),
+        ("The resource group rg-prod-contoso is full.", "contoso"),
+        ("Bad role of '123456789012' here.", "123456789012"),
+        ("See https://console.example/overview?project=acme now.", "acme"),
+        ("See https://console.example/team/0f3a1c2d-1111-2222-3333-444455556666.", "0f3a1c2d"),
+        ("See https://user:secret@console.example/.", "secret"),
+    ],
+)
+def test_what_names_a_key_or_the_account_is_hidden(sentence: str, hidden: str) -> None:
+    assert hidden not in scrub(sentence, KEY)
+    assert HIDDEN in scrub(sentence, KEY)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The seed 123456789012 is out of range.",
+        "account: field required",
+        "project: must be a text of 3-20 characters",
+        "Your account: has insufficient credits",
+        "Go to https://platform.openai.com/settings/organization/general and verify.",
+        "See https://platform.openai.com/account/rate-limits.",
+        "See https://platform.openai.com/docs/guides/images-2024",
+        "See https://docs.stability.ai/docs/api-reference?section=errors for styles.",
+        "Contact support@bfl.ai or help@bfl.ai.",
+        "A desk-mounted key-lime pie, dusk-tinted, task-driven; a flag bearer marching in Basic Instinct style.",
+        "***Short:*** use **bold** or ***both***.",
+        "Your org-verification is pending; org-policies deny it.",
+    ],
+)
+def test_a_useful_sentence_stays(sentence: str) -> None:
+    assert scrub(sentence, KEY) == sentence
+
+
+def test_what_a_model_writes_loses_the_key_only() -> None:
+    words = (
+        "***Short:*** a key-lime pie on a desk-mounted stand, dusk-tinted, a flag bearer marching in Basic "
+        "Instinct style, a sign reads Authorization: Granted1, project: Skunk Works, "
+        "jane@acme.example, account 123456789012"
+    )
+    assert accept_answer(words, KEY) == words
+    image = Image(b"", "image/png", 1, 1, revised_prompt=f"{words} {KEY} and {KEY[:6]}\u200b{KEY[6:]}")
+    found = accept(Generated((image,)), KEY, images=1)
+    assert isinstance(found, Generated)
+    assert found.images[0].revised_prompt == f"{words} {HIDDEN} and {HIDDEN}"
+    assert accept_answer(f"a {KEY[:5]}\x1b[0m{KEY[5:]}", KEY) == f"a {HIDDEN}"
+
+
+@pytest.mark.parametrize(
+    ("secret", "part"),
+    [
+        ("john.doe@corp.example.com", "john.doe"),
+        ("org-AbC123dEf456", "AbC12"),
+        ("account 123456789012", "12345"),
+        (KEY, KEY[:8]),
+    ],
+)
+def test_what_a_limit_cuts_in_half_is_hidden(secret: str, part: str) -> None:
+    for length in range(290 - len(secret), 300):
+        error = ProviderError("invalid_request", "x " * (length // 2) + "x" * (length % 2) + f" {secret} rest")
+        error.hide(KEY)
+        assert part not in str(error)
+        assert len(str(error)) <= 300
+    found = accept(Generated((), used={"size": "x" * 185 + f" {secret}"}), KEY, images=1)
+    assert isinstance(found, Generated) and found.used
+    assert part not in found.used["size"]
+
+
+def test_an_address_at_the_end_of_what_is_looked_at_is_hidden() -> None:
+    message = "Ab1" * 1320 + " john.doe@corp.example.com"
+    for length in range(3960, 4000):
+        assert "john.doe@" not in clean(" " * (length - 3960) + message, public=True)
+
+
+def test_ordinary_request_ids_stay() -> None:
+    chance = random.Random(1)
+    for _ in range(20_000):
+        name = uuid.UUID(int=chance.getrandbits(128), version=4)
+        for request_id in (str(name), f"req_{name.hex}"):
+            found = accept(Generated((), request_id), None, images=1)
+            assert isinstance(found, Generated) and found.request_id == request_id
+
+
+def test_the_log_has_the_sentence_of_a_rate_limit(s3: Any, log: io.StringIO) -> None:
+    sentence = "Rate limit reached in organization org-AbC123dEf456 on images per min"
+    with Canned(Answer(429, body_of("openai", sentence))) as server:
+        Job(s3, "openai", server.url, beside=0).run()
+    assert sentence in log.getvalue()

@@ -15,11 +15,12 @@ import pytest
 
 from local import logs, terminal
 from local.demo import _sentence
-from pixelprompt import provider_response
+from pixelprompt import catalogue, provider_response
 from pixelprompt.documents import DocumentStore
 from pixelprompt.enhancement import enhance_prompt
+from pixelprompt.errors import ConfigurationError
 from pixelprompt.generation import ROW_LIMIT, limited
-from pixelprompt.providers import scrub
+from pixelprompt.providers import scrub, url_host
 from pixelprompt.providers.base import Credentials, Generated, Image, Model, ProviderError, Waiting
 from tests.canned import Answer, Asked, Canned
 from tests.contract.table import MODELS
@@ -125,6 +126,25 @@ def test_a_row_is_limited_and_keeps_its_images() -> None:
     assert limited(row) == {"images": [image] * 4, "cost": {}, "applied": {"seed": 1}}
     applied = {"negativePrompt": "\N{FOX FACE}" * 1000}
     assert len(json.dumps(limited({**row, "applied": applied}))) < ROW_LIMIT
+
+
+def test_a_long_negative_prompt_costs_a_row_nothing_else(log: io.StringIO) -> None:
+    applied = {"negativePrompt": "\N{FOX FACE}" * 1000, "seed": 1}
+    row = {
+        "images": [],
+        "usage": {"outputTextTokens": 1},
+        "used": {"size": "1x1"},
+        "requestId": "r",
+        "applied": applied,
+    }
+    assert limited(row) == {**row, "applied": {"seed": 1}}
+    assert "The row is too large" in log.getvalue()
+
+
+@pytest.mark.parametrize("large", ["applied", "adjusted", "ignored"])
+def test_a_receipt_is_dropped_as_a_whole(large: str) -> None:
+    receipt: dict[str, Any] = {"applied": {}, "adjusted": {}, "ignored": {}, large: {"x": "x" * 9000}}
+    assert limited({"images": [], **receipt, "missing": {"images": 1}}) == {"images": [], "missing": {"images": 1}}
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -328,3 +348,40 @@ def test_no_adapter_result_passes_without_limits() -> None:
     assert (len(found.images), found.request_id, found.usage, found.cost) == (1, None, None, None)
     assert found.used == {"size": "x" * provider_response.MAX_FACT}
     assert found.images[0].seed is None
+
+
+HOSTILE = [
+    "http://", "http://" + "-" * 253, "https://a/", "a@", "a@b.", "a.b@c.d.e.", "arn:a:", "org-", "project 1",
+    "team a ",
+    "in organization a b ", "account: ", "account ", "Organization Acme ", "sk-", "key-", "Bearer ", "x-api-key: ",
+    "***",
+    "a***", "* ", "a…", "..", "-.", "[a] ", "<a>", "last ", "ends with ", "%2D", "\u200d", "1234-", "1", "a", "_", "A1",
+    "A" * 33 + " ", "\\xaa", "aa ", "data:image/", "\x1b[", "\x1b]", "\x9b0", "\n", "http://a?a=a&", "http://a/org/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_keeps_the_processor_busy(text: str) -> None:
+    for filled in (text * 10_000, f"a{text}" * 10_000, f"{text} " * 10_000, ("http://a/" + text) * 2000):
+        message, answer = filled[:4000], filled[:10_000]
+        began = time.process_time()
+        scrub.scrub(message, KEY)
+        ProviderError("invalid_request", message).hide(KEY)
+        scrub.visible(answer)
+        provider_response.accept_answer(answer, KEY)
+        # It takes less than 50 ms each; a pattern of quadratic time takes more than a second.
+        assert time.process_time() - began < 0.8
+
+
+def test_an_overlay_nested_too_deeply_is_refused() -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(100_000):
+        nested = {"a": nested}
+    entry = {"name": "X", "provider": "openai", "id": "x", "parameters": nested}
+    with pytest.raises(ConfigurationError, match="nested too deeply"):
+        catalogue.parse({"models": [entry], "textModels": []})
+
+
+@pytest.mark.parametrize("host", ["ex\u017fample.com", "\u212aey.example"])
+def test_letters_that_only_fold_to_ascii_are_not_of_a_host(host: str) -> None:
+    assert url_host(f"https://{host}/") is None

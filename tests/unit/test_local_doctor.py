@@ -241,6 +241,10 @@ def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator
         (Answer(401), BAD, "does not accept BFL_API_KEY"),
         (Answer(403, b"Missing scopes: api.model.read"), WARNING, "may not list models"),
         (Answer(429), WARNING, "HTTP 429"),
+        *(
+            (Answer(status, {"detail": f"Pay for organization Acme; {KEYS['BFL_API_KEY']}"}), mark, "It says: Pay for")
+            for status, mark in ((401, BAD), (402, BAD), (403, BAD), (429, WARNING))
+        ),
         (Answer(500), WARNING, "HTTP 500"),
         (Answer(302, headers={"Location": "https://elsewhere.example/"}), WARNING, "HTTP 302"),
         (Answer(content=b"<html>"), WARNING, "unreadable"),
@@ -251,6 +255,7 @@ def test_what_an_answer_means(deployed: Deployment, answer: Answer, mark: str, s
         row = rows_of(with_endpoint(deployed, "bfl", server.url))["FLUX.2 Pro"]
     assert row.mark == mark
     assert says in sentences(row)
+    assert KEYS["BFL_API_KEY"] not in sentences(row)
     (asked,) = server.asked
     assert (asked.path, asked.headers["x-key"]) == ("/v1/credits", KEYS["BFL_API_KEY"])
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # no white space, no letters beyond ASCII.
 _URL = re.compile(
     r"(https?)://((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(?:[/?#][!-\[\]-~]*)?",
-    re.IGNORECASE,
+    re.ASCII | re.IGNORECASE,
 )
 
 

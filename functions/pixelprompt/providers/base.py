@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.image_format import image_format, is_svg
-from pixelprompt.providers.scrub import visible, without_account, without_key
+from pixelprompt.providers.scrub import beginning, visible, without_account, without_key, without_secrets
 
 # Sentence for a person and whether pressing "retry" may help, by code. The codes are a closed list.
 _MEANING: dict[str, tuple[str, bool]] = {
@@ -52,8 +52,8 @@ _DATA = re.compile(
 _MESSAGE_LIMIT = 300
 # Bytes of a message as JSON in ASCII, where an emoji has twelve: what Step Functions carries is limited in bytes.
 _MESSAGE_BYTES = 1200
-# Ten times what a message may have: what follows is cut off anyway.
-_MESSAGE_SOURCE = 4000
+# Characters of a message that are looked at: ten times what it may have. It is scrubbed before it is cut to that.
+MESSAGE_SOURCE = 4000
 # The longest beginning of a data URL, such as ``data:image/png;charset=utf-8;base64,``.
 _LONGEST_HEAD = 100
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
@@ -218,8 +218,10 @@ class ProviderError(PixelPromptError):
         cost: float | None = None,
     ) -> None:
         sentence, usually = _MEANING[code]
-        self.said = clean(said or message or "")
-        super().__init__(clean(without_account(clean(message or ""))) or sentence)
+        # Whole, until the key is known: half a key, or half an e-mail address, would not be recognized.
+        self._message, self._said = message or "", said or message or ""
+        super().__init__(clean(self._message, public=True) or sentence)
+        self.said = clean(self._said)
         self.code = code
         self.retryable = usually if retryable is None else retryable
         self.billable = billable or ("unknown" if code in ("unknown_outcome", "timeout") else "no")
@@ -229,8 +231,8 @@ class ProviderError(PixelPromptError):
 
     def hide(self, key: str | None) -> None:
         """Remove a key, its parts, and its masked forms from what the provider said."""
-        self.said = clean(without_key(self.said, key))
-        self.args = (clean(without_key(str(self), key)),)
+        self.said = clean(self._said, key)
+        self.args = (clean(self._message, key, public=True) or _MEANING[self.code][0],)
 
     def row(self) -> dict[str, Any]:
         """The fields of a job's row that ended with this error."""
@@ -259,11 +261,17 @@ def cut_off(parameter: str, tokens: object) -> ProviderError:
     )
 
 
-def clean(text: str) -> str:
-    """Return a provider's message as one line of at most 300 characters, without secrets and image data."""
-    line = visible(text[:_MESSAGE_SOURCE], lines=False)
-    line = " ".join(_DATA.sub("[data]", without_key(line)).split())
-    return shortened(line, _MESSAGE_LIMIT, _MESSAGE_BYTES)
+def clean(text: str, key: str | None = None, *, public: bool = False) -> str:
+    """Return a provider's message as one line of at most 300 characters, without secrets and image data.
+
+    Parameters
+    ----------
+    key : hidden with its parts and masked forms
+    public : whether callers may read the message, so that nothing of the operator's account stays in it
+    """
+    line = without_secrets(without_key(visible(beginning(text, MESSAGE_SOURCE), lines=False), key))
+    line = _DATA.sub("[data]", without_account(line) if public else line)
+    return shortened(" ".join(line.split()), _MESSAGE_LIMIT, _MESSAGE_BYTES)
 
 
 def shortened(text: str, characters: int, size: int) -> str:

@@ -177,7 +177,7 @@ def _client_error(error: ClientError, response: httpx2.Response, model_id: str, 
     message = without_account(said.message)
     said = replace(said, codes=code, words=without_account(said.words))
     if code in _THROTTLED or said.status == 429:
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=said.retry_after)
+        return ProviderError("rate_limited", said=said.message, safe_to_repeat=True, retry_after=said.retry_after)
     if code in _UNKNOWN_CALLER:
         return ProviderError("bad_credentials", _NO_CALLER, said=said.message)
     if code == "AccessDeniedException" or said.status == 403:

@@ -80,7 +80,7 @@ _EMBEDDING = ("::ffff:0:0/96", "64:ff9b::/96")
 # A name, with or without a dot at its end, or an IPv6 address without a zone.
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 # The last part of a host that resolvers may read as a number: decimal, octal, or hexadecimal (WHATWG URL, 3.5).
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII | re.IGNORECASE)
 
 
 class DownloadFailed(PixelPromptError):

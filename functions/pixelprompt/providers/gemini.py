@@ -255,7 +255,7 @@ def _throttled(error: ErrorResponse, details: list[dict[str, Any]]) -> ProviderE
     if is_out_of_credit(error):
         return ProviderError("quota_exhausted", said=error.message)
     pause = error.retry_after or _retry_delay(details)
-    return ProviderError("rate_limited", safe_to_repeat=True, retry_after=pause)
+    return ProviderError("rate_limited", said=error.message, safe_to_repeat=True, retry_after=pause)
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:

@@ -1,10 +1,18 @@
-"""Text from outside, made safe to show: nothing that steers a terminal, no key, nothing of the operator's account."""
+"""Text from outside, made safe to show: nothing that steers a terminal, no key, nothing of the operator's account.
+
+What a provider says in an error is scrubbed of all of it. What a model writes, such as an enhanced prompt, is scrubbed
+of the key only: it is made of the caller's own words, which may look like anything.
+"""
 
 import re
+from urllib.parse import unquote
 
 HIDDEN = "[hidden]"
 # So many characters in a row of a key are a part of it, and not a word that it shares with a sentence.
 KEY_PART = 8
+# So many at its head or its tail are, next to a mask or where the sentence says that they are its end.
+_HEAD = 3
+_TAIL = 4
 
 # Escape sequences as a whole; controls but white space; what reorders text; what has no width. The joiners U+200C and
 # U+200D stay: Persian, Hindi, and emoji are written with them.
@@ -17,44 +25,87 @@ _CONTROL = (
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
     r"\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-_MASK = r"\*{2,}|•{2,}|●{2,}|\.{3,}|…|x{4,}|X{4,}"
+
+# A character as it may be written in a URL or in JSON, with the joiners that follow it.
+_CHARACTER = r"(?s)(%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|.)[\u200c\u200d]*"
+_HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d"), "-")
+# What stands for the middle of a key: "...", "* * * *", "----", "xxx", "[REDACTED]", "<...>".
+_MASK = (
+    r" {0,2}(?:(?P<dot>[*•●∗·#.])(?: ?(?P=dot))+|(?P<line>[x_-])(?: ?(?P=line)){2,}|…"
+    r"|\[[^\[\]\n]{1,20}\]|<[^<>\n]{1,20}>) {0,2}"
+)
+# "ending in 'abcd'", "last four: abcd", "prefix abcd", "last 4 characters of the key are abcd"
+_NAMED_END = (
+    r"\b(?:end|start|begin)\w{0,5}\b(?: (?:in|with))?\W{1,4}"
+    r"|\b(?:last|first)(?: (?:three|four|five|six|\d{1,2}))?(?: (?:char(?:acter)?s?|digits|letters))?"
+    r"(?: (?:of|in|the|your|api|key|is|are)){0,5}\W{1,4}"
+    r"|\b(?:suffix|prefix)(?: is)?\W{1,4}"
+)
+
+# What introduces a key of any kind, and its shortest rest. The rest of a key has a digit or a mask; a word has neither.
 _SECRETS = (
     # An echo of a header, or of a setting.
-    r"(?i:\b(?:proxy-)?authorization|\b(?:x-|x-goog-|ocp-apim-)?(?:api|access|subscription|secret)[-_]?key|\bx-key)"
-    r"['\"]?\s{0,3}[:=]\s{0,3}['\"]?(?i:(?:bearer|basic|token|key|aws4-hmac-sha256)\s{1,3})?[^\s,;'\"]{4,}",
-    r"(?i:\bbearer\s{1,3}|\bbasic\s{1,3}(?=[\w+/]{0,64}[0-9A-Z=]))[\w\-.*…+/=]{4,}",
-    r"(?i:sk-|AIza|\bkey-)[\w\-.*…]{4,}",
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    r"[\w-]{0,20}(?:\*{3,}|•{3,}|●{3,})[\w-]{0,20}",
+    (
+        r"(?i:\b(?:proxy-)?authorization|\b(?:x-|x-goog-|ocp-apim-)?(?:api|access|subscription|secret)[-_]?key|\bx-key)"
+        r"['\"]?\s{0,3}[:=]\s{0,3}['\"]?(?i:(?:bearer|basic|token|key|aws4-hmac-sha256)\s{1,3})?",
+        6,
+    ),
+    (r"\b(?i:bearer|basic)\s{1,3}", 16),
+    (r"(?<![A-Za-z0-9])(?:sk-|key-|xai-|gsk_|hf_|r8_|AIza|[sprk]k_(?:live|test)_)", 12),
+    (r"\b(?:AKIA|ASIA)", 16),
 )
-_UNIT = r"(?:organi[sz]ation|project|workspace|team|tenant|subscription|account|consumer|customer)"
-# What is hidden, and what takes its place.
+_REST = r"[\w\-.*•●…+/=]+"
+_STARS = r"(?P<head>[\w-]{0,40})(?P<stars>\*{3,}|•{3,}|●{3,})(?P<tail>[\w-]{0,40})"
+
+_UNIT = r"(?:organi[sz]ation|project|workspace|team|tenant|subscription|account|acct|consumer|customer|resource group)"
+_LABEL = r"(?:[_ ](?:name|id|number|no\.))?"
+# How a sentence goes on that is about a member called "account" or "project", or about the account without its name.
+_SENTENCE = (
+    r"(?:has|have|had|is|are|was|were|must|may|can|cannot|could|should|does|do|did|not|no|field|input|value|extra|string"
+    r"|required|missing|invalid|unknown|expected|unexpected|too|the|this|your|none|null|please|in|for|with|and|or|to)\b"
+)
 _ACCOUNT = (
     (r"\barn:[\w-]{2,20}:[^\s'\"<>]+", HIDDEN),
-    (r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}", HIDDEN),
-    # A link with an ID, a query, or a token leads to its host only.
-    (
-        r"(https?://[^\s/?#'\"<>]{1,253})(?=[^\s'\"<>]{0,2000}(?:[?#]|\d{4}|\borg[-_]|\bproj_|\bacct_|[/=]\w{20}"
-        r"|organi[sz]ations?/|projects?/|accounts?/|teams?/|workspaces?/))[^\s'\"<>]+",
-        rf"\1/{HIDDEN}",
-    ),
-    (r"\b(?:org|proj|acct|cus|wrkspc)[-_](?!wide\b|level\b|owned\b|based\b)[A-Za-z0-9_-]{3,}", HIDDEN),
+    # Those of the provider stay.
+    (r"(?<![\w.+%-])(?!(?i:support|help)@)[\w.+%-]{1,64}@(?:…|[\w-]{1,63}(?:(?:\.[\w-]{1,63}){1,8}|\.?…))", HIDDEN),
     (r"\b(?:user|team|ws|req_org)[-_](?=[A-Za-z]{0,40}[0-9])[A-Za-z0-9_-]{6,}", HIDDEN),
-    (r"(?<!\d)(?:\d{12}|\d{4}-\d{4}-\d{4})(?!\d)", HIDDEN),
-    (r"(?i)\bprojects/[\w:.-]+", f"projects/{HIDDEN}"),
-    (r"(?i)\b(project(?:[_ ](?:number|id))?['\"]?\s{0,2}[:= ]\s{0,2}['\"`]?)\d{6,}", rf"\1{HIDDEN}"),
+    # An account of AWS, 12 digits, which any other number may have.
     (
-        rf"(?i)\b({_UNIT}(?:[_ ](?:name|id|number))?)\s{{0,2}}[:=]\s{{0,2}}['\"`]?[^.,;()\[\]'\"`\n]{{1,80}}",
+        rf"(?i)\b({_UNIT}s?\b[^\d\n.]{{0,20}})(?<![\w-])(?:\d{{12}}|\d{{4}}([- ])\d{{4}}\2\d{{4}})(?![\w-])",
+        rf"\1{HIDDEN}",
+    ),
+    (r"(['\"`])\d{12}\1", rf"\1{HIDDEN}\1"),
+    (r"(?i)\bprojects/[\w:.-]+", f"projects/{HIDDEN}"),
+    (
+        rf"(?i)\b({_UNIT}{_LABEL}|user[_ ]id)\s{{0,2}}[:=]\s{{0,2}}(?!\s|{_SENTENCE}|\[hidden\])['\"`]?"
+        r"[^.,;()\[\]'\"`\n]{1,80}",
         rf"\1: {HIDDEN}",
     ),
-    (rf"(?i)\b({_UNIT}(?:[_ ](?:name|id|number))?) (['\"`])[^'\"`]{{1,80}}\2", rf"\1 {HIDDEN}"),
-    (rf"(?i)\b({_UNIT}(?: (?:name|id|number))?) (?=[\w-]{{0,40}}\d)[\w-]{{4,}}", rf"\1 {HIDDEN}"),
+    (rf"(?i)\b({_UNIT}{_LABEL}) (['\"`])[^'\"`]{{1,80}}\2", rf"\1 {HIDDEN}"),
+    # By a digit; a resource group, whose names have none, by what it is called.
+    (rf"(?i)\b({_UNIT}{_LABEL} ?)(?:#|(?<= ))(?=[\w-]{{0,40}}\d)[\w-]{{4,}}", rf"\1{HIDDEN}"),
+    (rf"(?i)\b(resource group )(?!{_SENTENCE}|\[hidden\])[\w.-]+", rf"\1{HIDDEN}"),
+    (
+        rf"\b((?i:{_UNIT}) )(?:[A-Z][\w&'-]{{0,40}}[.,]{{0,2}} ){{1,5}}"
+        r"(?=(?:is|has|was|does|must|may|cannot|lacks|exceeded|needs|not)\b)",
+        rf"\1{HIDDEN} ",
+    ),
     (
         r"(?i)\b((?:in|for|of|by) (?:the |your )?(?:organi[sz]ation|project|workspace|team)) "
         r"(?!\[hidden\])(?:[\w&.'-]{1,40} ){0,4}?[\w&.'-]{1,40}(?= on (?:tokens|requests|images|input)\b)",
         rf"\1 {HIDDEN}",
     ),
 )  # fmt: skip
+
+_ID = r"\b(?:org|proj|acct|cus|wrkspc)[-_]([A-Za-z0-9_-]{3,})"
+_LINK = r"(?i)\b(https?)://([^\s'\"<>]*[^\s'\"<>.,;:!?)])"
+# What in a link is an ID: a long number, a UUID, a token, what a list of accounts or a query leads to.
+_LINKED_ID = (
+    r"\d{5}|[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-|[A-Za-z0-9]{20}|@|%40|[?&;#][\w.-]{0,40}=[^&#]{0,200}[0-9A-Z%]"
+    r"|(?i:[?&;#](?:organi[sz]ation|org|project|account|team|tenant|workspace|key|token|code|sig)(?:_?id)?=)"
+    r"|(?i:/(?:organi[sz]ations|projects|accounts|teams|workspaces|tenants|users)/[^/?#])"
+    r"|(?i:/(?:organi[sz]ation|project|account|team|workspace|tenant|user)/[^/?#]{0,60}[0-9])"
+)
 
 
 def visible(text: str, *, lines: bool = True) -> str:
@@ -67,50 +118,142 @@ def visible(text: str, *, lines: bool = True) -> str:
     return text if lines else " ".join(text.split())
 
 
-def without_key(text: str, key: str | None = None) -> str:
-    """Return a text without secrets, and without the key, its parts, and the forms in which providers mask it."""
-    if key:
-        # A short one may be part of a word.
-        whole = re.escape(key) if len(key) >= KEY_PART else rf"(?<!\w){re.escape(key)}(?!\w)"
-        text = _without_parts(re.sub(whole, HIDDEN, text), key)
-    for pattern in _SECRETS:
-        text = re.sub(pattern, HIDDEN, text)
-    return text.replace(HIDDEN * 2, HIDDEN)
+def beginning(text: str, characters: int) -> str:
+    """Return the beginning of a text; the ellipsis where it is cut makes half a key there a masked one."""
+    return text if len(text) <= characters else text[:characters] + "…"
 
 
-def _without_parts(text: str, key: str) -> str:
-    parts = {key[i : i + KEY_PART] for i in range(len(key) - KEY_PART + 1)}
-    shown: list[str] = []
-    hidden_until = 0
-    for place, character in enumerate(text):
+def scrub(text: str, key: str | None = None) -> str:
+    """Return the sentence of a provider as callers may see it."""
+    return without_account(without_secrets(without_key(text, key)))
+
+
+def without_key(text: str, key: str | None) -> str:
+    """Return a text without a key, its parts, and the forms in which providers mask it.
+
+    Neither case counts, nor how a hyphen is written, nor the encoding of URLs and JSON. A server that hides the key it
+    was sent on purpose, such as in reverse, isn't found out.
+    """
+    if not key:
+        return text
+    units = [found[0] for found in re.finditer(_CHARACTER, text)]
+    hidden = _places_of_key(_folded(text), _folded(key))
+    shown = []
+    for place, unit in enumerate(units):
+        if not hidden[place]:
+            shown.append(unit)
+        elif place == 0 or not hidden[place - 1]:
+            shown.append(HIDDEN)
+    return "".join(shown)
+
+
+def _folded(text: str) -> str:
+    """Return a text with one lower-case character for each match of ``_CHARACTER``."""
+    return "".join(_folded_character(character) for character in re.findall(_CHARACTER, text))
+
+
+def _folded_character(written: str) -> str:
+    if len(written) == 3:
+        written = unquote(written, "latin-1")
+    elif len(written) == 6:
+        written = chr(int(written[2:], 16))
+    return written.lower() if written.isascii() else written.translate(_HYPHENS).lower()[0]
+
+
+def _places_of_key(text: str, key: str) -> bytearray:
+    """Return by place whether a character is of the key; both are folded."""
+    hidden = bytearray(len(text))
+
+    def hide(start: int, end: int) -> None:
+        hidden[start:end] = b"\1" * (end - start)
+
+    if len(key) < KEY_PART:
+        # It may be part of a word.
+        for found in re.finditer(rf"(?<!\w){re.escape(key)}(?!\w)", text):
+            hide(*found.span())
+        return hidden
+    parts = {key[place : place + KEY_PART] for place in range(len(key) - KEY_PART + 1)}
+    for place in range(len(text) - KEY_PART + 1):
         if text[place : place + KEY_PART] in parts:
-            if place >= hidden_until:
-                shown.append(HIDDEN)
-            hidden_until = place + KEY_PART
-        if place >= hidden_until:
-            shown.append(character)
+            hide(place, place + KEY_PART)
+    for mask in re.finditer(_MASK, text):
+        start, end = mask.span()
+        head, tail = _head_before(text, start, key), _tail_after(text, end, key)
+        is_after_part = start > 0 and hidden[start - 1]
+        if head >= _HEAD or tail >= _TAIL or (is_after_part and tail):
+            hide(start - head, end + tail)
+    for named in re.finditer(_NAMED_END, text):
+        end = named.end()
+        length = max(
+            _tail_after(text, end, key), _tail_after(text, end, key[: KEY_PART - 1]), _head_after(text, end, key)
+        )
+        if length >= _TAIL:
+            hide(end, end + length)
+    return hidden
 
-    def masked(found: re.Match[str]) -> str:
-        head, tail = found["head"] or "", found["tail"] or ""
-        is_key = (len(head) >= 2 and key.startswith(head)) or (len(tail) >= 3 and key.endswith(tail))
-        return HIDDEN if is_key else found[0]
 
-    text = re.sub(rf"(?P<head>[\w-]{{0,64}}?)(?:{_MASK})(?P<tail>[\w-]{{0,64}})", masked, "".join(shown))
+def _head_before(text: str, end: int, key: str) -> int:
+    """Return how many characters before a place are the key's head; longer ones are a part of it anyway."""
+    for length in range(KEY_PART - 1, 0, -1):
+        start = end - length
+        if start >= 0 and text.startswith(key[:length], start) and not text[start - 1 : start].isalnum():
+            return length
+    return 0
 
-    def quoted(found: re.Match[str]) -> str:
-        return HIDDEN if key.startswith(found["end"]) or key.endswith(found["end"]) else found[0]
 
-    # "the key ending in 'abcd'"
-    return re.sub(r"(?i)\b(?:end|start|begin)\w{0,5} (?:in|with)\W{1,3}(?P<end>[\w-]{2,64})", quoted, text)
+def _head_after(text: str, start: int, key: str) -> int:
+    for length in range(KEY_PART - 1, 0, -1):
+        if text.startswith(key[:length], start) and not text[start + length : start + length + 1].isalnum():
+            return length
+    return 0
+
+
+def _tail_after(text: str, start: int, key: str) -> int:
+    """Return how many characters after a place are the key's tail."""
+    for length in range(KEY_PART - 1, 0, -1):
+        if text.startswith(key[-length:], start) and not text[start + length : start + length + 1].isalnum():
+            return length
+    return 0
+
+
+def without_secrets(text: str) -> str:
+    """Return a sentence without what looks like a key of any kind."""
+    for introduction, shortest in _SECRETS:
+
+        def secret(found: re.Match[str], shortest: int = shortest) -> str:
+            rest = found["rest"]
+            is_secret = len(rest) >= shortest and re.search(r"[0-9*•●…]|\.\.", rest)
+            return HIDDEN if is_secret else found[0]
+
+        text = re.sub(rf"(?:{introduction})(?P<rest>{_REST})", secret, text)
+    return re.sub(_STARS, _starred, text).replace(HIDDEN * 2, HIDDEN)
+
+
+def _starred(found: re.Match[str]) -> str:
+    """Hide what is masked, but no emphasis of Markdown, such as ``***word***``."""
+    head, stars, tail = found.groups()
+    is_masked = (head and tail) or re.search("[0-9]", head + tail) or (len(stars) > 3 and head + tail)
+    return HIDDEN if is_masked else found[0]
 
 
 def without_account(text: str) -> str:
-    """Return a text without what names the operator's account: IDs, names, e-mail addresses, ARNs, links with IDs."""
+    """Return a sentence without what names the operator's account: IDs, names, e-mail addresses, links with IDs."""
+    text = without_ids(re.sub(_LINK, _link, text))
     for pattern, replacement in _ACCOUNT:
         text = re.sub(pattern, replacement, text)
     return text
 
 
-def scrub(text: str, key: str | None = None) -> str:
-    """Return a provider's text as callers may see it."""
-    return without_account(without_key(text, key))
+def without_ids(text: str) -> str:
+    """Return a text without IDs of organizations, projects, and accounts, such as ``org-AbC123``."""
+    return re.sub(_ID, lambda found: HIDDEN if re.search("[0-9A-Z]", found[1]) else found[0], text)
+
+
+def _link(found: re.Match[str]) -> str:
+    """Return a link; one with an ID leads to its host only."""
+    host = re.split("[/?#]", found[2], maxsplit=1)[0]
+    if "@" in host:
+        return HIDDEN
+    path = found[2][len(host) :]
+    is_private = re.search(_LINKED_ID, path) or re.search(_ID, path)
+    return f"{found[1]}://{host}/{HIDDEN}" if is_private else found[0]

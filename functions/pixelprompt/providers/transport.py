@@ -21,8 +21,8 @@ import httpcore2
 import httpx2
 import jiter
 
-from pixelprompt.providers.base import ProviderError, clean
-from pixelprompt.providers.scrub import without_key
+from pixelprompt.providers.base import MESSAGE_SOURCE, ProviderError
+from pixelprompt.providers.scrub import visible, without_key
 
 CONNECT_SECONDS = 5.0
 # A longer pause than this is past every deadline.
@@ -42,7 +42,6 @@ _FAILED = (
     httpcore2.UnsupportedProtocol,
 )
 _TAG = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[/!]?[a-z][^>]*>", re.IGNORECASE | re.DOTALL)
-_EXCERPT_SOURCE = 4000
 
 
 class AnswerTooLarge(httpx2.RequestError):
@@ -287,10 +286,10 @@ def _integer(digits: str) -> int | None:
 
 
 def excerpt(text: str, key: str | None) -> str:
-    """What a body of plain text or HTML says, in one short line without the key."""
+    """What a body of plain text or HTML says, in one line without the key; ``ProviderError`` shortens it."""
     # The key is hidden before anything is cut, or part of it would stay.
-    start = text[: _EXCERPT_SOURCE + len(key or "")]
-    return clean(_TAG.sub(" ", without_key(start, key)[:_EXCERPT_SOURCE]))
+    start = text[: MESSAGE_SOURCE + len(key or "")]
+    return visible(_TAG.sub(" ", without_key(start, key)[:MESSAGE_SOURCE]), lines=False)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -260,7 +260,7 @@ def status_error(error: ErrorResponse, *, names_model: bool = False) -> Provider
     if status == 401 or (status in (400, 403) and error.says(_BAD_KEY, _BAD_KEY_CODE)):
         return ProviderError("bad_credentials", said=said)
     if status == 429 or (status == 403 and _found(_FOR_A_WHILE, error.message)):
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=error.retry_after)
+        return ProviderError("rate_limited", said=said, safe_to_repeat=True, retry_after=error.retry_after)
     if status == 403:
         return _retired(said) if error.says(_RETIRED) else denied(error)
     if status >= 500:
