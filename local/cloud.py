@@ -39,7 +39,10 @@ from local.processes import Server, end, printed_last, running_from, started_wit
 # What a deployment is made from.
 SOURCES = ("app.py", "cdk.json", "infra", "functions", "statemachine")
 # What the emulator is made from: its own interpreter runs the Lambdas.
-EMULATOR = ("local/emulator.py", "local/authentication.py", "local/peer.py")
+EMULATOR = tuple(
+    f"local/{name}.py"
+    for name in ("emulator", "authentication", "signatures", "emulator_request", "access_key", "peer")
+)
 # Beside the emulator's files: the origins whose pages may call it.
 ORIGINS = "origins.json"
 # Beside the emulator's log, where it enforces IAM: the calls of roles.

@@ -1,9 +1,11 @@
 """The emulator serves whoever started it and nobody else: each way around that, tried over the wire."""
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -532,11 +534,72 @@ def test_a_form_uploads_what_its_policy_allows(emulator: Emulator) -> None:
     ):
         answer = _form(emulator, fields)
         assert answer.status in (400, 403), (fields, answer)
-    kind = {"Content-Type": "multipart/form-data; boundary=b"}
-    assert emulator.send("POST", f"/{BUCKET}", kind, bytes(33 * 2**20)).status == 403
     for path in ("/functions", "/", "/2015-03-31/functions", f"/{BUCKET}/uploads", f"/{BUCKET}?policy", "/no-bucket"):
         assert _form(emulator, form, path).status == 403, path
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET, Prefix="uploads/two")
+
+
+@pytest.mark.parametrize("kind", ["boundary=boundary", "boundary=b", "boundary=boundary; x=y", "charset=utf-8"])
+def test_a_form_without_a_policy_costs_the_emulator_little(emulator: Emulator, kind: str) -> None:
+    headers = {"Content-Type": f"multipart/form-data; {kind}", "Content-Encoding": "aws-chunked"}
+    many = b"--boundary\r\n\r\n" * 1_000_000
+    for body in (bytes(33 * 2**20), many, b"1\r\nx\r\n" * 1_000_000):
+        began = time.monotonic()
+        # It may not wait for the end of what it does not read.
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            assert emulator.send("POST", f"/{BUCKET}", headers, body).status in (400, 403)
+        assert emulator.send("GET", "/_ministack/ready").status == 200
+        assert time.monotonic() - began < 10
+
+
+def test_another_credential_beside_the_one_that_is_checked_counts_for_nothing(emulator: Emulator) -> None:
+    own = json.loads(emulator.send("GET", f"{API_PATH}/").body)
+    key = Credentials(own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"], own["AWS_SESSION_TOKEN"] or None)
+    request = AWSRequest("GET", f"{emulator.url}/{BUCKET}?list-type=2")
+    S3SigV4Auth(key, "s3", REGION).add_auth(request)
+    headers = dict(request.headers)
+    assert emulator.send("GET", f"/{BUCKET}?list-type=2", headers).status == 200
+    algorithm, _, fields = headers["Authorization"].partition(" ")
+    day = headers["X-Amz-Date"][:8]
+    for service in ("secretsmanager", "lambda", "iam", "s3"):
+        other = f"Credential={emulator.key.id}/{day}/{REGION}/{service}/aws4_request"
+        for authorization in (
+            f"{algorithm} X-{other}, {fields}",
+            f"{algorithm} {fields}, X-{other}",
+            f"{algorithm} {other}, {fields}",
+            f"{algorithm} {fields}, {other}",
+            f"{algorithm} {fields}, {algorithm} {fields}",
+        ):
+            answer = emulator.send("GET", f"/{BUCKET}?list-type=2", {**headers, "Authorization": authorization})
+            assert answer.status == 403, authorization
+
+
+def test_a_path_that_another_service_knows_is_not_served_unsigned(emulator: Emulator) -> None:
+    s3 = emulator.client("s3")
+    alarms = "service/GraniteServiceVersion20100801/operation/DescribeAlarms"
+    for bucket, key in (("service", alarms.partition("/")[2]), ("iceberg-x", "v1/config"), ("apikeys", "a")):
+        url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
+        assert emulator.send("GET", url).status in (403, 404)
+    s3.create_bucket(Bucket="apikeys")
+    kind = {"Content-Type": "multipart/form-data; boundary=boundary"}
+    assert emulator.send("POST", "/apikeys", kind, b'{"name": "evil", "enabled": true}').status == 403
+    assert emulator.client("apigateway").get_api_keys()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Amz-Expires", "999999999999999999"), ("X-Amz-Expires", "604801"), ("X-Amz-Expires", "-1"),
+        ("X-Amz-Expires", ""), ("X-Amz-Date", "99991231T235959Z"), ("X-Amz-Date", "20261399T000000Z"),
+        ("X-Amz-Date", "today"), ("X-Amz-Signature", "%C3%A9"), ("X-Amz-Credential", "%ED%A0%80"),
+        ("X-Amz-Credential", "a/b"), ("X-Amz-SignedHeaders", "%00"), ("X-Amz-SignedHeaders", ""),
+    ],
+)  # fmt: skip
+def test_a_presigned_url_with_odd_values_is_refused_and_breaks_nothing(
+    emulator: Emulator, name: str, value: str
+) -> None:
+    url = re.sub(rf"{name}=[^&]*", f"{name}={value}", _presigned(emulator))
+    assert emulator.send("GET", url).status in (400, 403)
 
 
 def test_who_knows_the_names_of_a_role_does_not_know_its_credentials(emulator: Emulator) -> None:
@@ -624,7 +687,7 @@ def test_whose_a_connection_is(
     me = os.getuid() or 1000
     monkeypatch.setattr(os, "getuid", lambda: me)
     table = tmp_path / "tcp"
-    monkeypatch.setattr(peer, "_TABLE", table)
+    monkeypatch.setattr(peer, "_TABLES", tmp_path)
     assert not peer.is_of_another_user(("127.0.0.1", 4000), ("127.0.0.1", 8000))
     lines = ["0100007F:1F40 00000000:0000 0A 0 5", *(e.format(me=me, other=me + 1) for e in entries)]
     rows = [line.split() for line in lines]
