@@ -29,7 +29,7 @@ from ministack.services import cloudfront, lambda_svc, s3, sts
 
 from local import peer
 from local.access_key import AccessKey
-from local.emulator_request import Receive, Refusal, Request, Scope, Send, refused, refused_by
+from local.emulator_request import Receive, Request, Response, Scope, Send, refused, refused_by
 from local.signatures import CURE, SHA256, check_presigned, check_signed, is_of_s3, secret_of
 
 READY = "/_ministack/ready"
@@ -81,7 +81,7 @@ class Authentication:
         else:
             await self._app(request.scope, request.receive, send)
 
-    def _foreign(self, request: Request) -> Refusal | None:
+    def _foreign(self, request: Request) -> Response | None:
         """Refuse a request for another host, and one that a page of another origin has made."""
         is_signed = "authorization" in request.headers
         # Only who signs may come by way of another port, such as that of a tunnel.
@@ -114,7 +114,7 @@ class Authentication:
         return client is not None and not peer.is_of_another_user((client[0], client[1]), server)
 
 
-async def _unauthenticated(request: Request) -> Refusal | None:
+async def _unauthenticated(request: Request) -> Response | None:
     if "authorization" in request.headers:
         return await check_signed(request)
     if "X-Amz-Signature" in request.query:
@@ -124,7 +124,7 @@ async def _unauthenticated(request: Request) -> Refusal | None:
     return refused(f"Only requests that are signed with the cloud's own access key are accepted. {CURE}")
 
 
-async def _check_form(request: Request) -> Refusal | None:
+async def _check_form(request: Request) -> Response | None:
     """Let a form upload through to S3, where `_enforce_policy` checks the signature of its policy."""
     bucket, kind = _BUCKET.fullmatch(request.path), _FORM.fullmatch(request.headers["content-type"])
     request.keep_headers(lambda name: not re.match(r"x-amz-|content-encoding|transfer-encoding", name))
@@ -138,8 +138,8 @@ async def _check_form(request: Request) -> Refusal | None:
     return None
 
 
-async def _distributed(request: Request, label: str) -> Refusal:
-    """What a distribution of CloudFront answers; nothing else of the emulator is reached by its name."""
+async def _distributed(request: Request, label: str) -> Response:
+    """The response of a CloudFront distribution; nothing else of the emulator is reached by its name."""
     if request.method not in ("GET", "HEAD") or not cloudfront.find_distribution_for_label(label):
         return refused("There is no such distribution, or it only reads.")
     status, headers, body = await emulator._handle_cloudfront_dataplane_request(
@@ -193,9 +193,9 @@ _enforce_signed, _enforce_unsigned = s3._enforce_signed_post_policy, s3._enforce
 
 def _enforce_policy(fields: dict[str, str], bucket: str, region: str, size: int, is_version_4: bool) -> Any:
     """Hold a form upload to its signed policy; S3's answer if it must not be stored."""
-    refused = _enforce_signed(fields, bucket, region, size, is_version_4)
-    if refused or not _unsigned_form.get():
-        return refused
+    refusal = _enforce_signed(fields, bucket, region, size, is_version_4)
+    if refusal or not _unsigned_form.get():
+        return refusal
     scope = fields.get("x-amz-credential", "").split("/")
     secret = secret_of(scope[0], fields.get("x-amz-security-token")) if is_version_4 and len(scope) == 5 else None
     expected = sigv4.calculate_signature(secret, scope[1], scope[2], "s3", fields["policy"]) if secret else ""
@@ -212,8 +212,8 @@ def _enforce_size(policy: str, size: int) -> Any:
     return _enforce_unsigned(policy, size)
 
 
-async def _send(send: Send, refusal: Refusal) -> None:
-    status, headers, body = refusal
+async def _send(send: Send, response: Response) -> None:
+    status, headers, body = response
     lines = {**headers, "Content-Length": str(len(body))}
     encoded = [(name.lower().encode(), str(value).encode()) for name, value in lines.items()]
     await send({"type": "http.response.start", "status": status, "headers": encoded})

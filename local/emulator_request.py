@@ -14,7 +14,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 # Status, headers, body.
-Refusal = tuple[int, Mapping[str, str], bytes]
+Response = tuple[int, Mapping[str, str], bytes]
 _BODY_SECONDS = 60.0
 
 
@@ -81,12 +81,12 @@ class Request:
         self.scope = {**self.scope, "headers": found}
 
 
-def refused(message: str, code: str = "ACCESS_DENIED") -> Refusal:
+def refused(message: str, code: str = "ACCESS_DENIED") -> Response:
     """A refusal as the HTTP API words its errors."""
     return 403, {"Content-Type": "application/json"}, json.dumps({"error": code, "message": message}).encode()
 
 
-def refused_by(service: str, message: str) -> Refusal:
+def refused_by(service: str, message: str) -> Response:
     """A refusal in the protocol of an AWS service, so that its client shows the message."""
     status, headers, body = iam_actions.access_denied_response(
         service, "", "", "", error_code="AccessDenied", message=message

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ministack.core import iam_evaluator, router, sigv4
 from ministack.services import s3
 
-from local.emulator_request import Refusal, Request, refused, refused_by
+from local.emulator_request import Request, Response, refused, refused_by
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -35,7 +35,7 @@ _MOST_UNCHECKED_BYTES = 64 * 2**20
 CURE = "`make status` says how to call this cloud."
 
 
-async def check_signed(request: Request) -> Refusal | None:
+async def check_signed(request: Request) -> Response | None:
     """Check the signature in the headers, as every AWS SDK makes it."""
     # As a whole: the emulator would believe another credential that stands beside the one that is checked.
     if not _AUTHORIZATION.fullmatch(request.headers["authorization"]):
@@ -81,7 +81,7 @@ def _is_signed_body(service: str, digest: str, body: bytes) -> bool:
     return service == "s3"
 
 
-def check_presigned(request: Request) -> Refusal | None:
+def check_presigned(request: Request) -> Response | None:
     """Check a presigned URL of S3: only reading, exactly what was signed, and nothing besides."""
     signing = {name: values for name, values in request.query.items() if name.lower().startswith("x-amz-")}
     # What comes twice, in another spelling or empty could be read in another way than it was checked.
@@ -96,7 +96,7 @@ def check_presigned(request: Request) -> Refusal | None:
     request.replace_body(b"")
     if not is_of_s3(request):
         return refused_by("s3", "The emulator cannot serve this bucket or key by a presigned URL; name it otherwise.")
-    answer: Refusal | None = s3._verify_presigned_sigv4(request.method, request.path, request.headers, request.query)
+    answer: Response | None = s3._verify_presigned_sigv4(request.method, request.path, request.headers, request.query)
     return answer
 
 

@@ -369,7 +369,7 @@ def test_no_text_keeps_the_processor_busy(text: str) -> None:
         ProviderError("invalid_request", message).hide(KEY)
         scrub.visible(answer)
         provider_response.accept_answer(answer, KEY)
-        # It takes less than 50 ms each; a pattern of quadratic time takes more than a second.
+        # Each takes less than 0.1 s; a pattern of quadratic time takes more than a second.
         assert time.process_time() - began < 0.8
 
 
