@@ -1,16 +1,15 @@
-"""Which user of this machine a loopback connection belongs to, as Linux lists it in ``/proc/net/tcp`` and ``tcp6``."""
+"""Which user of this machine a loopback connection belongs to, as the kernel of Linux says (sock_diag(7))."""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
-from pathlib import Path
 
-_TABLES = Path("/proc/net")
-# How the table for IPv6 writes an IPv4 address, which some clients connect to through it.
-_MAPPED = "0000000000000000FFFF0000"
-_LISTENING = "0A"
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_REQUEST = 1
+_ERROR = 2
 # Owns everything on the machine anyway; also the relay that leads from Windows into WSL.
 _ROOT = 0
 
@@ -20,28 +19,45 @@ Address = tuple[str, int]
 def is_of_another_user(client: Address, server: Address) -> bool:
     """Whether the connection from `client` to `server` certainly or possibly belongs to another user.
 
-    A connection that its owner has closed already belongs to nobody in the table, so it counts as another user's.
-    Where the kernel has no such table (macOS), or not of this network, the answer is always False.
+    A connection that its owner has closed already belongs to nobody, so it counts as another user's. Where the kernel
+    does not say whose it is (macOS), it never does.
     """
-    lines = _lines("tcp")
-    ours, theirs = _hexadecimal(server), _hexadecimal(client)
-    if not any(line[1] == ours and line[3] == _LISTENING for line in lines):
-        return False
-    # The entries of the client's end: its user, and the number of its socket, which is 0 once it is closed.
-    ends = ((theirs, ours), (_MAPPED + theirs, _MAPPED + ours))
-    owners = [(int(line[7]), int(line[9])) for line in (*lines, *_lines("tcp6")) if (line[1], line[2]) in ends]
-    return not any(user in (os.getuid(), _ROOT) and socket_number for user, socket_number in owners)
-
-
-def _lines(table: str) -> list[list[str]]:
     try:
-        return [line.split() for line in (_TABLES / table).read_text(encoding="ascii").splitlines()[1:]]
-    except OSError:
-        return []
+        user, socket_number = _owner(client, server)
+    except FileNotFoundError:
+        return True
+    except (AttributeError, OSError):
+        return False
+    return user not in (os.getuid(), _ROOT) or socket_number == 0
 
 
-def _hexadecimal(address: Address) -> str:
-    host, port = address
-    # The kernel prints the four bytes as one number of the machine's own byte order.
-    (number,) = struct.unpack("=I", socket.inet_aton(host))
-    return f"{number:08X}:{port:04X}"
+def _owner(client: Address, server: Address) -> tuple[int, int]:
+    """The user of the client's end of a connection, and the number of its socket, which is 0 once it is closed.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such connection
+    AttributeError, OSError : the kernel does not tell
+    """
+    ends = b"".join(
+        [
+            struct.pack(">HH", client[1], server[1]),
+            *(socket.inet_aton(host) + bytes(12) for host, _ in (client, server)),
+            # On any interface, and without the cookie of an earlier answer.
+            struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF),
+        ]
+    )
+    # In any state. The lookup also finds a socket of IPv6 whose addresses are IPv4 ones.
+    wanted = struct.pack("=BBxxI", socket.AF_INET, socket.IPPROTO_TCP, 0xFFFFFFFF) + ends
+    header = struct.pack("=IHHII", 16 + len(wanted), _SOCK_DIAG_BY_FAMILY, _REQUEST, 0, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
+        kernel.settimeout(1)
+        kernel.send(header + wanted)
+        answer = kernel.recv(4096)
+    _, kind, *_ = struct.unpack_from("=IHHII", answer)
+    if kind == _ERROR:
+        (code,) = struct.unpack_from("=i", answer, 16)
+        raise OSError(-code, os.strerror(-code))
+    # Behind the family, the state and the two ends: two counts, and these.
+    user, socket_number = struct.unpack_from("=II", answer, 16 + 4 + 48 + 12)
+    return user, socket_number

@@ -667,39 +667,42 @@ def test_another_user_of_the_machine_starts_no_job(emulator: Emulator) -> None:
     assert emulator.send("POST", f"{API_PATH}/generate", {}, b"{}").status == 200
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a connection is")
+@pytest.mark.allow_hosts(["127.0.0.1", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1"])
+def test_whose_a_connection_is(address: str) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as connection,
+    ):
+        at = ("127.0.0.1", server.getsockname()[1])
+        connection.connect((address, at[1]))
+        client = ("127.0.0.1", connection.getsockname()[1])
+        assert peer._owner(client, at)[0] == os.getuid()
+        assert not peer.is_of_another_user(client, at)
+        assert peer.is_of_another_user((client[0], 1), at), "nobody's"
+        connection.close()
+        assert peer.is_of_another_user(client, at), "closed: nobody's any more"
+
+
 @pytest.mark.parametrize(
-    ("entries", "refused"),
+    ("owner", "refused"),
     [
-        (["0100007F:0FA0 0100007F:1F40 01 {me} 77"], False),
-        (["0100007F:0FA0 0100007F:1F40 01 0 77"], False),
-        (["0100007F:0FA0 0100007F:1F40 01 {other} 77"], True),
-        # Closed: it belongs to nobody.
-        (["0100007F:0FA0 0100007F:1F40 05 0 0"], True),
-        (["0100007F:0FA0 0100007F:1F40 06 {me} 0"], True),
-        ([], True),
-        # The same port in another connection.
-        (["0100007F:0FA0 0100007F:1F41 01 {me} 77"], True),
+        ((1000, 77), False), ((0, 77), False), ((1001, 77), True), ((1000, 0), True), ((0, 0), True),
+        (FileNotFoundError(), True), (PermissionError(), False), (AttributeError(), False),
     ],
-)
-def test_whose_a_connection_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: list[str], refused: bool
+)  # fmt: skip
+def test_whose_connections_are_refused(
+    monkeypatch: pytest.MonkeyPatch, owner: tuple[int, int] | Exception, refused: bool
 ) -> None:
-    me = os.getuid() or 1000
-    monkeypatch.setattr(os, "getuid", lambda: me)
-    table = tmp_path / "tcp"
-    monkeypatch.setattr(peer, "_TABLES", tmp_path)
-    assert not peer.is_of_another_user(("127.0.0.1", 4000), ("127.0.0.1", 8000))
-    lines = ["0100007F:1F40 00000000:0000 0A 0 5", *(e.format(me=me, other=me + 1) for e in entries)]
-    rows = [line.split() for line in lines]
-    text = "".join(
-        f"{i}: {a} {b} {state} 0:0 0:0 0 {uid} 0 {inode} 1\n" for i, (a, b, state, uid, inode) in enumerate(rows)
-    )
-    table.write_text(f"  sl  local_address ...\n{text}")
-    assert sys.byteorder == "little"
+    def answer(*_: Any) -> tuple[int, int]:
+        if isinstance(owner, Exception):
+            raise owner
+        return owner
+
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    monkeypatch.setattr(peer, "_owner", answer)
     assert peer.is_of_another_user(("127.0.0.1", 4000), ("127.0.0.1", 8000)) is refused
-    table.write_text("  sl  local_address ...\n")
-    # A table without our own socket is not the table of this network.
-    assert not peer.is_of_another_user(("127.0.0.1", 4000), ("127.0.0.1", 8000))
 
 
 def test_the_key_of_a_run_is_in_no_command_line_and_in_no_log(emulator: Emulator, tmp_path: Path) -> None:
