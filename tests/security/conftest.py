@@ -15,7 +15,7 @@ from tests.security.jobs import BUCKET
 
 @pytest.fixture(autouse=True)
 def _no_network() -> None:
-    socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+    socket_allow_hosts(["127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost"], allow_unix_socket=True)
 
 
 @pytest.fixture

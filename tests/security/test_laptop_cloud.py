@@ -668,7 +668,6 @@ def test_another_user_of_the_machine_starts_no_job(emulator: Emulator) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a connection is")
-@pytest.mark.allow_hosts(["127.0.0.1", "::ffff:127.0.0.1"])
 @pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1"])
 def test_whose_a_connection_is(address: str) -> None:
     with (
