@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from local import cloud as local_cloud
 from local.cloud import Cloud
@@ -22,6 +22,9 @@ ARGUMENTS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 WIDE = {"width": 1200, "height": 800}
+# Milliseconds for what happens at once on a machine at rest: nine Lambdas may start cold, beside other tests.
+PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="package")
@@ -71,7 +74,7 @@ class Visit:
         self.complaints: list[str] = []
         self.tolerated: tuple[str, ...] = ()
         self._allowed = allowed
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         context.on("request", lambda request: self.requests.append(request))
         self.page: Page = context.new_page()
         self.page.on("console", self._listen)
