@@ -75,6 +75,8 @@ _ACCOUNT = (
         rf"\1{HIDDEN}",
     ),
     (r"(['\"`])\d{12}\1", rf"\1{HIDDEN}\1"),
+    # Nothing else is written so.
+    (r"(?<![\w-])\d{4}-\d{4}-\d{4}(?![\w-])", HIDDEN),
     (r"(?i)\bprojects/[\w:.-]+", f"projects/{HIDDEN}"),
     (
         rf"(?i)\b({_UNIT}{_LABEL}|user[_ ]id)\s{{0,2}}[:=]\s{{0,2}}(?!\s|{_SENTENCE}|\[hidden\])['\"`]?"
