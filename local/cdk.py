@@ -176,14 +176,10 @@ def synthesise(output: Path, context: Mapping[str, Any], *, environment: Mapping
     return Command("Synthesising the stack", arguments, environment=environment, log=log)
 
 
-def bootstrap(
-    output: Path, *, environment: Mapping[str, str], log: Path, account: str = ACCOUNT, region: str = REGION
-) -> Command:
-    """Make what every deployment of the CDK needs, in the emulator or an account: a bucket for assets, roles.
-
-    The command locks the folder `output`, though it writes nothing there.
-    """
-    arguments = ["bootstrap", f"aws://{account}/{region}", "--output", str(output)]
+def bootstrap(*, environment: Mapping[str, str], log: Path, account: str = ACCOUNT, region: str = REGION) -> Command:
+    """Make what every deployment of the CDK needs, in the emulator or an account: a bucket for assets, roles."""
+    # With the app of cdk.json, the CDK would synthesise the stack, only to look for more accounts.
+    arguments = ["bootstrap", f"aws://{account}/{region}", "--app="]
     return Command("Bootstrapping", arguments, environment=environment, log=log)
 
 

@@ -503,7 +503,7 @@ class _Start:
             if bootstrap:
                 self._progress("bootstrapping the emulator")
                 bootstrapping = commands.enter_context(
-                    cdk.bootstrap(self._run / "bootstrap", environment=online, log=self._logs / "bootstrap.log")
+                    cdk.bootstrap(environment=online, log=self._logs / "bootstrap.log")
                 )
             assembly = self._synthesised(context)
             if bootstrap:

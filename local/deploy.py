@@ -332,8 +332,8 @@ def bootstrap(account: Account, directory: Path, environment: Mapping[str, str],
     folder = directory / "deploy" / "CDKToolkit"
     folder.mkdir(parents=True, exist_ok=True)
     chosen = {"account": account.id, "region": account.region}
-    output, log = folder / "cdk.out", folder / "bootstrap.log"
-    with cdk.bootstrap(output, environment=account.environment(folder), log=log, **chosen) as command:
+    log = folder / "bootstrap.log"
+    with cdk.bootstrap(environment=account.environment(folder), log=log, **chosen) as command:
         command.wait(_show)
 
 

@@ -868,6 +868,20 @@ def test_the_gallery_can_be_loaded_again(visit: Visit, service: Service) -> None
     expect(page.get_by_role("heading", level=1)).to_have_text("Gallery")
 
 
+def test_an_archive_can_be_made_once_its_code_can_be_loaded(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("net::ERR_FAILED",)
+    page = visit.follow(service.generate("a red fox", models=["Recraft V4.1"], n=2))
+    visit.wait_for_the_end()
+    page.route("**/zip.js", lambda route: route.abort())
+    button = page.locator(".tools").get_by_role("button", name="Download")
+    button.click()
+    expect(page.get_by_role("alert")).to_contain_text("could not be fetched")
+    page.unroute("**/zip.js")
+    with page.expect_download() as saved:
+        button.click()
+    assert len(zipfile.ZipFile(saved.value.path()).namelist()) == 2
+
+
 def test_a_gallery_that_is_off_is_not_shown(visit: Visit, service: Service) -> None:
     page = visit.page
     config = page.request.get(f"{visit.url}config.json").json()

@@ -42,7 +42,8 @@ _NAMED_END = (
     r"|\b(?:suffix|prefix)(?: is)?\W{1,4}"
 )
 
-# What introduces a key of any kind, and its shortest rest. The rest of a key has a digit or a mask; a word has neither.
+# What introduces a key of any kind, and its shortest rest. The rest of a key has a digit, a mask, or a dot in it;
+# a word has none.
 _SECRETS = (
     # An echo of a header, or of a setting.
     (
@@ -224,7 +225,7 @@ def without_secrets(text: str) -> str:
 
         def secret(found: re.Match[str], shortest: int = shortest) -> str:
             rest = found["rest"]
-            is_secret = len(rest) >= shortest and re.search(r"[0-9*•●…]|\.\.", rest)
+            is_secret = len(rest) >= shortest and re.search(r"[0-9*•●…]|\.\.|\w\.\w", rest)
             return HIDDEN if is_secret else found[0]
 
         text = re.sub(rf"(?:{introduction})(?P<rest>{_REST})", secret, text)
