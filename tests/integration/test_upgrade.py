@@ -11,7 +11,7 @@ from local.cloud import PACKAGES, SOURCES
 from local.paths import ROOT
 from pixelprompt.registry import ModelRegistry
 
-from .conftest import Service
+from .conftest import Service, put_canaries
 
 HEADER = '"Cache-Control": "no-cache"}'
 
@@ -56,6 +56,8 @@ def test_a_deployment_does_not_disturb_the_jobs_that_run(service: Service, tmp_p
             timeout=120,
         )
         took = time.monotonic() - began
+        # Its keys are those of the simulators now.
+        put_canaries(service.cloud)
         running = service.cloud.request("GET", f"/status/{job_id}")
         assert running.headers["x-release"] == "next", "the next release is not in force"
         assert running.json()["status"] == "in_progress", f"the deployment took {took:.0f} s, the job fewer"

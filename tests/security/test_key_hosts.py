@@ -406,7 +406,7 @@ def test_an_image_url_with_a_password_is_refused(connections: list[Any], thief: 
         ("https://user:password@93.184.216.34/x.png", None),
         (f"http://user@127.0.0.1:{thief.port}/x.png", thief.url),
     ):
-        with pytest.raises(DownloadFailed, match="has a user name or a password"):
+        with pytest.raises(DownloadFailed, match="not valid|has a user name"):
             download(url, time.time() + 5, base_url=base)
     assert connections == []
     assert thief.asked == []
