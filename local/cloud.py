@@ -326,7 +326,7 @@ def describe(directory: Path) -> str:
 
 def current_options(cloud: Cloud) -> Options:
     """What a running cloud was started with, without its keys: no value in its secret makes a provider a real one."""
-    return Options.recalled(_State.load(cloud.directory / "state.json").options)
+    return _options_of(cloud.directory)
 
 
 def _options_of(directory: Path) -> Options:

@@ -111,9 +111,9 @@ def _is_of_future(stamp: str) -> bool:
 
 def is_of_s3(request: Request) -> bool:
     """Whether the emulator takes a request for one of S3; some services know theirs by the path."""
-    headers = {name: value for name, value in request.headers.items() if name != "authorization"}
     is_special = request.path.startswith(_SPECIAL_PATHS)
-    return not is_special and router.detect_service(request.method, request.path, headers, request.query) == "s3"
+    service = router.detect_service(request.method, request.path, request.headers, request.query)
+    return not is_special and service == "s3"
 
 
 def secret_of(access_key_id: str, session_token: str | None) -> str | None:

@@ -1,15 +1,21 @@
 """What every test may use."""
 
+import io
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from infra import caches
 from local.simulator import Simulator
+from pixelprompt import aws
+from pixelprompt.observability import logger
 from tests.today import TODAY
 
 caches.use()
@@ -25,6 +31,22 @@ os.environ.update(
     AWS_CONFIG_FILE=os.devnull,
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
 )
+
+# Moto serves one request at a time: like AWS, it then neither breaks off a read when another thread writes the object,
+# nor lets two conditional writes succeed.
+_moto = threading.RLock()
+_process_request = BotocoreStubber.process_request
+
+
+def _process_alone(self: BotocoreStubber, request: Any) -> Any:
+    with _moto:
+        return _process_request(self, request)
+
+
+BotocoreStubber.process_request = _process_alone  # type: ignore[method-assign]
+
+# What ``s3`` has.
+BUCKET = "test-bucket"
 
 # The same examples in every run, on however slow a machine; --hypothesis-profile=exploring looks for new ones.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
@@ -53,6 +75,36 @@ def simulator(simulated_providers: Simulator) -> Iterator[Simulator]:
     yield simulated_providers
     simulated_providers.clear_faults()
     simulated_providers.set_latency(0, 0)
+
+
+@pytest.fixture
+def s3() -> Iterator[Any]:
+    """A client of moto's S3 with an empty bucket."""
+    with mock_aws():
+        client = aws.client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        yield client
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the Lambdas log."""
+    stream = io.StringIO()
+    monkeypatch.setattr(logger.handlers[0], "stream", stream)
+    return stream
+
+
+@pytest.fixture
+def no_connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The addresses that somebody tried to connect to; nothing gets through."""
+    tried: list[Any] = []
+
+    def refuse(address: Any, *_: Any, **__: Any) -> Any:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    return tried
 
 
 def group(node_id: str) -> str:

@@ -326,7 +326,7 @@ def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
     if response.body is not None:
         answer["headers"].setdefault("Content-Type", "application/json")
         answer["headers"].setdefault("Cache-Control", "no-store")
-        # Prompts are in responses: no browser shall see markup in one.
+        # Prompts are in responses: a browser must not see markup in one.
         answer["headers"]["X-Content-Type-Options"] = "nosniff"
         text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         # What quotes the caller may hold half a surrogate pair, which no answer can.

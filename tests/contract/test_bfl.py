@@ -169,19 +169,6 @@ def test_the_provider_has_many_hosts(host: str, no_connections: list[Any]) -> No
     assert no_connections == [(host, 443)]
 
 
-@pytest.fixture
-def no_connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The addresses that somebody tried to connect to."""
-    tried: list[Any] = []
-
-    def refuse(address: Any, *_: Any, **__: Any) -> Any:
-        tried.append(address)
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr("socket.create_connection", refuse)
-    return tried
-
-
 @pytest.mark.parametrize("url", ["https://evil.example/poll", "https://api.bfl.ai/poll", "http://127.0.0.1:1/poll"])
 def test_on_a_laptop_only_the_simulator_is_polled(url: str) -> None:
     with Canned(Answer(content={"id": "1", "polling_url": url})) as server:

@@ -16,9 +16,9 @@ from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
 from pixelprompt.registry import ModelRegistry
 from tests.canned import Answer, Asked, Canned
+from tests.conftest import BUCKET
 from tests.contract.table import MODELS, PATHS
 
-BUCKET = "test-bucket"
 KEY = "sk-proj-Abcd1234efgh5678WXYZ"
 PROMPT = "a red fox in snow"
 OUTCOME_BYTES = 6144

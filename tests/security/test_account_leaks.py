@@ -106,21 +106,6 @@ def test_a_request_id_stays(s3: Any, request_id: str) -> None:
     assert row_of(s3, "openai", answer)["requestId"] == request_id
 
 
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        "Invalid value: 'size' must be one of 1024x1024, 1536x1024... (got 4096x4096).",
-        "Your request was rejected by the safety system. If you think this is wrong, see https://openai.com/policies.",
-        "The organization-wide policy forbids a logo; project a user-generated image instead.",
-        "Add the organization to the list, then start with 'a fox'.",
-        "Rate limit reached for requests per minute. Try again in 20s.",
-        "The prompt has 1200 characters; the limit is 1000. Request 20260101.",
-    ],
-)
-def test_a_sentence_about_the_request_stays(sentence: str) -> None:
-    assert scrub(sentence, KEY) == sentence
-
-
 def test_a_long_key_is_hidden_before_a_message_is_cut() -> None:
     for length in range(280, 300):
         assert KEY[:8] not in clean(without_key("x" * length + f" {KEY} and more words", KEY))
@@ -212,6 +197,12 @@ def test_what_names_a_key_or_the_account_is_hidden(sentence: str, hidden: str) -
 @pytest.mark.parametrize(
     "sentence",
     [
+        "Invalid value: 'size' must be one of 1024x1024, 1536x1024... (got 4096x4096).",
+        "Your request was rejected by the safety system. If you think this is wrong, see https://openai.com/policies.",
+        "The organization-wide policy forbids a logo; project a user-generated image instead.",
+        "Add the organization to the list, then start with 'a fox'.",
+        "Rate limit reached for requests per minute. Try again in 20s.",
+        "The prompt has 1200 characters; the limit is 1000. Request 20260101.",
         "The seed 123456789012 is out of range.",
         "account: field required",
         "project: must be a text of 3-20 characters",

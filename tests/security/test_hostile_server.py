@@ -23,8 +23,9 @@ from pixelprompt.generation import ROW_LIMIT, limited
 from pixelprompt.providers import scrub, url_host
 from pixelprompt.providers.base import Credentials, Generated, Image, Model, ProviderError, Waiting
 from tests.canned import Answer, Asked, Canned
+from tests.conftest import BUCKET
 from tests.contract.table import MODELS
-from tests.security.jobs import BUCKET, ENCODED, GOOD, KEY, PNG, Job, row_of, strict
+from tests.security.jobs import ENCODED, GOOD, KEY, PNG, Job, row_of, strict
 
 PROVIDERS = sorted(MODELS)
 STEERING = "\x1b]0;owned\x07\x1b[2J\x9b31mred\u202etxt\u2066\u200b\U000e0041\ud800"

@@ -8,23 +8,21 @@ import struct
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from moto import mock_aws
 from PIL import Image as Pillow
 
 from local import contact_sheet, demo, pictures
 from local.simulator import exchange
-from pixelprompt import aws, http
+from pixelprompt import http
 from pixelprompt.image_format import MAX_PIXELS, image_format
 from pixelprompt.images import ImageStorage
 from pixelprompt.providers.base import Image, ProviderError, read_image
+from tests.conftest import BUCKET
 
-BUCKET = "test-bucket"
 ROOT = Path(__file__).parents[2]
 METADATA = {"model": "Recraft V4.1", "target": "2026-11-23-12-00-00-aaaaaaaa", "timestamp": 1763900000000}
 BOMB = 30_000
@@ -166,14 +164,6 @@ HONEST = {
     "gif with a zero between its blocks": encoded("GIF")[:-1] + b"\0;",
     "gif with a comment without text": encoded("GIF")[:-1] + b"!\xfe\0;",
 }
-
-
-@pytest.fixture
-def s3() -> Iterator[Any]:
-    with mock_aws():
-        client = aws.client("s3")
-        client.create_bucket(Bucket=BUCKET)
-        yield client
 
 
 def by_name(cases: dict[str, bytes]) -> Any:

@@ -1,42 +1,19 @@
 """Unit tests reach no network but sockets on loopback, and S3 only as moto plays it."""
 
-import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from moto import mock_aws
 from pytest_socket import socket_allow_hosts
 
-from pixelprompt import aws
-from pixelprompt.observability import logger
 from tests.canned import Answer, Asked
-
-BUCKET = "test-bucket"
 
 
 @pytest.fixture(autouse=True)
 def _no_network() -> None:
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
-
-
-@pytest.fixture
-def s3() -> Iterator[Any]:
-    """A client of moto's S3 with an empty bucket."""
-    with mock_aws():
-        client = aws.client("s3")
-        client.create_bucket(Bucket=BUCKET)
-        yield client
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What the Lambdas log."""
-    stream = io.StringIO()
-    monkeypatch.setattr(logger.handlers[0], "stream", stream)
-    return stream
 
 
 Metric = dict[str, Any]

@@ -17,7 +17,7 @@ from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import ConflictError, DeadlineExceeded, Interrupted, StorageError
 from pixelprompt.executions import Executions, may_have_started
 from tests.canned import Answer, Asked, Canned
-from tests.unit.conftest import BUCKET
+from tests.conftest import BUCKET
 
 JOB = "0b8f9a52-0000-4000-8000-000000000000"
 

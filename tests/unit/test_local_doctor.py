@@ -25,8 +25,9 @@ from local.simulator import Simulator
 from pixelprompt import overlay
 from pixelprompt.registry import ModelRegistry
 from tests.canned import Answer, Asked, Canned
+from tests.conftest import BUCKET
 from tests.today import TODAY
-from tests.unit.conftest import BUCKET, stacks
+from tests.unit.conftest import stacks
 
 SECRET = "ProviderKeys-x1Y2"
 KEYS = {

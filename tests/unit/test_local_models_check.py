@@ -13,8 +13,8 @@ from local.paths import ROOT
 from pixelprompt import overlay
 from pixelprompt.errors import ConfigurationError
 from tests.canned import Answer, Canned
+from tests.conftest import BUCKET
 from tests.today import TODAY
-from tests.unit.conftest import BUCKET
 from tests.unit.test_local_doctor import stacks
 
 MINE = {"name": "Mine", "provider": "compatible", "id": "my-model", "baseUrl": "http://127.0.0.1:8080/v1"}

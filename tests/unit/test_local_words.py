@@ -22,8 +22,8 @@ from local.simulator.faults import parse_faults
 from pixelprompt import overlay
 from pixelprompt.registry import ModelRegistry
 from pixelprompt.submission import PROMPT_LIMIT
+from tests.conftest import BUCKET
 from tests.today import TODAY
-from tests.unit.conftest import BUCKET
 
 REGISTRY = ModelRegistry.load(day=lambda: TODAY)
 MINE = {"name": "Mine", "provider": "compatible", "id": "my-model", "baseUrl": "http://127.0.0.1:8080/v1"}

@@ -29,8 +29,8 @@ from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Mod
 from pixelprompt.providers.stability import generate as ask_stability
 from pixelprompt.submission import START_SECONDS
 from tests.canned import Answer, Asked, Canned
+from tests.conftest import BUCKET
 
-from .conftest import BUCKET
 from .test_structure import run
 
 CONTEXT = SimpleNamespace(function_name="f", get_remaining_time_in_millis=lambda: 200_000)
