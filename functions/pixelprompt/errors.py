@@ -18,6 +18,7 @@
         ├── InvalidParameter       400 INVALID_PARAMETER
         ├── InappropriateContent   400 INAPPROPRIATE_CONTENT
         ├── NothingToRetry         400 NOTHING_TO_RETRY
+        ├── OriginNotAllowed       403 ORIGIN_NOT_ALLOWED
         ├── JobNotFound            404 JOB_NOT_FOUND
         ├── RouteNotFound          404 NOT_FOUND
         ├── MethodNotAllowed       405 METHOD_NOT_ALLOWED
@@ -115,6 +116,13 @@ class NothingToRetry(RequestError):
     """Every model of the job has made its image."""
 
     code = "NOTHING_TO_RETRY"
+
+
+class OriginNotAllowed(RequestError):
+    """A page sent this whose origin the deployment doesn't name."""
+
+    status = 403
+    code = "ORIGIN_NOT_ALLOWED"
 
 
 class JobNotFound(RequestError):

@@ -23,6 +23,7 @@ from pixelprompt.errors import (
     DeadlineExceeded,
     InvalidJson,
     MethodNotAllowed,
+    OriginNotAllowed,
     PayloadTooLarge,
     RequestError,
     RouteNotFound,
@@ -299,6 +300,7 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
         )
         try:
             request = Request.from_event({**event, "headers": {**headers, "x-correlation-id": correlation}})
+            _check_origin(request)
             with interrupted_after(seconds - RESPONSE_SECONDS):
                 response = Response(status=204) if request.method == "OPTIONS" else respond(request)
         except RequestError as error:
@@ -311,6 +313,20 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
         return _proxy(response, {**_cors(headers.get("origin", "")), "X-Correlation-ID": correlation})
 
     return handler
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse what a page of another origin makes a browser send: CORS only keeps such a page from reading the answer.
+
+    Raises
+    ------
+    OriginNotAllowed : the deployment names the origins that may call, and this is none of them
+    """
+    changes = any(method == "POST" and _matches(template, request.path) for template, method in ROUTES.items())
+    origin = request.headers.get("origin")
+    if request.method != "POST" or not changes or origin is None or {origin, "*"} & set(_allowed_origins()):
+        return
+    raise OriginNotAllowed("This deployment does not accept requests from pages of this origin.")
 
 
 def _failure(error: Exception) -> Response:

@@ -49,6 +49,7 @@ _DETAILS: Schema = {
 _OPTIONAL = "A deployment may have its gallery off; this path then returns 404 `NOT_FOUND`."
 _REASONS = {
     400: "The request is wrong; `error` says how.",
+    403: "A page of an origin that the deployment does not name has sent this, or the caller is not authorized.",
     404: "There is no such job, or no such path.",
     405: "The path exists, but not with this method; `Allow` names those it takes.",
     409: "The request does not fit the present state.",
@@ -56,6 +57,8 @@ _REASONS = {
     429: "A limit is reached; `Retry-After` says when the next request may pass.",
     503: "A part of the service is missing or out of reach.",
 }
+# API Gateway answers for itself when it knows no caller, throttles, takes no body of this size, or reaches no function.
+_BY_GATEWAY = (403, 413, 429, 500, 503)
 _HEADERS: Schema = {
     "X-Correlation-ID": {
         "description": "Names this request in every log line; the caller's own where it is a plain token.",
@@ -463,7 +466,7 @@ def _path(path: str, method: str, operation: _Operation) -> Schema:
         "parameters": parameters,
         "responses": {
             **{str(answer.status): _success(answer, operation.links) for answer in operation.answers},
-            **_failures(operation.errors),
+            **_failures(operation.errors, method),
         },
     }
     if operation.body:
@@ -481,10 +484,11 @@ def _success(answer: _Answer, links: Schema) -> Schema:
     return response
 
 
-def _failures(kinds: RequestErrors) -> Schema:
+def _failures(kinds: RequestErrors, method: str) -> Schema:
     """The answers that an operation gives when it fails: its own, and those that every path has."""
     every: RequestErrors = (
         *kinds,
+        *([errors.OriginNotAllowed] if method == "POST" else []),
         # An unknown parameter of the query string.
         errors.InvalidParameter,
         errors.RouteNotFound,
@@ -502,13 +506,12 @@ def _failures(kinds: RequestErrors) -> Schema:
 
 def _failure(reason: str, codes: Iterable[str], status: int) -> Schema:
     ours = {"allOf": [_ref("Error"), {"properties": {"error": {"enum": [*codes]}}}]}
-    # API Gateway answers for itself when it throttles, takes no body of this size, or reaches no function.
     gateways = _ref("GatewayError")
     schema = ours
-    if status in (413, 429, 500, 503):
+    if status in _BY_GATEWAY:
         schema = {"anyOf": [ours, gateways]} if codes else gateways
     headers = _headers(*(["Allow"] if status == 405 else []), *(["Retry-After"] if status in (429, 503) else []))
-    if status in (413, 429, 500, 503):
+    if status in _BY_GATEWAY:
         headers.pop("X-Correlation-ID")
         headers = {"X-Correlation-ID": {**_HEADERS["X-Correlation-ID"], "required": False}, **headers}
     return {"description": reason, "headers": headers, "content": {"application/json": {"schema": schema}}}

@@ -5,7 +5,7 @@ import contextlib
 import importlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -263,15 +263,19 @@ def test_a_preflight_is_answered_with_what_browsers_ask_for() -> None:
         assert name in answer["headers"]["Access-Control-Expose-Headers"]
 
 
-def test_only_named_origins_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def named_origins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment that names the origins that may call."""
     monkeypatch.setenv("CORS_ORIGINS", "https://a.example,https://b.example")
     http._allowed_origins.cache_clear()
-    try:
-        allowed = answer_of(echo, event("{}", origin="https://b.example"))["headers"]
-        refused = answer_of(echo, event("{}", origin="https://evil.example"))["headers"]
-    finally:
-        monkeypatch.undo()
-        http._allowed_origins.cache_clear()
+    yield
+    http._allowed_origins.cache_clear()
+
+
+@pytest.mark.usefixtures("named_origins")
+def test_only_named_origins_are_allowed() -> None:
+    allowed = answer_of(echo, event("{}", origin="https://b.example"))["headers"]
+    refused = answer_of(echo, event("{}", origin="https://evil.example"))["headers"]
     assert (allowed["Access-Control-Allow-Origin"], allowed["Vary"]) == ("https://b.example", "Origin")
     assert "Access-Control-Allow-Origin" not in refused
 
