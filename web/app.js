@@ -5,7 +5,7 @@ import { api, config, configure, newKey } from "./api.js";
 import { Composer, pricePer } from "./composer.js";
 import { busy, button, fill, h, icon, iconButton, set, write } from "./dom.js";
 import { JobView } from "./job.js";
-import { load } from "./lazy.js";
+import { loadModule } from "./lazy.js";
 import { store, stored } from "./storage.js";
 import { texts } from "./texts.js";
 import { reserve, Tile } from "./tile.js";
@@ -106,7 +106,7 @@ async function viewOf(hash) {
   }
   if (first === "gallery" && config.gallery) {
     // Most visits begin with a prompt.
-    const { GalleryList, GalleryView } = await load("gallery.js");
+    const { GalleryList, GalleryView } = await loadModule("gallery.js");
     return second ? new GalleryView(second) : new GalleryList(new URLSearchParams(query).get("after") ?? "");
   }
   return new Nothing(texts.noSuchPage);

@@ -2,7 +2,7 @@
 
 import { announce } from "./announce.js";
 import { button, busy } from "./dom.js";
-import { load } from "./lazy.js";
+import { loadModule } from "./lazy.js";
 import { texts } from "./texts.js";
 
 // Pictures that are fetched at the same time.
@@ -72,7 +72,7 @@ export async function saveArchive(entries, name, extra = [], progress = () => {}
   const files = found.filter(Boolean);
   if (!files.length) return 0;
   try {
-    const { zip } = await load("zip.js");
+    const { zip } = await loadModule("zip.js");
     save(zip([...files, ...extra]), name);
     return files.length;
   } catch {

@@ -4,7 +4,7 @@
 const failures = new Map();
 
 /** A module of the page, by the name of its file; after a failure, the next call tries again. */
-export async function load(file) {
+export async function loadModule(file) {
   const failed = failures.get(file) ?? 0;
   try {
     return await import(failed ? `./${file}?${failed}` : `./${file}`);
