@@ -14,12 +14,12 @@ from pixelprompt.enhancement import (
 )
 from pixelprompt.member_names import check_names
 from pixelprompt.moderation import ContentFilter
-from pixelprompt.moderation_model import content_filter, longest, refusal
+from pixelprompt.moderation_model import content_filter, longest, refuse_blocked
 from pixelprompt.overlay import LiveRegistry
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.rate_limit import ENHANCE_KEY, RateLimiter
 from pixelprompt.settings import Settings
-from pixelprompt.submission import rate_limit_error, read_ip, read_prompt
+from pixelprompt.submission import read_ip, read_prompt, refuse_limited
 
 
 @cache
@@ -47,13 +47,13 @@ def handler(request: http.Request) -> http.Response:
     check_names(body, MEMBERS)
     prompt = read_prompt(body, PROMPT_LIMIT)
     settings, limiter, cache_, registry, keys, moderation = _services()
+    ip = read_ip(body, request.source_ip, settings.trust_body_ip)
+    look = limiter.look(ip)
+    refuse_limited(look.decision)
+    refuse_blocked(moderation.screen(prompt))
     # An answer from the cache counts as well: its moderation may ask a model.
-    decision = limiter.check(read_ip(body, request.source_ip, settings.trust_body_ip))
-    if decision.limited:
-        raise rate_limit_error(decision)
-    verdict = moderation.verdict(prompt)
-    if verdict.blocked:
-        raise refusal(verdict)
+    refuse_limited(limiter.check(ip, look))
+    refuse_blocked(moderation.judge(prompt))
     model = registry().get_prompt_model()
     credentials = keys.credentials(model) if model else None
 
@@ -63,7 +63,8 @@ def handler(request: http.Request) -> http.Response:
         return enhance_prompt(prompt, model, credentials, time_limit=seconds)
 
     enhancement = cache_.get(prompt, model, enhance)
-    # A harmless prompt may have been made into another.
-    if enhancement.long != prompt and moderation.verdict(enhancement.long).blocked:
+    # A harmless prompt may have been made into others.
+    made = "\n".join(dict.fromkeys(text for text in (enhancement.short, enhancement.long) if text != prompt))
+    if made and moderation.verdict(made).blocked:
         enhancement = unchanged(prompt, "The enhanced prompt was blocked by moderation.")
     return http.Response(enhancement.answer())

@@ -47,7 +47,10 @@ def handler(request: http.Request) -> http.Response:
     key = read_key(request.headers)
     api_url, submission = _submission()
     asked = (request.json(), request.source_ip, request.correlation_id)
-    job, is_replayed = (submission.submit(*asked), False) if key is None else submission.submit_once(*asked, key)
+    if key is None:
+        job, is_replayed = submission.submit(*asked), False
+    else:
+        job, is_replayed = submission.submit_once(*asked, key, request.principal)
     if "jobId" in job:
         job["statusUrl"] = f"{api_url or request.url}/status/{job['jobId']}"
     return http.Response(job, headers={REPLAYED: "true"} if is_replayed else {})

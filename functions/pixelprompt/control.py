@@ -20,7 +20,7 @@ from pixelprompt.member_names import check_names
 from pixelprompt.metrics import record_unknown_cost
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.rate_limit import RateLimiter
-from pixelprompt.submission import START_SECONDS, Body, rate_limit_error, read_ip, read_names
+from pixelprompt.submission import START_SECONDS, Body, read_ip, read_names, refuse_limited
 
 # What the body of ``POST /retry/{jobId}`` may hold.
 RETRY_MEMBERS = ("models", "ip")
@@ -161,9 +161,7 @@ class Retry:
         wanted = parameters.get("n", 1)
         resumable = self._resumable(document, failed)
         if any(len(stored[row["model"]]) < wanted for row in failed):
-            decision = self._limiter.check(ip)
-            if decision.limited:
-                raise rate_limit_error(decision)
+            refuse_limited(self._limiter.check(ip))
         self._deadline.check(START_SECONDS)
         document, rows = self._jobs.begin_run(job_id, document["run"], stored, wanted, names)
         if rows:

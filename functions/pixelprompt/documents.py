@@ -130,6 +130,7 @@ class DocumentStore:
         change: Callable[[Value | None], Value | None],
         *,
         new: bool = False,
+        found: Document | None = None,
         contenders: Callable[[Value, int], int] = lambda value, losses: 1,
         landed: Callable[[Value], bool] = lambda value: False,
         give_up: Callable[[], bool] = lambda: False,
@@ -143,6 +144,7 @@ class DocumentStore:
             change. It is called once an attempt and must be a no-op on a value that already holds the change: after a
             lost answer, S3 may hold our own write.
         new : the document is hardly there yet, so the first attempt writes without reading
+        found : what was read a moment ago: the first attempt starts from it instead of reading
         contenders : how many writers may be busy with this value, after so many lost races; the pause widens with it
         landed : whether a value holds the change, where ``change`` itself cannot tell; asked only after a request whose
             outcome is unknown
@@ -162,7 +164,7 @@ class DocumentStore:
         started = time.monotonic()
         losses = failures = 0
         unknown = False
-        own = None if new else self._own(key, alone)
+        own = None if new else found or self._own(key, alone)
         while losses < self.attempts:
             if (losses or failures) and (give_up() or time.monotonic() - started >= self.time_limit):
                 break
@@ -176,7 +178,7 @@ class DocumentStore:
                 try:
                     changed = change(current)
                 except Exception:
-                    # What was written here last may have been changed elsewhere since.
+                    # It may have been changed elsewhere since.
                     if remembered:
                         continue
                     raise

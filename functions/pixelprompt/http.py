@@ -68,6 +68,7 @@ class Request:
     """A request as API Gateway saw it; header names in lower case.
 
     ``path`` is that of the route. ``url`` is where the API begins, with the stage or base path that it is served under.
+    ``principal`` is whom API Gateway has authenticated, empty where the API is open to everybody.
     """
 
     method: str
@@ -76,6 +77,7 @@ class Request:
     path_parameters: Mapping[str, str]
     query: Mapping[str, str]
     source_ip: str
+    principal: str
     url: str
     correlation_id: str
     body: bytes
@@ -99,6 +101,7 @@ class Request:
             path_parameters=event.get("pathParameters") or {},
             query=event.get("queryStringParameters") or {},
             source_ip=http.get("sourceIp", ""),
+            principal=_principal(context.get("authorizer") or {}),
             url=f"https://{context.get('domainName', 'localhost')}{prefix}",
             correlation_id=correlation_id(headers),
             body=_body(event),
@@ -280,6 +283,17 @@ def unless_missing(require: Callable[[], object]) -> Iterator[None]:
     except RequestError:
         require()
         raise
+
+
+def _principal(authorizer: Mapping[str, Any]) -> str:
+    """Whom API Gateway has authenticated, by a JWT or by IAM."""
+    claims = (authorizer.get("jwt") or {}).get("claims") or {}
+    # Tokens of programs may lack a subject.
+    for claim in ("sub", "client_id", "azp"):
+        if claims.get(claim):
+            return f"jwt {claim} {claims[claim]}"
+    user = (authorizer.get("iam") or {}).get("userId")
+    return f"iam {user}" if user else ""
 
 
 def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], dict[str, Any]]:

@@ -1,11 +1,12 @@
 """One job for one ``Idempotency-Key``, however often its request is sent.
 
-``idempotency/{sha256 of caller and key}.json`` is written with ``If-None-Match`` before anything else of a submit, the
-rate limit included: ``{"bodyHash", "jobId", "createdAt", "holder"}``. Who has written it makes the job; everybody else
-waits for that job's document and answers with it. A record counts for 24 hours.
+``idempotency/{sha256 of caller and key}.json`` is written with ``If-None-Match`` before anything else of a submit that
+may pass, as far as the limits and the word list tell: ``{"bodyHash", "jobId", "createdAt", "holder"}``. Who has written
+it makes the job; everybody else waits for that job's document and answers with it. A record counts for 24 hours.
 
-- A refused submit (rate limit, moderation, no execution could be started) made no job: it vacates its record
-  (``jobId: null``), and the next request with the key begins anew, with whatever body.
+- A submit that is refused after all (others were quicker at the limit, a model judged the prompt, no execution could be
+  started) made no job: it vacates its record (``jobId: null``), and the next request with the key begins anew, with
+  whatever body.
 - A submit that broke lays its record down (``holder: null``); one that died holds it no longer than a Lambda lives. The
   next request with the key and the same body takes it over with the same job id. Where the document is there, only the
   execution can be missing: that is started, and nothing is charged. Where it is not, the limit is charged once more,
@@ -103,14 +104,26 @@ class IdempotencyRecords:
         mine = {"bodyHash": digest, "jobId": str(uuid.uuid4()), "createdAt": iso(now), "holder": uuid.uuid4().hex}
 
         def change(current: Value | None) -> Value | None:
-            return mine if current is None or not current["jobId"] or _age(current, now) >= LIFE else None
+            return mine if current is None or _is_free(current, now) else None
 
         name = record_key(caller, key)
         record = self._documents.update(name, change, new=True) or mine
-        if record["bodyHash"] != digest:
-            raise IdempotencyConflict(f"This {HEADER} came with another body before; take a new one.")
-        abandoned = record["holder"] is None or _age(record, now) >= LONGEST_SUBMIT
-        return Claim(name, record["jobId"], record["holder"] == mine["holder"], abandoned)
+        return _claim(name, record, digest, now, mine["holder"])
+
+    def find(self, caller: str, key: str, digest: str) -> Claim | None:
+        """What a key stands for already; None where it is free. Writes nothing.
+
+        Raises
+        ------
+        IdempotencyConflict : the key stands for another body
+        StorageError : S3 cannot be read
+        """
+        now = self._clock()
+        name = record_key(caller, key)
+        found = self._documents.read(name)
+        if found is None or _is_free(found.value, now):
+            return None
+        return _claim(name, found.value, digest, now)
 
     def take_over(self, claim: Claim) -> bool:
         """Go on with an abandoned record; one of those who try it may."""
@@ -140,6 +153,17 @@ class IdempotencyRecords:
             return {**current, **fields} if current and current["jobId"] == claim.job_id else None
 
         self._documents.update(claim.record_key, change)
+
+
+def _is_free(record: Value, now: datetime) -> bool:
+    return not record["jobId"] or _age(record, now) >= LIFE
+
+
+def _claim(name: str, record: Value, digest: str, now: datetime, holder: str = "") -> Claim:
+    if record["bodyHash"] != digest:
+        raise IdempotencyConflict(f"This {HEADER} came with another body before; take a new one.")
+    is_abandoned = record["holder"] is None or _age(record, now) >= LONGEST_SUBMIT
+    return Claim(name, record["jobId"], record["holder"] == holder, is_abandoned)
 
 
 def _age(record: Value, now: datetime) -> timedelta:

@@ -13,6 +13,7 @@ from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConfigurationError, InappropriateContent, RequestError, ServiceUnavailable
 from pixelprompt.metrics import record
 from pixelprompt.moderation import UNAVAILABLE, Classifier, ContentFilter, Verdict, yes_no_classifier
+from pixelprompt.observability import logger
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.provider_response import accept_answer
 from pixelprompt.providers import adapter
@@ -36,8 +37,8 @@ def content_filter(
     """
     classifiers: dict[str, Classifier | None] = {
         "keyword": None,
-        "model": yes_no_classifier(lambda question: _ask(question, registry, keys, _until(deadline))),
-        "openai": lambda text: _is_flagged(text, keys, _until(deadline)),
+        "model": yes_no_classifier(lambda instruction, text: _ask(instruction, text, registry, keys, _until(deadline))),
+        "openai": lambda prompt, negative: _is_flagged(_together(prompt, negative), keys, _until(deadline)),
     }
     if mode not in classifiers:
         raise ConfigurationError(f"MODERATION is {mode!r}; it must be one of {', '.join(MODES)}.")
@@ -54,6 +55,18 @@ def refusal(verdict: Verdict) -> RequestError:
     return InappropriateContent(message, category=verdict.category)
 
 
+def refuse_blocked(verdict: Verdict) -> None:
+    """Go on only where a prompt is not blocked.
+
+    Raises
+    ------
+    InappropriateContent, ServiceUnavailable : it is blocked, or it could not be judged
+    """
+    if verdict.blocked:
+        logger.info("A prompt was blocked.", category=verdict.category)
+        raise refusal(verdict)
+
+
 def longest(mode: str) -> float:
     """Seconds that the filter of this mode may take for a text."""
     return 0.0 if mode == "keyword" else TIME_LIMIT
@@ -65,12 +78,19 @@ def _until(deadline: Deadline) -> float:
     return time.time() + min(TIME_LIMIT, deadline.left())
 
 
-def _ask(question: str, registry: Callable[[], ModelRegistry], keys: ProviderKeys, until: float) -> str:
+def _together(prompt: str, negative: str) -> str:
+    """A prompt with what its image must not show, for a model that takes no instruction."""
+    return f"{prompt}\n\nThe image must not show: {negative}" if negative else prompt
+
+
+def _ask(instruction: str, text: str, registry: Callable[[], ModelRegistry], keys: ProviderKeys, until: float) -> str:
     model = registry().get_prompt_model()
     credentials = keys.credentials(model) if model else None
     if model is None or credentials is None:
         raise ConfigurationError("There is no text model with a key to ask; set one with `make keys`.")
-    response: str | ProviderError = adapter(model.provider).complete(question, model, credentials, until)
+    response: str | ProviderError = adapter(model.provider).complete(
+        text, model, credentials, until, instruction=instruction
+    )
     answer = accept_answer(response, credentials.key)
     if isinstance(answer, ProviderError):
         if answer.code == "refused":

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelprompt.deadline import Deadline
-from pixelprompt.documents import DocumentStore, Value
+from pixelprompt.documents import Document, DocumentStore, Value
 from pixelprompt.errors import ConflictError
 from pixelprompt.metrics import record
 
@@ -40,6 +40,14 @@ class Decision:
 
 
 PASS = Decision(False)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a request would get, and the document that says so; None where there is none yet."""
+
+    decision: Decision
+    document: Document | None = None
 
 
 def caller(address: str) -> str:
@@ -136,19 +144,34 @@ class RateLimiter:
 
     def is_rate_limited(self, ip_address: str) -> bool:
         """Whether a request would be over a limit; counts nothing."""
+        return self.look(ip_address).decision.limited
+
+    def look(self, ip_address: str) -> Look:
+        """Read whether a request would be over a limit; counts nothing.
+
+        Raises
+        ------
+        StorageError : S3 cannot be read
+        """
         if self._passes_freely(ip_address):
-            return False
+            return Look(PASS)
         document = self._documents.read(self._key)
         value = document.value if document else {}
         now = latest(value, self._clock())
-        windows = prune(value, now)
-        return decide(windows, caller(ip_address), now, self.global_limit, self.ip_limit).limited
+        decision = decide(prune(value, now), caller(ip_address), now, self.global_limit, self.ip_limit)
+        if decision.scope:
+            record({"RateLimited": 1}, scope=decision.scope)
+        return Look(decision, document)
 
-    def check(self, ip_address: str) -> Decision:
+    def check(self, ip_address: str, look: Look | None = None) -> Decision:
         """Count a request unless it is over a limit.
 
         At most one read and one write where nobody else is writing; no write when it is refused. When the document is
         contended past the bound, the request is refused for a short time rather than let through uncounted.
+
+        Parameters
+        ----------
+        look : what ``look`` has found a moment ago, which saves reading the document again
 
         Raises
         ------
@@ -179,7 +202,12 @@ class RateLimiter:
 
         try:
             self._documents.update(
-                self._key, count, contenders=lambda windows, losses: contenders(losses), landed=counted
+                self._key,
+                count,
+                new=look is not None and look.document is None,
+                found=look.document if look else None,
+                contenders=lambda windows, losses: contenders(losses),
+                landed=counted,
             )
         except ConflictError:
             decision = Decision(True, "busy", random.uniform(*_BUSY_SECONDS))

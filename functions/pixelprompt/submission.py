@@ -27,12 +27,12 @@ from pixelprompt.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
 from pixelprompt.jobs import JobManager
 from pixelprompt.member_names import check_names
 from pixelprompt.moderation import ContentFilter
-from pixelprompt.moderation_model import refusal
+from pixelprompt.moderation_model import refuse_blocked
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.parameters import DEFAULTS, NAMES, Receipt, is_plain_text, read_parameters, receipt
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
-from pixelprompt.rate_limit import Decision, RateLimiter, caller
+from pixelprompt.rate_limit import PASS, Decision, Look, RateLimiter, caller
 from pixelprompt.registry import ModelRegistry
 
 PROMPT_LIMIT = 1000
@@ -157,6 +157,11 @@ class Plan:
     models: tuple[tuple[Model, Receipt], ...]
     ip: str
 
+    @property
+    def negative_prompt(self) -> str:
+        """What the images shall not show; empty where the caller does not say."""
+        return str(self.parameters.get("negativePrompt") or "")
+
     def check(self) -> None:
         """Refuse a plan in which a model does not take a parameter as it was given.
 
@@ -219,11 +224,16 @@ class Submission:
         """
         plan = self._plan(body, source_ip)
         if read_flag(body, "dryRun"):
+            self._screen(plan)
             return self._estimate(plan)
-        return self._submit(str(uuid.uuid4()), plan, correlation_id)
+        return self._submit(str(uuid.uuid4()), plan, self._look(plan), correlation_id)
 
-    def submit_once(self, body: Body, source_ip: str, correlation_id: str, key: str) -> tuple[dict[str, Any], bool]:
+    def submit_once(
+        self, body: Body, source_ip: str, correlation_id: str, key: str, principal: str = ""
+    ) -> tuple[dict[str, Any], bool]:
         """Likewise, but only one job for one idempotency key of a caller.
+
+        The key belongs to whom API Gateway has authenticated, the ``principal``; without one, to the address.
 
         Returns
         -------
@@ -235,25 +245,42 @@ class Submission:
         """
         plan = self._plan(body, source_ip)
         if read_flag(body, "dryRun"):
+            self._screen(plan)
             return self._estimate(plan), False
-        digest = body_hash(body)
+        owner, digest = principal or caller(plan.ip), body_hash(body)
+        refused: RequestError | None = None
+        try:
+            look = self._look(plan)
+        except RequestError as error:
+            # It gets no further, unless its job is there already.
+            look, refused = Look(PASS), error
         for pause in _PAUSES:
-            claim = self._records.claim(caller(plan.ip), key, digest)
+            claim = self._find(owner, key, digest, refused) if refused else self._records.claim(owner, key, digest)
             if claim.is_mine:
-                return self._submit_claimed(claim, plan, correlation_id), False
+                return self._submit_claimed(claim, plan, look, correlation_id), False
             document = self._jobs.get_job_status(claim.job_id)
             if document:
                 return self._replay(document, plan, correlation_id), True
-            if claim.is_abandoned and self._records.take_over(claim):
-                return self._submit_claimed(claim, plan, correlation_id), False
+            if claim.is_abandoned:
+                if refused:
+                    raise refused
+                if self._records.take_over(claim):
+                    return self._submit_claimed(claim, plan, look, correlation_id), False
             self._sleep(pause)
         message = f"Another request with this {HEADER} is still being worked on. Try again in a few seconds."
         raise ServiceUnavailable(message, headers={"Retry-After": "5"})
 
-    def _submit_claimed(self, claim: Claim, plan: Plan, correlation_id: str) -> dict[str, Any]:
+    def _find(self, owner: str, key: str, digest: str, refused: RequestError) -> Claim:
+        """The claim of an earlier request with a key; without one, the request is refused."""
+        claim = self._records.find(owner, key, digest)
+        if claim is None:
+            raise refused
+        return claim
+
+    def _submit_claimed(self, claim: Claim, plan: Plan, look: Look, correlation_id: str) -> dict[str, Any]:
         """Make the job of a key; a request that fails leaves the key to the next."""
         try:
-            return self._submit(claim.job_id, plan, correlation_id)
+            return self._submit(claim.job_id, plan, look, correlation_id)
         except Exception as error:
             try:
                 if isinstance(error, RequestError):
@@ -271,9 +298,17 @@ class Submission:
             self._start_execution(document, plan, correlation_id, late=True)
         return _answer(document)
 
-    def _submit(self, job_id: str, plan: Plan, correlation_id: str) -> dict[str, Any]:
-        self._count(plan.ip)
-        self._moderate(plan)
+    def _look(self, plan: Plan) -> Look:
+        """Refuse what a look at the limits and the word list refuses: that writes nothing and is not counted."""
+        look = self._limiter.look(plan.ip)
+        refuse_limited(look.decision)
+        self._screen(plan)
+        return look
+
+    def _submit(self, job_id: str, plan: Plan, look: Look, correlation_id: str) -> dict[str, Any]:
+        refuse_limited(self._limiter.check(plan.ip, look))
+        # Asking a model costs something, so it comes after the count, which stays whatever it says.
+        refuse_blocked(self._filter.judge(plan.prompt, plan.negative_prompt))
         logger.append_keys(job_id=job_id)
         rows = [self._row(model, given) for model, given in plan.models]
         self._deadline.check(START_SECONDS)
@@ -320,17 +355,8 @@ class Submission:
         ]
         return {"dryRun": True, "totalModels": len(rows), "models": rows, "cost": total(row["cost"] for row in rows)}
 
-    def _count(self, ip: str) -> None:
-        decision = self._limiter.check(ip)
-        if decision.limited:
-            raise rate_limit_error(decision)
-
-    def _moderate(self, plan: Plan) -> None:
-        for text in filter(None, (plan.prompt, plan.parameters.get("negativePrompt"))):
-            verdict = self._filter.verdict(text)
-            if verdict.blocked:
-                logger.info("A prompt was blocked.", category=verdict.category)
-                raise refusal(verdict)
+    def _screen(self, plan: Plan) -> None:
+        refuse_blocked(self._filter.screen(plan.prompt, plan.negative_prompt))
 
     def _start_execution(self, document: Value, plan: Plan, correlation_id: str, *, late: bool = False) -> None:
         """Start the execution of a new job; one that was started already counts.
@@ -382,15 +408,22 @@ def _answer(document: Value) -> dict[str, Any]:
     return answer | {"warnings": warnings} if warnings else answer
 
 
-def rate_limit_error(decision: Decision) -> RateLimitExceeded:
-    """The answer to a request over a limit: which limit, and when the next request may pass."""
+def refuse_limited(decision: Decision) -> None:
+    """Go on only where no limit is reached.
+
+    Raises
+    ------
+    RateLimitExceeded : says which limit, and when the next request may pass
+    """
+    if not decision.limited:
+        return
     seconds = max(1, math.ceil(decision.retry_after))
     sentences = {
         "global": "This deployment has reached its requests per hour.",
         "ip": "Your address has reached its requests per day.",
     }
     sentence = sentences.get(decision.scope or "", "Too many requests arrive at once.")
-    return RateLimitExceeded(
+    raise RateLimitExceeded(
         f"{sentence} Try again in {seconds} s.",
         headers={"Retry-After": str(seconds)},
         retryAfter=seconds,

@@ -65,13 +65,13 @@ def answer(instruction: str, message: str, model: str) -> str:
 
     A question to be answered only YES or NO is answered YES where the message contains FORBIDDEN_WORD. Anything else
     is taken as a prompt, bare or in an instruction's quotation, and described vividly in its own words, in two lines
-    where the message asks for "Short:" and "Long:".
+    where it is asked for with "Short:" and "Long:".
     """
     if _YES_OR_NO.search(instruction) or _YES_OR_NO.search(message):
         return "YES" if FORBIDDEN_WORD in message.lower() else "NO"
     prompt = _prompt_in(message)
     description = describe(prompt, model)
-    if _TWO_LINES.search(message):
+    if _TWO_LINES.search(instruction) or _TWO_LINES.search(message):
         return f"Short: {description.partition('. ')[0]}.\nLong: {description}"
     return description
 

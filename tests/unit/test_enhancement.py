@@ -32,8 +32,9 @@ def test_a_short_prompt_becomes_a_long_one_in_one_request(simulator: Simulator, 
     assert len("red cat") < len(answer["short_prompt"]) < len(answer["long_prompt"])
     assert "cat" in answer["long_prompt"]
     (request,) = simulator.requests
-    (message,) = request.body["messages"]
-    assert "red cat" in message["content"] and "90 to 100 tokens" in message["content"]
+    instruction, message = request.body["messages"]
+    assert instruction["role"] == "system" and "90 to 100 tokens" in instruction["content"]
+    assert message == {"role": "user", "content": "<prompt>red cat</prompt>"}
 
 
 @pytest.mark.parametrize(
@@ -164,9 +165,12 @@ class TestLimits:
     ) -> None:
         monkeypatch.setenv("MODERATION", "model")
         assert [self.post(prompt)[2]["error"] for prompt in ("", "x" * 501)] == ["PROMPT_REQUIRED", "PROMPT_TOO_LONG"]
-        blocked = [self.post("a naked woman")[2]["error"] for _ in range(3)]
-        assert blocked == ["INAPPROPRIATE_CONTENT", "INAPPROPRIATE_CONTENT", "RATE_LIMIT_EXCEEDED"]
-        assert self.post()[0] == 429
+        # What the word list blocks is not counted.
+        assert [self.post("a naked woman")[2]["error"] for _ in range(3)] == ["INAPPROPRIATE_CONTENT"] * 3
+        assert simulator.requests == []
+        assert [self.post()[0] for _ in range(3)] == [200, 200, 429]
+        simulator.clear_requests()
+        assert self.post("a naked woman")[2]["error"] == "RATE_LIMIT_EXCEEDED"
         assert simulator.requests == []
 
     def test_the_allow_list_passes_uncounted(self, s3: Any) -> None:

@@ -105,7 +105,7 @@ def test_who_refuses_to_judge_a_prompt_has_judged_it(simulator: Simulator, provi
     ],
 )
 def test_a_refusal_in_words_is_a_judgement_too(answer: str, category: str | None) -> None:
-    judge = ContentFilter(classifier=yes_no_classifier(lambda question: answer))
+    judge = ContentFilter(classifier=yes_no_classifier(lambda *question: answer))
     assert judge.verdict("a red fox").category == category
 
 

@@ -82,10 +82,13 @@ def generate(
     return answer if isinstance(answer, ProviderError) else _read(answer, credentials.key)
 
 
-def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
+def complete(
+    prompt: str, model: Model, credentials: Credentials, deadline: float, *, instruction: str = ""
+) -> str | ProviderError:
     """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
+    instructed = {"system_instruction": instruction} if instruction else {}
     try:
-        config = types.GenerateContentConfig(**{"max_output_tokens": ANSWER_TOKENS, **model.parameters})
+        config = types.GenerateContentConfig(**{"max_output_tokens": ANSWER_TOKENS, **model.parameters, **instructed})
     except ValueError:
         return _unsendable()
     answer = _ask(prompt, config, model, credentials, deadline)

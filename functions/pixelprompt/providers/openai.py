@@ -60,15 +60,18 @@ def generate(
     return _read(document, request_id, credentials, deadline, request.n)
 
 
-def complete(prompt: str, model: Model, credentials: Credentials, deadline: float) -> str | ProviderError:
+def complete(
+    prompt: str, model: Model, credentials: Credentials, deadline: float, *, instruction: str = ""
+) -> str | ProviderError:
     """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
     # The older name of the same limit may not stand beside it.
     limit = {} if "max_tokens" in model.parameters else {"max_completion_tokens": ANSWER_TOKENS}
     options = {**limit, **model.parameters}
+    messages: list[Any] = [{"role": "system", "content": instruction}] if instruction else []
     try:
         with _client(credentials, deadline) as client:
             answer = client.chat.completions.with_raw_response.create(
-                model=model.id, messages=[{"role": "user", "content": prompt}], extra_body=options
+                model=model.id, messages=[*messages, {"role": "user", "content": prompt}], extra_body=options
             )
         document = parse_json(answer.http_response.content)
     except openai.OpenAIError as error:
