@@ -34,7 +34,7 @@ IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is runnin
 
 .PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser screenshots \
-  check openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-python prepare-all
+  check lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-python prepare-all
 
 help: ## List what there is
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -136,6 +136,18 @@ rollback: prepare-all ## Deploy the last good commit of STAGE
 
 pipeline-role: prepare-all ## Deploy the roles of the pipeline on GitHub, once: REPOSITORY=owner/name
 	@$(VENV_PYTHON) -m local pipeline-role
+
+# Versions that are there already stay, unless UPGRADE names the package. No address of a registry is recorded.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-emit-index-url --no-emit-find-links $(foreach package,$(UPGRADE),--upgrade-package "$(package)")
+
+lock: prepare-python ## Pin every Python package with its hashes, from the *.in files (UPGRADE="package …" or package==version)
+	$(COMPILE) functions/requirements-core.in -o functions/requirements-core.txt
+	$(COMPILE) functions/requirements.in -c functions/requirements-core.txt -o functions/requirements.txt
+	$(COMPILE) requirements.in -o requirements.txt
+
+audit: prepare-all ## Look up known weaknesses of all locked packages; needs the network
+	@$(VENV_PYTHON) -m local audit
 
 check: prepare-all ## Style, types, workflows, the API's description, the grants, cdk-nag, the templates for AWS and here
 	$(VENV_PYTHON) -m ruff check .

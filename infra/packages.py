@@ -37,7 +37,7 @@ def install(requirements: Path, directory: Path, *, platform: str = PLATFORM, py
     command = [
         installer, "pip", "install", "--quiet", "--target", str(directory), "--python", sys.executable,
         "--python-platform", platform, "--python-version", python, "--only-binary", ":all:",
-        "--no-compile-bytecode", "--link-mode", "copy", "--requirements", str(requirements),
+        "--no-compile-bytecode", "--link-mode", "copy", "--require-hashes", "--requirements", str(requirements),
         "--excludes", str(EXCLUDED),
     ]  # fmt: skip
     # Every version is pinned, so what is in the cache serves; the index is asked only for what is missing.

@@ -86,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     grants = commands.add_parser("grants", help="write the table of what each role may do anew, from the stack")
     grants.add_argument("--check", action="store_true", help="only say whether it is up to date; exit code 1 if not")
     commands.add_parser("nag", help="check the stack, in every shape, against cdk-nag's rules")
+    commands.add_parser("audit", help="look up known weaknesses of all locked packages")
     fuzz = commands.add_parser("fuzz", help="send generated requests to every route of a cloud of its own")
     fuzz.add_argument("--seconds", type=int, default=60, help="for how long (default 60)")
     options = parser.parse_args(arguments)
@@ -170,6 +171,10 @@ def _run(options: argparse.Namespace) -> int:
                 from local import grants
 
                 return grants.run(check=options.check)
+            case "audit":
+                from local import audit
+
+                return audit.run(os.environ, progress)
             case "nag":
                 from local import nag
 
@@ -349,6 +354,7 @@ def _smoke(options: argparse.Namespace) -> int:
 
 
 def _synth(options: argparse.Namespace, progress: Progress) -> int:
+    from infra import sbom
     from infra.settings import Settings
     from local import cdk
     from local.options import Options
@@ -372,8 +378,10 @@ def _synth(options: argparse.Namespace, progress: Progress) -> int:
             environment = cdk.online_environment()
             with cdk.synthesise(output, context, environment=environment, log=folder / f"{target}.log") as command:
                 command.wait()
-            for template in sorted(output.glob("*.template.json")):
-                progress(f"written: {shlex.quote(os.path.relpath(template))}")
+            # For the laptop, the functions run on the packages of .venv.
+            bills = sbom.write(output) if target == "aws" else []
+            for path in [*sorted(output.glob("*.template.json")), *bills]:
+                progress(f"written: {shlex.quote(os.path.relpath(path))}")
     return 0
 
 

@@ -90,7 +90,8 @@ def prepare_python(progress: Progress) -> None:
     if not _works(PYTHON):
         _make_venv(progress)
     with open("requirements.txt", encoding="utf-8") as file:
-        uv = re.search(r"^uv==(\S+)", file.read(), re.MULTILINE).group(1)  # type: ignore[union-attr]
+        found = re.search(r"^uv==(\S+)(\s*\\\n\s+--hash=\S+)*", file.read(), re.MULTILINE)
+    uv = found.group(1)  # type: ignore[union-attr]
     environment = dict(PATIENCE, **os.environ)
     environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0", PIP_NO_CACHE_DIR="1")
     for elsewhere in ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET"):
@@ -99,15 +100,17 @@ def prepare_python(progress: Progress) -> None:
         progress("installing uv {}".format(uv))
         if not _output([PYTHON, "-m", "pip", "--version"]):
             _run([PYTHON, "-m", "ensurepip"], "Pip could not be set up in .venv", environment)
+        alone = os.path.join(".venv", "uv.txt")
+        _write(alone, found.group(0) + "\n")  # type: ignore[union-attr]
         _run(
-            [PYTHON, "-m", "pip", "install", "--quiet", "uv==" + uv],
+            [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", alone],
             "The installer uv could not be installed",
             environment,
         )
     progress("installing the Python packages of requirements.txt")
     with _fetching_archives():
         # Bytecode comes with the first import: compiling the whole of aws-cdk-lib here would take longer.
-        arguments = ["pip", "install", "--quiet", "--python", PYTHON, "-r", "requirements.txt"]
+        arguments = ["pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", "requirements.txt"]
         _run([UV, *arguments], "The Python packages could not be installed", environment)
         _link_node()
         _write(PYTHON_STAMP, wanted)

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 
+from infra import sbom
 from infra.functions import BOTOCORE_SERVICES, Bundle
 from infra.packages import CORE, EXCLUDED, PROVIDERS, SOURCES, BundlingError
 from infra.settings import INTERPRETER
@@ -41,12 +44,10 @@ TAG = sys.implementation.cache_tag
 
 
 def requirements(path: Path) -> dict[str, Requirement]:
-    """The requirements of a file and of those that it includes, by normalised name."""
+    """The requirements of a file, by normalised name."""
     found: dict[str, Requirement] = {}
     for line in path.read_text().splitlines():
-        if included := re.fullmatch(r"-r (\S+)", line):
-            found |= requirements(path.parent / included[1])
-        elif (text := line.partition(" #")[0].strip()) and not text.startswith(("#", "-")):
+        if (text := line.partition(" #")[0].strip(" \\")) and not text.startswith(("#", "-")):
             requirement = Requirement(text)
             found[re.sub("[-_.]+", "-", requirement.name).lower()] = requirement
     return found
@@ -268,6 +269,25 @@ def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> N
         if requirement.marker is None or requirement.marker.evaluate()
     }
     assert found == {name: pin for name, pin in pinned.items() if name not in excluded()}
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("path", [CORE, PROVIDERS], ids=["core", "providers"])
+def test_the_bill_of_materials_says_what_is_in_the_archive(assembly: Assembly, path: Path) -> None:
+    name = "providers" if path == PROVIDERS else "core"
+    text = (assembly.folder / "sbom" / f"{name}.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    assert {component["purl"] for component in bill["components"]} == {
+        f"pkg:pypi/{re.sub('[-_.]+', '-', found.metadata['Name']).lower()}@{found.version}"
+        for found in metadata.distributions(path=[str(assembly.archive(path))])
+    }
+    needs = {entry["ref"].partition("@")[0]: entry.get("dependsOn", []) for entry in bill["dependencies"]}
+    assert any(needed.startswith("pkg:pypi/jmespath@") for needed in needs["pkg:pypi/botocore"])
+    assert bill["metadata"]["component"]["name"] == f"pixel-prompt-{name}"
+    # The same each time.
+    assert sbom.write(assembly.folder) and text == (assembly.folder / "sbom" / f"{name}.cdx.json").read_text()
 
 
 @pytest.mark.slow
