@@ -79,9 +79,18 @@ models-refresh: prepare-python ## Compare the catalogue with public price lists 
 	@$(VENV_PYTHON) -m local models-refresh $(if $(WHEELS),--wheels="$$WHEELS") $(if $(APPLY),--apply) $(if $(PATCH),--patch="$$PATCH") \
 	  $(if $(CHECK),--check) $(if $(SAVE),--save="$$SAVE") $(if $(PROPOSE),--propose$(if $(filter-out 1,$(PROPOSE)),="$$PROPOSE"))
 
-# Every folder is named: what one adds to the report, it adds where it is an argument.
-test: prepare-all ## All tests, on two cores
-	$(VENV_PYTHON) -m pytest $(filter-out %/__pycache__/,$(wildcard tests/*/)) -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGUMENTS)
+# The tests that need no emulator, and what makes them run so many days later. Node has a clock of its own, and warns of
+# the end of its life.
+QUICK := tests/unit/ tests/contract/ tests/infra/
+ON_DAY = DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"'
+PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope $(PYTEST_ARGUMENTS)
+
+# Every folder is named: what one adds to the report, it adds where it is an argument. If one half fails, the other one
+# runs all the same.
+test: prepare-all ## All tests, on two cores (DAYS=40: those without the emulator as if run so many days later)
+	@case "$$DAYS" in *[!0-9]*) echo 'DAYS takes one number of days here, such as DAYS=40.' >&2; exit 1;; esac; \
+	set -x; $(PYTEST) --no-loadscope-reorder $(filter-out $(QUICK) %/__pycache__/ %/later/,$(wildcard tests/*/)); emulator=$$?; \
+	days=$$DAYS; $(if $(DAYS),$(ON_DAY)) $(PYTEST) $(QUICK) && exit $$emulator
 
 test-unit: prepare-all ## The quick tests, without the emulator
 	$(VENV_PYTHON) -m pytest tests/unit $(PYTEST_ARGUMENTS)
@@ -92,13 +101,11 @@ test-providers: prepare-all ## The seven protocols over sockets, as a matrix of 
 test-archives: prepare-all ## The archives of the functions, unpacked; an arm64 machine imports them as Lambda does
 	$(VENV_PYTHON) -m pytest tests/infra/test_bundle.py $(PYTEST_ARGUMENTS)
 
-# Node's clock as well: it warns of its own end of life.
 test-dates: prepare-all ## The tests without the emulator as if run on later days: DAYS="40 365 1826" from now
 	@for days in $${DAYS:-40 365 1826}; do \
 	  case $$days in *[!0-9]*) echo 'DAYS takes numbers of days, such as DAYS="40 365".' >&2; exit 1;; esac; \
 	  echo "$$days days from now"; \
-	  DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"' \
-	    $(VENV_PYTHON) -m pytest tests/unit tests/contract tests/infra -n 2 --dist loadscope $(PYTEST_ARGUMENTS) || exit 1; \
+	  $(ON_DAY) $(PYTEST) $(QUICK) || exit 1; \
 	done
 
 test-bare: ## The first minutes in new Debian roots; needs root and debootstrap (RELEASES="bookworm trixie")

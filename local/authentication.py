@@ -88,8 +88,9 @@ class Authentication:
         is_here = request.port == str(self._port) or (is_signed and request.port.isdecimal())
         if not is_here or not (request.host in ("127.0.0.1", "localhost") or _CLOUDFRONT_HOST.fullmatch(request.host)):
             return refused("The Host header names another server.")
-        origin, allowed = request.headers.get("origin"), self._allowed_origins()
-        if origin is None or {origin, "*"} & allowed:
+        origin = request.headers.get("origin")
+        # Seldom one has: the file with those that are allowed is not read for each request.
+        if origin is None or {origin, "*"} & (allowed := self._allowed_origins()):
             return None
         if not allowed:
             return refused("This cloud knows no page yet; `make up` completes it.", "ORIGIN_NOT_ALLOWED")
@@ -141,7 +142,7 @@ async def _check_form(request: Request) -> Response | None:
 async def _distributed(request: Request, label: str) -> Response:
     """The response of a CloudFront distribution; nothing else of the emulator is reached by its name."""
     if request.method not in ("GET", "HEAD") or not cloudfront.find_distribution_for_label(label):
-        return refused("There is no such distribution, or it only reads.")
+        return refused("There is no such distribution, or the method is neither GET nor HEAD.")
     status, headers, body = await emulator._handle_cloudfront_dataplane_request(
         f"{request.host}:{request.port}", request.path, request.raw_path, request.scope["query_string"].decode(),
         request.method, request.headers, b"", request.query, "127.0.0.1",

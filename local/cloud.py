@@ -440,7 +440,7 @@ class _Start:
 
     def _is_current(self, state: _State) -> bool:
         """Whether the emulator that runs serves these options too."""
-        # Without real providers, it is of no account how they would be reached.
+        # Without real providers, it does not matter how they would be reached.
         reaches = not self._options.keys or state.network == self._network
         made = state.is_well("emulator") and state.emulator_made_from == self._emulator_made_from
         return made and reaches and _has_access_key(self._directory)

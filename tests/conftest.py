@@ -45,7 +45,7 @@ def _process_alone(self: BotocoreStubber, request: Any) -> Any:
 
 BotocoreStubber.process_request = _process_alone  # type: ignore[method-assign]
 
-# What ``s3`` has.
+# The bucket that ``s3`` has.
 BUCKET = "test-bucket"
 
 # The same examples in every run, on however slow a machine; --hypothesis-profile=exploring looks for new ones.

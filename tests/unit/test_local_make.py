@@ -178,6 +178,31 @@ def test_the_python_of_another_project_has_no_part_in_it(checkout: Path) -> None
 def test_days_are_numbers(ready: Path) -> None:
     done = make(ready, "test-dates", "DAYS=40 x")
     assert 'DAYS takes numbers of days, such as DAYS="40 365".' in done.stderr
+    for days in ("40 365", "x"):
+        done = make(ready, "test", f"DAYS={days}")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "DAYS takes one number of days here, such as DAYS=40." in done.stderr
+
+
+def test_all_tests_run_each_once_on_the_day_that_was_asked_for(ready: Path) -> None:
+    for folder in ("browser", "contract", "infra", "integration", "later", "security", "unit", "__pycache__"):
+        (ready / "tests" / folder).mkdir(parents=True)
+    (ready / ".venv" / "bin" / "python").write_text('#!/bin/sh\necho "$DAYS_LATER|$@"\n')
+    emulator, quick = "tests/browser/ tests/integration/ tests/security/", "tests/unit/ tests/contract/ tests/infra/"
+    for arguments, days in (((), ""), (("DAYS=40",), "40")):
+        first, second = make(ready, "test", *arguments).stdout.splitlines()
+        assert first.startswith("|") and first.endswith(f" {emulator}")
+        assert second.startswith(f"{days}|") and second.endswith(f" {quick}")
+
+
+@pytest.mark.parametrize("failing", ["tests/unit/", "tests/browser/"])
+def test_a_half_that_fails_is_a_failure_and_stops_nothing(ready: Path, failing: str) -> None:
+    for folder in ("browser", "unit"):
+        (ready / "tests" / folder).mkdir(parents=True)
+    (ready / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\necho "$@"\ncase "$*" in *{failing}*) exit 1;; esac\n')
+    done = make(ready, "test")
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 2
 
 
 def test_no_python_is_the_usual_one(checkout: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.image_format import image_format, is_svg
-from pixelprompt.providers.scrub import beginning, visible, without_account, without_key, without_secrets
+from pixelprompt.providers.scrub import beginning, scrub, visible, without_key, without_secrets
 
 # Sentence for a person and whether pressing "retry" may help, by code. The codes are a closed list.
 _MEANING: dict[str, tuple[str, bool]] = {
@@ -269,8 +269,8 @@ def clean(text: str, key: str | None = None, *, public: bool = False) -> str:
     key : hidden with its parts and masked forms
     public : whether callers may read the message, so that nothing of the operator's account stays in it
     """
-    line = without_secrets(without_key(visible(beginning(text, MESSAGE_SOURCE), lines=False), key))
-    line = _DATA.sub("[data]", without_account(line) if public else line)
+    line = visible(beginning(text, MESSAGE_SOURCE), lines=False)
+    line = _DATA.sub("[data]", scrub(line, key) if public else without_secrets(without_key(line, key)))
     return shortened(" ".join(line.split()), _MESSAGE_LIMIT, _MESSAGE_BYTES)
 
 

@@ -5,6 +5,7 @@ of the key only: it is made of the caller's own words, which may look like anyth
 """
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 HIDDEN = "[hidden]"
@@ -181,42 +182,37 @@ def _places_of_key(text: str, key: str) -> bytearray:
             hide(place, place + KEY_PART)
     for mask in re.finditer(_MASK, text):
         start, end = mask.span()
-        head, tail = _head_before(text, start, key), _tail_after(text, end, key)
+        head, tail = _head_before(text, start, key), _longest_after(text, end, _tails(key))
         is_after_part = start > 0 and hidden[start - 1]
         if head >= _HEAD or tail >= _TAIL or (is_after_part and tail):
             hide(start - head, end + tail)
     for named in re.finditer(_NAMED_END, text):
         end = named.end()
-        length = max(
-            _tail_after(text, end, key), _tail_after(text, end, key[: KEY_PART - 1]), _head_after(text, end, key)
-        )
+        length = _longest_after(text, end, {*_tails(key), *_tails(key[: KEY_PART - 1]), *_heads(key)})
         if length >= _TAIL:
             hide(end, end + length)
     return hidden
 
 
+def _heads(key: str) -> list[str]:
+    """Return what a key may begin with, the longest first; what is longer is a part of it anyway."""
+    return [key[:length] for length in range(KEY_PART - 1, 0, -1)]
+
+
+def _tails(key: str) -> list[str]:
+    return [key[-length:] for length in range(KEY_PART - 1, 0, -1)]
+
+
 def _head_before(text: str, end: int, key: str) -> int:
-    """Return how many characters before a place are the key's head; longer ones are a part of it anyway."""
-    for length in range(KEY_PART - 1, 0, -1):
-        start = end - length
-        if start >= 0 and text.startswith(key[:length], start) and not text[start - 1 : start].isalnum():
-            return length
-    return 0
+    """Return how many characters before a place are the key's head."""
+    ends = (len(head) for head in _heads(key) if text.endswith(head, 0, end))
+    return next((length for length in ends if not text[end - length - 1 : end - length].isalnum()), 0)
 
 
-def _head_after(text: str, start: int, key: str) -> int:
-    for length in range(KEY_PART - 1, 0, -1):
-        if text.startswith(key[:length], start) and not text[start + length : start + length + 1].isalnum():
-            return length
-    return 0
-
-
-def _tail_after(text: str, start: int, key: str) -> int:
-    """Return how many characters after a place are the key's tail."""
-    for length in range(KEY_PART - 1, 0, -1):
-        if text.startswith(key[-length:], start) and not text[start + length : start + length + 1].isalnum():
-            return length
-    return 0
+def _longest_after(text: str, start: int, parts: Iterable[str]) -> int:
+    """Return how many characters after a place are the longest of some parts of the key."""
+    there = (start + len(part) for part in parts if text.startswith(part, start))
+    return max((end - start for end in there if not text[end : end + 1].isalnum()), default=0)
 
 
 def without_secrets(text: str) -> str:
