@@ -63,8 +63,14 @@ def handler(request: http.Request) -> http.Response:
         return enhance_prompt(prompt, model, credentials, time_limit=seconds)
 
     enhancement = cache_.get(prompt, model, enhance)
-    # A harmless prompt may have been made into others.
-    made = "\n".join(dict.fromkeys(text for text in (enhancement.short, enhancement.long) if text != prompt))
-    if made and moderation.verdict(made).blocked:
+    if _is_blocked(enhancement, prompt, moderation):
         enhancement = unchanged(prompt, "The enhanced prompt was blocked by moderation.")
     return http.Response(enhancement.answer())
+
+
+def _is_blocked(enhancement: Enhancement, prompt: str, moderation: ContentFilter) -> bool:
+    """Whether a harmless prompt has become another; the word list reads each version alone, a model both at once."""
+    versions = [text for text in dict.fromkeys((enhancement.short, enhancement.long)) if text != prompt]
+    if any(moderation.screen(text).blocked for text in versions):
+        return True
+    return bool(versions) and moderation.judge("\n".join(versions)).blocked

@@ -309,9 +309,21 @@ def _networks(value: Any) -> str:
 
 def _origins(value: Any) -> str:
     origins = [part.strip() for part in _string(value).split(",")]
-    if origins != ["*"] and not all(re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+", origin) for origin in origins):
+    if origins != ["*"] and not all(map(_is_origin, origins)):
         raise ValueError
     return ",".join(origins)
+
+
+def _is_origin(text: str) -> bool:
+    """Whether a browser writes an origin like this: in lower case, and without the usual port of its scheme."""
+    try:
+        parts = urlsplit(text)
+        usual = {"http": 80, "https": 443}[parts.scheme]
+        return re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]*)?", text) is not None and (
+            parts.port != usual
+        )
+    except (KeyError, ValueError):
+        return False
 
 
 def _issuer(value: Any) -> str:
@@ -381,7 +393,11 @@ _READERS: dict[str, Reader] = {
     "retentionDays": _whole_number(1, 3650),
     "logRetentionDays": _choice(*LOG_RETENTION_DAYS),
     "logLevel": _choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
-    "corsOrigins": (_origins, "* or origins such as https://example.com, separated by commas"),
+    "corsOrigins": (
+        _origins,
+        "* or origins such as https://example.com, separated by commas, as browsers send them: in lower case, "
+        "without :443",
+    ),
     "maxConcurrency": _whole_number(1, MOST_MODELS),
     "promptModelIndex": (_word, "the place (from 1), name or id of a text model of the catalogue"),
     "moderation": _choice("keyword", "model", "openai"),

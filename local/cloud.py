@@ -460,10 +460,10 @@ class _Start:
         context = self._options.context(simulator_url, api_url)
         page_port = self._ensure_page(api_url, Settings.from_context(context)).port
         page_url = f"http://127.0.0.1:{page_port}"
-        if (origins := context.get("corsOrigins", "*")) != "*":
-            context["corsOrigins"] = f"{origins},{page_url}"
-        # Without the setting, AWS lets every page call; here other pages of this machine's browsers have no business.
         own_pages = [page_url, f"http://localhost:{page_port}"]
+        if (origins := context.get("corsOrigins", "*")) != "*":
+            context["corsOrigins"] = ",".join([origins, *own_pages])
+        # Without the setting, AWS lets every page call; here other pages of this machine's browsers have no business.
         _write(self._directory / ORIGINS, [*own_pages, *self._options.origins()])
         wanted = _fingerprint(SOURCES, context)
         outputs_file = self._directory / "outputs.json"

@@ -67,11 +67,14 @@ deadline = Deadline(REQUEST_RESERVE)
 class Request:
     """A request as API Gateway saw it; header names in lower case.
 
-    ``path`` is that of the route. ``url`` is where the API begins, with the stage or base path that it is served under.
+    ``route`` is the path of ``ROUTES`` that API Gateway has matched, empty where it is none; ``path`` is the caller's,
+    without what stands before the route. ``url`` is where the API begins, with the stage or base path that it is served
+    under.
     ``principal`` is whom API Gateway has authenticated, empty where the API is open to everybody.
     """
 
     method: str
+    route: str
     path: str
     headers: Mapping[str, str]
     path_parameters: Mapping[str, str]
@@ -96,6 +99,7 @@ class Request:
         prefix, path = _split_path(event)
         return cls(
             method=http.get("method", "GET"),
+            route=_route(event),
             path=path,
             headers=headers,
             path_parameters=event.get("pathParameters") or {},
@@ -203,10 +207,9 @@ def _split_path(event: Event) -> tuple[str, str]:
     context = event.get("requestContext") or {}
     path, stage = str(event.get("rawPath", "/")), f"/{context.get('stage', '$default')}"
     is_own_domain = ".execute-api." in f"{context.get('domainName', '')}."
-    route = str(event.get("routeKey", "")).partition(" ")[2]
-    if route in ROUTES:
-        # API Gateway has matched it: what is more than the route's own segments stands before it.
-        segments = path.split("/")
+    if route := _route(event):
+        # What is more than the route's own segments stands before it.
+        segments = path.rstrip("/").split("/")
         length = route.count("/")
         prefix, path = "/".join(segments[:-length]), "/" + "/".join(segments[-length:])
     else:
@@ -214,6 +217,12 @@ def _split_path(event: Event) -> tuple[str, str]:
     if stage != "/$default" and not is_own_domain and f"{prefix}/".startswith(f"{stage}/"):
         prefix = prefix[len(stage) :]
     return prefix.rstrip("/"), path
+
+
+def _route(event: Event) -> str:
+    """The path of ``ROUTES`` that API Gateway has matched, however the caller wrote it; or nothing."""
+    route = str(event.get("routeKey", "")).partition(" ")[2]
+    return route if route in ROUTES else ""
 
 
 def _split_unmatched(path: str, stage: str, *, is_own_domain: bool) -> tuple[str, str]:
@@ -292,7 +301,9 @@ def _principal(authorizer: Mapping[str, Any]) -> str:
     for claim in ("sub", "client_id", "azp"):
         if claims.get(claim):
             return f"jwt {claim} {claims[claim]}"
-    user = (authorizer.get("iam") or {}).get("userId")
+    iam = authorizer.get("iam") or {}
+    # All users of an identity pool of Cognito have the same session of the same role.
+    user = (iam.get("cognitoIdentity") or {}).get("identityId") or iam.get("userId")
     return f"iam {user}" if user else ""
 
 
@@ -336,9 +347,12 @@ def _check_origin(request: Request) -> None:
     ------
     OriginNotAllowed : the deployment names the origins that may call, and this is none of them
     """
-    changes = any(method == "POST" and _matches(template, request.path) for template, method in ROUTES.items())
     origin = request.headers.get("origin")
-    if request.method != "POST" or not changes or origin is None or {origin, "*"} & set(_allowed_origins()):
+    if request.method != "POST" or origin is None or {origin, "*"} & set(_allowed_origins()):
+        return
+    if not request.route and not any(
+        method == "POST" and _matches(template, request.path) for template, method in ROUTES.items()
+    ):
         return
     raise OriginNotAllowed("This deployment does not accept requests from pages of this origin.")
 

@@ -18,7 +18,6 @@ from typing import Any
 from pixelprompt.deadline import Deadline
 from pixelprompt.documents import Document, DocumentStore, Value
 from pixelprompt.errors import ConflictError
-from pixelprompt.metrics import record
 
 KEY = "rate-limit/ratelimit.json"
 ENHANCE_KEY = "rate-limit/enhance.json"
@@ -158,10 +157,7 @@ class RateLimiter:
         document = self._documents.read(self._key)
         value = document.value if document else {}
         now = latest(value, self._clock())
-        decision = decide(prune(value, now), caller(ip_address), now, self.global_limit, self.ip_limit)
-        if decision.scope:
-            record({"RateLimited": 1}, scope=decision.scope)
-        return Look(decision, document)
+        return Look(decide(prune(value, now), caller(ip_address), now, self.global_limit, self.ip_limit), document)
 
     def check(self, ip_address: str, look: Look | None = None) -> Decision:
         """Count a request unless it is over a limit.
@@ -211,8 +207,6 @@ class RateLimiter:
             )
         except ConflictError:
             decision = Decision(True, "busy", random.uniform(*_BUSY_SECONDS))
-        if decision.scope:
-            record({"RateLimited": 1}, scope=decision.scope)
         return decision
 
     def _passes_freely(self, address: str) -> bool:

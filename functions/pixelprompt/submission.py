@@ -26,13 +26,14 @@ from pixelprompt.executions import FAILURES, error_code, may_have_started
 from pixelprompt.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
 from pixelprompt.jobs import JobManager
 from pixelprompt.member_names import check_names
-from pixelprompt.moderation import ContentFilter
+from pixelprompt.metrics import record
+from pixelprompt.moderation import ContentFilter, Verdict
 from pixelprompt.moderation_model import refuse_blocked
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.parameters import DEFAULTS, NAMES, Receipt, is_plain_text, read_parameters, receipt
 from pixelprompt.provider_keys import ProviderKeys
 from pixelprompt.providers.base import Model
-from pixelprompt.rate_limit import PASS, Decision, Look, RateLimiter, caller
+from pixelprompt.rate_limit import Decision, Look, RateLimiter, caller
 from pixelprompt.registry import ModelRegistry
 
 PROMPT_LIMIT = 1000
@@ -178,6 +179,28 @@ class Plan:
             )
 
 
+@dataclass(frozen=True)
+class _Check:
+    """What a look at the limits and the word list say about a request."""
+
+    look: Look
+    verdict: Verdict
+
+    @property
+    def is_refused(self) -> bool:
+        return self.look.decision.limited or self.verdict.blocked
+
+    def refuse(self) -> None:
+        """Go on only where neither refuses.
+
+        Raises
+        ------
+        RequestError
+        """
+        refuse_limited(self.look.decision)
+        refuse_blocked(self.verdict)
+
+
 class Submission:
     """Takes a request, checks it and starts its job.
 
@@ -226,7 +249,9 @@ class Submission:
         if read_flag(body, "dryRun"):
             self._screen(plan)
             return self._estimate(plan)
-        return self._submit(str(uuid.uuid4()), plan, self._look(plan), correlation_id)
+        check = self._check(plan)
+        check.refuse()
+        return self._submit(str(uuid.uuid4()), plan, check.look, correlation_id)
 
     def submit_once(
         self, body: Body, source_ip: str, correlation_id: str, key: str, principal: str = ""
@@ -248,34 +273,27 @@ class Submission:
             self._screen(plan)
             return self._estimate(plan), False
         owner, digest = principal or caller(plan.ip), body_hash(body)
-        refused: RequestError | None = None
-        try:
-            look = self._look(plan)
-        except RequestError as error:
-            # It gets no further, unless its job is there already.
-            look, refused = Look(PASS), error
+        check = self._check(plan)
+        # Who is refused gets no further, unless the job of the key is there already.
+        find: Callable[..., Claim | None] = self._records.find if check.is_refused else self._records.claim
         for pause in _PAUSES:
-            claim = self._find(owner, key, digest, refused) if refused else self._records.claim(owner, key, digest)
+            claim = find(owner, key, digest)
+            if claim is None:
+                break
             if claim.is_mine:
-                return self._submit_claimed(claim, plan, look, correlation_id), False
+                return self._submit_claimed(claim, plan, check.look, correlation_id), False
             document = self._jobs.get_job_status(claim.job_id)
             if document:
                 return self._replay(document, plan, correlation_id), True
             if claim.is_abandoned:
-                if refused:
-                    raise refused
+                if check.is_refused:
+                    break
                 if self._records.take_over(claim):
-                    return self._submit_claimed(claim, plan, look, correlation_id), False
+                    return self._submit_claimed(claim, plan, check.look, correlation_id), False
             self._sleep(pause)
+        check.refuse()
         message = f"Another request with this {HEADER} is still being worked on. Try again in a few seconds."
         raise ServiceUnavailable(message, headers={"Retry-After": "5"})
-
-    def _find(self, owner: str, key: str, digest: str, refused: RequestError) -> Claim:
-        """The claim of an earlier request with a key; without one, the request is refused."""
-        claim = self._records.find(owner, key, digest)
-        if claim is None:
-            raise refused
-        return claim
 
     def _submit_claimed(self, claim: Claim, plan: Plan, look: Look, correlation_id: str) -> dict[str, Any]:
         """Make the job of a key; a request that fails leaves the key to the next."""
@@ -298,12 +316,11 @@ class Submission:
             self._start_execution(document, plan, correlation_id, late=True)
         return _answer(document)
 
-    def _look(self, plan: Plan) -> Look:
-        """Refuse what a look at the limits and the word list refuses: that writes nothing and is not counted."""
+    def _check(self, plan: Plan) -> _Check:
+        """What a look at the limits and the word list say: that writes nothing and is not counted."""
         look = self._limiter.look(plan.ip)
-        refuse_limited(look.decision)
-        self._screen(plan)
-        return look
+        verdict = Verdict(False) if look.decision.limited else self._filter.screen(plan.prompt, plan.negative_prompt)
+        return _Check(look, verdict)
 
     def _submit(self, job_id: str, plan: Plan, look: Look, correlation_id: str) -> dict[str, Any]:
         refuse_limited(self._limiter.check(plan.ip, look))
@@ -417,6 +434,8 @@ def refuse_limited(decision: Decision) -> None:
     """
     if not decision.limited:
         return
+    if decision.scope:
+        record({"RateLimited": 1}, scope=decision.scope)
     seconds = max(1, math.ceil(decision.retry_after))
     sentences = {
         "global": "This deployment has reached its requests per hour.",

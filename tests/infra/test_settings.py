@@ -16,6 +16,9 @@ PROVIDER_ENDPOINTS = (
     "a JSON object of providers and loopback URLs, without user and password, such as "
     '{"openai": "http://127.0.0.1:8000/openai/v1"}'
 )
+ORIGINS = (
+    "* or origins such as https://example.com, separated by commas, as browsers send them: in lower case, without :443"
+)
 JWT_ISSUER = "an https address such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
 PROD = {"stage": "prod", "pythonVersion": "3.13"}
 
@@ -92,8 +95,13 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("retentionDays", 0, "a whole number from 1 to 3650"),
         ("retentionDays", "3651", "a whole number from 1 to 3650"),
         ("logLevel", "LOUD", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
-        ("corsOrigins", "example.com", "* or origins such as https://example.com, separated by commas"),
-        ("corsOrigins", "https://example.com/path", "* or origins such as https://example.com, separated by commas"),
+        ("corsOrigins", "example.com", ORIGINS),
+        ("corsOrigins", "https://Example.com", ORIGINS),
+        ("corsOrigins", "https://example.com:443", ORIGINS),
+        ("corsOrigins", "https://example.com, http://example.com:80", ORIGINS),
+        ("corsOrigins", "https://:::", ORIGINS),
+        ("corsOrigins", "https://example.com:99999", ORIGINS),
+        ("corsOrigins", "https://example.com/path", ORIGINS),
         ("maxConcurrency", 41, "a whole number from 1 to 40"),
         ("maxConcurrency", 0, "a whole number from 1 to 40"),
         ("promptModelIndex", True, "the place (from 1), name or id of a text model of the catalogue"),

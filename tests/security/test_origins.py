@@ -36,11 +36,19 @@ def origins(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     http._allowed_origins.cache_clear()
 
 
-def answer(path: str, origin: str | None, method: str = "POST", body: str = '{"prompt":"a fox"}') -> dict[str, Any]:
+def answer(
+    path: str,
+    origin: str | None,
+    method: str = "POST",
+    body: str = '{"prompt":"a fox"}',
+    route: str | None = None,
+) -> dict[str, Any]:
     headers = {"content-type": "text/plain"} | ({"origin": origin} if origin is not None else {})
     context = {"http": {"method": method, "path": path, "sourceIp": "192.0.2.1"}, "domainName": "api.test"}
     parameters = {"jobId": path.rpartition("/")[2]}
+    matched = {} if route is None else {"routeKey": f"POST {route}"}
     event = {
+        **matched,
         "version": "2.0",
         "rawPath": path,
         "headers": headers,
@@ -48,7 +56,7 @@ def answer(path: str, origin: str | None, method: str = "POST", body: str = '{"p
         "body": body,
         "pathParameters": parameters,
     }
-    found: dict[str, Any] = POSTS.get(path, submit.handler)(event, Context())
+    found: dict[str, Any] = POSTS.get(route or path, submit.handler)(event, Context())
     return found
 
 
@@ -71,6 +79,12 @@ def test_a_page_of_another_origin_sends_nothing(path: str, origin: str) -> None:
     assert refused["statusCode"] == 403
     assert json.loads(refused["body"])["error"] == "ORIGIN_NOT_ALLOWED"
     assert "Access-Control-Allow-Origin" not in refused["headers"]
+
+
+@pytest.mark.parametrize("path", ["/generate/", "/%67enerate", "//generate//", "/stage/GENERATE"])
+def test_a_path_that_api_gateway_has_matched_counts_however_it_is_written(path: str) -> None:
+    assert answer(path, "https://evil.example", route="/generate")["statusCode"] == 403
+    assert answer(path, "https://a.example", route="/generate")["statusCode"] not in (401, 403)
 
 
 @pytest.mark.parametrize("path", POSTS)

@@ -110,7 +110,17 @@ class TestEnhancedPrompts:
 
     @pytest.mark.parametrize("moderation", ["keyword", "model"])
     @pytest.mark.parametrize(
-        ("short", "long"), [("A nude woman.", "A red cat."), ("A cat.", "A nude woman."), ("A nude.", "A nude woman.")]
+        ("short", "long"),
+        [
+            ("A nude woman.", "A red cat."),
+            ("A cat.", "A nude woman."),
+            ("A nude.", "A nude woman."),
+            # Neither version excuses what the other one says, nor makes it say more than that.
+            ("suck", "A red fox in a forest."),
+            ("A cat.", "suck"),
+            ("a huge cock", "Hens and a rooster in a yard."),
+            ("sexy", "A red sports car."),
+        ],
     )
     def test_both_versions_are_judged(
         self, words: dict[str, str], monkeypatch: pytest.MonkeyPatch, moderation: str, short: str, long: str

@@ -7,6 +7,7 @@ import pytest
 
 from pixelprompt.errors import IdempotencyConflict, InappropriateContent, RateLimitExceeded, RequestError
 from pixelprompt.http import Request
+from pixelprompt.idempotency import body_hash
 from pixelprompt.moderation import ContentFilter
 from tests.conftest import BUCKET
 from tests.unit.test_idempotency import BODY, IP, World
@@ -73,6 +74,25 @@ def test_a_replay_is_free_where_a_new_request_is_refused(s3: Any) -> None:
     assert world.charged == 1
     with pytest.raises(IdempotencyConflict):
         world.submit("first", {"prompt": "a wolf"})
+
+
+def test_only_what_is_answered_with_a_refusal_is_measured_as_one(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    world = full(s3)
+    assert world.submit("first")[1]
+    assert "RateLimited" not in capsys.readouterr().out
+    for key in ("second", None):
+        with pytest.raises(RateLimitExceeded):
+            submit(world, key, BODY)
+        assert capsys.readouterr().out.count('"RateLimited":[1') == 1
+
+
+def test_who_is_refused_does_not_hear_that_the_key_is_busy(s3: Any) -> None:
+    world = full(s3)
+    world.submission._sleep = lambda seconds: None
+    # Of a request that has died before it made its job.
+    world.submission._records.claim(IP, "held", body_hash(BODY))
+    with pytest.raises(RateLimitExceeded):
+        world.submit("held")
 
 
 def test_where_a_job_is_being_made_a_refused_repeat_waits_for_it(s3: Any) -> None:
@@ -177,6 +197,12 @@ def test_a_key_belongs_to_whom_api_gateway_has_authenticated(s3: Any) -> None:
         ({"jwt": {"claims": {"client_id": "program"}}}, "jwt client_id program"),
         ({"jwt": {"claims": {"azp": "program"}}}, "jwt azp program"),
         ({"iam": {"userId": "AROAEXAMPLE:session", "userArn": "arn:aws:sts::1:x"}}, "iam AROAEXAMPLE:session"),
+        ({"iam": {"userId": "AROAEXAMPLE:session", "cognitoIdentity": None}}, "iam AROAEXAMPLE:session"),
+        # The users of an identity pool share a session.
+        (
+            {"iam": {"userId": "AROAEXAMPLE:CognitoIdentityCredentials", "cognitoIdentity": {"identityId": "r:ada"}}},
+            "iam r:ada",
+        ),
         ({"iam": {"userId": None}}, ""),
         ({"jwt": {"claims": None}}, ""),
         ({}, ""),

@@ -149,6 +149,7 @@ def test_another_method_under_a_base_path_is_405(method: str, status: int) -> No
         ("api.example", "prod", "/models", "/prod/models", "/models", "https://api.example"),
         ("api.example", "prod", "/models", "/prod/v1/models", "/models", "https://api.example/v1"),
         ("api.example", "$default", "/generate", "//generate", "/generate", "https://api.example"),
+        ("api.example", "$default", "/generate", "/v1/generate/", "/generate", "https://api.example/v1"),
         (GATEWAY, "generate", "/generate", "/generate/generate", "/generate", f"https://{GATEWAY}/generate"),
     ],
 )

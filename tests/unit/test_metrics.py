@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pixelprompt.documents import DocumentStore
+from pixelprompt.errors import RateLimitExceeded
 from pixelprompt.images import ImageStorage
 from pixelprompt.job_status import JobStatus
 from pixelprompt.jobs import JobManager
@@ -16,6 +17,7 @@ from pixelprompt.moderation import Verdict
 from pixelprompt.moderation_model import refusal
 from pixelprompt.observability import begin
 from pixelprompt.rate_limit import RateLimiter
+from pixelprompt.submission import refuse_limited
 
 BUCKET = "test-bucket"
 Metrics = Callable[[], list[dict[str, Any]]]
@@ -52,7 +54,9 @@ def test_no_dimension_has_a_value_for_every_job_or_caller() -> None:
 
 def test_what_is_turned_away_is_measured(s3: Any, metrics: Metrics) -> None:
     limits = RateLimiter(s3, BUCKET, 1, 1)
-    assert [limits.check_rate_limit(address) for address in ("192.0.2.1", "192.0.2.2")] == [False, True]
+    refuse_limited(limits.check("192.0.2.1"))
+    with pytest.raises(RateLimitExceeded):
+        refuse_limited(limits.check("192.0.2.2"))
     assert metrics() == [{"RateLimited": 1, "scope": "global"}]
     refusal(Verdict(True, "violence"))
     assert metrics() == [{"PromptsRefused": 1, "category": "violence"}]

@@ -99,7 +99,7 @@ def test_who_refuses_to_judge_a_prompt_has_judged_it(simulator: Simulator, provi
         ("I can't judge that.", MODEL_CATEGORY),
         ("I am unable to process this.", MODEL_CATEGORY),
         ("Yes.", MODEL_CATEGORY),
-        ("No, I can't see anything wrong.", None),
+        ("No, I can't see anything wrong.", UNAVAILABLE),
         ("It depends.", UNAVAILABLE),
         ("", UNAVAILABLE),
     ],
