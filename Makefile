@@ -20,7 +20,7 @@ DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAG
 VENV_PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # These reach the commands through the environment, where they may hold any character, quotes and $ included.
-VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB KEY_HOSTS ONLY PATCH PROMPT PROPOSE SAVE SECONDS STAGE WHEELS
+VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB KEY_HOSTS ONLY PATCH PROMPT PROPOSE SAVE SECONDS STAGE UPGRADE WHEELS
 $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # What a command that waits for this one is told.
@@ -34,7 +34,7 @@ IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is runnin
 
 .PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser screenshots \
-  check lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-python prepare-all
+  check lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-uv prepare-python prepare-all
 
 help: ## List what there is
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -144,14 +144,9 @@ rollback: prepare-all ## Deploy the last good commit of STAGE
 pipeline-role: prepare-all ## Deploy the roles of the pipeline on GitHub, once: REPOSITORY=owner/name
 	@$(VENV_PYTHON) -m local pipeline-role
 
-# Versions that are there already stay, unless UPGRADE names the package. No address of a registry is recorded.
-COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-  --no-annotate --no-emit-index-url --no-emit-find-links $(foreach package,$(UPGRADE),--upgrade-package "$(package)")
-
-lock: prepare-python ## Pin every Python package with its hashes, from the *.in files (UPGRADE="package …" or package==version)
-	$(COMPILE) functions/requirements-core.in -o functions/requirements-core.txt
-	$(COMPILE) functions/requirements.in -c functions/requirements-core.txt -o functions/requirements.txt
-	$(COMPILE) requirements.in -o requirements.txt
+# It mends a lock that nothing can be installed from, so it needs only uv.
+lock: prepare-uv ## Pin every Python package with its hashes, from the *.in files (UPGRADE="package …" or package==version)
+	@$(VENV_PYTHON) -m local.requirements
 
 audit: prepare-all ## Look up known weaknesses of all locked packages; needs the network
 	@$(VENV_PYTHON) -m local audit
@@ -195,6 +190,10 @@ clean: ## Stop the cloud, remove what make has made (but not out/)
 
 refuse-prompt:
 	@echo 'PROMPT is blank; describe a picture, such as make demo PROMPT="a lighthouse in fog".' >&2; exit 1
+
+prepare-uv:
+	@$(FIND_PYTHON)
+	@exec "$(PYTHON)" -m local.prepare uv
 
 prepare-python:
 	@$(FIND_PYTHON)

@@ -86,6 +86,8 @@ class Bundle:
         SettingsError : this machine has no Python of the version that compiles
         """
         if self.requirements:
+            # Said before anything is fetched.
+            interpreter(self.python)
             install(self.requirements, directory, platform=self.platform, python=self.python)
             _trim(directory)
         for source in SOURCES.glob("*.py"):
@@ -126,13 +128,21 @@ def _compile(directory: Path, version: str) -> None:
         )
 
 
+# Folders of packages that no function reads.
+_UNREAD = frozenset({"__pycache__", "tests", "_tests", "test"})
+
+
 def _trim(directory: Path) -> None:
     """Remove what no function reads; every megabyte of an archive delays its first start."""
     shutil.rmtree(directory / "bin", ignore_errors=True)
     (directory / ".lock").unlink(missing_ok=True)
-    for name in ("__pycache__", "tests", "_tests", "test"):
-        for path in [*directory.rglob(name)]:
+    for path in (directory / "botocore" / "data").iterdir():
+        if path.is_dir() and path.name not in BOTOCORE_SERVICES:
             shutil.rmtree(path)
+    for folder, names, _ in os.walk(directory):
+        for name in _UNREAD.intersection(names):
+            shutil.rmtree(Path(folder, name))
+            names.remove(name)
     # Several packages ask importlib.metadata for their own version.
     for path in [*directory.glob("*.dist-info/*")]:
         if path.name != "METADATA":
@@ -140,9 +150,6 @@ def _trim(directory: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    for path in (directory / "botocore" / "data").iterdir():
-        if path.is_dir() and path.name not in BOTOCORE_SERVICES:
-            shutil.rmtree(path)
 
 
 def _code(scope: Construct, python: str, requirements: Path | None = None) -> lambda_.Code:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from infra.hashes import refused
 from infra.interpreters import uv
 from infra.settings import INTERPRETER
 
@@ -45,6 +46,8 @@ def install(requirements: Path, directory: Path, *, platform: str = PLATFORM, py
         return
     result = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")
     if result.returncode:
+        if other_bytes := refused(result.stderr, f"functions/{requirements.name}"):
+            raise BundlingError(other_bytes)
         # uv explains over several lines; an error here is one.
         raise BundlingError(
             f"uv could not install {requirements.name} for {platform}, Python {python}; "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from cyclonedx.factory.license import LicenseFactory
+from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output import make_outputter
@@ -18,6 +18,13 @@ from packaging.requirements import Requirement
 # What the CDK names the folder of an archive.
 ARCHIVES = "asset.*"
 _OURS = "pixel-prompt"
+# What some packages write for their license, by its SPDX expression.
+_LICENSES = {
+    "Apache License, Version 2.0": "Apache-2.0",
+    "Apache License 2.0": "Apache-2.0",
+    "Apache 2.0": "Apache-2.0",
+    "Dual License": "Apache-2.0 OR BSD-3-Clause",  # of python-dateutil
+}
 _SDK = "openai"
 
 
@@ -59,7 +66,8 @@ def _component(found: metadata.Distribution) -> Component:
     about = found.metadata.json
     stated = str(about.get("license_expression") or about.get("license") or "")
     # Some packages have the whole text of their license there.
-    licenses = [LicenseFactory().make_from_string(stated)] if stated and "\n" not in stated else []
+    known = _LICENSES.get(stated, stated)
+    licenses = [LicenseFactory().make_from_string(known)] if known and "\n" not in known else []
     name = _normal(str(about["name"]))
     address = PackageURL("pypi", name=name, version=found.version)
     return Component(

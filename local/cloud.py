@@ -185,8 +185,12 @@ class Cloud:
             self._make_client = _clients(self.endpoints["aws"], self.endpoints["certificate"], self.access_key())
         return self._make_client(service)
 
-    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+    def request(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> Response:
         """Ask the HTTP API; `path` may be a whole URL; a body that is neither text nor bytes is sent as JSON.
+
+        ``timeout`` is for each wait for more of the answer, in seconds.
 
         Raises
         ------
@@ -199,7 +203,7 @@ class Cloud:
         data = body.encode() if isinstance(body, str) else body
         url = path if path.startswith(("http://", "https://")) else self.endpoints["api"] + path
         request = urllib.request.Request(url, data=data, headers=given, method=method)
-        return _send(request, timeout=60, certificate=self.endpoints["certificate"])
+        return _send(request, timeout=timeout, certificate=self.endpoints["certificate"])
 
 
 def _clients(endpoint: str, certificate: str, key: AccessKey) -> Callable[[str], Any]:

@@ -3,7 +3,7 @@
 The one module that runs before `.venv` exists, under whatever `python3` there is, hence the old-fashioned syntax. What
 is ready carries a stamp with a checksum of what it was made from, so that a second run has nothing to do.
 
-Usage: python3 -m local.prepare [python] [node]
+Usage: python3 -m local.prepare [uv] [python] [node]
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from infra import caches
+from infra import caches, hashes
 from local import lock, terminal
 from local.progress import Progress
 
@@ -84,29 +84,8 @@ def prepare_python(progress: Progress) -> None:
     wanted = checksum(PYTHON_INPUTS)
     if stamped(PYTHON_STAMP, wanted) and _works(PYTHON):
         return
-    # What is interrupted from here on is not ready, whatever it is for.
-    if os.path.exists(PYTHON_STAMP):
-        os.remove(PYTHON_STAMP)
-    if not _works(PYTHON):
-        _make_venv(progress)
-    with open("requirements.txt", encoding="utf-8") as file:
-        found = re.search(r"^uv==(\S+)(\s*\\\n\s+--hash=\S+)*", file.read(), re.MULTILINE)
-    uv = found.group(1)  # type: ignore[union-attr]
-    environment = dict(PATIENCE, **os.environ)
-    environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0", PIP_NO_CACHE_DIR="1")
-    for elsewhere in ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET"):
-        environment.pop(elsewhere, None)
-    if _output([UV, "--version"]).split()[1:2] != [uv]:
-        progress("installing uv {}".format(uv))
-        if not _output([PYTHON, "-m", "pip", "--version"]):
-            _run([PYTHON, "-m", "ensurepip"], "Pip could not be set up in .venv", environment)
-        alone = os.path.join(".venv", "uv.txt")
-        _write(alone, found.group(0) + "\n")  # type: ignore[union-attr]
-        _run(
-            [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", alone],
-            "The installer uv could not be installed",
-            environment,
-        )
+    prepare_uv(progress)
+    environment = _environment()
     progress("installing the Python packages of requirements.txt")
     with _fetching_archives():
         # Bytecode comes with the first import: compiling the whole of aws-cdk-lib here would take longer.
@@ -115,6 +94,41 @@ def prepare_python(progress: Progress) -> None:
         _link_node()
         _write(PYTHON_STAMP, wanted)
         progress("the Python packages are installed")
+
+
+def prepare_uv(progress: Progress) -> None:
+    """`.venv` with the version of uv that requirements.txt names, and pip."""
+    # What is interrupted from here on is not ready, whatever it is for.
+    if os.path.exists(PYTHON_STAMP):
+        os.remove(PYTHON_STAMP)
+    if not _works(PYTHON):
+        _make_venv(progress)
+    with open("requirements.txt", encoding="utf-8") as file:
+        found = re.search(r"^uv==(\S+)(\s*\\\n\s+--hash=\S+)*", file.read(), re.MULTILINE)
+    if not found:
+        raise PreparationError("requirements.txt names no uv; `git checkout HEAD requirements.txt` brings it back.")
+    if _output([UV, "--version"]).split()[1:2] == [found.group(1)]:
+        return
+    progress("installing uv {}".format(found.group(1)))
+    environment = _environment()
+    if not _output([PYTHON, "-m", "pip", "--version"]):
+        _run([PYTHON, "-m", "ensurepip"], "Pip could not be set up in .venv", environment)
+    alone = os.path.join(".venv", "uv.txt")
+    _write(alone, found.group(0) + "\n")
+    _run(
+        [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", alone],
+        "The installer uv could not be installed",
+        environment,
+    )
+
+
+def _environment() -> "dict[str, str]":
+    """What pip and uv run in."""
+    environment = dict(PATIENCE, **os.environ)
+    environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0", PIP_NO_CACHE_DIR="1")
+    for elsewhere in ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET"):
+        environment.pop(elsewhere, None)
+    return environment
 
 
 def prepare_node(progress: Progress) -> None:
@@ -245,6 +259,9 @@ def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> N
                 "{}, because the network cannot be reached. Connect, then run the same command again "
                 "(details: {}).".format(failure, log)
             )
+        other_bytes = hashes.refused(said, "requirements.txt")
+        if other_bytes:
+            raise PreparationError("{}: {} The whole log: {}".format(failure, other_bytes, log))
         end = "".join("    {}\n".format(line) for line in said.splitlines()[-_TAIL:])
         raise PreparationError(
             "{}:\n{}  Mend that, then run the same command again. The whole log: {}".format(failure, end, log)
@@ -258,7 +275,7 @@ def _write(path: str, text: str) -> None:
 
 
 def main(parts: "list[str]") -> int:
-    """Prepare the parts that are named: `python`, `node`; node needs python."""
+    """Prepare the parts that are named: `uv` alone, or `python` and `node`, which needs python."""
     terminal.prepare()
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     progress = Progress()
@@ -269,7 +286,10 @@ def main(parts: "list[str]") -> int:
                 # What it waited for may have removed the folder of temporary files.
                 caches.use()
                 os.set_inheritable(descriptor, True)
-                prepare_python(progress)
+                if parts == ["uv"]:
+                    prepare_uv(progress)
+                else:
+                    prepare_python(progress)
                 if "node" in parts:
                     prepare_node(progress)
     except PreparationError as error:

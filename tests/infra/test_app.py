@@ -95,8 +95,15 @@ def test_the_umask_may_let_the_group_write_and_home_stays_as_it_is(context: dict
     home = tmp_path / "home"
     home.mkdir(mode=0o775)
     home.chmod(0o775)
-    result = run(context, tmp_path / "out", HOME=str(home), umask=0o002, **unset)
+    # One archive is enough to see where uv keeps its files.
+    program = (
+        "import sys, pathlib, app; code = app.main(); from infra.functions import CORE, Bundle; "
+        f"Bundle(CORE).fill(pathlib.Path({str(tmp_path / 'archive')!r})); sys.exit(code)"
+    )
+    unbundled = {**context, "aws:cdk:bundling-stacks": []}
+    result = run(unbundled, tmp_path / "out", program=("-c", program), HOME=str(home), umask=0o002, **unset)
     assert result.returncode == 0, result.stderr
+    assert (tmp_path / "archive" / "botocore").is_dir()
     assert [*home.rglob("*")] == []
 
 

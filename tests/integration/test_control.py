@@ -25,7 +25,9 @@ BODY = {"prompt": "a fox", "models": [MODEL], "ip": IP}
 
 
 def post(service: Service, path: str, body: Any = None, **headers: str) -> Any:
-    return service.cloud.request("POST", path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+    # Many come at once, on a machine that may be busy.
+    given = {name.replace("_", "-"): text for name, text in headers.items()}
+    return service.cloud.request("POST", path, body, given, timeout=300)
 
 
 def submit(service: Service, key: str, body: Any = None) -> Any:

@@ -1,6 +1,7 @@
 """What is installed is what was locked, to the byte; what is known against it is said, or that nobody could look."""
 
 import base64
+import gzip
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from infra.packages import CORE, PROVIDERS
 from local import audit
 from local.paths import ROOT
 from local.progress import Progress
+from local.requirements import LockError, asked_for, lock
 from tests.canned import Answer, Asked, Canned
 
 LOCKS = [ROOT / "requirements.txt", CORE, PROVIDERS]
@@ -60,6 +62,12 @@ def test_no_lock_says_where_packages_come_from(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_lock_was_made_from_what_is_asked_for(path: Path) -> None:
+    """Else `make lock` has been forgotten."""
+    assert path.read_text().splitlines()[0] == asked_for(str(path.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_lock_has_the_versions_that_were_asked_for(path: Path) -> None:
     asked = [
         Requirement(line)
@@ -70,6 +78,21 @@ def test_a_lock_has_the_versions_that_were_asked_for(path: Path) -> None:
     assert asked
     for requirement in asked:
         assert requirements[normal(requirement.name)][0].specifier == requirement.specifier
+
+
+@pytest.mark.parametrize(
+    ("package", "sentence"),
+    [
+        ("boto3", "requirements.in names boto3 with its version: change it there, then run `make lock`."),
+        ("Pixel.Prompt_x", "No lock has pixel-prompt-x."),
+        ('six";id>x;"', "is no package"),
+        ("$(id)", "is no package"),
+        ("six>=1", "is no package"),
+    ],
+)
+def test_what_cannot_be_upgraded_is_said(package: str, sentence: str) -> None:
+    with pytest.raises(LockError, match=re.escape(sentence)):
+        lock([package])
 
 
 def test_nothing_is_installed_but_what_is_locked() -> None:
@@ -111,7 +134,8 @@ def test_a_package_with_other_bytes_gets_into_no_archive(
         monkeypatch.setenv(f"UV_{name}", value)
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(f"{text}\n")
-    with pytest.raises(packages.BundlingError, match=r"(?i)hash"):
+    said = "harmless==1.0 has other bytes than functions/requirements.txt has locked" if "hash" in text else "(?i)hash"
+    with pytest.raises(packages.BundlingError, match=said):
         packages.install(requirements, tmp_path / "archive")
     assert not (tmp_path / "archive" / "harmless.py").exists()
     requirements.write_text(f"harmless==1.0 --hash=sha256:{digest}\n")
@@ -169,32 +193,56 @@ def audited(answer: Any, folder: Path) -> int:
         return audit.run(environment, Progress())
 
 
+def npm_asks(asked: Asked) -> set[str]:
+    """The packages that npm asks about, which it sends compressed."""
+    return set(json.loads(gzip.decompress(asked.body)))
+
+
 def test_a_known_weakness_is_said_with_its_cure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there = json.loads((ROOT / "package-lock.json").read_text())["packages"]["node_modules/axe-core"]["version"]
 
     def answer(asked: Asked) -> Answer:
         if asked.path == "/v1/query":
-            return Answer(content={"vulns": [ADVISORY]} if asked.json()["package"]["name"] == "urllib3" else {})
+            weak = asked.json()["package"]["name"] in ("urllib3", "cryptography", "django")
+            return Answer(content={"vulns": [ADVISORY]} if weak else {})
         if asked.path.endswith("/bulk"):
-            return Answer(content={"axe-core": [NPM_ADVISORY]})
+            untitled = {"id": 2, "url": "https://example.com/2", "vulnerable_versions": "<99"}
+            known = {"axe-core": [NPM_ADVISORY, untitled], "lodash": [NPM_ADVISORY]}
+            return Answer(content={name: known[name] for name in npm_asks(asked) & known.keys()})
         # What versions there are, to look for one without the weakness.
-        return Answer(content={"name": "axe-core", "versions": {there: {"name": "axe-core", "version": there}}})
+        name = asked.path.lstrip("/")
+        version = there if name == "axe-core" else "4.17.4"
+        return Answer(content={"name": name, "versions": {version: {"name": name, "version": version}}})
 
     assert audited(answer, tmp_path) == 1
     printed = capsys.readouterr()
     version = metadata.version("urllib3")
     assert f"urllib3 {version} (in Lambda): PYSEC-2026-1, CVE-2026-1; fixed in 99" in printed.out
-    assert "Bad things in axe-core" in printed.out
+    # No archive has it.
+    assert f"cryptography {metadata.version('cryptography')} (here only): PYSEC-2026-1" in printed.out
+    assert "Bad things in axe-core, https://example.com/2" in printed.out
+    assert "django" not in printed.out and "lodash" not in printed.out
     assert "make lock" in printed.out
     assert "Not audited" not in printed.err
 
 
 def test_without_a_known_weakness_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert audited(Answer(content={}), tmp_path) == 0
-    assert "No known weakness in any locked package." in capsys.readouterr().out
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/v1/query":
+            return Answer(content={"vulns": [ADVISORY]} if asked.json()["package"]["name"] == "django" else {})
+        if asked.path.endswith("/bulk"):
+            return Answer(content={"lodash": [NPM_ADVISORY]} if "lodash" in npm_asks(asked) else {})
+        return Answer(404)
+
+    assert audited(answer, tmp_path) == 0
+    assert "No known weakness in what this machine installs." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("answer", [Answer(503), Answer(405), Answer(content=b"<html>")], ids=["503", "405", "HTML"])
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(503), Answer(405), Answer(content=b"<html>"), Answer(content={}), Answer(content=[]), Answer(content=[1])],
+    ids=["503", "405", "HTML", "nothing", "an empty list", "a list"],
+)
 def test_where_nobody_could_look_it_is_no_success(
     answer: Answer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,20 @@
+"""What pip and uv say where a package has other bytes than those that were locked, in a sentence with the cure.
+
+`local.prepare` imports this module under whatever `python3` there is, hence the old-fashioned syntax.
+"""
+
+import re
+
+_REFUSED = re.compile(r"hash mismatch for `([^`]+)`|do not match the hashes.*?\n\s*(\S+==\S+)", re.I | re.S)
+
+
+def refused(said: str, lock: str) -> str:
+    """The sentence about the package that an installer has refused for its bytes; empty where it is another failure."""
+    found = _REFUSED.search(said)
+    if found is None:
+        return ""
+    package = found.group(1) or found.group(2).split()[0]
+    return (
+        "{} has other bytes than {} has locked. If `git diff {}` shows a change that you did not make, take it back; "
+        "if it shows none, don't trust where your packages come from."
+    ).format(package, lock, lock)
