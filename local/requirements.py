@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from local.paths import ROOT, SCRIPTS
-from local.terminal import safe
 
 # Each lock with what it must agree with.
 LOCKS: dict[str, tuple[str, ...]] = {
@@ -111,7 +110,7 @@ def main() -> int:
     try:
         changed = lock(os.environ.get("UPGRADE", "").split())
     except LockError as error:
-        print(safe(str(error)), file=sys.stderr)
+        print(error, file=sys.stderr)
         return 1
     print(f"Changed: {', '.join(changed)}." if changed else "Nothing has changed.")
     return 0

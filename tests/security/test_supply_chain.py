@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -93,6 +95,14 @@ def test_a_lock_has_the_versions_that_were_asked_for(path: Path) -> None:
 def test_what_cannot_be_upgraded_is_said(package: str, sentence: str) -> None:
     with pytest.raises(LockError, match=re.escape(sentence)):
         lock([package])
+
+
+def test_the_command_says_it_in_a_sentence() -> None:
+    command = [sys.executable, "-P", "-m", "local.requirements"]
+    environment = {**os.environ, "UPGRADE": "boto3", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("requirements.in names boto3 ")
 
 
 def test_nothing_is_installed_but_what_is_locked() -> None:
