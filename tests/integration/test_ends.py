@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,13 +81,29 @@ def addresses(running: cloud.Cloud) -> tuple[str, str, str]:
     return running.endpoints["simulator"], running.endpoints["api"], running.endpoints["page"]
 
 
+@pytest.fixture(scope="module")
+def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the cache of the first cloud is kept that was synthesised: the next ones need not be."""
+    return tmp_path_factory.mktemp("synthesised") / "cache"
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
+def empty_directory(tmp_path: Path, synthesised: Path) -> Iterator[Path]:
     """A folder for a cloud; what a failed test leaves of it ends with the test."""
     folder = tmp_path / "cloud"
     folder.mkdir()
     yield folder
     cloud.stop(folder)
+    if (folder / "cache" / "ports.json").exists() and not synthesised.exists():
+        shutil.copytree(folder / "cache", synthesised)
+
+
+@pytest.fixture
+def directory(empty_directory: Path, synthesised: Path) -> Path:
+    """Likewise, with what an earlier cloud was made from."""
+    if synthesised.exists():
+        shutil.copytree(synthesised, empty_directory / "cache")
+    return empty_directory
 
 
 def demo(directory: Path, **variables: str) -> Command:
@@ -94,7 +111,8 @@ def demo(directory: Path, **variables: str) -> Command:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_closed_terminal_ends_all_that_a_demo_started(directory: Path, phase: str) -> None:
+def test_a_closed_terminal_ends_all_that_a_demo_started(empty_directory: Path, phase: str) -> None:
+    directory = empty_directory
     command = demo(directory)
     command.until(PHASES[phase])
     # As the kernel sends it when a terminal is closed.
@@ -107,7 +125,8 @@ def test_a_closed_terminal_ends_all_that_a_demo_started(directory: Path, phase: 
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_the_servers_of_a_killed_demo_end_on_their_own(directory: Path, phase: str) -> None:
+def test_the_servers_of_a_killed_demo_end_on_their_own(empty_directory: Path, phase: str) -> None:
+    directory = empty_directory
     command = demo(directory)
     command.until(PHASES[phase])
     command.process.kill()
