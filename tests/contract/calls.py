@@ -24,7 +24,7 @@ def ask(
         answer: Generated | Waiting | ProviderError = generate(wanted, model, Credentials(key, base_url), deadline)
         if not isinstance(answer, Waiting) or time.time() + answer.seconds >= deadline:
             return answer
-        time.sleep(min(answer.seconds, 0.05))
+        time.sleep(min(answer.seconds, 0.002))
         wanted = replace(wanted, resume=answer.resume)
 
 
