@@ -148,7 +148,7 @@ pipeline-role: prepare-all ## Deploy the roles of the pipeline on GitHub, once: 
 lock: prepare-uv ## Pin every Python package with its hashes, from the *.in files (UPGRADE="package …" or package==version)
 	@$(VENV_PYTHON) -m local.requirements
 
-audit: prepare-all ## Look up known weaknesses of all locked packages; needs the network
+audit: prepare-all ## Look up known weaknesses of all installed packages; needs the network
 	@$(VENV_PYTHON) -m local audit
 
 check: prepare-all ## Style, types, workflows, the API's description, the grants, cdk-nag, the templates for AWS and here

@@ -5,7 +5,7 @@
 
 import re
 
-_REFUSED = re.compile(r"hash mismatch for `([^`]+)`|do not match the hashes.*?\n\s*(\S+==\S+)", re.I | re.S)
+_REFUSED = re.compile(r"hash mismatch for `([^`]+)`|do not match the hashes(?:.*?\n\s*(\S+==\S+))?", re.I | re.S)
 
 
 def refused(said: str, lock: str) -> str:
@@ -13,7 +13,7 @@ def refused(said: str, lock: str) -> str:
     found = _REFUSED.search(said)
     if found is None:
         return ""
-    package = found.group(1) or found.group(2).split()[0]
+    package = found.group(1) or found.group(2) or "A package"
     return (
         "{} has other bytes than {} has locked. If `git diff {}` shows a change that you did not make, take it back; "
         "if it shows none, don't trust where your packages come from."

@@ -319,7 +319,7 @@ def _is_origin(text: str) -> bool:
     try:
         parts = urlsplit(text)
         usual = {"http": 80, "https": 443}[parts.scheme]
-        return re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]*)?", text) is not None and (
+        return re.fullmatch(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]*)?", text) is not None and (
             parts.port != usual
         )
     except (KeyError, ValueError):

@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     grants = commands.add_parser("grants", help="write the table of what each role may do anew, from the stack")
     grants.add_argument("--check", action="store_true", help="only say whether it is up to date; exit code 1 if not")
     commands.add_parser("nag", help="check the stack, in every shape, against cdk-nag's rules")
-    commands.add_parser("audit", help="look up known weaknesses of all locked packages")
+    commands.add_parser("audit", help="look up known weaknesses of all installed packages")
     fuzz = commands.add_parser("fuzz", help="send generated requests to every route of a cloud of its own")
     fuzz.add_argument("--seconds", type=int, default=60, help="for how long (default 60)")
     options = parser.parse_args(arguments)

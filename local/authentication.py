@@ -95,7 +95,7 @@ class Authentication:
         if not allowed:
             return refused("This cloud knows no page yet; `make up` completes it.", "ORIGIN_NOT_ALLOWED")
         return refused(
-            "This cloud accepts its own page only; to open it to yours, name its origin in CORS_ORIGINS at `make up`.",
+            "This cloud does not accept this page; to open it to yours, name its origin in CORS_ORIGINS at `make up`.",
             "ORIGIN_NOT_ALLOWED",
         )
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from infra import caches
 from local.paths import ROOT, SCRIPTS
 
 # Each lock with what it must agree with.
@@ -58,14 +59,14 @@ def lock(upgrades: list[str]) -> list[str]:
     """
     _check_upgrades(upgrades)
     changed = []
-    for name, constraints in LOCKS.items():
-        path = ROOT / name
-        before = path.read_text(encoding="utf-8")
-        if re.search("^(<<<<<<<|>>>>>>>)", before, re.MULTILINE):
+    for name in LOCKS:
+        if re.search("^(<<<<<<<|>>>>>>>)", _text(name), re.MULTILINE):
             raise LockError(
                 f"{name} has the marks of a merge. Take either version, `git checkout --theirs {name}`, "
                 "then run `make lock` again: it adds what the other one needs."
             )
+    for name, constraints in LOCKS.items():
+        path, before = ROOT / name, _text(name)
         command = [
             str(SCRIPTS / "uv"), "pip", "compile", "--quiet", *_OPTIONS, *_NO_SOURCES,
             str(Path(name).with_suffix(".in")), "--output-file", name,
@@ -80,6 +81,12 @@ def lock(upgrades: list[str]) -> list[str]:
         if text != before:
             changed.append(name)
     return changed
+
+
+def _text(name: str | Path) -> str:
+    """What a file holds; nothing, where there is none."""
+    path = ROOT / name
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _check_upgrades(upgrades: list[str]) -> None:
@@ -98,15 +105,12 @@ def _check_upgrades(upgrades: list[str]) -> None:
 
 def _names(files: Iterable[str | Path], pattern: str) -> dict[str, str]:
     """The packages that files name, by their usual spelling, each with one of the files."""
-    return {
-        normal(name): str(file)
-        for file in files
-        for name in re.findall(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
-    }
+    return {normal(name): str(file) for file in files for name in re.findall(pattern, _text(file), re.MULTILINE)}
 
 
 def main() -> int:
     """Lock; the exit code of a command."""
+    caches.use()
     try:
         changed = lock(os.environ.get("UPGRADE", "").split())
     except LockError as error:

@@ -13,7 +13,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -42,10 +42,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The filter's answer. It names a category, never the words that led to it."""
+    """The filter's answer. It names a category, never the words that led to it.
+
+    ``in_negative`` says that the negative prompt led to it, and not the prompt by itself.
+    """
 
     blocked: bool
     category: str | None = None
+    in_negative: bool = field(default=False, compare=False)
 
 
 class ContentFilter:
@@ -98,6 +102,7 @@ class ContentFilter:
         category = find_category(self._terms, prompt)
         if category is None and negative:
             category = self._screen_negative(prompt, negative)
+            return Verdict(category is not None, category, in_negative=True)
         return Verdict(category is not None, category)
 
     def _screen_negative(self, prompt: str, negative: str) -> str | None:
@@ -108,7 +113,7 @@ class ContentFilter:
         )
         if _ADULTS in categories:
             categories |= _categories(self._terms, company, about_minors=True)
-        return _most_serious(self._terms, categories)
+        return _most_serious((*self._terms.categories, *terms.categories), categories - {_ADULTS})
 
     def judge(self, prompt: str, negative: str = "") -> Verdict:
         """What the classifier says, where there is one; for what the word list lets through."""
@@ -226,6 +231,7 @@ class Terms:
     minor_phrases: _Trie
     frame: frozenset[str]
     categories: tuple[str, ...]  # the most serious first
+    is_list: bool  # the text lists things, so an exception ends at a comma
     letters: Mapping[int, str | None]  # look-alike code point -> Latin letter
 
 
@@ -236,7 +242,7 @@ def load_negative_terms(path: Path = TERMS_FILE) -> Terms:
     kept = {part: {name: data[part][name] for name in _JUDGED_IN_NEGATIVE} for part in ("categories", "fragments")}
     harmless = {part: [*data[part], *data["negative"][part]] for part in _HARMLESS_IN_NEGATIVE}
     categories = {**kept["categories"], **data["negative"]["categories"]}
-    return compile_terms({**data, **kept, **harmless, "categories": categories})
+    return compile_terms({**data, **kept, **harmless, "categories": categories}, is_list=True)
 
 
 @cache
@@ -245,8 +251,8 @@ def load_terms(path: Path = TERMS_FILE) -> Terms:
     return compile_terms(json.loads(path.read_text(encoding="utf-8")))
 
 
-def compile_terms(data: Mapping[str, Any]) -> Terms:
-    """Compile a word list; ``docs/moderation.md`` describes its layout.
+def compile_terms(data: Mapping[str, Any], *, is_list: bool = False) -> Terms:
+    """Compile a word list, that of texts which list things or of others; ``docs/moderation.md`` describes its layout.
 
     Raises
     ------
@@ -323,6 +329,7 @@ def compile_terms(data: Mapping[str, Any]) -> Terms:
         minor_phrases=minor_phrases,
         frame=frozenset(data["frame"]),
         categories=tuple(data["categories"]),
+        is_list=is_list,
         letters=letters,
     )
 
@@ -683,11 +690,11 @@ _LONE_LETTERS: Final = frozenset("aiox")
 
 def find_category(terms: Terms, text: str) -> str | None:
     """The most serious category of the terms found in the text, or None."""
-    return _most_serious(terms, _categories(terms, _Readings(terms, text)))
+    return _most_serious(terms.categories, _categories(terms, _Readings(terms, text)))
 
 
-def _most_serious(terms: Terms, categories: Set[str]) -> str | None:
-    return next((category for category in terms.categories if category in categories), None)
+def _most_serious(order: Iterable[str], categories: Set[str]) -> str | None:
+    return next((category for category in order if category in categories), None)
 
 
 def _categories(
@@ -703,9 +710,10 @@ def _categories(
     hits = [hit for hit in _hits(terms, readings) if not _is_exception(terms, readings, *hit)]
     if not hits:
         return frozenset()
-    about_minors = about_minors or _shows_minors(terms, readings)
-    if not about_minors and _are_harmless(terms, readings, hits):
+    shows_minors = _shows_minors(terms, readings)
+    if not shows_minors and _are_harmless(terms, readings, hits):
         return frozenset()
+    about_minors = about_minors or shows_minors
     about_people = about_minors or not terms.people.isdisjoint(_words(readings) | beside)
     covered = {position for start, end, _ in hits for position in range(start, end)}
     alone = not beside and all(
@@ -755,7 +763,8 @@ def _is_exception(terms: Terms, readings: _Readings, start: int, end: int, term:
     context = terms.unless.get(term.base)
     if context is not None and not context.isdisjoint(words):
         return True
-    return _phrase_around(terms, terms.exceptions, words, start, end) is not None
+    clauses = readings.clauses() if terms.is_list else frozenset()
+    return _phrase_around(terms, terms.exceptions, words, start, end, clauses) is not None
 
 
 def _phrase_around(

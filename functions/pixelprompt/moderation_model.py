@@ -52,6 +52,10 @@ def refusal(verdict: Verdict) -> RequestError:
         message = "The prompt could not be checked at the moment. Try again in a few seconds."
         return ServiceUnavailable(message, headers={"Retry-After": "5"})
     message = "The prompt was blocked by moderation. Change it and try again."
+    if verdict.in_negative:
+        message = (
+            "The negative prompt was blocked by moderation: it asks for less of what it names. Change it and try again."
+        )
     return InappropriateContent(message, category=verdict.category)
 
 

@@ -291,7 +291,8 @@ class Submission:
                 if self._records.take_over(claim):
                     return self._submit_claimed(claim, plan, check.look, correlation_id), False
             self._sleep(pause)
-        check.refuse()
+        if claim is None or claim.is_abandoned:
+            check.refuse()
         message = f"Another request with this {HEADER} is still being worked on. Try again in a few seconds."
         raise ServiceUnavailable(message, headers={"Retry-After": "5"})
 

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from pixelprompt.errors import IdempotencyConflict, InappropriateContent, RateLimitExceeded, RequestError
+from pixelprompt.errors import (
+    IdempotencyConflict,
+    InappropriateContent,
+    RateLimitExceeded,
+    RequestError,
+    ServiceUnavailable,
+)
 from pixelprompt.http import Request
 from pixelprompt.idempotency import body_hash
 from pixelprompt.moderation import ContentFilter
@@ -86,11 +92,14 @@ def test_only_what_is_answered_with_a_refusal_is_measured_as_one(s3: Any, capsys
         assert capsys.readouterr().out.count('"RateLimited":[1') == 1
 
 
-def test_who_is_refused_does_not_hear_that_the_key_is_busy(s3: Any) -> None:
+def test_who_is_refused_waits_for_a_request_that_lives_and_for_no_other(s3: Any) -> None:
     world = full(s3)
     world.submission._sleep = lambda seconds: None
-    # Of a request that has died before it made its job.
     world.submission._records.claim(IP, "held", body_hash(BODY))
+    # Its job may be there in a second.
+    with pytest.raises(ServiceUnavailable):
+        world.submit("held")
+    world.later(seconds=60)
     with pytest.raises(RateLimitExceeded):
         world.submit("held")
 
@@ -111,6 +120,14 @@ def test_where_a_job_is_being_made_a_refused_repeat_waits_for_it(s3: Any) -> Non
     assert answers == [(job, False)]
     assert replayed
     assert world.charged == 1
+
+
+def test_the_answer_says_that_the_negative_prompt_is_why(s3: Any) -> None:
+    world = World(s3)
+    with pytest.raises(InappropriateContent, match=r"^The prompt was blocked"):
+        world.submit(body={**BLOCKED, "negativePrompt": "rain"})
+    with pytest.raises(InappropriateContent, match=r"^The negative prompt was blocked"):
+        world.submit(body={**BODY, "negativePrompt": "clothes"})
 
 
 def test_of_two_that_have_looked_only_one_gets_the_last_place(s3: Any) -> None:

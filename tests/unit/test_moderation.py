@@ -702,7 +702,7 @@ def test_the_answer_never_contains_the_word() -> None:
     for word in ALWAYS:
         verdict = KEYWORDS.verdict(word)
         assert verdict.category in categories
-        assert asdict(verdict) == {"blocked": True, "category": verdict.category}
+        assert asdict(verdict) == {"blocked": True, "category": verdict.category, "in_negative": False}
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
@@ -983,9 +983,7 @@ def test_some_words_pass_nowhere(negative: str, category: str) -> None:
     assert KEYWORDS.verdict("a red fox", negative) == Verdict(True, category)
 
 
-@pytest.mark.parametrize(
-    "negative", ["shirt, shorts", "clothes", "uniform", "diaper", "one-piece", "wetsuit", "fabric"]
-)
+@pytest.mark.parametrize("negative", ["shirt, shorts", "clothes", "uniform", "diaper", "costume", "wetsuit"])
 @pytest.mark.parametrize("minor", ["a schoolgirl", "a ch1ld", "a c.h.i.l.d", "a t33n", "a b0y on a beach"])
 def test_a_disguised_minor_in_the_prompt_is_one_to_its_negative_prompt(minor: str, negative: str) -> None:
     # So it is where both stand in one text.
@@ -998,7 +996,9 @@ def test_a_disguised_person_is_one_too(person: str) -> None:
     assert KEYWORDS.verdict(person, "shirt, dress").blocked
 
 
-@pytest.mark.parametrize("negative", ["adult", "text, adults", "grown-ups", "mature", "over 18", "4dult"])
+@pytest.mark.parametrize(
+    "negative", ["adult", "text, adults", "grown-ups", "mature", "over 18", "4dult", "adult, content", "grown woman"]
+)
 def test_who_wants_no_adults_wants_minors(negative: str) -> None:
     for prompt in ("a woman in lingerie on a bed", "seductive pose, lingerie, bedroom"):
         assert KEYWORDS.verdict(prompt, "") == Verdict(False)
@@ -1009,7 +1009,7 @@ def test_who_wants_no_adults_wants_minors(negative: str) -> None:
 @pytest.mark.parametrize(
     "negative",
     [
-        "brass, copper, gold", "washed out, fit", "flat tire at tire shop", "cornish pasties", "salad, dressed",
+        "brass, copper, gold", "washed out, fit", "flat tire at tire shop", "cornish pasties", "ivy-clad walls",
         "adult content, mature themes", "snow clad hills",
     ],
 )  # fmt: skip
@@ -1018,12 +1018,49 @@ def test_a_negative_prompt_without_clothes_passes(negative: str) -> None:
         assert KEYWORDS.verdict(prompt, negative) == Verdict(False)
 
 
+@pytest.mark.parametrize("prompt", ["children playing football", "a baby elephant", "a boy in a garden"])
+@pytest.mark.parametrize(
+    "negative",
+    ["uniform background, flat lighting", "hands covering face", "suit of armor", "bad fabric texture", "one piece"],
+)
+def test_what_only_sounds_like_clothes_passes_beside_minors(prompt: str, negative: str) -> None:
+    assert KEYWORDS.verdict(prompt, negative) == Verdict(False)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Taylor Swift at the beach", "a mermaid on a rock", "an old fisherman", "a ballerina"]
+)
+def test_a_person_that_the_list_does_not_know_may_not_be_undressed(prompt: str) -> None:
+    for negative in ("dressed", "fully clad", "clothes"):
+        assert KEYWORDS.verdict(prompt, negative).blocked
+
+
+@pytest.mark.parametrize(
+    ("prompt", "negative"), [("naked trees in winter", "mature trees"), ("sex on the beach cocktail", "adults")]
+)
+def test_no_adults_changes_nothing_where_nobody_is_shown(prompt: str, negative: str) -> None:
+    assert KEYWORDS.verdict(prompt) == KEYWORDS.verdict(prompt, negative) == Verdict(False)
+
+
+def test_the_categories_of_either_list_block() -> None:
+    data = json.loads(TERMS_FILE.read_text())
+    brands = compile_terms({**data, "categories": {"brands": {"always": {"noun": ["acme"]}}}, "fragments": {}})
+    assert ContentFilter(terms=brands).verdict("a woman", "clothes") == Verdict(True, "sexual")
+    assert ContentFilter(negative_terms=brands).verdict("a woman", "acme") == Verdict(True, "brands")
+
+
 def test_a_list_of_ones_own_decides_about_negative_prompts_too() -> None:
     data = json.loads(TERMS_FILE.read_text())
     data["negative"]["categories"] = {"sexual": {"always": {"noun": ["cloak"]}}}
     own = ContentFilter(negative_terms=compile_terms({**data, "categories": data["negative"]["categories"]}))
     assert own.verdict("a woman", "clothes") == Verdict(False)
     assert own.verdict("a woman", "cloaks") == Verdict(True, "sexual")
+
+
+def test_it_is_said_which_of_the_two_led_to_it() -> None:
+    assert KEYWORDS.verdict("a woman", "clothes").in_negative
+    assert not KEYWORDS.verdict("a nude woman", "clothes").in_negative
+    assert not KEYWORDS.verdict("a woman", "rain").blocked
 
 
 def test_a_harmless_negative_prompt_saves_no_prompt() -> None:
