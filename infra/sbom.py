@@ -1,7 +1,6 @@
 """What is in the functions' archives, as CycloneDX says it (https://cyclonedx.org/docs/1.6/json/)."""
 
 import json
-import re
 import uuid
 from collections.abc import Iterator
 from importlib import metadata
@@ -14,6 +13,7 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 # What the CDK names the folder of an archive.
 ARCHIVES = "asset.*"
@@ -33,7 +33,9 @@ def write(assembly: Path) -> list[Path]:
     folder = assembly / "sbom"
     written = []
     for archive in sorted(assembly.glob(ARCHIVES)):
-        packages = {_normal(d.metadata["Name"]): d for d in metadata.distributions(path=[str(archive)])}
+        packages: dict[str, metadata.Distribution] = {
+            canonicalize_name(d.metadata["Name"]): d for d in metadata.distributions(path=[str(archive)])
+        }
         if not packages or not (archive / "pixelprompt").is_dir():
             continue
         name = "providers" if _SDK in packages else "core"
@@ -68,7 +70,7 @@ def _component(found: metadata.Distribution) -> Component:
     # Some packages have the whole text of their license there.
     known = _LICENSES.get(stated, stated)
     licenses = [LicenseFactory().make_from_string(known)] if known and "\n" not in known else []
-    name = _normal(str(about["name"]))
+    name = canonicalize_name(str(about["name"]))
     address = PackageURL("pypi", name=name, version=found.version)
     return Component(
         name=name,
@@ -86,8 +88,4 @@ def _needs(found: metadata.Distribution) -> Iterator[str]:
     for line in found.requires or []:
         requirement = Requirement(line)
         if not requirement.marker or "extra" not in str(requirement.marker):
-            yield _normal(requirement.name)
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+            yield canonicalize_name(requirement.name)

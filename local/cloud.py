@@ -190,7 +190,7 @@ class Cloud:
     ) -> Response:
         """Ask the HTTP API; `path` may be a whole URL; a body that is neither text nor bytes is sent as JSON.
 
-        ``timeout`` is for each wait for more of the answer, in seconds.
+        ``timeout`` is the longest wait for any part of the answer, in seconds.
 
         Raises
         ------

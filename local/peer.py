@@ -20,7 +20,7 @@ def is_of_another_user(client: Address, server: Address) -> bool:
     """Whether the connection from `client` to `server` certainly or possibly belongs to another user.
 
     A connection that its owner has closed already belongs to nobody, so it counts as another user's. Where the kernel
-    does not say whose connections are (macOS), the answer is always False.
+    does not say who owns a connection (macOS), the answer is always False.
     """
     try:
         user, socket_number = _owner(client, server)

@@ -36,7 +36,7 @@ def normal(name: str) -> str:
     return re.sub("[-_.]+", "-", name).lower()
 
 
-def asked_for(lock: str) -> str:
+def heading(lock: str) -> str:
     """The first line of a lock: the command, and a checksum of what the lock was made from."""
     digest = hashlib.sha256()
     for name in _inputs(Path(lock).with_suffix(".in")):
@@ -76,7 +76,7 @@ def lock(upgrades: list[str]) -> list[str]:
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if result.returncode:
             raise LockError(f"{name} could not be made: {result.stderr.strip()}")
-        text = f"{asked_for(name)}\n{path.read_text(encoding='utf-8')}"
+        text = f"{heading(name)}\n{path.read_text(encoding='utf-8')}"
         path.write_text(text, encoding="utf-8")
         if text != before:
             changed.append(name)

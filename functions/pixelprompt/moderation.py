@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -99,20 +99,20 @@ class ContentFilter:
         A negative prompt asks for less of what it names. So nudity may be named there, and clothes may not; where it
         names adults, the prompt asks for minors.
         """
-        category = find_category(self._terms, prompt)
-        if category is None and negative:
-            category = self._screen_negative(prompt, negative)
-            return Verdict(category is not None, category, in_negative=True)
-        return Verdict(category is not None, category)
+        readings = _Readings(self._terms, prompt)
+        category = _most_serious(self._terms.categories, _categories(self._terms, readings))
+        if category is not None:
+            return Verdict(True, category)
+        category = self._screen_negative(readings, negative) if negative else None
+        return Verdict(category is not None, category, in_negative=category is not None)
 
-    def _screen_negative(self, prompt: str, negative: str) -> str | None:
+    def _screen_negative(self, prompt: _Readings, negative: str) -> str | None:
         terms = self._negative_terms or load_negative_terms()
-        company = _Readings(self._terms, prompt)
         categories = _categories(
-            terms, _Readings(terms, negative), beside=_words(company), about_minors=_shows_minors(self._terms, company)
+            terms, _Readings(terms, negative), beside=_words(prompt), about_minors=_shows_minors(self._terms, prompt)
         )
         if _ADULTS in categories:
-            categories |= _categories(self._terms, company, about_minors=True)
+            categories |= _categories(self._terms, prompt, about_minors=True)
         return _most_serious((*self._terms.categories, *terms.categories), categories - {_ADULTS})
 
     def judge(self, prompt: str, negative: str = "") -> Verdict:
@@ -494,7 +494,8 @@ class _Readings:
         if (end, word) not in edges:
             edges.append((end, word))
 
-    def clauses(self) -> set[int]:
+    @cached_property
+    def clauses(self) -> Set[int]:
         """The positions of words that begin another clause; few prompts ask, so the text is then read once more."""
         beginnings: set[int] = set()
         position = last = 0
@@ -688,11 +689,6 @@ _LONE_LETTERS: Final = frozenset("aiox")
 # --- from readings to a category --------------------------------------------------------------------------------------
 
 
-def find_category(terms: Terms, text: str) -> str | None:
-    """The most serious category of the terms found in the text, or None."""
-    return _most_serious(terms.categories, _categories(terms, _Readings(terms, text)))
-
-
 def _most_serious(order: Iterable[str], categories: Set[str]) -> str | None:
     return next((category for category in order if category in categories), None)
 
@@ -763,7 +759,7 @@ def _is_exception(terms: Terms, readings: _Readings, start: int, end: int, term:
     context = terms.unless.get(term.base)
     if context is not None and not context.isdisjoint(words):
         return True
-    clauses = readings.clauses() if terms.is_list else frozenset()
+    clauses = readings.clauses if terms.is_list else frozenset()
     return _phrase_around(terms, terms.exceptions, words, start, end, clauses) is not None
 
 
@@ -801,7 +797,7 @@ def _are_harmless(terms: Terms, readings: _Readings, hits: Sequence[tuple[int, i
     if not readings.mixed <= terms.scenery.keys() or not readings.is_plain():
         return False
     contexts = [c for c in terms.contexts if not c.company or not c.company.isdisjoint(words)]
-    clauses = readings.clauses()
+    clauses = readings.clauses
     explained: set[int] = set()
     scenery = {"": terms.scenery}
     for start, end, term in hits:

@@ -54,7 +54,8 @@ def refusal(verdict: Verdict) -> RequestError:
     message = "The prompt was blocked by moderation. Change it and try again."
     if verdict.in_negative:
         message = (
-            "The negative prompt was blocked by moderation: it asks for less of what it names. Change it and try again."
+            "The negative prompt was blocked by moderation: an image with less of what it names isn't allowed. "
+            "Change it and try again."
         )
     return InappropriateContent(message, category=verdict.category)
 

@@ -7,7 +7,6 @@ import json
 import marshal
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from infra import sbom
 from infra.functions import BOTOCORE_SERVICES, Bundle
@@ -49,7 +49,7 @@ def requirements(path: Path) -> dict[str, Requirement]:
     for line in path.read_text().splitlines():
         if (text := line.partition(" #")[0].strip(" \\")) and not text.startswith(("#", "-")):
             requirement = Requirement(text)
-            found[re.sub("[-_.]+", "-", requirement.name).lower()] = requirement
+            found[canonicalize_name(requirement.name)] = requirement
     return found
 
 
@@ -259,10 +259,7 @@ def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> N
     assert marshal.loads(bytecode[16:]).co_filename == "/var/task/status.py"
 
     # The pins name everything: nothing was resolved beside them, and only what is excluded is missing.
-    found = {
-        re.sub("[-_.]+", "-", d.metadata["Name"]).lower(): d.version
-        for d in metadata.distributions(path=[str(archive)])
-    }
+    found = {canonicalize_name(d.metadata["Name"]): d.version for d in metadata.distributions(path=[str(archive)])}
     pinned = {
         name: version(requirement)
         for name, requirement in requirements(path).items()
@@ -280,7 +277,7 @@ def test_the_bill_of_materials_says_what_is_in_the_archive(assembly: Assembly, p
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
     assert {component["purl"] for component in bill["components"]} == {
-        f"pkg:pypi/{re.sub('[-_.]+', '-', found.metadata['Name']).lower()}@{found.version}"
+        f"pkg:pypi/{canonicalize_name(found.metadata['Name'])}@{found.version}"
         for found in metadata.distributions(path=[str(assembly.archive(path))])
     }
     for component in bill["components"]:

@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from infra import packages
 from infra.packages import CORE, PROVIDERS
 from local import audit
 from local.paths import ROOT
 from local.progress import Progress
-from local.requirements import LockError, asked_for, lock
+from local.requirements import LockError, heading, lock
 from tests.canned import Answer, Asked, Canned
 
 LOCKS = [ROOT / "requirements.txt", CORE, PROVIDERS]
@@ -37,12 +38,8 @@ def locked(path: Path) -> dict[str, tuple[Requirement, list[str]]]:
         if not text or text.startswith("#"):
             continue
         requirement, *hashes = text.split(" --hash=")
-        found[normal(Requirement(requirement).name)] = (Requirement(requirement), hashes)
+        found[canonicalize_name(Requirement(requirement).name)] = (Requirement(requirement), hashes)
     return found
-
-
-def normal(name: str) -> str:
-    return re.sub("[-_.]+", "-", name).lower()
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -66,7 +63,7 @@ def test_no_lock_says_where_packages_come_from(path: Path) -> None:
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_lock_was_made_from_what_is_asked_for(path: Path) -> None:
     """Else `make lock` has been forgotten."""
-    assert path.read_text().splitlines()[0] == asked_for(str(path.relative_to(ROOT)))
+    assert path.read_text().splitlines()[0] == heading(str(path.relative_to(ROOT)))
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -79,7 +76,7 @@ def test_a_lock_has_the_versions_that_were_asked_for(path: Path) -> None:
     requirements = locked(path)
     assert asked
     for requirement in asked:
-        assert requirements[normal(requirement.name)][0].specifier == requirement.specifier
+        assert requirements[canonicalize_name(requirement.name)][0].specifier == requirement.specifier
 
 
 @pytest.mark.parametrize(
@@ -111,7 +108,7 @@ def test_nothing_is_installed_but_what_is_locked() -> None:
         for name, (requirement, _) in locked(ROOT / "requirements.txt").items()
         if requirement.marker is None or requirement.marker.evaluate()
     }
-    found = {normal(d.metadata["Name"]): d.version for d in metadata.distributions()}
+    found = {canonicalize_name(d.metadata["Name"]): d.version for d in metadata.distributions()}
     assert {name: version for name, version in found.items() if name not in TOOLS} == {
         name: version for name, version in expected.items() if name not in TOOLS
     }

@@ -23,14 +23,20 @@ from pixelprompt.moderation import (
     UNAVAILABLE,
     ContentFilter,
     Strength,
+    Terms,
     Verdict,
     compile_terms,
-    find_category,
     load_terms,
     yes_no_classifier,
 )
 
 TERMS = load_terms()
+
+
+def find_category(terms: Terms, text: str) -> str | None:
+    return ContentFilter(terms=terms).screen(text).category
+
+
 KEYWORDS = ContentFilter()
 
 BLOCKED = [
