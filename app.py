@@ -22,8 +22,8 @@ def build(app: App, context: Mapping[str, Any]) -> Stack:
     """The stack that `context` asks for: the service's, checked against the model catalogue, or the pipeline's."""
     if "pipeline" in context:
         return PixelPromptPipelineRole(app, PipelineSettings.from_context(context))
-    from pixelprompt.providers import PROVIDERS
-    from pixelprompt.registry import ModelRegistry
+    from pixelprompt.models.provider import PROVIDERS
+    from pixelprompt.models.registry import ModelRegistry
 
     settings = Settings.from_context(context)
     registry = ModelRegistry.load(prompt_model=settings.prompt_model_index)

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 from typing import TextIO
 
 from benchmarks.requests import Requests
-from pixelprompt import aws
+from pixelprompt.storage import clients
 
 
 def main() -> None:
     """Invoke the handler with each event."""
     asked = json.load(sys.stdin)
-    requests = Requests(aws.session())
+    requests = Requests(clients.session())
     context = SimpleNamespace(function_name=asked["module"], get_remaining_time_in_millis=lambda: 200_000)
     out = own_output()
     handler = importlib.import_module(asked["module"]).handler

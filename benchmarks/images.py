@@ -20,7 +20,7 @@ from benchmarks.routes import item
 from benchmarks.workbench import Part, Workbench
 from local import cdk
 from local.paths import ROOT, SYSTEM_PATH
-from pixelprompt.jobs import JobManager
+from pixelprompt.jobs.store import JobManager
 from tests.canned import Answer, Asked, Canned
 from tests.reliability.emulator import ACCESS_KEY, BUCKET, s3_client
 

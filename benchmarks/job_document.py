@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from benchmarks.figures import Budget, Curve, Figure, Result, rounds
 from benchmarks.workbench import Part, Workbench
-from pixelprompt.jobs import FINAL_ROW, START_SLOT, JobManager
+from pixelprompt.jobs.document import FINAL_ROW
+from pixelprompt.jobs.store import START_SLOT, JobManager
 from tests.reliability.emulator import BUCKET, s3_client
 from tests.reliability.fault_proxy import FaultProxy
 from tests.reliability.fleet import Fleet

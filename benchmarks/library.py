@@ -12,12 +12,13 @@ from typing import Any
 
 from benchmarks.figures import Budget, Curve, Figure, Result, grouped, rounds
 from benchmarks.workbench import Part, Workbench, elapsed
-from pixelprompt.galleries import Galleries, Page
-from pixelprompt.images import ImageStorage, index_key
-from pixelprompt.job_status import JobStatus
-from pixelprompt.jobs import JobManager, status_key
-from pixelprompt.moderation import ContentFilter
-from pixelprompt.rate_limit import DAY, HOUR, KEY, RateLimiter
+from pixelprompt.jobs.status import JobStatus
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.limits.rate_limit import DAY, HOUR, RateLimiter
+from pixelprompt.prompts.moderation.filter import ContentFilter
+from pixelprompt.storage.galleries import Galleries, Page
+from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.keys import RATE_LIMIT_KEY, index_key, status_key
 from tests.reliability.emulator import BUCKET, s3_client
 from tests.reliability.fault_proxy import FaultProxy
 
@@ -55,7 +56,7 @@ def measure_rate_limit(bench: Workbench) -> Result:
         samples, least = [], []
         bench.progress(f"rate limit, {stored} requests stored")
         for _ in range(RUNS):
-            s3.put_object(Bucket=BUCKET, Key=KEY, Body=body)
+            s3.put_object(Bucket=BUCKET, Key=RATE_LIMIT_KEY, Body=body)
             least.append(elapsed(floor) * 1000)
             samples.append(elapsed(lambda: limiter.check("192.0.2.1")) * 1000)
         name = f"check, {grouped(stored)} requests stored"
@@ -137,7 +138,7 @@ def measure_galleries(bench: Workbench) -> Result:
     """A page of the newest 20, with more and more galleries in the bucket."""
     proxy = FaultProxy(bench.s3_port)
     s3 = s3_client(proxy.url)
-    galleries = Galleries(s3, BUCKET, ImageStorage(s3, BUCKET), JobManager(s3, BUCKET))
+    galleries = Galleries(s3, BUCKET, ImageStorage(s3, BUCKET), JobManager(s3, BUCKET).get_job_status)
     figures: list[Figure] = []
     points, floors = [], []
     present = 0

@@ -26,10 +26,10 @@ import httpx2
 
 import generate
 from benchmarks.counted import own_output
-from pixelprompt import aws
-from pixelprompt.image_format import image_format
-from pixelprompt.providers import base
+from pixelprompt.providers.wire import image_bytes
 from pixelprompt.settings import Settings
+from pixelprompt.storage import clients
+from pixelprompt.storage.image_format import image_format
 
 _STATUS = Path("/proc/self/status")
 
@@ -93,7 +93,7 @@ def _steps(action: Callable[[], None]) -> dict[str, int]:
         ends("parse and decode")
         return look(data)
 
-    with patch.object(httpx2.Client, "send", read), patch.object(base, "image_format", decoded):
+    with patch.object(httpx2.Client, "send", read), patch.object(image_bytes, "image_format", decoded):
         before = _begin()
         action()
         ends("store")
@@ -114,7 +114,7 @@ def _floor(asked: dict[str, Any]) -> None:
         value = value[step]
     data = base64.b64decode(value)
     bucket = Settings.from_environment().bucket_name
-    s3 = aws.client("s3")
+    s3 = clients.client("s3")
     s3.put_object(Bucket=bucket, Key="floor.json", Body=json.dumps({"output": value}).encode())
     s3.put_object(Bucket=bucket, Key="floor.png", Body=data)
 

@@ -1,37 +1,23 @@
 """POST /cancel/{jobId}: keep what is finished, end the rest."""
 
-from functools import cache
-
-from pixelprompt import aws, cold_start, http
-from pixelprompt.control import Cancellation
-from pixelprompt.executions import Executions
-from pixelprompt.images import ImageStorage
-from pixelprompt.job_status import with_addresses
-from pixelprompt.jobs import JobManager
-from pixelprompt.settings import Settings
+from pixelprompt import cold_start, services
+from pixelprompt.api import http
+from pixelprompt.jobs.status import with_image_urls
 
 
-@cache
-def _services() -> tuple[Cancellation, ImageStorage]:
-    settings = Settings.from_environment()
-    deadline = http.deadline
-    s3, bucket = aws.request_client("s3", deadline), settings.bucket_name
-    executions = Executions(aws.request_client("stepfunctions", deadline), settings.state_machine_arn)
-    jobs = JobManager(s3, bucket, patience=5.0, time_limit=8.0, deadline=deadline)
-    cancellation = Cancellation(jobs, executions.stop)
-    return cancellation, ImageStorage(s3, bucket, settings.cloudfront_domain)
+def _build() -> object:
+    return services.cancellation(), services.images()
 
 
-cold_start.ready(_services)
+cold_start.ready(_build)
 
 
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
-    """Answer with the job document."""
-    cancellation, images = _services()
+    """Return the job document."""
     job_id = request.path_parameters["jobId"]
-    with http.unless_missing(lambda: cancellation.require(job_id)):
+    with http.unless_missing(lambda: services.jobs().require(job_id)):
         request.check_query()
         body = request.json_or_empty()
-    document = cancellation.cancel(job_id, body)
-    return http.Response(with_addresses(document, images))
+    document = services.cancellation().cancel(job_id, body)
+    return http.Response(with_image_urls(document, services.images()))

@@ -1,28 +1,20 @@
 """GET /models: what a caller may ask for."""
 
-from functools import cache
-
-from pixelprompt import aws, cold_start, http
-from pixelprompt.model_list import model_list
-from pixelprompt.overlay import LiveRegistry
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.settings import Settings
+from pixelprompt import cold_start, services
+from pixelprompt.api import http
+from pixelprompt.models.listing import model_list
 
 
-@cache
-def _services() -> tuple[LiveRegistry, ProviderKeys]:
-    settings = Settings.from_environment()
-    s3, secrets = (aws.request_client(service, http.deadline) for service in ("s3", "secretsmanager"))
-    registry = LiveRegistry(s3, settings.bucket_name, prompt_model=settings.prompt_model, key_hosts=settings.key_hosts)
-    return registry, ProviderKeys(secrets, settings.provider_secret, settings.provider_endpoints, registry.key_hosts)
+def _build() -> object:
+    return services.registry(), services.keys()
 
 
-cold_start.ready(_services)
+cold_start.ready(_build)
 
 
 @http.endpoint
 def handler(request: http.Request) -> http.Response:
-    """Answer with the models, their parameters, prices and ends."""
+    """Return the models, their parameters, prices, and shutdown days."""
     request.check_query()
-    registry, keys = _services()
-    return http.Response(model_list(registry(), keys), headers={"Cache-Control": "max-age=60"})
+    listed = model_list(services.registry()(), services.keys().has_credentials)
+    return http.Response(listed, headers={"Cache-Control": "max-age=60"})

@@ -119,7 +119,7 @@ class Monitoring(Construct):
     def _own(
         self, name: str, period: Duration = MINUTES, *, statistic: str = "Sum", **dimension: str
     ) -> cloudwatch.Metric:
-        """A metric of ``functions/pixelprompt/metrics.py``."""
+        """A metric of ``functions/pixelprompt/observability.py``."""
         return cloudwatch.Metric(
             namespace=NAMESPACE,
             metric_name=name,

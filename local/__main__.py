@@ -18,7 +18,7 @@ from local.progress import Progress
 if TYPE_CHECKING:
     from local.cloud import Cloud
     from local.options import Options
-    from pixelprompt.registry import ModelRegistry
+    from pixelprompt.models.registry import ModelRegistry
 
 DEFAULT_PROMPT = "a lighthouse in fog"
 
@@ -262,14 +262,14 @@ def _options(directory: Path) -> Options:
 def _models(running: Cloud | None) -> ModelRegistry:
     """The models of a cloud, those of an overlay in its bucket included; without a cloud the built-in ones."""
     from local import deployment
-    from pixelprompt import overlay
-    from pixelprompt.documents import DocumentStore
     from pixelprompt.errors import ConfigurationError, StorageError
-    from pixelprompt.registry import ModelRegistry
+    from pixelprompt.models.registry import ModelRegistry
+    from pixelprompt.storage.documents import DocumentStore
+    from pixelprompt.storage.keys import OVERLAY_KEY
 
     if running:
         try:
-            found = DocumentStore(running.client("s3"), running.endpoints["bucket"]).read(overlay.KEY)
+            found = DocumentStore(running.client("s3"), running.endpoints["bucket"]).read(OVERLAY_KEY)
             hosts = deployment.of_cloud(running).key_hosts()
             return ModelRegistry.load(overlay=found.value if found else None, key_hosts=hosts)
         except (ConfigurationError, StorageError):

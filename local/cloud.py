@@ -653,16 +653,16 @@ class _Start:
 
 def _answer_preflights(cloud: Cloud, origins: str) -> None:
     """Have the emulator answer preflights as the functions do: it never passes an OPTIONS request on, as AWS does."""
-    from pixelprompt import http
+    from pixelprompt.api import cors
 
     cloud.client("apigatewayv2").update_api(
         ApiId=API_ID,
         CorsConfiguration={
             "AllowOrigins": [origin.strip() for origin in origins.split(",")],
-            "AllowMethods": http.ALLOWED_METHODS.split(", "),
-            "AllowHeaders": http.ALLOWED_HEADERS.split(", "),
-            "ExposeHeaders": http.EXPOSED.split(", "),
-            "MaxAge": http.MAX_AGE,
+            "AllowMethods": cors.ALLOWED_METHODS.split(", "),
+            "AllowHeaders": cors.ALLOWED_HEADERS.split(", "),
+            "ExposeHeaders": cors.EXPOSED.split(", "),
+            "MaxAge": cors.MAX_AGE,
         },
     )
 

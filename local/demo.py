@@ -26,7 +26,7 @@ from local.options import OptionError
 from local.paths import ROOT
 from local.usage import execution_arn
 from pixelprompt.errors import PixelPromptError
-from pixelprompt.submission import read_prompt
+from pixelprompt.prompts.prompt import read_prompt
 
 POLL_SECONDS = 0.25
 # What comes after the state machine has ended the job will never come.

@@ -201,8 +201,8 @@ def context_of(extra: str) -> dict[str, str]:
 
 
 def _described(settings: Settings) -> Iterable[str]:
-    from pixelprompt.cost import estimate, total
-    from pixelprompt.registry import ModelRegistry
+    from pixelprompt.models.cost import estimate, total
+    from pixelprompt.models.registry import ModelRegistry
 
     chosen = ", ".join(f"{name}={json.dumps(value)}" for name, value in settings.chosen.items())
     yield f"Settings other than the stage's defaults: {chosen or 'none'}."

@@ -28,15 +28,18 @@ from local.deployment import Deployment
 from local.keys import KeysError, held
 from local.options import key_names
 from local.progress import Progress
-from pixelprompt import catalogue, overlay, registry
-from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import ConfigurationError, ServiceUnavailable, StorageError
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers import transport, url_host
-from pixelprompt.providers.base import Model, clean
-from pixelprompt.providers.wire.errors import read_error
-from pixelprompt.registry import WARNING_DAYS, ModelRegistry
+from pixelprompt.models import catalogue, registry
+from pixelprompt.models.model import Model
+from pixelprompt.models.provider import url_host
+from pixelprompt.models.registry import WARNING_DAYS, ModelRegistry
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.providers.wire import transport
+from pixelprompt.providers.wire.error_response import read_error
+from pixelprompt.redaction import clean
 from pixelprompt.settings import LOOPBACK_HOSTS
+from pixelprompt.storage.documents import DocumentStore
+from pixelprompt.storage.keys import OVERLAY_KEY
 
 GOOD, WARNING, BAD = "✓", "!", "✗"
 _SEVERITY = (GOOD, WARNING, BAD)
@@ -326,7 +329,7 @@ class _Examination:
         built_in = json.loads(registry.CATALOGUE.read_text(encoding="utf-8"))
         changes: Any = None
         try:
-            document = DocumentStore(self._deployment.client("s3"), self._deployment.bucket).read(overlay.KEY)
+            document = DocumentStore(self._deployment.client("s3"), self._deployment.bucket).read(OVERLAY_KEY)
             changes = document.value if document else None
         except StorageError as error:
             row.add(BAD, f"The overlay cannot be read: {error}")
@@ -339,7 +342,7 @@ class _Examination:
                 break
             except ConfigurationError as error:
                 cure = (
-                    f"The overlay {overlay.KEY} is not used until it is corrected (`make models-check FILE=…`)"
+                    f"The overlay {OVERLAY_KEY} is not used until it is corrected (`make models-check FILE=…`)"
                     if content
                     else "Deploy with another PROMPT_MODEL_INDEX"
                 )
@@ -558,7 +561,7 @@ class _Examination:
             row.add(
                 BAD,
                 "The functions may invoke only the Bedrock models of the built-in catalogue, in their regions; add it "
-                "to functions/pixelprompt/models.json and deploy.",
+                "to functions/pixelprompt/models/models.json and deploy.",
             )
         if row.listed != "no":
             self._judge_access(model, access, row)

@@ -34,7 +34,7 @@ SETTINGS = {
     "ENHANCE_LIMIT": "300",
     "STATUS_WAIT": "1",
 }
-_CATALOGUE = ROOT / "functions" / "pixelprompt" / "models.json"
+_CATALOGUE = ROOT / "functions" / "pixelprompt" / "models" / "models.json"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from local import model_price_differences, new_models
 from local.corroboration import Difference, Entry, doubt, has_ended, key
 from local.price_lists import Listed, PriceList
-from pixelprompt import catalogue
 from pixelprompt.errors import ConfigurationError
+from pixelprompt.models import catalogue
 
 
 def compare(models: Mapping[str, Any], lists: Sequence[PriceList], day: date) -> list[Difference]:

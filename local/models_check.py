@@ -12,12 +12,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import deployment as deployments
-from pixelprompt import catalogue, overlay, registry
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.providers import KeyHosts, called_host, key_name
-from pixelprompt.providers.base import Model
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models import catalogue, registry
+from pixelprompt.models.model import Model
+from pixelprompt.models.provider import KeyHosts, called_host, key_name
+from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.settings import Settings
+from pixelprompt.storage.keys import OVERLAY_KEY
 
 
 def run(
@@ -59,7 +60,7 @@ def run(
     print("\n".join(lines))
     if client and bucket:
         _upload(client("s3"), bucket, changes)
-        print(f"It lies at s3://{bucket}/{overlay.KEY}; running functions use it within a minute.")
+        print(f"It lies at s3://{bucket}/{OVERLAY_KEY}; running functions use it within a minute.")
     else:
         print("It is right; nothing was uploaded.")
     return 0
@@ -157,9 +158,9 @@ def _short(value: Any) -> str:
 def _upload(s3: Any, bucket: str, changes: Any) -> None:
     body = json.dumps(changes, indent=2, ensure_ascii=False).encode()
     try:
-        s3.put_object(Bucket=bucket, Key=overlay.KEY, Body=body, ContentType="application/json")
+        s3.put_object(Bucket=bucket, Key=OVERLAY_KEY, Body=body, ContentType="application/json")
     except ClientError as error:
-        cure = f"S3 answered {{code}} for {overlay.KEY} in {bucket}. Is it the right bucket, and yours?"
+        cure = f"S3 answered {{code}} for {OVERLAY_KEY} in {bucket}. Is it the right bucket, and yours?"
         raise deployments.aws_failure(error, cure) from None
     except BotoCoreError as error:
         raise deployments.aws_failure(error) from None

@@ -15,8 +15,8 @@ from local.models_proposal import Proposal
 from local.models_proposal_text import markdown
 from local.models_report import PLACE, Refresh, report, what_to_do
 from local.price_lists import ListsError
-from pixelprompt import catalogue, registry
 from pixelprompt.errors import ConfigurationError
+from pixelprompt.models import catalogue, registry
 
 
 def run(

@@ -12,7 +12,7 @@ from local import terminal
 from local.corroboration import UNLISTED, Difference
 from local.price_lists import PriceList
 
-PLACE = "functions/pixelprompt/models.json"
+PLACE = "functions/pixelprompt/models/models.json"
 # Without a terminal nothing says how wide it may be.
 _WIDTH = 100
 

@@ -10,8 +10,9 @@ from typing import Any
 from local.corroboration import Difference, Entry, doubt, key
 from local.model_price_differences import composed, price_text
 from local.price_lists import Listed, PriceList
-from pixelprompt import catalogue
 from pixelprompt.errors import ConfigurationError
+from pixelprompt.models import catalogue
+from pixelprompt.storage import keys
 
 _SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 _GEOGRAPHY = re.compile(r"^(us|us-gov|eu|apac|global)\.")
@@ -29,7 +30,7 @@ def compare(
     known = {(key(entry), entry["id"]) for entry in models}
     drawn = {(hit.provider, hit.id): hit for one in lists for hit in one.entries if hit.draws}
     bases = {(provider, _base(provider, model)) for provider, model in known}
-    taken = {catalogue.file_name(entry["name"]).casefold() for entry in models}
+    taken = {keys.file_name(entry["name"]).casefold() for entry in models}
     for provider, model in drawn:
         listed = [hit for one in lists if (hit := one.find(provider, model))]
         base = _base(provider, model)
@@ -45,7 +46,7 @@ def compare(
         found = composed(template["provider"], model, listed, day, names_of_own, usual, text=False)
         price, why = found.price, found.doubt
         entry = _entry(template, model, taken, price, listed)
-        taken.add(catalogue.file_name(entry["name"]).casefold())
+        taken.add(keys.file_name(entry["name"]).casefold())
         own = next((one for one in lists if one.own == provider), None)
         if own and not own.find(provider, model):
             why = f"{own.name} lacks it"
@@ -69,7 +70,7 @@ def _base(provider: str, model: str) -> str:
 def _entry(template: Entry, model: str, taken: set[str], price: Entry, listed: Sequence[Listed]) -> dict[str, Any]:
     words = re.split(r"[-_/]", model)
     name = " ".join(_WORDS.get(word, word[:1].upper() + word[1:]) for word in words)
-    if catalogue.file_name(name).casefold() in taken:
+    if keys.file_name(name).casefold() in taken:
         name = f"{name} ({template['provider']})"
     # How a server is reached is the same for all its models.
     reached = {part: template[part] for part in ("region", "baseUrl", "keyName", "dialect", "path") if part in template}

@@ -9,9 +9,9 @@ from local.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "functions"))
 
-from pixelprompt.openapi import description
+from local.api_description import description
 
-FILES = (ROOT / "docs" / "openapi.json", ROOT / "functions" / "pixelprompt" / "openapi.json")
+FILES = (ROOT / "docs" / "openapi.json", ROOT / "functions" / "pixelprompt" / "api" / "openapi.json")
 
 
 def run(*, check: bool) -> int:

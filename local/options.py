@@ -14,8 +14,8 @@ from local.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "functions"))
 
-from pixelprompt.providers import PROVIDERS
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models.provider import PROVIDERS
+from pixelprompt.models.registry import ModelRegistry
 
 # Environment variables that become settings of the stack: IP_LIMIT is ipLimit, and so on. infra/settings.py says what
 # they mean and what they allow.

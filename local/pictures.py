@@ -7,7 +7,7 @@ import warnings
 
 from PIL import Image
 
-from pixelprompt.image_format import MAX_PIXELS, image_format
+from pixelprompt.storage.image_format import MAX_PIXELS, image_format
 
 # Pillow knows dozens of formats, some with decoders that hardly anybody uses. Only those that are stored are tried.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")

@@ -40,7 +40,7 @@ def prepare() -> None:
 
 def safe(value: Any) -> Any:
     """A JSON value from a deployment or its logs whose strings cannot steer a terminal, however hostile they are."""
-    from pixelprompt.providers.scrub import visible
+    from pixelprompt.redaction import visible
 
     if isinstance(value, str):
         return visible(value)

@@ -14,8 +14,9 @@ from moto.core.botocore_stubber import BotocoreStubber
 
 from infra import caches
 from local.simulator import Simulator
-from pixelprompt import aws
 from pixelprompt.observability import logger
+from pixelprompt.storage import clients
+from tests import built
 from tests.today import TODAY
 
 caches.use()
@@ -68,6 +69,13 @@ def simulated_providers() -> Iterator[Simulator]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _settings_of_its_own() -> Iterator[None]:
+    """No test meets what an entry point has built from another's settings."""
+    yield
+    built.forget()
+
+
 @pytest.fixture
 def simulator(simulated_providers: Simulator) -> Iterator[Simulator]:
     """All simulated providers, quick, without faults, and with nothing asked of them yet."""
@@ -81,7 +89,7 @@ def simulator(simulated_providers: Simulator) -> Iterator[Simulator]:
 def s3() -> Iterator[Any]:
     """A client of moto's S3 with an empty bucket."""
     with mock_aws():
-        client = aws.client("s3")
+        client = clients.client("s3")
         client.create_bucket(Bucket=BUCKET)
         yield client
 

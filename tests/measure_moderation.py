@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "functions"))
 
-from pixelprompt.moderation import ContentFilter
+from pixelprompt.prompts.moderation.filter import ContentFilter
 
 LEET = str.maketrans("aeios", "4310$")
 CYRILLIC = str.maketrans("aeopcyxis", "аеорсухіѕ")

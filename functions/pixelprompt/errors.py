@@ -9,8 +9,8 @@
     │   ├── ConflictError          a conditional write lost every one of its attempts
     │   └── DeadlineExceeded       the time of the request is over
     │       └── Interrupted        likewise, while something was under way
-    ├── ProviderError              a provider did not make the image; see ``pixelprompt.providers.base``
-    ├── InvocationBroke            what an invocation before a redrive did is unknown; see ``pixelprompt.generation``
+    ├── ProviderError              a provider did not make the image; see ``models.model``
+    ├── InvocationBroke            what an invocation before a redrive did is unknown; see ``generation.run``
     └── RequestError               the caller's mistake or limit; carries the HTTP status and code
         ├── InvalidJson            400 INVALID_JSON
         ├── PromptRequired         400 PROMPT_REQUIRED

@@ -111,7 +111,7 @@ class Settings:
 
     @property
     def moderation(self) -> str:
-        """How prompts are checked; see ``pixelprompt.moderation_model``."""
+        """How prompts are checked; see ``pixelprompt.prompts.moderation.classifier``."""
         return self._text("MODERATION", "keyword")
 
     @property

@@ -15,8 +15,7 @@ from PIL import Image
 from playwright.sync_api import Error, Page, Route, expect
 
 from infra.web import WEB
-from pixelprompt.images import LAST_MOMENT
-from pixelprompt.jobs import epoch_milliseconds, gallery
+from pixelprompt.storage.keys import LAST_MOMENT, epoch_milliseconds, gallery
 from tests.browser.conftest import Visit, Visitor
 from tests.integration.conftest import Service
 

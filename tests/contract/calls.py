@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from local.simulator import Simulator
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.providers import adapter
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from tests.contract.table import PATHS
 
 PROMPT = "a red fox in snow"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pixelprompt.providers.base import Model
+from pixelprompt.models.model import Model
 
 PROTOCOLS = ("openai", "gemini", "bedrock", "stability", "bfl", "recraft", "compatible")
 

@@ -11,8 +11,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
 
 from local.simulator import Simulator
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, ProviderError
 from pixelprompt.providers import bedrock
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, ProviderError
 from tests.canned import Answer, Canned
 from tests.contract.calls import PROMPT, ask_simulator, orders
 from tests.contract.table import MODELS

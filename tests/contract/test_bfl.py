@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, ProviderError, Waiting
 from pixelprompt.providers import bfl
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, ProviderError, Waiting
 from tests.canned import Answer, Asked, Canned
 from tests.contract.calls import PROMPT, ask_simulator, images, orders
 from tests.contract.table import MODELS

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
-from pixelprompt import catalogue, cost
-from pixelprompt.parameters import image_request
-from pixelprompt.providers.base import Generated, ImageRequest, Model, ProviderError
-from pixelprompt.registry import CATALOGUE
+from pixelprompt.models import catalogue, cost
+from pixelprompt.models.model import Generated, ImageRequest, Model, ProviderError
+from pixelprompt.models.parameters import image_request
+from pixelprompt.models.registry import CATALOGUE
 from tests.contract.calls import PROMPT, ask_simulator, orders
 from tests.contract.table import ON_THE_WIRE
 from tests.today import TODAY

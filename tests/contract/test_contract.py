@@ -9,8 +9,8 @@ import pytest
 from PIL import Image as Picture
 
 from local.simulator import Simulator
-from pixelprompt.providers import PROVIDERS
-from pixelprompt.providers.base import Generated, ProviderError, Waiting
+from pixelprompt.models.model import Generated, ProviderError, Waiting
+from pixelprompt.models.provider import PROVIDERS
 from tests.contract.calls import ask, orders
 from tests.contract.conftest import Dripping
 from tests.contract.table import CASES, MODELS, ON_THE_WIRE, PATHS, PROTOCOLS, Case, Outcome

@@ -10,10 +10,11 @@ import pytest
 
 from local.simulator import Simulator
 from local.simulator.compatible import OPENROUTER_MODELS
-from pixelprompt import catalogue
-from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS, ratio
-from pixelprompt.providers.base import Generated, Model, ProviderError
-from pixelprompt.registry import CATALOGUE
+from pixelprompt.models import catalogue
+from pixelprompt.models.model import Generated, Model, ProviderError
+from pixelprompt.models.parameters import ASPECT_RATIOS, RESOLUTIONS
+from pixelprompt.models.registry import CATALOGUE
+from pixelprompt.models.sizes import ratio
 from tests.canned import Answer, Canned
 from tests.contract.calls import PROMPT, ask, ask_simulator, images, orders
 from tests.contract.table import CASES, Case

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.providers import adapter
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from tests.canned import Answer, Asked, Canned
 from tests.contract.table import MODELS
 from tests.contract.test_servers import ENCODED, KEY, PNG

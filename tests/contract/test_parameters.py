@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
-from pixelprompt.parameters import ASPECT_RATIOS, ratio
-from pixelprompt.providers.base import Model, ProviderError
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models.model import Model, ProviderError
+from pixelprompt.models.parameters import ASPECT_RATIOS
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.models.sizes import ratio
 from tests.contract.calls import ask_simulator, images, orders
 from tests.contract.table import MODELS, ON_THE_WIRE
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Picture
 
 from local.simulator import Simulator
-from pixelprompt.providers.base import Generated, Model, ProviderError
+from pixelprompt.models.model import Generated, Model, ProviderError
 from tests.canned import Answer, Asked, Canned
 from tests.contract.calls import ask, ask_simulator, images, orders
 from tests.contract.table import MODELS, PATHS

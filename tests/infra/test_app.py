@@ -120,5 +120,5 @@ def test_synthesises_without_an_account(context: dict[str, Any], tmp_path: Path)
         "pixelprompt",
         *(path.name for path in (ROOT / "functions").glob("*.py")),
     }
-    assert (archive / "pixelprompt" / "models.json").is_file()
+    assert (archive / "pixelprompt" / "models" / "models.json").is_file()
     assert not [*archive.rglob("__pycache__")]

@@ -27,7 +27,7 @@ from infra.functions import BOTOCORE_SERVICES, Bundle
 from infra.packages import CORE, EXCLUDED, PROVIDERS, SOURCES, BundlingError
 from infra.settings import INTERPRETER
 from local.simulator import Simulator
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models.registry import ModelRegistry
 from tests.contract.table import MODELS, PATHS
 
 from .conftest import ROOT
@@ -232,7 +232,7 @@ def test_only_who_calls_providers_carries_their_packages(assembly: Assembly) -> 
 def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> None:
     archive = assembly.archive(path)
     assert {source.name for source in SOURCES.glob("*.py")} <= {entry.name for entry in archive.iterdir()}
-    assert (archive / "pixelprompt" / "models.json").is_file()
+    assert (archive / "pixelprompt" / "models" / "models.json").is_file()
 
     libraries = [*archive.rglob("*.so"), *archive.rglob("*.so.*")]
     assert bool(libraries) == (path == PROVIDERS)
@@ -299,7 +299,8 @@ def test_core_is_enough_for_its_functions(assembly: Assembly) -> None:
     assert len(modules) == len(ENTRY_POINTS) - 2
     functions = import_alone(core, f"import {', '.join(modules)}")
     assert functions.returncode == 0, functions.stderr
-    clients = f"from pixelprompt import aws; [aws.client(service) for service in {sorted(BOTOCORE_SERVICES)!r}]"
+    made = f"[clients.client(service) for service in {sorted(BOTOCORE_SERVICES)!r}]"
+    clients = f"from pixelprompt.storage import clients; {made}"
     result = import_alone(core, clients)
     assert result.returncode == 0, result.stderr
 
@@ -353,7 +354,7 @@ CALLING = """
 import json, time, warnings
 warnings.simplefilter("error")
 from pixelprompt.providers import adapter
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, Waiting
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, Waiting
 told = {{}}
 for provider, (fields, url) in json.loads({calls!r}).items():
     model, credentials, resume, deadline = Model(**fields), Credentials("key", url), None, time.time() + 30

@@ -11,7 +11,7 @@ from aws_cdk.assertions import Template
 from infra.monitoring import NAMESPACE
 from local import synthesis
 from local.deploy import FIXED_DOLLARS
-from pixelprompt import metrics
+from pixelprompt import observability
 from tests.infra.conftest import Synthesise
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -97,13 +97,13 @@ def test_alarms_look_only_at_what_the_functions_measure(synthesise: Synthesise) 
     assert {metric["MetricName"] for metric in own} == {"JobsAbandoned", "ModelsFailed", "ModelsCompleted", "Dollars"}
     for metric in own:
         dimensions = {entry["Name"]: entry["Value"] for entry in metric["Dimensions"]}
-        expected = metrics.METRICS[metric["MetricName"]][1]
+        expected = observability.METRICS[metric["MetricName"]][1]
         assert set(dimensions) == {"service", *([expected] if expected else [])}
         assert dimensions["service"] == SERVICE
 
 
 def test_the_functions_measure_under_the_name_that_is_watched(template: Template) -> None:
-    assert metrics.NAMESPACE == NAMESPACE
+    assert observability.NAMESPACE == NAMESPACE
     for function in template.find_resources("AWS::Lambda::Function").values():
         variables = function["Properties"].get("Environment", {}).get("Variables", {})
         if "BUCKET_NAME" in variables:
@@ -114,9 +114,9 @@ def test_the_dashboard_shows_every_metric(template: Template) -> None:
     text = json.dumps(dashboard(template))
     shown = set(re.findall(r'MetricName=\\+"(\w+)', text)) | set(re.findall(rf'"{NAMESPACE}", "(\w+)"', text))
     # These are shown by model, which adds up to them, or watched by an alarm.
-    assert shown == set(metrics.METRICS) - {"Dollars", "JobsAbandoned"}
+    assert shown == set(observability.METRICS) - {"Dollars", "JobsAbandoned"}
     for name, dimension in re.findall(r'\{PixelPrompt,(\w+),service\} MetricName=\\+"(\w+)', text):
-        assert metrics.METRICS[dimension][1] == name
+        assert observability.METRICS[dimension][1] == name
 
 
 def test_widgets_do_not_overlap(template: Template) -> None:
@@ -150,7 +150,7 @@ def test_the_document_tells_what_alarms_and_metrics_cost() -> None:
     assert f"$0.10 for each of the {watched} metrics that they look at" in OPERATIONS
     # By their dimension. A service shows four statuses and about six codes, and refuses prompts for some reasons.
     values = {None: 1, "model": 9, "status": 4, "errorCode": 6, "category": 2, "scope": 3, "document": 2}
-    published = sum(values[dimension] for _, dimension in metrics.METRICS.values())
+    published = sum(values[dimension] for _, dimension in observability.METRICS.values())
     assert f"about {round(published, -1)} with nine models" in OPERATIONS
     # The secret, the alarms, the dashboard, the metrics.
     dollars = 0.40 + 0.10 * watched + 3 + 0.30 * published

@@ -17,9 +17,9 @@ from infra.settings import INTERPRETER, MOST_MODELS, PYTHON_VERSIONS, Settings
 from local import grants
 from local.grants import Grant, listed
 from local.synthesis import built
-from pixelprompt.catalogue import LONGEST_CALL
 from pixelprompt.deadline import REQUEST_SECONDS
-from pixelprompt.job_status import STARTING_SECONDS
+from pixelprompt.jobs.status import STARTING_SECONDS
+from pixelprompt.models.catalogue_fields import LONGEST_CALL
 
 from .conftest import ROOT, Synthesise
 

@@ -14,7 +14,7 @@ import pytest
 
 from local import cloud as local_cloud
 from local.cloud import Cloud, Response
-from pixelprompt.overlay import KEY as OVERLAY
+from pixelprompt.storage.keys import OVERLAY_KEY as OVERLAY
 
 FINAL = {"completed", "partial", "failed", "cancelled"}
 # The name of what the report says of the calls that were recorded.

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from pixelprompt.deadline import REQUEST_SECONDS
-from pixelprompt.idempotency import body_hash, record_key
-from pixelprompt.jobs import FINAL_ROW, JobManager, iso
+from pixelprompt.jobs.document import FINAL_ROW
+from pixelprompt.jobs.idempotency import body_hash
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.storage.documents import iso
+from pixelprompt.storage.keys import idempotency_key
 
 from .conftest import Service
 
@@ -277,7 +280,7 @@ class TestIdempotentSubmit:
         """What a submit that died has left."""
         created_at = iso(datetime.now(UTC) - timedelta(seconds=age))
         record = {"bodyHash": body_hash(BODY), "jobId": job_id, "createdAt": created_at, "holder": "dead"}
-        service.s3.put_object(Bucket=service.bucket, Key=record_key(IP, key), Body=json.dumps(record))
+        service.s3.put_object(Bucket=service.bucket, Key=idempotency_key(IP, key), Body=json.dumps(record))
 
     def test_a_submit_that_died_before_its_document_is_completed_by_the_repeat(self, service: Service) -> None:
         key, job_id = str(uuid.uuid4()), str(uuid.uuid4())

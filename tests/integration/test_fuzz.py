@@ -3,7 +3,7 @@
 import pytest
 
 from local.fuzz import fuzz, fuzzed_cloud
-from pixelprompt.http import ROUTES
+from pixelprompt.api.routes import ROUTES
 
 # The start of the cloud and what is shortened at the end come on top.
 SECONDS = 20

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from local.paths import ROOT
-from pixelprompt.jobs import gallery
+from pixelprompt.storage.keys import gallery
 
 from .conftest import Service
 

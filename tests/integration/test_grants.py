@@ -17,7 +17,8 @@ import pytest
 
 from local.cloud import Cloud
 from local.grants import listed
-from pixelprompt.jobs import JobManager, gallery
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.storage.keys import gallery
 
 from .conftest import Service, restart
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from local.cloud import Response
-from pixelprompt.overlay import KEY as OVERLAY
+from pixelprompt.storage.keys import OVERLAY_KEY as OVERLAY
 
 from .conftest import HELD, KNOW_THE_CATALOGUE, Service, restart
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pixelprompt.overlay import KEY
-from pixelprompt.providers.sizes import ratio
+from pixelprompt.models.sizes import ratio
+from pixelprompt.storage.keys import OVERLAY_KEY
 
 from .conftest import KNOW_THE_CATALOGUE, Service, restart
 
@@ -108,14 +108,14 @@ class TestCatalogue:
             "baseUrl": f"{service.cloud.endpoints['simulator']}/compatible/v1",
             "default": False,
         }
-        service.s3.put_object(Bucket=service.bucket, Key=KEY, Body=json.dumps({"models": [entry]}))
+        service.s3.put_object(Bucket=service.bucket, Key=OVERLAY_KEY, Body=json.dumps({"models": [entry]}))
         restart(service, *KNOW_THE_CATALOGUE)
         try:
             job = service.run(models=["My Own Server"])
             assert job["status"] == "completed"
             assert picture(service, job["results"][0]["imageUrl"]).size[0] > 0
         finally:
-            service.s3.delete_object(Bucket=service.bucket, Key=KEY)
+            service.s3.delete_object(Bucket=service.bucket, Key=OVERLAY_KEY)
             restart(service, *KNOW_THE_CATALOGUE)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.cloud import Cloud
-from pixelprompt.jobs import JobManager
+from pixelprompt.jobs.store import JobManager
 from tests.integration.conftest import Service
 
 PROMPT = "a heron beside a very particular lighthouse"

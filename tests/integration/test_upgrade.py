@@ -9,7 +9,7 @@ from pathlib import Path
 
 from local.cloud import PACKAGES, SOURCES
 from local.paths import ROOT
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models.registry import ModelRegistry
 
 from .conftest import Service, put_canaries
 
@@ -30,7 +30,7 @@ def next_release(directory: Path) -> Path:
         (directory / name).symlink_to(ROOT / name)
     for name, text, changed in (
         ("functions/status.py", HEADER, HEADER[:-1] + ', "X-Release": "next"}'),
-        ("functions/pixelprompt/generation.py", '"The model\'s turn ended."', '"The turn of the model ended."'),
+        ("functions/pixelprompt/generation/run.py", '"The model\'s turn ended."', '"The turn of the model ended."'),
         ("statemachine/generate_images.asl.json", "The execution's name is the job id.", "The next release."),
     ):
         path = directory / name

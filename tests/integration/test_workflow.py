@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pixelprompt.images import stem
-from pixelprompt.job_status import STARTING_SECONDS
-from pixelprompt.jobs import JobManager, epoch_milliseconds, gallery, resume_key
+from pixelprompt.jobs.status import STARTING_SECONDS
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.storage.keys import epoch_milliseconds, gallery, resume_key, stem
 
 from .conftest import Service
 

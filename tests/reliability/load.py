@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelprompt.errors import ConflictError
-from pixelprompt.jobs import JobManager
-from pixelprompt.rate_limit import Decision, RateLimiter
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.limits.rate_limit import Decision, RateLimiter
 
 from .emulator import BUCKET
 

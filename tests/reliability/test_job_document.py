@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from benchmarks.job_document import measure, model_names
-from pixelprompt.documents import DocumentStore
-from pixelprompt.jobs import JobManager
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.storage.documents import DocumentStore
 
 from .emulator import BUCKET, s3_client
 from .fault_proxy import Fault, FaultProxy

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pixelprompt.rate_limit import BOUND, DAY, HOUR, KEY, Decision, RateLimiter
+from pixelprompt.limits.rate_limit import BOUND, DAY, HOUR, Decision, RateLimiter
+from pixelprompt.storage.keys import RATE_LIMIT_KEY
 
 from .emulator import BUCKET, s3_client
 from .fault_proxy import Fault, FaultProxy
@@ -33,13 +34,13 @@ def storm(endpoint: str, scope: str, requests: int = 200) -> list[tuple[Decision
 
 def recorded(s3: Any) -> dict[str, Any]:
     """The document."""
-    document: dict[str, Any] = json.loads(s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
+    document: dict[str, Any] = json.loads(s3.get_object(Bucket=BUCKET, Key=RATE_LIMIT_KEY)["Body"].read())
     return document
 
 
 @pytest.fixture(autouse=True)
 def _nothing_counted(s3: Any) -> None:
-    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    s3.delete_object(Bucket=BUCKET, Key=RATE_LIMIT_KEY)
 
 
 @pytest.mark.parametrize("run", [1, 2, 3])
@@ -66,7 +67,7 @@ def test_with_a_slow_s3_it_stays_exact_and_bounded(s3: Any, proxy: FaultProxy) -
 
 
 def test_lost_answers_neither_charge_twice_nor_let_more_pass(s3: Any, proxy: FaultProxy) -> None:
-    proxy.fault = Fault("lost answer", times=8, methods=("PUT",), part=KEY)
+    proxy.fault = Fault("lost answer", times=8, methods=("PUT",), part=RATE_LIMIT_KEY)
     answers = storm(proxy.url, "ip", 50)
     assert proxy.requests["PUT", 0] == 8
     assert sum(not decision.limited for decision, _ in answers) == LIMIT

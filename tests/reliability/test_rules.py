@@ -12,8 +12,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelprompt.documents import widest_pause
-from pixelprompt.jobs import (
+from pixelprompt.jobs.document import (
     FINAL_ROW,
     add_images,
     closing_rows,
@@ -25,7 +24,8 @@ from pixelprompt.jobs import (
     new_document,
     start_row,
 )
-from pixelprompt.rate_limit import DAY, HOUR, RateLimiter
+from pixelprompt.limits.rate_limit import DAY, HOUR, RateLimiter
+from pixelprompt.storage.documents import widest_pause
 
 NOW = "2026-11-23T12:00:00.000Z"
 ROWS = 3

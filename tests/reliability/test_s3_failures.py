@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.job_document import model_names
 from pixelprompt.errors import StorageError
-from pixelprompt.jobs import JobManager
+from pixelprompt.jobs.store import JobManager
 
 from .emulator import BUCKET, s3_client
 from .fault_proxy import Fault, FaultProxy

@@ -9,12 +9,14 @@ from typing import Any
 
 from PIL import Image as Picture
 
-from pixelprompt.generation import Generation, Item, ResumeTokens
-from pixelprompt.images import ImageStorage
-from pixelprompt.jobs import JobManager
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers.base import Model
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.generation.item import Item
+from pixelprompt.generation.run import Generation
+from pixelprompt.jobs.progress import ResumeTokens
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.models.model import Model
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.storage.images import ImageStorage
 from tests.canned import Answer, Asked, Canned
 from tests.conftest import BUCKET
 from tests.contract.table import MODELS, PATHS

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from local import doctor
-from pixelprompt.provider_response import accept, accept_answer
-from pixelprompt.providers.base import Generated, Image, ProviderError, clean
-from pixelprompt.providers.scrub import HIDDEN, scrub, without_key
+from pixelprompt.models.model import Generated, Image, ProviderError
+from pixelprompt.providers.response import accept, accept_answer
+from pixelprompt.redaction import HIDDEN, clean, scrub, without_key
 from tests.canned import Answer, Canned
 from tests.security.jobs import ENCODED, KEY, Job, row_of
 

@@ -15,13 +15,15 @@ import pytest
 
 from local import logs, terminal
 from local.demo import _sentence
-from pixelprompt import catalogue, provider_response
-from pixelprompt.documents import DocumentStore
-from pixelprompt.enhancement import enhance_prompt
+from pixelprompt import redaction
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.generation import ROW_LIMIT, limited
-from pixelprompt.providers import scrub, url_host
-from pixelprompt.providers.base import Credentials, Generated, Image, Model, ProviderError, Waiting
+from pixelprompt.generation.item import ROW_LIMIT, limited
+from pixelprompt.models import catalogue
+from pixelprompt.models.model import Credentials, Generated, Image, Model, ProviderError, Waiting
+from pixelprompt.models.provider import url_host
+from pixelprompt.prompts.enhancement import enhance_prompt
+from pixelprompt.providers import response as provider_response
+from pixelprompt.storage.documents import DocumentStore
 from tests.canned import Answer, Asked, Canned
 from tests.conftest import BUCKET
 from tests.contract.table import MODELS
@@ -181,8 +183,8 @@ def test_an_enhanced_prompt_is_limited_and_harmless() -> None:
 
 def test_what_is_legitimate_stays_visible() -> None:
     text = "Ein Fuchs,\nein\tFuchs 👩‍🚀 می‌خواهم 狐 café"
-    assert scrub.visible(text) == text
-    assert scrub.visible("a\u2028b\r\nc", lines=False) == "a b c"
+    assert redaction.visible(text) == text
+    assert redaction.visible("a\u2028b\r\nc", lines=False) == "a b c"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -302,7 +304,7 @@ def attack(s3: Any, provider: str, seed: int) -> str:
     assert len(json.dumps(row)) < 2 * ROW_LIMIT
     assert len(row.get("images", [])) <= n
     assert not HARMFUL.search(text)
-    assert not any(KEY[i : i + scrub.KEY_PART] in text for i in range(len(KEY) - scrub.KEY_PART + 1)), text
+    assert not any(KEY[i : i + redaction.KEY_PART] in text for i in range(len(KEY) - redaction.KEY_PART + 1)), text
     amount = row.get("cost", {}).get("amount")
     assert amount is None or 0 <= amount <= n * provider_response.MAX_COST
     for image in row.get("images", []):
@@ -367,9 +369,9 @@ def test_no_text_keeps_the_processor_busy(text: str) -> None:
     for filled in (text * 10_000, f"a{text}" * 10_000, f"{text} " * 10_000, ("http://a/" + text) * 2000):
         message, answer = filled[:4000], filled[:10_000]
         began = time.process_time()
-        scrub.scrub(message, KEY)
+        redaction.scrub(message, KEY)
         ProviderError("invalid_request", message).hide(KEY)
-        scrub.visible(answer)
+        redaction.visible(answer)
         provider_response.accept_answer(answer, KEY)
         # Each takes less than 0.1 s; a pattern of quadratic time takes more than a second.
         assert time.process_time() - began < 0.8

@@ -18,15 +18,16 @@ import pytest
 from infra.settings import Settings as StackSettings
 from infra.settings import SettingsError
 from local import doctor, models_check
-from pixelprompt import catalogue
-from pixelprompt import overlay as overlays
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers import PROVIDERS, adapter
-from pixelprompt.providers.base import Credentials, ImageRequest, Model, ProviderError, Waiting
-from pixelprompt.providers.download import DownloadFailed, download
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models import catalogue, overlay
+from pixelprompt.models.model import Credentials, ImageRequest, Model, ProviderError, Waiting
+from pixelprompt.models.provider import PROVIDERS
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.providers import adapter
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.providers.wire.download import DownloadFailed, download
 from pixelprompt.settings import Settings
+from pixelprompt.storage import documents
 from tests.canned import Answer, Asked, Canned
 
 EVIL = "evil.example"
@@ -130,8 +131,8 @@ def test_a_running_function_keeps_its_last_good_overlay(monkeypatch: pytest.Monk
             self.etag, self.value = etag, value
 
     stored = [Document("1", {"models": [{"name": "FLUX 3", "timeLimit": 90}]})]
-    monkeypatch.setattr(overlays.DocumentStore, "read", lambda *_, **__: stored[-1])
-    registry = overlays.LiveRegistry(None, "bucket")
+    monkeypatch.setattr(documents.DocumentStore, "read", lambda *_, **__: stored[-1])
+    registry = overlay.LiveRegistry(None, "bucket")
     found = registry(fresh=True).find("FLUX 3")
     assert found and found.time_limit == 90
     stored.append(Document("2", {"models": [{**SERVER, "keyName": "RECRAFT_API_KEY"}]}))

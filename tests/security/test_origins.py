@@ -10,7 +10,7 @@ import retry
 import submit
 
 import enhance
-from pixelprompt import http
+from pixelprompt.api import cors, http, routes
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 POSTS = {
@@ -31,9 +31,9 @@ class Context:
 def origins(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """A deployment that names the origins that may call; it has nothing else, so whoever passes gets a 500."""
     monkeypatch.setenv("CORS_ORIGINS", "https://a.example, https://b.example:8443")
-    http._allowed_origins.cache_clear()
+    cors.allowed_origins.cache_clear()
     yield monkeypatch
-    http._allowed_origins.cache_clear()
+    cors.allowed_origins.cache_clear()
 
 
 def answer(
@@ -61,7 +61,7 @@ def answer(
 
 
 def test_every_route_that_changes_something_is_tried() -> None:
-    assert {path.rsplit("/{", 1)[0] for path, method in http.ROUTES.items() if method == "POST"} == {
+    assert {path.rsplit("/{", 1)[0] for path, route in routes.ROUTES.items() if route.method == "POST"} == {
         path.replace(f"/{UNKNOWN}", "") for path in POSTS
     }
 
@@ -106,7 +106,7 @@ def test_a_path_that_is_none_is_not_found_whoever_asks() -> None:
              "requestContext": {"http": {"method": "POST", "path": "/nothing"}}}  # fmt: skip
 
     def missing(request: http.Request) -> http.Response:
-        raise http.no_such_route(request)
+        raise routes.no_such_route(request.method, request.path)
 
     assert http.endpoint(missing)(event, Context())["statusCode"] == 404
 
@@ -117,5 +117,5 @@ def test_where_no_origin_is_named_every_page_passes(origins: pytest.MonkeyPatch,
         origins.delenv("CORS_ORIGINS")
     else:
         origins.setenv("CORS_ORIGINS", named)
-    http._allowed_origins.cache_clear()
+    cors.allowed_origins.cache_clear()
     assert answer("/generate", "https://evil.example")["statusCode"] not in (401, 403)

@@ -10,11 +10,13 @@ import pytest
 
 import enhance
 from local.simulator import Simulator
-from pixelprompt import aws
-from pixelprompt.enhancement import enhance_prompt
-from pixelprompt.moderation import INSTRUCTION, ContentFilter, yes_no_classifier
+from pixelprompt.models.model import Credentials
+from pixelprompt.prompts.enhancement import enhance_prompt
+from pixelprompt.prompts.moderation.classifier import INSTRUCTION, yes_no_classifier
+from pixelprompt.prompts.moderation.filter import ContentFilter
 from pixelprompt.providers import adapter
-from pixelprompt.providers.base import Credentials
+from pixelprompt.storage import clients
+from tests import built
 from tests.canned import Answer, Asked, Canned
 from tests.conftest import BUCKET
 from tests.contract.table import PATHS
@@ -86,7 +88,7 @@ class TestEnhancedPrompts:
                 content = "YES"
             return Answer(content={"choices": [{"message": {"content": content}, "finish_reason": "stop"}]})
 
-        aws.client("secretsmanager").create_secret(Name="keys", SecretString='{"OPENAI_API_KEY": "k"}')
+        clients.client("secretsmanager").create_secret(Name="keys", SecretString='{"OPENAI_API_KEY": "k"}')
         with Canned(answer) as server:
             for name, value in {
                 "BUCKET_NAME": BUCKET,
@@ -94,9 +96,9 @@ class TestEnhancedPrompts:
                 "PROVIDER_ENDPOINTS": json.dumps({"openai": server.url}),
             }.items():
                 monkeypatch.setenv(name, value)
-            enhance._services.cache_clear()
+            built.forget()
             yield words
-            enhance._services.cache_clear()
+            built.forget()
 
     def post(self) -> Any:
         event = {

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pixelprompt.api.http import Request
 from pixelprompt.errors import (
     IdempotencyConflict,
     InappropriateContent,
@@ -12,9 +13,8 @@ from pixelprompt.errors import (
     RequestError,
     ServiceUnavailable,
 )
-from pixelprompt.http import Request
-from pixelprompt.idempotency import body_hash
-from pixelprompt.moderation import ContentFilter
+from pixelprompt.jobs.idempotency import body_hash
+from pixelprompt.prompts.moderation.filter import ContentFilter
 from tests.conftest import BUCKET
 from tests.unit.test_idempotency import BODY, IP, World
 

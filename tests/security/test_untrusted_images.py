@@ -17,10 +17,11 @@ from PIL import Image as Pillow
 
 from local import contact_sheet, demo, pictures
 from local.simulator import exchange
-from pixelprompt import http
-from pixelprompt.image_format import MAX_PIXELS, image_format
-from pixelprompt.images import ImageStorage
-from pixelprompt.providers.base import Image, ProviderError, read_image
+from pixelprompt.api import http
+from pixelprompt.models.model import Image, ProviderError
+from pixelprompt.providers.wire.image_bytes import read_image
+from pixelprompt.storage.image_format import MAX_PIXELS, image_format
+from pixelprompt.storage.images import ImageStorage
 from tests.conftest import BUCKET
 
 ROOT = Path(__file__).parents[2]

@@ -10,14 +10,17 @@ import pytest
 from botocore.credentials import Credentials
 
 from infra.settings import MOST_MODELS
-from pixelprompt import http
-from pixelprompt.generation import MAX_WAIT, WAIT_HERE, FailureRecorder, Progress
-from pixelprompt.images import ImageStorage
-from pixelprompt.job_status import JobStatus
-from pixelprompt.jobs import JobManager
-from pixelprompt.parameters import MOST_IMAGES
-from pixelprompt.provider_response import MAX_TOKEN
-from pixelprompt.providers.base import ProviderError
+from pixelprompt.api import body
+from pixelprompt.generation.failure import FailureRecorder
+from pixelprompt.generation.item import MAX_WAIT
+from pixelprompt.generation.run import WAIT_HERE
+from pixelprompt.jobs.progress import Progress
+from pixelprompt.jobs.status import JobStatus
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.models.model import ProviderError
+from pixelprompt.models.parameters import MOST_IMAGES
+from pixelprompt.providers.response import MAX_TOKEN
+from pixelprompt.storage.images import ImageStorage
 
 from .workflow_engine import Workflow, done, running_workflow, service_error, states_of
 
@@ -75,7 +78,7 @@ def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any, monke
 
 
 def test_a_request_has_less_than_api_gateway_and_lambda_let_through() -> None:
-    assert http.BODY_LIMIT < LAMBDA_RESPONSE / 8
+    assert body.BODY_LIMIT < LAMBDA_RESPONSE / 8
 
 
 def test_the_longest_history_is_below_the_limit(workflow: Workflow) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from pixelprompt.completion import Completion, Ending
-from pixelprompt.control import Cancellation, Retry, given_parameters
 from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.errors import (
     InvalidParameter,
@@ -19,14 +17,22 @@ from pixelprompt.errors import (
     RateLimitExceeded,
     ServiceUnavailable,
 )
-from pixelprompt.executions import Executions as StepFunctions
-from pixelprompt.executions import execution_name, job_and_run
-from pixelprompt.generation import FailureRecorder, Generation, Item, Progress, ResumeTokens
-from pixelprompt.images import ImageStorage
-from pixelprompt.jobs import JobManager, cancel_row, complete_row, epoch_milliseconds, fail_row, gallery, reopen_row
-from pixelprompt.rate_limit import KEY as RATE_LIMIT
-from pixelprompt.rate_limit import RateLimiter
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.generation.failure import FailureRecorder
+from pixelprompt.generation.item import Item
+from pixelprompt.generation.run import Generation
+from pixelprompt.jobs.cancel import Cancellation
+from pixelprompt.jobs.document import cancel_row, complete_row, fail_row, reopen_row
+from pixelprompt.jobs.executions import Executions as StepFunctions
+from pixelprompt.jobs.executions import execution_name, job_and_run
+from pixelprompt.jobs.finish import Completion, Ending
+from pixelprompt.jobs.progress import Progress, ResumeTokens
+from pixelprompt.jobs.retry import Retry, given_parameters
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.limits.rate_limit import RateLimiter
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.keys import RATE_LIMIT_KEY as RATE_LIMIT
+from pixelprompt.storage.keys import epoch_milliseconds, gallery
 
 from .test_submission import Executions, start_error
 
@@ -45,6 +51,10 @@ RESULT = {"imageKey": "group-images/g/A-1.json", "images": [{"imageKey": "group-
 
 def row(status: str, **fields: Any) -> dict[str, Any]:
     return {"index": 0, "model": "A", "status": status, **fields}
+
+
+# The receipt of a model that takes the job's only parameter as it is given.
+AS_GIVEN = {"applied": ["seed"], "adjusted": {}, "ignored": {}}
 
 
 class TestRules:
@@ -305,7 +315,10 @@ class TestRetry:
             "correlationId": "c",
             "prompt": "a fox",
             "parameters": {"seed": 7},
-            "models": [{"index": 1, "model": "B", "resume": None}, {"index": 2, "model": "C", "resume": None}],
+            "models": [
+                {"index": index, "model": model, "resume": None, "receipt": AS_GIVEN}
+                for index, model in ((1, "B"), (2, "C"))
+            ],
         }
 
     def test_a_run_that_others_have_ended_is_followed_by_the_next(self, world: World) -> None:
@@ -380,9 +393,7 @@ class TestRetry:
         assert not any("run" in row for row in world.document["results"])
 
     def test_the_request_of_a_model_that_was_left_is_resumed_by_a_later_run(self, world: World) -> None:
-        world.tokens.save(
-            Item(world.id, 2, "C", 1, "a fox", world.created_at, {}), Progress(tokens={0: "token-1"}).dump()
-        )
+        world.tokens.save(world.id, 2, 1, Progress(tokens={0: "token-1"}).dump())
         world.end("completed", "error", "timeout")
         for run in (2, 3):
             assert world.retry(models=["B"])["run"] == run
@@ -508,8 +519,8 @@ class TestRetry:
 
     def test_a_request_that_the_provider_may_be_working_on_is_resumed_once(self, world: World) -> None:
         item = Item(world.id, 1, "B", 1, "a fox", world.created_at, {})
-        world.tokens.save(item, Progress(tokens={0: "token-1"}).dump())
-        world.tokens.save(Item(world.id, 2, "C", 1, "a fox", world.created_at, {}), Progress(tokens={0: "x"}).dump())
+        world.tokens.save(*item.row, Progress(tokens={0: "token-1"}).dump())
+        world.tokens.save(world.id, 2, 1, Progress(tokens={0: "x"}).dump())
         world.end("completed", "timeout", "error")
         world.retry()
         items = world.executions.started[0][1]["models"]
@@ -602,10 +613,10 @@ class TestEarlierRun:
     def test_its_tokens_are_not_those_of_the_present_one(self, running: World) -> None:
         first = Item(running.id, 1, "B", 1, "a fox", running.created_at, {})
         second = Item(running.id, 1, "B", 1, "a fox", running.created_at, {}, run=2)
-        running.tokens.save(first, "old")
-        assert running.tokens.load(second) is None
-        running.tokens.save(second, "new")
-        assert (running.tokens.load(first), running.tokens.load(second)) == ("old", "new")
+        running.tokens.save(*first.row, "old")
+        assert running.tokens.load(*second.row) is None
+        running.tokens.save(*second.row, "new")
+        assert (running.tokens.load(*first.row), running.tokens.load(*second.row)) == ("old", "new")
 
 
 class TestSeveralImages:

@@ -11,11 +11,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.simulator import Simulator
-from pixelprompt import aws, http
+from pixelprompt.api import http
 from pixelprompt.deadline import Deadline, interrupted_after
-from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import ConflictError, DeadlineExceeded, Interrupted, StorageError
-from pixelprompt.executions import Executions, may_have_started
+from pixelprompt.jobs.executions import Executions, may_have_started
+from pixelprompt.storage import clients
+from pixelprompt.storage.documents import DocumentStore
+from tests import built
 from tests.canned import Answer, Asked, Canned
 from tests.conftest import BUCKET
 
@@ -63,7 +65,7 @@ def test_each_invocation_has_its_own(deadline: Deadline, clock: Clock) -> None:
 
 
 def test_aws_is_not_asked_after_the_deadline(s3: Any, deadline: Deadline, clock: Clock) -> None:
-    documents = DocumentStore(aws.request_client("s3", deadline), BUCKET)
+    documents = DocumentStore(clients.request_client("s3", deadline), BUCKET)
     assert documents.create("a.json", {"a": 1})
     clock.now += 10
     for ask in (
@@ -87,7 +89,7 @@ def test_an_sdk_does_not_try_again_after_the_deadline(
 
     with Canned(fail) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        executions = Executions(aws.request_client("stepfunctions", deadline), "arn:aws:states:x:1:stateMachine:m")
+        executions = Executions(clients.request_client("stepfunctions", deadline), "arn:aws:states:x:1:stateMachine:m")
         with pytest.raises(DeadlineExceeded) as error:
             executions.start("a-job", "{}")
         # It was answered: not started.
@@ -104,7 +106,7 @@ def test_a_start_of_which_one_attempt_has_no_answer_may_have_been_done(
     deadline: Deadline, clock: Clock, monkeypatch: pytest.MonkeyPatch, then: Answer | None
 ) -> None:
     """Whatever the SDK's other attempts were told, or where there was no time for another."""
-    monkeypatch.setattr(aws, "_REQUEST_READ", 0.5)
+    monkeypatch.setattr(clients, "_REQUEST_READ", 0.5)
     done = threading.Event()
 
     def answer(_: Asked) -> Answer:
@@ -116,7 +118,7 @@ def test_a_start_of_which_one_attempt_has_no_answer_may_have_been_done(
 
     with Canned(answer) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        executions = Executions(aws.request_client("stepfunctions", deadline), "arn:aws:states:x:1:stateMachine:m")
+        executions = Executions(clients.request_client("stepfunctions", deadline), "arn:aws:states:x:1:stateMachine:m")
         with pytest.raises((ClientError, DeadlineExceeded)) as error:
             executions.start("a-job", "{}")
         done.set()
@@ -166,8 +168,7 @@ def test_no_function_asks_aws_when_its_time_is_over(name: str, monkeypatch: pyte
         }.items():  # fmt: skip
             monkeypatch.setenv(variable, value)
         module = importlib.import_module(name)
-        made = next(value for value in vars(module).values() if hasattr(value, "cache_clear"))
-        made.cache_clear()
+        built.forget()
         event = {
             "rawPath": path,
             "headers": {},
@@ -175,12 +176,9 @@ def test_no_function_asks_aws_when_its_time_is_over(name: str, monkeypatch: pyte
             "requestContext": {"http": {"method": method, "path": path, "sourceIp": "192.0.2.1"}},
             "body": body,
         }
-        left = 1000 * aws.REQUEST_RESERVE
+        left = 1000 * clients.REQUEST_RESERVE
         context = SimpleNamespace(function_name=name, get_remaining_time_in_millis=lambda: left)
-        try:
-            answer = module.handler(event, context)
-        finally:
-            made.cache_clear()
+        answer = module.handler(event, context)
         assert (answer["statusCode"], server.asked) == (503, [])
 
 
@@ -215,7 +213,7 @@ def test_a_request_whose_time_is_over_is_answered_with_503() -> None:
     assert answer["statusCode"] == 503
     assert json.loads(answer["body"])["error"] == "SERVICE_UNAVAILABLE"
     assert int(answer["headers"]["Retry-After"]) > 0
-    assert 0 < seen[0] <= 20 - aws.REQUEST_RESERVE
+    assert 0 < seen[0] <= 20 - clients.REQUEST_RESERVE
 
 
 class Refusing:
@@ -255,7 +253,7 @@ def test_enhance_is_answered_in_time_whatever_the_models_do(
 ) -> None:
     import enhance
 
-    secret = aws.client("secretsmanager").create_secret(Name="keys", SecretString='{"OPENAI_API_KEY": "k"}')
+    secret = clients.client("secretsmanager").create_secret(Name="keys", SecretString='{"OPENAI_API_KEY": "k"}')
     for name, value in {
         "BUCKET_NAME": BUCKET,
         "PROVIDER_SECRET": secret["ARN"],
@@ -263,7 +261,7 @@ def test_enhance_is_answered_in_time_whatever_the_models_do(
         "MODERATION": moderation,
     }.items():
         monkeypatch.setenv(name, value)
-    enhance._services.cache_clear()
+    built.forget()
     simulator.set_fault("gpt-5.4-mini", "slow", seconds=100)
     event = {
         "rawPath": "/enhance",
@@ -272,13 +270,10 @@ def test_enhance_is_answered_in_time_whatever_the_models_do(
         "body": '{"prompt": "a red fox"}',
     }
     # Four seconds, and what may be under way then.
-    left = 1000 * (4 + aws.REQUEST_RESERVE)
+    left = 1000 * (4 + clients.REQUEST_RESERVE)
     context = SimpleNamespace(function_name="f", get_remaining_time_in_millis=lambda: left)
     started = time.monotonic()
-    try:
-        answer = enhance.handler(event, context)
-    finally:
-        enhance._services.cache_clear()
+    answer = enhance.handler(event, context)
     assert time.monotonic() - started < left / 1000
     body = json.loads(answer["body"])
     if moderation == "keyword":

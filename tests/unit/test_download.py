@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pixelprompt.providers import transport
-from pixelprompt.providers.download import DownloadFailed, download, download_paid, is_public
+from pixelprompt.providers.wire import transport
+from pixelprompt.providers.wire.download import DownloadFailed, download, download_paid, is_public
 from tests.canned import Answer, Asked, Canned
 
 HOSTS = ["images.example", "other.example", "mixed.example", "inside.example"]
@@ -309,7 +309,7 @@ def test_what_may_pass_is_told_apart(status: int, passing: bool) -> None:
 
 @pytest.mark.parametrize(("status", "times"), [(503, 3), (403, 1)])
 def test_a_paid_image_is_fetched_up_to_three_times(status: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelprompt.providers.download.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("pixelprompt.providers.wire.download.time.sleep", lambda seconds: None)
     with Canned(Answer(status)) as server:
         with pytest.raises(DownloadFailed):
             download_paid(server.url, soon(), base_url=server.url)

@@ -9,10 +9,13 @@ import pytest
 
 import enhance
 from local.simulator import Simulator
-from pixelprompt import aws, providers
-from pixelprompt.enhancement import Enhancement, EnhancementCache, enhance_prompt, read_answer, unchanged
-from pixelprompt.providers.base import Credentials, Model
-from pixelprompt.rate_limit import ENHANCE_KEY, KEY, RateLimiter
+from pixelprompt import providers
+from pixelprompt.limits.rate_limit import RateLimiter
+from pixelprompt.models.model import Credentials, Model
+from pixelprompt.prompts.enhancement import Enhancement, EnhancementCache, enhance_prompt, read_answer, unchanged
+from pixelprompt.storage import clients
+from pixelprompt.storage.keys import ENHANCE_LIMIT_KEY, RATE_LIMIT_KEY
+from tests import built
 
 BUCKET = "test-bucket"
 MODEL = Model("GPT-5.4 mini", "openai", "gpt-5.4-mini")
@@ -113,7 +116,7 @@ class TestLimits:
     def _deployment(
         self, s3: Any, simulator: Simulator, credentials: Credentials, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[None]:
-        aws.client("secretsmanager").create_secret(Name="keys", SecretString='{"OPENAI_API_KEY": "k"}')
+        clients.client("secretsmanager").create_secret(Name="keys", SecretString='{"OPENAI_API_KEY": "k"}')
         for name, value in {
             "BUCKET_NAME": BUCKET,
             "PROVIDER_SECRET": "keys",
@@ -123,9 +126,9 @@ class TestLimits:
             "IP_INCLUDE": "203.0.113.0/24",
         }.items():
             monkeypatch.setenv(name, value)
-        enhance._services.cache_clear()
+        built.forget()
         yield
-        enhance._services.cache_clear()
+        built.forget()
 
     def post(self, prompt: str = "a cat", address: str = "198.51.100.1", **body: Any) -> tuple[int, Any, Any]:
         """Status, headers and body of the answer."""
@@ -139,7 +142,7 @@ class TestLimits:
 
     def counted(self, s3: Any) -> int:
         """How many requests lie in the windows."""
-        return len(json.loads(s3.get_object(Bucket=BUCKET, Key=ENHANCE_KEY)["Body"].read())["global_requests"])
+        return len(json.loads(s3.get_object(Bucket=BUCKET, Key=ENHANCE_LIMIT_KEY)["Body"].read())["global_requests"])
 
     def test_over_the_limit_of_an_address_nothing_is_asked_or_recorded(self, s3: Any, simulator: Simulator) -> None:
         assert [self.post(prompt)[0] for prompt in ("a cat", "a dog")] == [200, 200]
@@ -181,13 +184,13 @@ class TestLimits:
         assert [self.post(ip=f"192.0.2.{last}")[0] for last in (1, 2, 3)] == [200, 200, 429]
         monkeypatch.setenv("TRUST_BODY_IP", "true")
         monkeypatch.setenv("ENHANCE_LIMIT", "100")
-        enhance._services.cache_clear()
+        built.forget()
         assert [self.post(ip=f"192.0.2.{last}")[0] for last in (1, 1, 1, 2)] == [200, 200, 429, 200]
         assert self.post(ip="nonsense")[2]["parameter"] == "ip"
 
     def test_the_limits_of_jobs_are_others(self, s3: Any) -> None:
         assert [self.post()[0] for _ in range(3)] == [200, 200, 429]
         assert not RateLimiter(s3, BUCKET, 1, 1).check("198.51.100.1").limited
-        before = s3.get_object(Bucket=BUCKET, Key=KEY)["ETag"]
+        before = s3.get_object(Bucket=BUCKET, Key=RATE_LIMIT_KEY)["ETag"]
         assert self.post(address="198.51.100.2")[0] == 200
-        assert s3.get_object(Bucket=BUCKET, Key=KEY)["ETag"] == before
+        assert s3.get_object(Bucket=BUCKET, Key=RATE_LIMIT_KEY)["ETag"] == before

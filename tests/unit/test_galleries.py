@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelprompt.errors import InvalidParameter, StorageError
-from pixelprompt.galleries import LONGEST_CURSOR, Galleries, Page
-from pixelprompt.images import ImageStorage, index_key
-from pixelprompt.jobs import JobManager, epoch_milliseconds, gallery
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.storage.galleries import LONGEST_CURSOR, Galleries, Page
+from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.keys import epoch_milliseconds, gallery, index_key
 
 from .test_images import picture
 
@@ -34,7 +35,7 @@ class Counted:
 
 
 def galleries(s3: Any) -> Galleries:
-    return Galleries(s3, BUCKET, ImageStorage(s3, BUCKET, DOMAIN), JobManager(s3, BUCKET))
+    return Galleries(s3, BUCKET, ImageStorage(s3, BUCKET, DOMAIN), JobManager(s3, BUCKET).get_job_status)
 
 
 def index(s3: Any, number: int, images: int = 1) -> str:
@@ -91,7 +92,7 @@ def test_pages_hold_every_gallery_once_newest_first(s3: Any, limit: int) -> None
 
 
 def test_a_page_that_one_listing_does_not_hold_ends_early(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelprompt.galleries.LISTING", 20)
+    monkeypatch.setattr("pixelprompt.storage.galleries.LISTING", 20)
     ids = [index(s3, number, images=3) for number in range(9)]
     first = galleries(s3).page(Page(9))
     assert [entry["images"] for entry in first["galleries"]] == [3] * 6
@@ -234,4 +235,4 @@ def test_what_it_may_not(query: dict[str, str]) -> None:
 
 def test_a_failing_s3_is_a_storage_error(s3: Any) -> None:
     with pytest.raises(StorageError):
-        Galleries(s3, "no-such-bucket", ImageStorage(s3, BUCKET), JobManager(s3, BUCKET)).page(Page())
+        Galleries(s3, "no-such-bucket", ImageStorage(s3, BUCKET), JobManager(s3, BUCKET).get_job_status).page(Page())

@@ -14,16 +14,20 @@ from botocore.exceptions import ClientError
 from PIL import Image as Picture
 
 from local.simulator import Simulator
-from pixelprompt import generation, providers
-from pixelprompt.completion import Completion, Ending
-from pixelprompt.control import progress
+from pixelprompt import providers
 from pixelprompt.errors import ConflictError, JobNotFound, ServiceUnavailable
-from pixelprompt.generation import MAX_WAIT, FailureRecorder, Generation, InvocationBroke, Item, Progress, ResumeTokens
-from pixelprompt.images import ImageStorage
-from pixelprompt.jobs import JobManager
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers.base import Credentials, Generated, Image, Model, ProviderError, Waiting
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.generation import run
+from pixelprompt.generation.failure import FailureRecorder
+from pixelprompt.generation.item import MAX_WAIT, Item
+from pixelprompt.generation.run import Generation, InvocationBroke
+from pixelprompt.jobs.finish import Completion, Ending
+from pixelprompt.jobs.progress import Progress, ResumeTokens
+from pixelprompt.jobs.retry import progress
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.models.model import Credentials, Generated, Image, Model, ProviderError, Waiting
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.storage.images import ImageStorage
 
 from .workflow_engine import Workflow, running_workflow
 
@@ -174,7 +178,7 @@ def test_an_sdk_is_loaded_while_the_keys_are_read(job: Job, monkeypatch: pytest.
         assert loading.wait(30)
         return read(model)
 
-    monkeypatch.setattr(generation, "adapter", load)
+    monkeypatch.setattr(run, "adapter", load)
     monkeypatch.setattr(job.keys, "credentials", credentials)
     assert job.run()["state"] == "done"
 
@@ -183,7 +187,7 @@ def test_an_sdk_that_cannot_be_loaded_is_our_failure(job: Job, monkeypatch: pyte
     def missing(_: str) -> None:
         raise ImportError("secret detail")
 
-    monkeypatch.setattr(generation, "adapter", missing)
+    monkeypatch.setattr(run, "adapter", missing)
     assert job.run()["errorCode"] == "internal"
     assert "secret" not in job.row["error"]
 
@@ -314,7 +318,7 @@ class TestRedrive:
         if trace == "row":
             job.start()
         elif trace == "token":
-            job.tokens.save(item, TOKEN)
+            job.tokens.save(*item.row, TOKEN)
         elif trace == "image":
             job.run()
             job.reset()
@@ -418,7 +422,7 @@ class TestRedrivenExecution:
     ) -> None:
         job = redriven.job
         job.start()
-        job.tokens.save(job.item(), TOKEN)
+        job.tokens.save(*job.item().row, TOKEN)
         resume = TOKEN if (state, attempt) != ("Generate image", 1) else None
         ran = redriven.redrive(state, attempt=attempt, resume=resume, waitSeconds=1)
         assert [outcome["state"] for outcome in ran.outcomes] == ["done"]
@@ -454,7 +458,7 @@ class TestPolling:
     def test_it_brings_the_item_back_with_its_token(self, polled: Job) -> None:
         outcome = polled.run()
         assert (outcome["state"], outcome["waitSeconds"]) == ("wait", 11)
-        assert outcome["resume"] == polled.tokens.load(polled.item()) == TOKEN
+        assert outcome["resume"] == polled.tokens.load(*polled.item().row) == TOKEN
 
     def test_a_token_that_is_too_long_to_keep_breaks_its_model_only(
         self, job: Job, monkeypatch: pytest.MonkeyPatch
@@ -480,7 +484,7 @@ def test_an_order_that_has_ended_is_not_asked_for_again_by_a_retry(
     job.run()
     document = job.jobs.get_job_status(job.id)
     assert document is not None
-    token = job.tokens.load_row(job.id, 0, 1)
+    token = job.tokens.load(job.id, 0, 1)
     assert progress(document, job.row, [], token) is None, "no token is handed on"
     assert document["cost"]["amount"] == 0.05
 
@@ -492,7 +496,7 @@ def test_an_order_whose_end_is_unknown_is_asked_for_again(job: Job, code: str, m
     job.run()
     document = job.jobs.get_job_status(job.id)
     assert document is not None
-    assert progress(document, job.row, [], job.tokens.load_row(job.id, 0, 1)) == '{"tokens":{"0":"order-1"}}'
+    assert progress(document, job.row, [], job.tokens.load(job.id, 0, 1)) == '{"tokens":{"0":"order-1"}}'
 
 
 class TestFailureRecorder:
@@ -510,12 +514,12 @@ class TestFailureRecorder:
         assert job.row["status"] == "completed" and job.row["images"]
 
     def test_a_token_brings_the_item_back(self, job: Job) -> None:
-        job.tokens.save(job.item(), TOKEN)
+        job.tokens.save(*job.item().row, TOKEN)
         outcome = self.recorder(job).record(job.item(), "Runtime.HandlerError")
         assert (outcome["state"], outcome["resume"], outcome["attempt"]) == ("wait", TOKEN, 2)
 
     def test_a_token_does_not_outlive_the_deadline(self, job: Job) -> None:
-        job.tokens.save(job.item(), TOKEN)
+        job.tokens.save(*job.item().row, TOKEN)
         item = job.item(3, deadline=time.time() - 1)
         assert self.recorder(job).record(item, "Runtime.HandlerError")["state"] == "failed"
 
@@ -535,7 +539,7 @@ class TestFailureRecorder:
         assert job.row["retryable"] is True
 
     def test_what_an_earlier_invocation_sent_may_still_be_charged_for(self, job: Job) -> None:
-        job.tokens.save(job.item(), TOKEN)
+        job.tokens.save(*job.item().row, TOKEN)
         item = job.item(2, resume=TOKEN, deadline=time.time() - 1)
         outcome = self.recorder(job).record(item, "Lambda.TooManyRequestsException")
         assert (outcome["state"], outcome["errorCode"], job.row["billable"]) == ("failed", "internal", "unknown")
@@ -748,7 +752,7 @@ class TestSeveralImages:
     def test_after_a_crash_a_call_without_a_token_is_not_sent_again(
         self, job: Job, answers: dict[int, list[Any]]
     ) -> None:
-        job.tokens.save(self.item(job), '{"tokens":{"1":"t-6"}}')
+        job.tokens.save(*self.item(job).row, '{"tokens":{"1":"t-6"}}')
         outcome = FailureRecorder(job.jobs, job.images, job.tokens).record(self.item(job), "Runtime.HandlerError")
         answers.update({6: [self.made(6)]})
         job.run(self.item(job, outcome["attempt"], resume=outcome["resume"], deadline=outcome["deadline"]))

@@ -10,16 +10,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pixelprompt import http, idempotency
-from pixelprompt.catalogue import file_name
+from pixelprompt.api import http
+from pixelprompt.api.body import DEPTH_LIMIT
+from pixelprompt.api.routes import no_such_route
 from pixelprompt.errors import InvalidJson, InvalidParameter, RequestError
-from pixelprompt.galleries import Page
-from pixelprompt.images import stem
-from pixelprompt.jobs import JobManager, is_job_id
+from pixelprompt.jobs import idempotency
+from pixelprompt.jobs.document import is_job_id
+from pixelprompt.jobs.request import read_models
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.limits.caller import caller
+from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import logger
-from pixelprompt.rate_limit import caller
-from pixelprompt.registry import ModelRegistry
-from pixelprompt.submission import read_models, read_prompt
+from pixelprompt.prompts.prompt import read_prompt
+from pixelprompt.storage.galleries import Page
+from pixelprompt.storage.keys import file_name, stem
 
 from .test_http import Context, event
 
@@ -50,7 +54,7 @@ def test_whatever_a_request_quotes_the_answer_and_the_log_are_well_formed(
     path: str, method: str, headers: dict[str, str], more: dict[str, str]
 ) -> None:
     def respond(request: http.Request) -> http.Response:
-        raise http.no_such_route(request)
+        raise no_such_route(request.method, request.path)
 
     given_headers = {**headers, "X-Correlation-ID": path, "Origin": method, **more}
     lines = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
@@ -132,7 +136,7 @@ def test_an_idempotency_key_is_hashed_or_refused(key: str) -> None:
     except InvalidParameter:
         assert not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255)
         return
-    assert re.fullmatch(r"idempotency/[0-9a-f]{64}\.json", idempotency.record_key("192.0.2.1", key))
+    assert re.fullmatch(r"idempotency/[0-9a-f]{64}\.json", idempotency.idempotency_key("192.0.2.1", key))
 
 
 @given(st.dictionaries(st.sampled_from(["limit", "cursor"]), TEXT))
@@ -154,9 +158,9 @@ def test_what_is_read_can_be_written_and_compared_at_any_depth_of_the_stack(dept
     try:
         body = parse('{"prompt": "a fox", "x": ' + opening * depth + "1" + closing * depth + "}")
     except InvalidJson as error:
-        assert depth >= http.DEPTH_LIMIT and error.message == "The body is nested too deeply."
+        assert depth >= DEPTH_LIMIT and error.message == "The body is nested too deeply."
         return
-    assert depth < http.DEPTH_LIMIT
+    assert depth < DEPTH_LIMIT
 
     def deeper(frames: int) -> str:
         return deeper(frames - 1) if frames else idempotency.body_hash(body)

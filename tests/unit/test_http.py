@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import status as status_function
-from pixelprompt import http
+from pixelprompt.api import cors, http, routes
 from pixelprompt.errors import (
     ConfigurationError,
     InvalidJson,
@@ -25,6 +25,7 @@ from pixelprompt.errors import (
     StorageError,
 )
 from pixelprompt.settings import Settings
+from tests import built
 
 
 class Context:
@@ -180,9 +181,7 @@ def test_the_description_is_served_under_a_base_path() -> None:
 def test_an_unknown_query_parameter_is_rejected(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(function)
     # What would be done with the request is not reached.
-    for name in ("_submission", "_services", "_galleries"):
-        if hasattr(module, name):
-            monkeypatch.setattr(module, name, lambda: MagicMock(spec=tuple, __iter__=lambda _: iter([MagicMock()] * 2)))
+    monkeypatch.setattr(module, "services", MagicMock())
     asked = event("{}", method="GET" if function in ("models", "gallery", "status") else "POST")
     answer = module.handler(
         {**asked, "queryStringParameters": {"dryRum": "1"}, "pathParameters": {"jobId": "x"}}, Context()
@@ -268,9 +267,9 @@ def test_a_preflight_is_answered_with_what_browsers_ask_for() -> None:
 def named_origins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A deployment that names the origins that may call."""
     monkeypatch.setenv("CORS_ORIGINS", "https://a.example,https://b.example")
-    http._allowed_origins.cache_clear()
+    cors.allowed_origins.cache_clear()
     yield
-    http._allowed_origins.cache_clear()
+    cors.allowed_origins.cache_clear()
 
 
 @pytest.mark.usefixtures("named_origins")
@@ -294,7 +293,7 @@ def test_only_named_origins_are_allowed() -> None:
     ],
 )
 def test_the_catch_all_knows_the_routes(method: str, path: str, status: int, code: str) -> None:
-    error = http.no_such_route(http.Request.from_event(event(method=method, path=path)))
+    error = routes.no_such_route(method, path)
     assert (error.status, error.code) == (status, code)
     assert (error.details["path"], error.details["method"]) == (path, method)
     assert ("Allow" in error.headers) == (status == 405)
@@ -304,14 +303,13 @@ def test_the_catch_all_knows_the_routes(method: str, path: str, status: int, cod
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_a_gallery_that_is_off_is_an_unknown_path(method: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def missed(given: str) -> dict[str, Any]:
-        status_function._routes.cache_clear()
+        built.forget()
         return status_function.handler(event(method=method, path=given), Context())
 
     monkeypatch.setenv("GALLERY", "public")
     public = missed(path)
     monkeypatch.setenv("GALLERY", "off")
     off, unknown = missed(path), missed("/elsewhere")
-    status_function._routes.cache_clear()
     # API Gateway sends a GET here only where there is no route.
     expected = (404, "NOT_FOUND") if method == "GET" else (405, "METHOD_NOT_ALLOWED")
     assert (public["statusCode"], json.loads(public["body"])["error"]) == expected
@@ -322,8 +320,8 @@ def test_a_gallery_that_is_off_is_an_unknown_path(method: str, path: str, monkey
 
 def test_a_gallery_that_is_off_leaves_the_other_routes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GALLERY", "off")
-    routes = http.deployed_routes(Settings.from_environment())
-    assert set(http.ROUTES) - set(routes) == {"/gallery/list", "/gallery/{galleryId}"}
+    deployed = routes.deployed_routes(has_gallery=Settings.from_environment().has_gallery)
+    assert set(routes.ROUTES) - {route.path for route in deployed} == {"/gallery/list", "/gallery/{galleryId}"}
 
 
 def test_an_s3_that_is_busy_can_be_asked_again() -> None:

@@ -15,15 +15,16 @@ from pixelprompt.errors import (
     ServiceUnavailable,
     StorageError,
 )
-from pixelprompt.idempotency import IdempotencyRecords, body_hash, read_key, record_key
-from pixelprompt.jobs import JobManager
-from pixelprompt.moderation import ContentFilter
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers.base import Model
-from pixelprompt.rate_limit import KEY as RATE_LIMIT
-from pixelprompt.rate_limit import RateLimiter
-from pixelprompt.registry import ModelRegistry
-from pixelprompt.submission import Submission
+from pixelprompt.jobs.idempotency import IdempotencyRecords, body_hash, read_key
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.jobs.submit import Submission
+from pixelprompt.limits.rate_limit import RateLimiter
+from pixelprompt.models.model import Model
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.prompts.moderation.filter import ContentFilter
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.storage.keys import RATE_LIMIT_KEY as RATE_LIMIT
+from pixelprompt.storage.keys import idempotency_key
 
 from .test_submission import Executions, Secrets, start_error
 
@@ -93,7 +94,7 @@ def test_anything_else_is_refused(key: str) -> None:
 
 
 def test_the_record_of_a_key_tells_nothing_of_it() -> None:
-    names = {record_key(caller, key) for caller in ("192.0.2.1", "192.0.2.2") for key in ("../../a", "b")}
+    names = {idempotency_key(caller, key) for caller in ("192.0.2.1", "192.0.2.2") for key in ("../../a", "b")}
     assert len(names) == 4
     assert all(len(name) == len("idempotency/.json") + 64 for name in names)
 
@@ -215,7 +216,8 @@ class TestHalfWayDeath:
         assert document is not None and replayed
         assert name == job["jobId"] == given["jobId"]
         assert given["late"] is True
-        assert (given["createdAt"], given["models"], given["run"]) == (document["createdAt"], ["GPT Image 2"], 1)
+        models = [item["model"] for item in given["models"]]
+        assert (given["createdAt"], models, given["run"]) == (document["createdAt"], ["GPT Image 2"], 1)
         assert (world.charged, world.documents) == (1, 1)
 
     def test_an_execution_that_runs_already_is_no_failure(self, world: World) -> None:

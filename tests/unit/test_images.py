@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pixelprompt import aws
-from pixelprompt.catalogue import file_name
-from pixelprompt.image_format import image_format
-from pixelprompt.images import ImageStorage, stem
+from pixelprompt.storage import clients
+from pixelprompt.storage.image_format import image_format
+from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.keys import file_name, stem
 
 BUCKET = "test-bucket"
 METADATA = {
@@ -68,7 +68,7 @@ def test_an_image_without_its_end_is_no_image(kind: str) -> None:
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "eu-south-2"])
 def test_presigned_urls_name_the_host_of_the_region(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
-    url = ImageStorage(aws.client("s3"), BUCKET).image_url("images/a.png")
+    url = ImageStorage(clients.client("s3"), BUCKET).image_url("images/a.png")
     assert url.startswith(
         f"https://{BUCKET}.s3.{region}.amazonaws.com/" if region != "us-east-1" else f"https://{BUCKET}.s3."
     )

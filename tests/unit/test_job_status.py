@@ -8,10 +8,10 @@ import pytest
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, JobNotFound
-from pixelprompt.images import ImageStorage
-from pixelprompt.job_status import PAUSE, JobStatus, Wait, is_version
-from pixelprompt.jobs import JobManager
+from pixelprompt.jobs.status import PAUSE, JobStatus, Wait, is_version
+from pixelprompt.jobs.store import JobManager
 from pixelprompt.settings import LONGEST_JOB
+from pixelprompt.storage.images import ImageStorage
 
 BUCKET = "test-bucket"
 CREATED = 1_763_900_000.0

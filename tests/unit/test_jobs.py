@@ -8,18 +8,11 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound, PermissionMissing
-from pixelprompt.jobs import (
-    JobManager,
-    complete_row,
-    fail_row,
-    finish_rows,
-    gallery,
-    is_job_id,
-    job_status,
-    start_row,
-)
+from pixelprompt.jobs.document import complete_row, fail_row, finish_rows, is_job_id, job_status, start_row
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.storage.documents import DocumentStore
+from pixelprompt.storage.keys import gallery
 
 BUCKET = "test-bucket"
 NOW = "2026-11-23T12:00:00.000Z"

@@ -22,8 +22,8 @@ from local.doctor import BAD, CHECKS, GOOD, WARNING, Row, examine, examine_acces
 from local.options import SIMULATED_PATHS
 from local.paths import ROOT
 from local.simulator import Simulator
-from pixelprompt import overlay
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.storage.keys import OVERLAY_KEY
 from tests.canned import Answer, Asked, Canned
 from tests.conftest import BUCKET
 from tests.today import TODAY
@@ -88,7 +88,7 @@ def set_keys(keys: Mapping[str, str]) -> None:
 
 
 def set_overlay(s3: Any, *models: Mapping[str, Any]) -> None:
-    s3.put_object(Bucket=BUCKET, Key=overlay.KEY, Body=json.dumps({"models": models}))
+    s3.put_object(Bucket=BUCKET, Key=OVERLAY_KEY, Body=json.dumps({"models": models}))
 
 
 def rows_of(deployed: Deployment, **options: Any) -> dict[str, Row]:
@@ -219,7 +219,7 @@ def test_a_broken_overlay_is_reported_and_the_built_in_catalogue_examined(deploy
     assert "provider='nobody'" in sentences(rows["Model catalogue"])
     assert "make models-check" in sentences(rows["Model catalogue"])
     assert set(DEFAULTS) <= set(rows)
-    s3.put_object(Bucket=BUCKET, Key=overlay.KEY, Body=b"{")
+    s3.put_object(Bucket=BUCKET, Key=OVERLAY_KEY, Body=b"{")
     assert "no JSON object" in sentences(rows_of(deployed)["Model catalogue"])
 
 

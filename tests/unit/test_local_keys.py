@@ -12,7 +12,7 @@ from local.cloud import CloudError
 from local.confirmation import Unconfirmed
 from local.deployment import former_secret
 from local.keys import KeysError, collect, run, store
-from pixelprompt import aws
+from pixelprompt.storage import clients
 from tests.canned import Canned
 from tests.unit.test_local_doctor import stacks
 
@@ -20,7 +20,7 @@ from tests.unit.test_local_doctor import stacks
 @pytest.fixture
 def deployed(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The ARN of the empty secret of the stage dev."""
-    arn: str = aws.client("secretsmanager").create_secret(Name="ProviderKeys-x1Y2", SecretString="{}")["ARN"]
+    arn: str = clients.client("secretsmanager").create_secret(Name="ProviderKeys-x1Y2", SecretString="{}")["ARN"]
     with Canned(stacks({"PixelPrompt-dev": {"BucketName": "b", "ProviderSecretArn": arn}})) as formation:
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", formation.url)
         monkeypatch.setattr("sys.stdin", io.StringIO())
@@ -53,7 +53,7 @@ def test_what_can_be_no_key_is_refused_by_name(typed: str | UnicodeDecodeError) 
 
 
 def test_other_keys_stay_as_they_are(s3: Any) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     secrets.create_secret(Name="keys", SecretString='{"GEMINI_API_KEY": "old"}')
     assert store(secrets, "keys", {"OPENAI_API_KEY": "new"}) == ["GEMINI_API_KEY", "OPENAI_API_KEY"]
     held = json.loads(secrets.get_secret_value(SecretId="keys")["SecretString"])
@@ -62,7 +62,7 @@ def test_other_keys_stay_as_they_are(s3: Any) -> None:
 
 @pytest.mark.parametrize("text", ["not json", "[]", ""])
 def test_a_secret_that_is_no_object_is_replaced(s3: Any, text: str) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     secrets.create_secret(Name="keys", SecretString=text or " ")
     assert store(secrets, "keys", {"OPENAI_API_KEY": "new"}) == ["OPENAI_API_KEY"]
 
@@ -75,11 +75,11 @@ def test_without_a_region_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_missing_secret_says_what_to_do(s3: Any) -> None:
     with pytest.raises(KeysError, match="ResourceNotFoundException for the secret no-such-secret; check name"):
-        store(aws.client("secretsmanager"), "no-such-secret", {"OPENAI_API_KEY": "new"})
+        store(clients.client("secretsmanager"), "no-such-secret", {"OPENAI_API_KEY": "new"})
 
 
 def test_keys_that_would_be_replaced_are_asked_about(s3: Any) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     secrets.create_secret(Name="keys", SecretString='{"GEMINI_API_KEY": "old", "XAI_API_KEY": "same"}')
     asked: list[list[str]] = []
 
@@ -99,7 +99,7 @@ def test_without_a_terminal_somebody_must_have_said_yes_before_a_key_is_replaced
     deployed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    secrets, name = aws.client("secretsmanager"), deployed
+    secrets, name = clients.client("secretsmanager"), deployed
     secrets.put_secret_value(SecretId=name, SecretString='{"OPENAI_API_KEY": "old"}')
     with pytest.raises(Unconfirmed, match="YES=1 says yes beforehand"):
         run("dev", {"OPENAI_API_KEY": "new"})
@@ -110,7 +110,7 @@ def test_without_a_terminal_somebody_must_have_said_yes_before_a_key_is_replaced
 
 
 def test_the_secret_is_found_by_the_outputs_of_the_stack(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     named = secrets.create_secret(Name=former_secret("dev"), SecretString="{}")["ARN"]
     unnamed = secrets.create_secret(Name="ProviderKeys-x1Y2", SecretString="{}")["ARN"]
     # The stack of an earlier version has the name for an output.
@@ -131,7 +131,7 @@ def test_the_secret_is_found_by_the_outputs_of_the_stack(s3: Any, monkeypatch: p
 def test_keys_are_copied_from_another_secret_and_never_shown(
     deployed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     keys = {"OPENAI_API_KEY": "key-one", "MY_SERVER_KEY": "key-two"}
     secrets.create_secret(Name="former", SecretString=json.dumps(keys))
     # The environment does not count: one command copies, another one stores.
@@ -149,7 +149,7 @@ def test_keys_are_copied_from_another_secret_and_never_shown(
 
 
 def test_a_secret_without_keys_is_not_copied(deployed: str) -> None:
-    aws.client("secretsmanager").create_secret(Name="former", SecretString="{}")
+    clients.client("secretsmanager").create_secret(Name="former", SecretString="{}")
     with pytest.raises(KeysError, match="The secret former holds no keys"):
         run("dev", {"OPENAI_API_KEY": "new"}, source="former")
     with pytest.raises(KeysError, match="ResourceNotFoundException for the secret no-such-secret"):
@@ -158,7 +158,7 @@ def test_a_secret_without_keys_is_not_copied(deployed: str) -> None:
 
 @pytest.mark.parametrize("by_name", [True, False])
 def test_a_secret_is_not_copied_onto_itself(deployed: str, by_name: bool) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     secrets.put_secret_value(SecretId=deployed, SecretString='{"OPENAI_API_KEY": "key"}')
     source = "ProviderKeys-x1Y2" if by_name else deployed
     with pytest.raises(KeysError, match=f"The secret {source} is the one of the stage dev itself; name another one"):
@@ -168,7 +168,7 @@ def test_a_secret_is_not_copied_onto_itself(deployed: str, by_name: bool) -> Non
 def test_nothing_is_copied_into_a_secret_that_the_next_deployment_replaces(
     s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets, former = aws.client("secretsmanager"), former_secret("dev")
+    secrets, former = clients.client("secretsmanager"), former_secret("dev")
     secrets.create_secret(Name=former, SecretString="{}")
     secrets.create_secret(Name="saved", SecretString='{"OPENAI_API_KEY": "key"}')
     with Canned(stacks({"PixelPrompt-dev": {"BucketName": "b", "ProviderSecretName": former}})) as formation:
@@ -179,7 +179,7 @@ def test_nothing_is_copied_into_a_secret_that_the_next_deployment_replaces(
 
 
 def test_only_strings_that_are_not_blank_are_keys(deployed: str) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     secrets.put_secret_value(SecretId=deployed, SecretString='{"GEMINI_API_KEY": "here", "note": 7}')
     values = {"OPENAI_API_KEY": "key", "GEMINI_API_KEY": " ", "XAI_API_KEY": "", "BFL_API_KEY": 5, "MINE": None}
     secrets.create_secret(Name="former", SecretString=json.dumps(values))
@@ -194,7 +194,7 @@ def test_only_strings_that_are_not_blank_are_keys(deployed: str) -> None:
 def test_a_name_that_no_model_uses_is_asked_about_before_it_is_copied(
     deployed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     secrets.create_secret(Name="database", SecretString='{"username": "u", "password": "p", "XAI_API_KEY": "key"}')
     with pytest.raises(Unconfirmed):
         run("dev", {}, source="database")
@@ -214,14 +214,14 @@ def test_a_name_that_no_model_uses_is_asked_about_before_it_is_copied(
 
 
 def test_a_binary_secret_is_one_sentence(deployed: str) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     secrets.create_secret(Name="binary", SecretBinary=b"{}")
     with pytest.raises(KeysError, match="The secret binary holds binary data instead of a JSON object"):
         run("dev", {}, source="binary")
 
 
 def test_a_secret_that_is_scheduled_for_deletion_says_how_to_restore_it(deployed: str) -> None:
-    secrets = aws.client("secretsmanager")
+    secrets = clients.client("secretsmanager")
     secrets.create_secret(Name="former", SecretString='{"OPENAI_API_KEY": "key"}')
     secrets.delete_secret(SecretId="former")
     with pytest.raises(KeysError, match=r"restore it \(aws secretsmanager restore-secret --secret-id former\)"):

@@ -8,7 +8,7 @@ import pytest
 from local.corroboration import Difference
 from local.model_differences import changed, compare, settled
 from local.price_lists import Listed, PriceList
-from pixelprompt import catalogue
+from pixelprompt.models import catalogue
 
 DAY = date(2026, 11, 27)
 HERE, THERE = "https://prices.example/a", "https://prices.example/b"

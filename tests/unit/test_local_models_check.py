@@ -10,8 +10,8 @@ import pytest
 from local import __main__ as command
 from local.models_check import describe
 from local.paths import ROOT
-from pixelprompt import overlay
 from pixelprompt.errors import ConfigurationError
+from pixelprompt.storage.keys import OVERLAY_KEY
 from tests.canned import Answer, Canned
 from tests.conftest import BUCKET
 from tests.today import TODAY
@@ -114,7 +114,7 @@ def test_a_right_overlay_is_uploaded_only_when_asked_for(
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
     assert run(file, "--put", "--bucket", BUCKET) == 0
     assert f"s3://{BUCKET}/config/models.json" in capsys.readouterr().out
-    stored = s3.get_object(Bucket=BUCKET, Key=overlay.KEY)
+    stored = s3.get_object(Bucket=BUCKET, Key=OVERLAY_KEY)
     assert json.loads(stored["Body"].read()) == {"models": [MINE]}
 
 
@@ -135,7 +135,7 @@ def test_it_goes_into_the_bucket_of_the_stage(s3: Any, file: Path, monkeypatch: 
         without = [{"name": "GPT-5.4 mini", "enabled": False}]
         file.write_text(json.dumps({"textModels": without}), encoding="utf-8")
         assert run(file, "--put", "--stage", "dev") == 1
-    assert json.loads(s3.get_object(Bucket=BUCKET, Key=overlay.KEY)["Body"].read()) == {"models": [MINE]}
+    assert json.loads(s3.get_object(Bucket=BUCKET, Key=OVERLAY_KEY)["Body"].read()) == {"models": [MINE]}
 
 
 def test_a_bucket_that_is_not_there_is_a_sentence(s3: Any, file: Path, capsys: pytest.CaptureFixture[str]) -> None:

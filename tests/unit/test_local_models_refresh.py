@@ -14,7 +14,7 @@ from local import models_refresh, price_list_download
 from local.models_refresh import serialized
 from local.models_report import PLACE
 from local.paths import ROOT
-from pixelprompt import catalogue, registry
+from pixelprompt.models import catalogue, registry
 from tests.canned import Answer, Canned
 from tests.unit.test_local_model_differences import DAY, HERE, IMAGE, XAI, entry, models
 from tests.unit.test_local_price_lists import litellm

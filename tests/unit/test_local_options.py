@@ -4,7 +4,7 @@ import pytest
 
 from infra.settings import Settings
 from local.options import SETTINGS, OptionError, Options
-from pixelprompt.providers import PROVIDERS
+from pixelprompt.models.provider import PROVIDERS
 
 SIMULATOR = "http://127.0.0.1:4321"
 API = "http://127.0.0.1:4322/_aws/execute-api/pixel-prompt"

@@ -23,8 +23,8 @@ from local import demo, doctor, terminal
 from local.cloud import Response
 from local.options import OptionError
 from local.paths import ROOT
-from pixelprompt.providers.base import ERROR_CODES
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models.model import ERROR_CODES
+from pixelprompt.models.registry import ModelRegistry
 from tests.today import TODAY
 
 MODELS = [model for model in ModelRegistry.load(day=lambda: TODAY).get_all_models() if model.default]

@@ -19,9 +19,9 @@ from local import cdk, cloud, demo
 from local.options import OptionError, Options
 from local.paths import ROOT
 from local.simulator.faults import parse_faults
-from pixelprompt import overlay
-from pixelprompt.registry import ModelRegistry
-from pixelprompt.submission import PROMPT_LIMIT
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.prompts.prompt import PROMPT_LIMIT
+from pixelprompt.storage.keys import OVERLAY_KEY
 from tests.conftest import BUCKET
 from tests.today import TODAY
 
@@ -199,7 +199,7 @@ def test_the_commands_in_the_documents_name_the_python_that_has_the_packages() -
 def test_the_models_of_a_running_cloud_are_read_in_silence(
     s3: Any, content: str, known: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    s3.put_object(Bucket=BUCKET, Key=overlay.KEY, Body=content)
+    s3.put_object(Bucket=BUCKET, Key=OVERLAY_KEY, Body=content)
     names = ("region", "providerSecret", "simulator", "simulated", "api", "stateMachineArn")
     running: Any = SimpleNamespace(client=boto3.client, endpoints={**dict.fromkeys(names, ""), "bucket": BUCKET})
     assert (command._models(running).find("Mine") is not None) is known

@@ -7,17 +7,15 @@ from typing import Any
 
 import pytest
 
-from pixelprompt.documents import DocumentStore
 from pixelprompt.errors import RateLimitExceeded
-from pixelprompt.images import ImageStorage
-from pixelprompt.job_status import JobStatus
-from pixelprompt.jobs import JobManager
-from pixelprompt.metrics import METRICS, record
-from pixelprompt.moderation import Verdict
-from pixelprompt.moderation_model import refusal
-from pixelprompt.observability import begin
-from pixelprompt.rate_limit import RateLimiter
-from pixelprompt.submission import refuse_limited
+from pixelprompt.jobs.status import JobStatus
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
+from pixelprompt.observability import METRICS, begin, record
+from pixelprompt.prompts.moderation.classifier import refusal
+from pixelprompt.prompts.moderation.filter import Verdict
+from pixelprompt.storage.documents import DocumentStore
+from pixelprompt.storage.images import ImageStorage
 
 BUCKET = "test-bucket"
 Metrics = Callable[[], list[dict[str, Any]]]

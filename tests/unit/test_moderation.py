@@ -16,19 +16,9 @@ import wordsegment
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pixelprompt.moderation import (
-    INSTRUCTION,
-    MODEL_CATEGORY,
-    TERMS_FILE,
-    UNAVAILABLE,
-    ContentFilter,
-    Strength,
-    Terms,
-    Verdict,
-    compile_terms,
-    load_terms,
-    yes_no_classifier,
-)
+from pixelprompt.prompts.moderation.classifier import INSTRUCTION, yes_no_classifier
+from pixelprompt.prompts.moderation.filter import MODEL_CATEGORY, UNAVAILABLE, ContentFilter, Verdict
+from pixelprompt.prompts.moderation.terms import TERMS_FILE, Strength, Terms, compile_terms, load_terms
 
 TERMS = load_terms()
 

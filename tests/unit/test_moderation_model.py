@@ -1,6 +1,5 @@
 """The model-based filter, asked over sockets."""
 
-import importlib
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -8,13 +7,16 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
+from pixelprompt import services
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConfigurationError, InappropriateContent, ServiceUnavailable
-from pixelprompt.moderation import MODEL_CATEGORY, UNAVAILABLE, ContentFilter, Verdict, yes_no_classifier
-from pixelprompt.moderation_model import MODES, content_filter, refusal
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers import KeyHosts
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models import overlay
+from pixelprompt.models.provider import KeyHosts
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.prompts.moderation.classifier import MODES, content_filter, refusal, yes_no_classifier
+from pixelprompt.prompts.moderation.filter import MODEL_CATEGORY, UNAVAILABLE, ContentFilter, Verdict
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.storage import clients
 
 FORBIDDEN = "a forbidden-by-simulator scene"
 
@@ -120,21 +122,19 @@ def test_the_text_model_that_the_operator_chose_judges(simulator: Simulator) -> 
 
 @pytest.mark.parametrize("function", ["submit", "enhance"])
 def test_both_functions_ask_the_model_that_the_setting_names(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module(function)
     named: list[Any] = []
 
     def live_registry(*_: Any, prompt_model: str, key_hosts: Any) -> Any:
         named.extend([prompt_model, key_hosts])
         return SimpleNamespace(key_hosts=KeyHosts(key_hosts))
 
-    monkeypatch.setattr(module, "LiveRegistry", live_registry)
+    monkeypatch.setattr(overlay, "LiveRegistry", live_registry)
     monkeypatch.setenv("KEY_HOSTS", '{"MY_KEY": ["my.example"]}')
-    monkeypatch.setattr(module.aws, "request_client", lambda *_: None)
+    monkeypatch.setattr(clients, "request_client", lambda *_: None)
     for name in ("BUCKET_NAME", "PROVIDER_SECRET", "STATE_MACHINE_ARN"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("PROMPT_MODEL_INDEX", "Gemini 3.5 Flash")
-    build = module._submission if function == "submit" else module._services
-    build.__wrapped__()
+    (services.submission if function == "submit" else services.enhancer)()
     assert named == ["Gemini 3.5 Flash", {"MY_KEY": ["my.example"]}]
 
 

@@ -9,10 +9,11 @@ import jsonschema_rs
 import pytest
 
 from local import openapi as written
-from pixelprompt import errors, http
-from pixelprompt.job_status import Wait
-from pixelprompt.openapi import description
-from pixelprompt.parameters import NAMES, read_parameters
+from local.api_description import description
+from pixelprompt import errors
+from pixelprompt.api import routes
+from pixelprompt.jobs.status import Wait
+from pixelprompt.models.parameters import NAMES, read_parameters
 
 DESCRIPTION = description()
 OPERATIONS = {
@@ -41,19 +42,19 @@ def test_the_written_description_is_up_to_date(capsys: pytest.CaptureFixture[str
 
 
 def test_a_drift_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(http.ROUTES, "/models", "POST")
+    monkeypatch.setitem(routes.ROUTES, "/models", routes.Route("POST", "/models", "models"))
     assert written.run(check=True) == 1
     assert "docs/openapi.json" in capsys.readouterr().err
 
 
 def test_a_route_without_a_description_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(http.ROUTES, "/new", "GET")
+    monkeypatch.setitem(routes.ROUTES, "/new", routes.Route("GET", "/new", "status"))
     with pytest.raises(KeyError, match="/new"):
         description()
 
 
 def test_every_route_is_there_and_nothing_else() -> None:
-    assert set(OPERATIONS) == {f"{method} {path}" for path, method in http.ROUTES.items()}
+    assert set(OPERATIONS) == {route.key for route in routes.ROUTES.values()}
     ids = [operation["operationId"] for operation in OPERATIONS.values()]
     assert len(set(ids)) == len(ids)
 

@@ -10,8 +10,8 @@ from benchmarks import memory
 from benchmarks.cost import BLOCK, JOBS, PRICES, STATES_OF_ITEM, table
 from infra.memory import MEMORY
 from infra.settings import Settings
-from pixelprompt.cost import estimate, total
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models.cost import estimate, total
+from pixelprompt.models.registry import ModelRegistry
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

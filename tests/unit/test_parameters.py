@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.simulator import bedrock, compatible, gemini, stability
-from pixelprompt import cost
-from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS, as_made, image_request, receipt
-from pixelprompt.providers.base import Model
-from pixelprompt.registry import ModelRegistry
+from pixelprompt.models import cost
+from pixelprompt.models.model import Model
+from pixelprompt.models.parameters import ASPECT_RATIOS, RESOLUTIONS, as_made, image_request, receipt
+from pixelprompt.models.registry import ModelRegistry
 
 TAKES = {
     "aspectRatio": ["1:1", "16:9", "9:16"],

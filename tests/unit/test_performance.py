@@ -21,13 +21,14 @@ from PIL import Image
 
 from benchmarks.figures import Budget, Figure, number, percentile
 from benchmarks.requests import Requests, Sent, chain
-from pixelprompt import aws
-from pixelprompt.aws import REQUEST_RESERVE
-from pixelprompt.images import ImageStorage
-from pixelprompt.jobs import JobManager
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.jobs.submit import START_SECONDS
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model
 from pixelprompt.providers.stability import generate as ask_stability
-from pixelprompt.submission import START_SECONDS
+from pixelprompt.storage import clients
+from pixelprompt.storage.clients import REQUEST_RESERVE
+from pixelprompt.storage.images import ImageStorage
+from tests import built
 from tests.canned import Answer, Asked, Canned
 from tests.conftest import BUCKET
 
@@ -50,9 +51,9 @@ Load = Callable[[str], ModuleType]
 @pytest.fixture
 def requests(s3: Any) -> Iterator[Requests]:
     """The requests that the entry points send from now on."""
-    aws.session.cache_clear()
-    yield Requests(aws.session())
-    aws.session.cache_clear()
+    clients.session.cache_clear()
+    yield Requests(clients.session())
+    clients.session.cache_clear()
 
 
 @pytest.fixture
@@ -97,21 +98,8 @@ def load(requests: Requests, provider: Canned, monkeypatch: pytest.MonkeyPatch) 
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    loaded: list[ModuleType] = []
-
-    def forget() -> None:
-        for module in loaded:
-            for value in vars(module).values():
-                if hasattr(value, "cache_clear"):
-                    value.cache_clear()
-
-    def find(name: str) -> ModuleType:
-        loaded.append(importlib.import_module(name))
-        forget()
-        return loaded[-1]
-
-    yield find
-    forget()
+    built.forget()
+    yield importlib.import_module
 
 
 def event(method: str, path: str, body: Any = None, key: str | None = None, job_id: str = "") -> dict[str, Any]:
@@ -228,7 +216,7 @@ def test_the_cold_path_imports_nothing_that_it_does_not_need(name: str) -> None:
     assert not unneeded & set(run(f"import sys, {name}; print(*sys.modules)").split())
 
 
-@pytest.mark.parametrize(("name", "services"), [("submit", "_submission"), ("status", "_services")])
+@pytest.mark.parametrize(("name", "services"), [("submit", "submission"), ("status", "job_status")])
 def test_lambda_makes_the_clients_while_it_starts_and_sends_nothing(name: str, services: str) -> None:
     code = f"""
 import os, socket, gc
@@ -237,7 +225,7 @@ os.environ |= dict(AWS_LAMBDA_FUNCTION_NAME="f", AWS_ACCESS_KEY_ID="x", AWS_SECR
 def refuse(*_): raise AssertionError("a connection at import")
 socket.socket.connect = refuse
 import {name}
-print({name}.{services}.cache_info().currsize, gc.isenabled(), gc.get_freeze_count() > 10_000)
+print({name}.services.{services}.cache_info().currsize, gc.isenabled(), gc.get_freeze_count() > 10_000)
 """
     assert run(code).split() == ["1", "True", "True"]
 

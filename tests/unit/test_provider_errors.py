@@ -7,8 +7,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from pixelprompt.providers.base import clean, decode_base64
-from pixelprompt.providers.wire.errors import imageless, read_error, sentence, server_error, status_error
+from pixelprompt.providers.wire.error_response import read_error, sentence
+from pixelprompt.providers.wire.errors import imageless, server_error, status_error
+from pixelprompt.providers.wire.image_bytes import decode_base64
+from pixelprompt.redaction import clean
 
 ENCODED = base64.b64encode(bytes(range(256)) * 4).decode()
 KEY = "test-key-0123456789"

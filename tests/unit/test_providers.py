@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
-from pixelprompt.providers import PROVIDERS, adapter
-from pixelprompt.providers.base import ERROR_CODES, Credentials, Model, ProviderError
+from pixelprompt.models.model import ERROR_CODES, Credentials, Model, ProviderError
+from pixelprompt.models.provider import PROVIDERS
+from pixelprompt.providers import adapter
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 PATHS = {"openai": "/openai/v1", "gemini": "/gemini"}
@@ -27,7 +28,7 @@ def test_an_adapter_is_imported_alone(provider: str) -> None:
     """Naming the providers loads no SDK, and loading one adapter loads no other's."""
     code = f"""
 import sys
-import pixelprompt.providers as providers, pixelprompt.providers.base
+import pixelprompt.providers as providers, pixelprompt.models.model
 heavy = {{"httpx2", "openai", "google.genai", "boto3", "botocore"}}
 assert not heavy & set(sys.modules), sorted(heavy & set(sys.modules))
 assert callable(providers.adapter({provider!r}).generate)

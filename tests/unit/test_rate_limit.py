@@ -8,7 +8,9 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelprompt.rate_limit import DAY, HOUR, KEY, RateLimiter, caller, decide, prune
+from pixelprompt.limits.caller import caller
+from pixelprompt.limits.rate_limit import DAY, HOUR, RateLimiter, decide, prune
+from pixelprompt.storage.keys import RATE_LIMIT_KEY
 
 BUCKET = "test-bucket"
 
@@ -33,7 +35,7 @@ def limiter(s3: Any, clock: Clock, global_limit: int = 100, ip_limit: int = 50, 
 
 
 def stored(s3: Any) -> Any:
-    return json.loads(s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
+    return json.loads(s3.get_object(Bucket=BUCKET, Key=RATE_LIMIT_KEY)["Body"].read())
 
 
 def test_the_101st_request_of_an_hour_is_limited(s3: Any, clock: Clock) -> None:

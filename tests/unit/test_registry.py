@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from pixelprompt.catalogue import overlay, parse
-from pixelprompt.cost import estimate
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.model_list import model_list
-from pixelprompt.overlay import CACHE_SECONDS, KEY, LiveRegistry
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers import PROVIDERS
-from pixelprompt.registry import CATALOGUE, ModelRegistry
+from pixelprompt.models.catalogue import overlay, parse
+from pixelprompt.models.cost import estimate
+from pixelprompt.models.listing import model_list
+from pixelprompt.models.overlay import CACHE_SECONDS, LiveRegistry
+from pixelprompt.models.provider import PROVIDERS
+from pixelprompt.models.registry import CATALOGUE, ModelRegistry
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.storage.keys import OVERLAY_KEY
 from tests.today import TODAY
 
 BUCKET = "test-bucket"
@@ -213,7 +214,7 @@ class TestOverlay:
         assert live().find("own-1") is None
 
         def put(content: Any) -> None:
-            s3.put_object(Bucket=BUCKET, Key=KEY, Body=json.dumps(content))
+            s3.put_object(Bucket=BUCKET, Key=OVERLAY_KEY, Body=json.dumps(content))
             now[0] += CACHE_SECONDS
 
         put({"models": [SERVER]})
@@ -238,7 +239,7 @@ class TestOverlay:
 class TestModelList:
     def test_a_caller_sees_what_may_be_asked_for(self) -> None:
         registry = ModelRegistry.load(day=lambda: TODAY)
-        listed = model_list(registry, ProviderKeys(Secrets(), "keys"))
+        listed = model_list(registry, ProviderKeys(Secrets(), "keys").has_credentials)
         assert listed["total"] == len(listed["models"]) == len(registry.get_all_models())
         by_id = {entry["id"]: entry for entry in listed["models"]}
         nano = by_id["gemini-nano-banana-2.1"]
@@ -258,11 +259,11 @@ class TestModelList:
         assert [entry["enhances"] for entry in listed["textModels"]] == [True, False, False, False]
 
     def test_what_ends_within_60_days_is_warned_of(self) -> None:
-        listed = model_list(ModelRegistry.load(day=lambda: TODAY), ProviderKeys(Secrets(), "keys"))
+        listed = model_list(ModelRegistry.load(day=lambda: TODAY), ProviderKeys(Secrets(), "keys").has_credentials)
         for entry in listed["models"]:
             assert ("warning" in entry) == ("2026-11-23" < entry.get("shutdown", "9999") <= "2027-01-22")
         assert any("gpt-image-2.6-flare" in entry.get("warning", "") for entry in listed["models"])
 
     def test_nothing_secret_is_listed(self) -> None:
-        text = json.dumps(model_list(ModelRegistry.load(), ProviderKeys(Secrets(), "keys")))
+        text = json.dumps(model_list(ModelRegistry.load(), ProviderKeys(Secrets(), "keys").has_credentials))
         assert "API_KEY" not in text and '"k"' not in text

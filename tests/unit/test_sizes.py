@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelprompt.parameters import ASPECT_RATIOS, RESOLUTIONS
-from pixelprompt.providers.sizes import openai_pixels, pixels, ratio, side
+from pixelprompt.models.parameters import ASPECT_RATIOS, RESOLUTIONS
+from pixelprompt.models.sizes import openai_pixels, pixels, ratio, side
 
 FLUX_2 = {"step": 16, "shortest": 64, "longest": 4096, "most": 2048 * 2048}
 FLUX_1 = {"step": 32, "shortest": 256, "longest": 1440, "most": 1440 * 1440}

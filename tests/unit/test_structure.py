@@ -1,9 +1,11 @@
-"""What imports what: arrows point one way, and nothing heavy is imported before it is needed."""
+"""What imports what: arrows point one way, and nothing heavy is imported before it is needed. How long a file is."""
 
 import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,18 +14,55 @@ ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
 ENTRY_POINTS = sorted(path.stem for path in FUNCTIONS.glob("*.py"))
 LIBRARY = sorted((FUNCTIONS / "pixelprompt").rglob("*.py"))
+# A room imports only what stands below it, and never its neighbor.
+LEVELS = (
+    {"services"},
+    {"api", "generation"},
+    {"jobs"},
+    {"prompts", "limits"},
+    {"providers"},
+    {"models"},
+    {"storage"},
+    {"ground"},
+)
+GROUND = {"settings", "observability", "errors", "deadline", "member_names", "redaction", "cold_start", "deferred"}
 SDKS = {"openai", "google.genai", "httpx2", "pydantic"}
 
 
 def imports(path: Path) -> set[str]:
     """The modules that a file names in its import statements."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _run_time(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def _run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module but those that only a type checker reads."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            yield from _run_time(child)
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module of the library."""
+    return ".".join(path.relative_to(FUNCTIONS).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules(path: Path) -> set[str]:
+    """The modules of the library that a file imports, at the top or inside a function."""
+    known = {name_of(path) for path in LIBRARY}
+    # A name that is imported from a package is a module, or stands for its package.
+    return {name for name in imports(path) if name in known - {"pixelprompt"}}
+
+
+def level_of(room: str) -> int:
+    """The place of a room among the levels."""
+    return next(number for number, level in enumerate(LEVELS) if room in level)
 
 
 def run(code: str) -> str:
@@ -43,13 +82,53 @@ def test_the_library_imports_no_entry_point_and_nothing_of_the_laptop(path: Path
     assert not imports(path) & {*ENTRY_POINTS, "local", "infra"}
 
 
-@pytest.mark.parametrize(
-    "path", sorted((FUNCTIONS / "pixelprompt" / "providers").rglob("*.py")), ids=lambda path: path.name
-)
-def test_adapters_know_nothing_of_jobs(path: Path) -> None:
-    inner = {name for name in imports(path) if name.startswith("pixelprompt.")}
-    allowed = ("pixelprompt.providers", "pixelprompt.errors", "pixelprompt.image_format")
-    assert all(name.startswith(allowed) for name in inner), inner
+def room_of(module: str) -> str:
+    """The room of a module of the library: its package, or the ground."""
+    room = module.removeprefix("pixelprompt").lstrip(".").partition(".")[0]
+    return "ground" if room in GROUND or not room else room
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(FUNCTIONS)))
+def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
+    own = room_of(name_of(path))
+    below = {name for level in LEVELS[level_of(own) + 1 :] for name in level}
+    found = {room_of(module) for module in modules(path)} - {own}
+    assert found <= below, f"{own} imports {', '.join(sorted(found - below))}"
+
+
+def test_every_room_has_a_level() -> None:
+    assert {room_of(name_of(path)) for path in LIBRARY} == {room for level in LEVELS for room in level}
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    graph = {name_of(path): {module for module in modules(path) if module != name_of(path)} for path in LIBRARY}
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(FUNCTIONS)))
+def test_a_module_is_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_an_entry_point_only_connects(name: str) -> None:
+    assert len((FUNCTIONS / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 40
+
+
+def test_the_names_of_the_specification_are_in_their_packages() -> None:
+    code = """
+from pixelprompt.jobs import JobManager
+from pixelprompt.limits import RateLimiter
+from pixelprompt.models import ModelRegistry
+from pixelprompt.prompts import ContentFilter, enhance_prompt
+from pixelprompt.storage import ImageStorage
+named = (JobManager, RateLimiter, ModelRegistry, ContentFilter, enhance_prompt, ImageStorage)
+print(*(thing.__module__ for thing in named))
+"""
+    assert run(code).split() == [
+        "pixelprompt.jobs.store", "pixelprompt.limits.rate_limit", "pixelprompt.models.registry",
+        "pixelprompt.prompts.moderation.filter", "pixelprompt.prompts.enhancement", "pixelprompt.storage.images",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,19 @@ from pixelprompt.errors import (
     RequestError,
     ServiceUnavailable,
 )
-from pixelprompt.idempotency import IdempotencyRecords
-from pixelprompt.jobs import JobManager
+from pixelprompt.jobs.idempotency import IdempotencyRecords
+from pixelprompt.jobs.request import MEMBERS, read_models
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.jobs.submit import START_SECONDS, Submission
+from pixelprompt.limits.caller import read_ip
+from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.member_names import check_names
-from pixelprompt.moderation import ContentFilter
-from pixelprompt.parameters import read_parameters
-from pixelprompt.provider_keys import ProviderKeys
-from pixelprompt.providers.base import Model
-from pixelprompt.rate_limit import RateLimiter
-from pixelprompt.registry import ModelRegistry
-from pixelprompt.submission import MEMBERS, START_SECONDS, Submission, read_ip, read_models, read_prompt
+from pixelprompt.models.model import Model
+from pixelprompt.models.parameters import read_parameters
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.prompts.moderation.filter import ContentFilter
+from pixelprompt.prompts.prompt import read_prompt
+from pixelprompt.providers.keys import ProviderKeys
 
 BUCKET = "test-bucket"
 REGISTRY = ModelRegistry(
@@ -294,7 +297,7 @@ class TestSubmission:
         job = submission(s3, executions, Secrets(**BOTH)).submit({"prompt": " a fox "}, "192.0.2.1", "corr")
         ((name, given_input),) = executions.started
         assert name == job["jobId"] == given_input["jobId"]
-        assert given_input["models"] == ["GPT Image 2", "Nano Banana 2.1"]
+        assert [item["model"] for item in given_input["models"]] == ["GPT Image 2", "Nano Banana 2.1"]
         assert (given_input["prompt"], given_input["correlationId"], given_input["run"]) == ("a fox", "corr", 1)
         document = JobManager(s3, BUCKET).get_job_status(job["jobId"])
         assert document is not None and document["totalModels"] == 2
@@ -320,7 +323,7 @@ class TestSubmission:
     def test_only_models_with_a_key_take_part(self, s3: Any) -> None:
         executions = Executions()
         submission(s3, executions, Secrets(GEMINI_API_KEY="b")).submit({"prompt": "a fox"}, "192.0.2.1", "c")
-        assert executions.started[0][1]["models"] == ["Nano Banana 2.1"]
+        assert [item["model"] for item in executions.started[0][1]["models"]] == ["Nano Banana 2.1"]
 
     @pytest.mark.parametrize("body", [{"prompt": "a fox"}, {"prompt": "a fox", "models": ["gpt-image-2"]}])
     def test_without_a_key_the_answer_names_the_cure(self, s3: Any, body: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 
-from pixelprompt.providers import transport
-from pixelprompt.providers.base import clean
+from pixelprompt.providers.wire import transport
+from pixelprompt.redaction import clean
 from tests.canned import Answer, Canned
 
 

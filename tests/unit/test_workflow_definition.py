@@ -70,13 +70,14 @@ def wait(seconds: Any, attempt: int = 2, **fields: Any) -> Function:
         "attempt": attempt,
         "resume": "token",
         "deadline": 4e9,
+        "receipt": payload.get("receipt"),
         **fields,
     }
 
 
 def item(name: str = "a", **fields: Any) -> Payload:
     """What an invocation for one model is told beside the execution's input."""
-    return {"index": 0, "model": name, "attempt": 1, "resume": None, "deadline": None, **fields}
+    return {"index": 0, "model": name, "attempt": 1, "resume": None, "deadline": None, "receipt": None, **fields}
 
 
 def task_payload(**fields: Any) -> Payload:
@@ -274,13 +275,25 @@ def test_transitions_of_a_model(workflow: Workflow) -> None:
     assert len(workflow.run([str(number) for number in range(9)]).entered) == 29
 
 
-def test_items_of_a_retry_say_how_far_they_have_come(workflow: Workflow) -> None:
-    ran = workflow.run([{"index": 4, "model": "a", "resume": "token"}, {"index": 7, "model": "b", "resume": None}])
+def test_items_say_how_far_they_have_come_and_carry_their_receipts(workflow: Workflow) -> None:
+    receipt = {"applied": ["seed"], "adjusted": {}, "ignored": {}}
+    items = [
+        {"index": 4, "model": "a", "resume": "token", "receipt": receipt},
+        {"index": 7, "model": "b", "resume": None},
+    ]
+    ran = workflow.run(items)
     assert sorted(ran.calls["generate"], key=lambda call: call["index"]) == [
-        task_payload(index=4, resume="token"),
+        task_payload(index=4, resume="token", receipt=receipt),
         task_payload(name="b", index=7),
     ]
     assert [outcome["index"] for outcome in ran.outcomes] == [4, 7]
+
+
+def test_a_wait_keeps_the_receipt(workflow: Workflow) -> None:
+    receipt = {"applied": [], "adjusted": {"n": {"requested": 4, "used": 2}}, "ignored": {}}
+    items = [{"index": 0, "model": "a", "resume": None, "receipt": receipt}]
+    ran = workflow.run(items, generate=in_turn(wait(1), done))
+    assert [call["receipt"] for call in ran.calls["generate"]] == [receipt, receipt]
 
 
 @pytest.mark.parametrize("seconds", ["soon", None, True, [3]])

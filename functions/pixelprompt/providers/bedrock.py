@@ -20,12 +20,14 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from pixelprompt.providers.base import Credentials, Generated, Image, ImageRequest, Model, ProviderError, decode_image
-from pixelprompt.providers.scrub import without_account
-from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, json_object, parse_json, unreadable
-from pixelprompt.providers.wire.errors import ErrorResponse, read_error, status_error
+from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError
+from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
+from pixelprompt.providers.wire.errors import status_error
+from pixelprompt.providers.wire.image_bytes import decode_image
 from pixelprompt.providers.wire.members import text, whole
+from pixelprompt.providers.wire.transport import client as http_client
+from pixelprompt.providers.wire.transport import exchange_error, json_object, parse_json, unreadable
+from pixelprompt.redaction import without_account
 
 # The region that serves the Stability models.
 _REGION = "us-west-2"
@@ -226,7 +228,7 @@ def _denied(error: ErrorResponse, region: str) -> ProviderError:
     elif "bedrock:invokemodel" in words and not _CLOSED_ACCOUNT.search(words):
         cure = (
             "The deployment's role isn't allowed to invoke this model. The operator can add the model to "
-            "functions/pixelprompt/models.json and deploy, or remove what denies bedrock:InvokeModel, and retry."
+            "functions/pixelprompt/models/models.json and deploy, or remove what denies bedrock:InvokeModel, and retry."
         )
     else:
         cure = (

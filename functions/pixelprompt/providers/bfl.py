@@ -13,18 +13,14 @@ from typing import Any
 
 import httpx2
 
-from pixelprompt.providers.base import (
-    Credentials,
-    Generated,
-    ImageRequest,
-    Model,
-    ProviderError,
-    Waiting,
-    read_image,
-)
-from pixelprompt.providers.download import DownloadFailed, download
-from pixelprompt.providers.sizes import pixels
-from pixelprompt.providers.transport import (
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
+from pixelprompt.models.sizes import pixels
+from pixelprompt.providers.wire.download import DownloadFailed, download
+from pixelprompt.providers.wire.error_response import read_error
+from pixelprompt.providers.wire.errors import status_error
+from pixelprompt.providers.wire.image_bytes import read_image
+from pixelprompt.providers.wire.members import member, number, text, whole
+from pixelprompt.providers.wire.transport import (
     client,
     exchange_error,
     is_loopback,
@@ -33,8 +29,6 @@ from pixelprompt.providers.transport import (
     retry_after,
     unreadable,
 )
-from pixelprompt.providers.wire.errors import read_error, status_error
-from pixelprompt.providers.wire.members import member, number, text, whole
 
 _HOME = "https://api.bfl.ai"
 # api.bfl.ai and the regions behind it, such as api.eu4.bfl.ai.

@@ -18,13 +18,15 @@ from typing import Any
 
 import httpx2
 
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, bare_image
-from pixelprompt.providers.data_list import as_document, listed, read_images
-from pixelprompt.providers.sizes import openai_pixels, pixels
-from pixelprompt.providers.transport import client, exchange_error, unreadable
-from pixelprompt.providers.wire.errors import ErrorResponse, imageless, read_error, status_error
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.models.sizes import openai_pixels, pixels
+from pixelprompt.providers.wire.data_list import as_document, listed, read_images
+from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
+from pixelprompt.providers.wire.errors import imageless, status_error
+from pixelprompt.providers.wire.image_bytes import bare_image
 from pixelprompt.providers.wire.images_api import is_of_output, token_counts
 from pixelprompt.providers.wire.members import member, number, text, whole
+from pixelprompt.providers.wire.transport import client, exchange_error, unreadable
 
 _USUAL_PATH = "/images/generations"
 _PATHS = {"openrouter": "/images", "azure": f"{_USUAL_PATH}?api-version=v1"}

@@ -11,19 +11,14 @@ import httpx2
 from google import genai
 from google.genai import types
 
-from pixelprompt.providers.base import (
-    ANSWER_TOKENS,
-    Credentials,
-    Generated,
-    Image,
-    ImageRequest,
-    Model,
-    ProviderError,
-    cut_off,
-    decode_image,
-)
-from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import (
+from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError
+from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
+from pixelprompt.providers.wire.errors import denied, imageless, is_out_of_credit, status_error
+from pixelprompt.providers.wire.image_bytes import decode_image
+from pixelprompt.providers.wire.members import member, members, text, whole
+from pixelprompt.providers.wire.text import ANSWER_TOKENS, cut_off
+from pixelprompt.providers.wire.transport import client as http_client
+from pixelprompt.providers.wire.transport import (
     excerpt,
     exchange_error,
     json_object,
@@ -31,15 +26,6 @@ from pixelprompt.providers.transport import (
     trusted_authorities,
     unreadable,
 )
-from pixelprompt.providers.wire.errors import (
-    ErrorResponse,
-    denied,
-    imageless,
-    is_out_of_credit,
-    read_error,
-    status_error,
-)
-from pixelprompt.providers.wire.members import member, members, text, whole
 
 # The server refuses to be given less (seconds); our own deadline holds all the same.
 _LEAST_DEADLINE = 10.0

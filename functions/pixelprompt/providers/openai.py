@@ -7,23 +7,17 @@ from typing import Any
 
 import openai
 
-from pixelprompt.providers.base import (
-    ANSWER_TOKENS,
-    Credentials,
-    Generated,
-    ImageRequest,
-    Model,
-    ProviderError,
-    bare_image,
-    cut_off,
-)
-from pixelprompt.providers.data_list import as_document, listed, read_images
-from pixelprompt.providers.sizes import openai_pixels, ratio
-from pixelprompt.providers.transport import client as http_client
-from pixelprompt.providers.transport import exchange_error, parse_json, timeout, unreadable
-from pixelprompt.providers.wire.errors import imageless, read_error, status_error
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.models.sizes import openai_pixels, ratio
+from pixelprompt.providers.wire.data_list import as_document, listed, read_images
+from pixelprompt.providers.wire.error_response import read_error
+from pixelprompt.providers.wire.errors import imageless, status_error
+from pixelprompt.providers.wire.image_bytes import bare_image
 from pixelprompt.providers.wire.images_api import is_of_output, token_counts
 from pixelprompt.providers.wire.members import member, members, text
+from pixelprompt.providers.wire.text import ANSWER_TOKENS, cut_off
+from pixelprompt.providers.wire.transport import client as http_client
+from pixelprompt.providers.wire.transport import exchange_error, parse_json, timeout, unreadable
 
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
 

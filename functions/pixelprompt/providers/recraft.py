@@ -5,11 +5,13 @@ Facts: https://www.recraft.ai/docs/api-reference
 
 import httpx2
 
-from pixelprompt.providers.base import Credentials, Generated, ImageRequest, Model, ProviderError, bare_image
-from pixelprompt.providers.data_list import as_document, listed, read_images
-from pixelprompt.providers.transport import client, exchange_error, unreadable
-from pixelprompt.providers.wire.errors import imageless, read_error, status_error
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.providers.wire.data_list import as_document, listed, read_images
+from pixelprompt.providers.wire.error_response import read_error
+from pixelprompt.providers.wire.errors import imageless, status_error
+from pixelprompt.providers.wire.image_bytes import bare_image
 from pixelprompt.providers.wire.members import number, text
+from pixelprompt.providers.wire.transport import client, exchange_error, unreadable
 
 _HOME = "https://external.api.recraft.ai/v1"
 _UNITS_PER_DOLLAR = 1000

@@ -8,18 +8,12 @@ from typing import Any
 
 import httpx2
 
-from pixelprompt.providers.base import (
-    Credentials,
-    Generated,
-    ImageRequest,
-    Model,
-    ProviderError,
-    bare_image,
-    decode_image,
-)
-from pixelprompt.providers.transport import client, exchange_error, json_object, unreadable
-from pixelprompt.providers.wire.errors import imageless, read_error, status_error
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.providers.wire.error_response import read_error
+from pixelprompt.providers.wire.errors import imageless, status_error
+from pixelprompt.providers.wire.image_bytes import bare_image, decode_image
 from pixelprompt.providers.wire.members import text, whole
+from pixelprompt.providers.wire.transport import client, exchange_error, json_object, unreadable
 
 _HOME = "https://api.stability.ai"
 # Who exceeds the rate limit is locked out for a minute.

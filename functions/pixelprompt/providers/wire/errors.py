@@ -1,36 +1,14 @@
-"""Error responses: what a provider says in one, and which of our codes that is.
+"""Which of our codes an error response of a provider is.
 
 An adapter looks for its provider's own codes first. What is left has a meaning in HTTP, or is said in words that many
 providers and the gateways in front of them use.
 """
 
-import itertools
-import json
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-import httpx2
+from pixelprompt.models.model import ProviderError
+from pixelprompt.providers.wire.error_response import ErrorResponse, matches, read_document
 
-from pixelprompt.providers.base import ProviderError
-from pixelprompt.providers.transport import excerpt, parse_json, retry_after
-from pixelprompt.providers.wire.members import member, members, text
-
-# Members that hold a sentence, or something that does; the first one that says anything is believed.
-_SPEAKING = (
-    "message", "msg", "error", "errors", "fieldErrors", "issues", "detail", "details", "title", "description",
-    "error_msg", "error_message", "errorMessage", "error_description", "Message", "base_resp", "status_msg",
-)  # fmt: skip
-# Members that hold each parameter's problem under its name.
-_BY_PARAMETER = ("errors", "fieldErrors")
-# Members that hold a constant for programs.
-_CODES = ("code", "type", "status", "name", "reason")
-_PLACES = ("loc", "path")
-_DEEPEST = 6
-_MOST_PROBLEMS = 10
-_LONGEST = 2000
-_TEXT_SOURCE = 16_000
 _DENIAL = "The provider doesn't allow this account to use the model; the operator can find its reason in the log."
 # The provider, or a proxy in front of it, stopped waiting.
 _CUT_SHORT = frozenset({408, 444, 460, 499})
@@ -38,11 +16,6 @@ _CUT_SHORT = frozenset({408, 444, 460, 499})
 
 def _words(*patterns: str) -> str:
     return "|".join(patterns)
-
-
-def _found(pattern: str, words: str) -> bool:
-    # Compiled when the first error comes, and not on a cold start; ``re`` keeps it.
-    return re.search(pattern, words, re.IGNORECASE) is not None
 
 
 # What is said in codes, and what in sentences, where an innocent parameter may have the same name.
@@ -123,128 +96,6 @@ _MODEL = _words(r"\bmodels?\b", r"model_", r"\bdeployment", r"no endpoints found
 _NO_ROUTE = _words(
     r"invalid.url", r"page not found", r"no.(such.)?route", r"cannot (post|get) ", r"unknown.?(path|route|operation)"
 )
-# The beginning of an object, in JSON or as Python shows it, and what it says.
-_STRUCTURE = re.compile(r"[\[({]{0,3}\{\s{0,9}['\"]\w{1,40}['\"]\s{0,9}:.*", re.DOTALL)
-_INNER = re.compile(r"['\"](?:message|msg|detail|error)['\"]\s*:\s*(['\"])(.{3,300}?)\1", re.DOTALL)
-# Python ends a stack trace with the error, Java begins with it.
-_PYTHON_TRACE = "Traceback (most recent call last)"
-_JAVA_TRACE = "\n\tat "
-
-
-@dataclass(frozen=True)
-class ErrorResponse:
-    """An error response, read.
-
-    Attributes
-    ----------
-    status : HTTP status
-    message : what the provider says, in one line without the key; empty where it says nothing
-    codes : its constants for programs, to search in
-    words : its sentences without the places of problems, to search in
-    document : the JSON object it is; None for a page or a text
-    retry_after : seconds that the provider asks to wait
-    """
-
-    status: int
-    message: str = ""
-    codes: str = ""
-    words: str = ""
-    document: dict[str, Any] | None = None
-    retry_after: float | None = None
-
-    def says(self, words: str, codes: str | None = None) -> bool:
-        """Whether a sentence matches the first pattern, or a code the second one (without it, the first)."""
-        return _found(words, self.words) or _found(codes or words, self.codes)
-
-
-def read_error(response: httpx2.Response, key: str | None) -> ErrorResponse:
-    """Read an error response, whatever its body is; ``key`` is hidden wherever the provider repeats it."""
-    pause = retry_after(response.headers)
-    body = _text(response)
-    try:
-        value = parse_json(response.content) if body else None
-    except ValueError:
-        value = None
-    # Google's OpenAI-compatible server puts its error into a list.
-    document = value[0] if isinstance(value, list) and value else value
-    if isinstance(document, dict):
-        return read_document(document, key, status=response.status_code, retry_after=pause)
-    if value is not None:
-        body = value if isinstance(value, str) else ""
-    is_page = body.lstrip().startswith("<")
-    said = excerpt(_plain(body), key)
-    return ErrorResponse(response.status_code, said, "", "" if is_page else said, None, pause)
-
-
-def read_document(
-    document: dict[str, Any], key: str | None, *, status: int = 200, retry_after: float | None = None
-) -> ErrorResponse:
-    """Read the JSON object of an error response."""
-    inner = document.get("error")
-    envelopes = [document, inner] if isinstance(inner, dict) else [document]
-    # A gateway's own sentence only says that the provider behind it failed.
-    upstream = text(member(envelopes[-1], "metadata"), "raw")
-    said, words = (
-        ": ".join(filter(None, (sentence(document, places=places), sentence(upstream, places=places))))
-        for places in (True, False)
-    )
-    problems = [p for envelope in envelopes for name in ("detail", "issues", "errors") for p in members(envelope, name)]
-    codes = [
-        str(found[name])
-        for found in [*envelopes, *problems[:_MOST_PROBLEMS]]
-        for name in _CODES
-        if _is_code(found.get(name))
-    ]
-    return ErrorResponse(status, excerpt(said, key), " ".join(codes), words, document, retry_after)
-
-
-def sentence(value: Any, depth: int = 0, *, places: bool = True) -> str:
-    """Return what an error's JSON value says in words, of at most 2000 characters; empty where it says nothing.
-
-    A value may be a sentence, a list of problems as FastAPI and Zod write them, an object around either, or a string
-    that holds one of these as JSON. With ``places``, each problem begins with its place.
-    """
-    if depth > _DEEPEST:
-        return ""
-    if isinstance(value, str):
-        inner = _embedded(value)
-        return _plain(value) if inner is None else sentence(inner, depth + 1, places=places)
-    if isinstance(value, list):
-        return _joined(sentence(item, depth + 1, places=places) for item in value[:_MOST_PROBLEMS])
-    if not isinstance(value, dict):
-        return ""
-    for name in _SPEAKING:
-        inner = value.get(name)
-        if inner is not None and (said := sentence(inner, depth + 1, places=places)):
-            break
-        if name in _BY_PARAMETER and isinstance(inner, dict) and (said := _by_parameter(inner, depth, places=places)):
-            break
-    else:
-        return ""
-    place = next((place for name in _PLACES if (place := _place(value.get(name)))), "")
-    return f"{place}: {said}"[:_LONGEST] if place and places and depth else said
-
-
-def _by_parameter(problems: dict[str, Any], depth: int, *, places: bool) -> str:
-    listed = itertools.islice(problems.items(), _MOST_PROBLEMS)
-    found = ((name, sentence(problem, depth + 1, places=places)) for name, problem in listed)
-    return _joined(f"{name}: {said}" if places else said for name, said in found if said)
-
-
-def _joined(sentences: Iterable[str]) -> str:
-    return " ".join(said if said[-1] in ".!?" else f"{said}." for said in sentences if said)[:_LONGEST]
-
-
-def _plain(said: str) -> str:
-    """Return a sentence without what only programs understand: objects inside it, and stack traces."""
-    said = said[:_TEXT_SOURCE].partition(_JAVA_TRACE)[0].strip()
-    before, trace, after = said.partition(_PYTHON_TRACE)
-    if trace:
-        said = f"{before.strip()} {after.splitlines()[-1] if after else ''}".strip()
-    if structure := _STRUCTURE.search(said):
-        inner = _INNER.search(structure[0])
-        said = ": ".join(filter(None, (said[: structure.start()].strip(" -:,\n"), inner[2] if inner else "")))
-    return said.strip()[:_LONGEST]
 
 
 def status_error(error: ErrorResponse, *, names_model: bool = False) -> ProviderError:
@@ -259,7 +110,7 @@ def status_error(error: ErrorResponse, *, names_model: bool = False) -> Provider
         return failure
     if status == 401 or (status in (400, 403) and error.says(_BAD_KEY, _BAD_KEY_CODE)):
         return ProviderError("bad_credentials", said=said)
-    if status == 429 or (status == 403 and _found(_FOR_A_WHILE, error.message)):
+    if status == 429 or (status == 403 and matches(_FOR_A_WHILE, error.message)):
         return ProviderError("rate_limited", said=said, safe_to_repeat=True, retry_after=error.retry_after)
     if status == 403:
         return _retired(said) if error.says(_RETIRED) else denied(error)
@@ -271,7 +122,7 @@ def status_error(error: ErrorResponse, *, names_model: bool = False) -> Provider
         message = f"The provider failed (HTTP {status}){f': {said}' if said else '.'}"
         return ProviderError("provider_unavailable", message, billable="unknown")
     if status in (404, 410):
-        return _not_found(error, names_model=names_model)
+        return _notmatches(error, names_model=names_model)
     if status in (400, 422) and error.says(_RETIRED):
         return _retired(said)
     # A page says little without its status, and so does a single word.
@@ -292,7 +143,7 @@ def spoken_error(error: ErrorResponse) -> ProviderError | None:
     if error.says(_DENIED):
         return denied(error)
     about_parameter = error.says(_ABOUT_A_PARAMETER)
-    if status == 451 or _found(_REFUSED_CODE, error.codes) or (_found(_REFUSED, error.words) and not about_parameter):
+    if status == 451 or matches(_REFUSED_CODE, error.codes) or (matches(_REFUSED, error.words) and not about_parameter):
         # Where the provider looked at what it had made, it may charge for that.
         after_work = status == 200 or error.says(_OF_THE_OUTPUT)
         return ProviderError("refused", said, billable="unknown" if after_work else "no")
@@ -301,10 +152,10 @@ def spoken_error(error: ErrorResponse) -> ProviderError | None:
 
 def is_out_of_credit(error: ErrorResponse) -> bool:
     """Whether the provider says that the account's credit, balance, or budget is used up."""
-    if _found(_NO_CREDIT_CODE, error.codes):
+    if matches(_NO_CREDIT_CODE, error.codes):
         return True
-    is_passing = error.status == 429 and _found(_FOR_A_WHILE, error.words)
-    return not is_passing and (_found(_NO_CREDIT, error.words) or _found(_NO_QUOTA, error.words))
+    is_passing = error.status == 429 and matches(_FOR_A_WHILE, error.words)
+    return not is_passing and (matches(_NO_CREDIT, error.words) or matches(_NO_QUOTA, error.words))
 
 
 def denied(error: ErrorResponse) -> ProviderError:
@@ -341,7 +192,7 @@ def server_error(status: int, retry_after: float | None = None, said: str | None
     )
 
 
-def _not_found(error: ErrorResponse, *, names_model: bool) -> ProviderError:
+def _notmatches(error: ErrorResponse, *, names_model: bool) -> ProviderError:
     """Tell a model that is gone from a URL that is wrong."""
     if error.says(_NO_ROUTE) or (error.document is None and not error.words):
         about_model = False
@@ -355,32 +206,3 @@ def _not_found(error: ErrorResponse, *, names_model: bool) -> ProviderError:
 
 def _retired(said: str | None) -> ProviderError:
     return ProviderError("model_retired", said and f"The provider doesn't offer this model: {said}")
-
-
-def _text(response: httpx2.Response) -> str:
-    """Return the body of a response as text; empty where it is binary, such as an image."""
-    start = response.content[:_TEXT_SOURCE]
-    body = start.decode(errors="replace")
-    return "" if b"\x00" in start or body.count("\ufffd") > len(body) // 10 else body
-
-
-def _embedded(value: str) -> Any | None:
-    """Return the JSON object or list that a string is, or None."""
-    if value.lstrip()[:1] not in ("{", "["):
-        return None
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict | list) else None
-
-
-def _place(value: Any) -> str:
-    parts = value if isinstance(value, list) else []
-    return ".".join(
-        str(part) for part in parts[:_DEEPEST] if isinstance(part, str | int) and not isinstance(part, bool)
-    )
-
-
-def _is_code(value: Any) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) < 100

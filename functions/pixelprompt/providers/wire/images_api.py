@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pixelprompt.providers.wire.errors import ErrorResponse
+from pixelprompt.providers.wire.error_response import ErrorResponse
 from pixelprompt.providers.wire.members import member, text, whole
 
 

@@ -1,0 +1,1 @@
+"""HTTP: requests, responses, routes, CORS."""

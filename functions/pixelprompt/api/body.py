@@ -1,0 +1,85 @@
+"""The body of a request, read strictly."""
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from pixelprompt.api.routes import Event
+from pixelprompt.errors import InvalidJson, PayloadTooLarge
+
+BODY_LIMIT = 64 * 1024
+# No valid request is nested deeper than three levels; what is read here, whoever gets it can write and compare.
+DEPTH_LIMIT = 32
+
+
+def raw_body(event: Event) -> bytes:
+    """The bytes that the caller has sent.
+
+    Raises
+    ------
+    InvalidJson : the body claims to be base64 and is not
+    """
+    text = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(text).encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidJson("The body is not valid base64.") from None
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """A body as a JSON object.
+
+    Raises
+    ------
+    PayloadTooLarge, InvalidJson
+    """
+    if len(body) > BODY_LIMIT:
+        raise PayloadTooLarge(f"The body has {len(body)} bytes; at most {BODY_LIMIT} are taken.", limit=BODY_LIMIT)
+    try:
+        # A byte-order mark is no part of the text (RFC 8259, section 8.1).
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        if _is_deeper(value, DEPTH_LIMIT):
+            raise _NotStrict("The body is nested too deeply.")
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError:
+        raise InvalidJson("The body is not valid UTF-8.") from None
+    except UnicodeEncodeError:
+        raise InvalidJson("The body has half a surrogate pair, which is no character.") from None
+    except RecursionError:
+        raise InvalidJson("The body is nested too deeply.") from None
+    except _NotStrict as error:
+        raise InvalidJson(str(error)) from None
+    except ValueError:
+        raise InvalidJson('The body must be a JSON object such as {"prompt": "a red fox"}.') from None
+    if not isinstance(value, dict):
+        raise InvalidJson('The body must be a JSON object such as {"prompt": "a red fox"}.')
+    return value
+
+
+class _NotStrict(ValueError):
+    """The text is JSON to Python, but not to the standard, or it is ambiguous."""
+
+
+def _no_constant(name: str) -> None:
+    raise _NotStrict(f"{name} is no JSON number.")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise _NotStrict("The body names a member twice.")
+    return value
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Whether a JSON value has objects and arrays inside each other on more than ``limit`` levels."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [entry for entry in level if isinstance(entry, dict | list)]
+        if not level:
+            return False
+        level = [inner for entry in level for inner in (entry.values() if isinstance(entry, dict) else entry)]
+    return True

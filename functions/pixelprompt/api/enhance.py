@@ -1,0 +1,95 @@
+"""What ``POST /enhance`` does: limits and moderation around the text model that expands a prompt."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pixelprompt.deadline import Deadline
+from pixelprompt.limits.caller import read_ip
+from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
+from pixelprompt.member_names import check_names
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.prompts.enhancement import (
+    MEMBERS,
+    PROMPT_LIMIT,
+    TIME_LIMIT,
+    Enhancement,
+    EnhancementCache,
+    enhance_prompt,
+    unchanged,
+)
+from pixelprompt.prompts.moderation.classifier import refuse_blocked
+from pixelprompt.prompts.moderation.filter import ContentFilter
+from pixelprompt.prompts.prompt import read_prompt
+from pixelprompt.providers.keys import ProviderKeys
+
+
+class PromptEnhancer:
+    """Expands the prompts of requests.
+
+    Parameters
+    ----------
+    registry : gives the models as they are now
+    moderation_seconds : what moderation may take after the text model
+    trust_body_ip : whether the body's ``ip`` names the caller
+    deadline : of the request
+    """
+
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        moderation: ContentFilter,
+        registry: Callable[[], ModelRegistry],
+        keys: ProviderKeys,
+        cache: EnhancementCache,
+        *,
+        moderation_seconds: float,
+        trust_body_ip: bool,
+        deadline: Deadline,
+    ) -> None:
+        self._limiter = limiter
+        self._moderation = moderation
+        self._registry = registry
+        self._keys = keys
+        self._cache = cache
+        self._moderation_seconds = moderation_seconds
+        self._trust_body_ip = trust_body_ip
+        self._deadline = deadline
+
+    def enhance(self, body: Mapping[str, Any], source_ip: str) -> Enhancement:
+        """The enhanced prompt of a request's body, or the original with a warning.
+
+        Raises
+        ------
+        RequestError : of the kind that tells what is wrong
+        """
+        check_names(body, MEMBERS)
+        prompt = read_prompt(body, PROMPT_LIMIT)
+        ip = read_ip(body, source_ip, self._trust_body_ip)
+        look = self._limiter.look(ip)
+        refuse_limited(look.decision)
+        refuse_blocked(self._moderation.screen(prompt))
+        # An answer from the cache counts as well: its moderation may ask a model.
+        refuse_limited(self._limiter.check(ip, look))
+        refuse_blocked(self._moderation.judge(prompt))
+        enhancement = self._enhanced(prompt)
+        if self._is_blocked(enhancement, prompt):
+            return unchanged(prompt, "The enhanced prompt was blocked by moderation.")
+        return enhancement
+
+    def _enhanced(self, prompt: str) -> Enhancement:
+        model = self._registry().get_prompt_model()
+        credentials = self._keys.credentials(model) if model else None
+
+        def ask() -> Enhancement:
+            # What comes of it must be moderated as well.
+            seconds = min(TIME_LIMIT, self._deadline.left() - self._moderation_seconds)
+            return enhance_prompt(prompt, model, credentials, time_limit=seconds)
+
+        return self._cache.get(prompt, model, ask)
+
+    def _is_blocked(self, enhancement: Enhancement, prompt: str) -> bool:
+        """Whether a harmless prompt has become another; the word list reads each version alone, a model both."""
+        versions = [text for text in dict.fromkeys((enhancement.short, enhancement.long)) if text != prompt]
+        if any(self._moderation.screen(text).blocked for text in versions):
+            return True
+        return bool(versions) and self._moderation.judge("\n".join(versions)).blocked

@@ -1,0 +1,222 @@
+"""Requests in, answers out: errors as codes, correlation ids.
+
+Event and answer have the form of API Gateway's HTTP API, payload version 2.0
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html).
+"""
+
+import contextlib
+import json
+import re
+import uuid
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from pixelprompt.api.body import raw_body, read_json
+from pixelprompt.api.cors import allowed_origins, cors_headers
+from pixelprompt.api.routes import Event, matched_route, split_path, takes
+from pixelprompt.deadline import REQUEST_SECONDS, RESPONSE_SECONDS, Deadline, interrupted_after
+from pixelprompt.errors import (
+    DeadlineExceeded,
+    OriginNotAllowed,
+    RequestError,
+    StorageError,
+)
+from pixelprompt.jobs.document import is_job_id
+from pixelprompt.member_names import check_names
+from pixelprompt.observability import begin, log_failure, logger
+from pixelprompt.storage.clients import REQUEST_RESERVE
+from pixelprompt.storage.documents import may_pass
+
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# Of the request that this process answers at present, for all that its entry point waits for.
+deadline = Deadline(REQUEST_RESERVE)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as API Gateway saw it; header names in lower case.
+
+    ``route`` is the path of ``ROUTES`` that API Gateway has matched, empty where it is none; ``path`` is the caller's,
+    without what stands before the route. ``url`` is where the API begins, with the stage or base path that it is served
+    under.
+    ``principal`` is whom API Gateway has authenticated, empty where the API is open to everybody.
+    """
+
+    method: str
+    route: str
+    path: str
+    headers: Mapping[str, str]
+    path_parameters: Mapping[str, str]
+    query: Mapping[str, str]
+    source_ip: str
+    principal: str
+    url: str
+    correlation_id: str
+    body: bytes
+
+    @classmethod
+    def from_event(cls, event: Event) -> "Request":
+        """The request of an event.
+
+        Raises
+        ------
+        InvalidJson : the body claims to be base64 and is not
+        """
+        context = event.get("requestContext") or {}
+        http = context.get("http", {})
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        prefix, path = split_path(event)
+        return cls(
+            method=http.get("method", "GET"),
+            route=matched_route(event),
+            path=path,
+            headers=headers,
+            path_parameters=event.get("pathParameters") or {},
+            query=event.get("queryStringParameters") or {},
+            source_ip=http.get("sourceIp", ""),
+            principal=_principal(context.get("authorizer") or {}),
+            url=f"https://{context.get('domainName', 'localhost')}{prefix}",
+            correlation_id=correlation_id(headers),
+            body=raw_body(event),
+        )
+
+    def check_query(self, *known: str) -> None:
+        """Reject parameters of the query string other than these.
+
+        Raises
+        ------
+        InvalidParameter
+        """
+        check_names(self.query, known, "query parameter")
+
+    def status_url(self, job_id: str, api_url: str = "") -> str:
+        """Where a job's status is; ``api_url`` is where the API is called, if that is not API Gateway's own URL."""
+        return f"{api_url or self.url}/status/{job_id}"
+
+    def json_or_empty(self) -> dict[str, Any]:
+        """The body as a JSON object; one without content is an empty object.
+
+        Raises
+        ------
+        PayloadTooLarge, InvalidJson
+        """
+        return self.json() if self.body.strip().removeprefix(BOM_UTF8) else {}
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object, whatever its content type says.
+
+        Raises
+        ------
+        PayloadTooLarge, InvalidJson
+        """
+        return read_json(self.body)
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer; ``body`` is JSON-serialisable, None sends no body."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def correlation_id(headers: Mapping[str, str]) -> str:
+    """The caller's ``X-Correlation-ID`` where it is a plain token of up to 128 characters, else a new one."""
+    given = headers.get("x-correlation-id", "")
+    return given if _CORRELATION_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+@contextlib.contextmanager
+def unless_missing(require: Callable[[], object]) -> Iterator[None]:
+    """Report what ``require`` raises, such as that a job does not exist, before what is wrong with the request."""
+    try:
+        yield
+    except RequestError:
+        require()
+        raise
+
+
+def _principal(authorizer: Mapping[str, Any]) -> str:
+    """Whom API Gateway has authenticated, by a JWT or by IAM."""
+    claims = (authorizer.get("jwt") or {}).get("claims") or {}
+    # Tokens of programs may lack a subject.
+    for claim in ("sub", "client_id", "azp"):
+        if claims.get(claim):
+            return f"jwt {claim} {claims[claim]}"
+    iam = authorizer.get("iam") or {}
+    # All users of an identity pool of Cognito have the same session of the same role.
+    user = (iam.get("cognitoIdentity") or {}).get("identityId") or iam.get("userId")
+    return f"iam {user}" if user else ""
+
+
+def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], dict[str, Any]]:
+    """Make a Lambda handler of a function from request to response; whatever it raises becomes an answer."""
+
+    @wraps(respond)
+    def handler(event: Event, context: Any) -> dict[str, Any]:
+        left = getattr(context, "get_remaining_time_in_millis", None)
+        seconds = left() / 1000 if left else REQUEST_SECONDS
+        deadline.begin(seconds)
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        correlation = correlation_id(headers)
+        job_id = str((event.get("pathParameters") or {}).get("jobId", ""))
+        begin(
+            correlation_id=correlation,
+            function=getattr(context, "function_name", None),
+            job_id=job_id if is_job_id(job_id) else None,
+        )
+        try:
+            request = Request.from_event({**event, "headers": {**headers, "x-correlation-id": correlation}})
+            _check_origin(request)
+            with interrupted_after(seconds - RESPONSE_SECONDS):
+                response = Response(status=204) if request.method == "OPTIONS" else respond(request)
+        except RequestError as error:
+            body = {"error": error.code, "message": error.message, **error.details}
+            response = Response(body, error.status, error.headers)
+        except Exception as error:
+            log_failure("The request failed.", error)
+            response = _failure(error)
+        logger.info("Answered.", status=response.status, path=event.get("rawPath"))
+        return _proxy(response, {**cors_headers(headers.get("origin", "")), "X-Correlation-ID": correlation})
+
+    return handler
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse what a page of another origin makes a browser send: CORS only keeps such a page from reading the answer.
+
+    Raises
+    ------
+    OriginNotAllowed : the deployment names the origins that may call, and this is none of them
+    """
+    origin = request.headers.get("origin")
+    if request.method != "POST" or origin is None or {origin, "*"} & set(allowed_origins()):
+        return
+    if not (request.route or takes("POST", request.path)):
+        return
+    raise OriginNotAllowed("This deployment does not accept requests from pages of this origin.")
+
+
+def _failure(error: Exception) -> Response:
+    """The answer where the fault is ours: whether trying again helps, and nothing else."""
+    if isinstance(error, DeadlineExceeded) or (isinstance(error, StorageError) and may_pass(error)):
+        body = {"error": "SERVICE_UNAVAILABLE", "message": "The service is busy. Try again in a few seconds."}
+        return Response(body, 503, {"Retry-After": "5"})
+    return Response({"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong on our side."}, 500)
+
+
+def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"statusCode": response.status, "headers": {**headers, **response.headers}}
+    if response.body is not None:
+        answer["headers"].setdefault("Content-Type", "application/json")
+        answer["headers"].setdefault("Cache-Control", "no-store")
+        # Prompts are in responses: a browser must not see markup in one.
+        answer["headers"]["X-Content-Type-Options"] = "nosniff"
+        text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        # What quotes the caller may hold half a surrogate pair, which no answer can.
+        answer["body"] = text.encode(errors="replace").decode()
+    return answer

@@ -1,0 +1,107 @@
+"""One invocation's work on an item, and the row that comes of it."""
+
+from dataclasses import dataclass, field, replace
+from threading import Lock
+
+from pixelprompt.generation.item import Item
+from pixelprompt.jobs.document import Row
+from pixelprompt.jobs.progress import Progress
+from pixelprompt.models.cost import UNKNOWN, added, computed, reported
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.models.parameters import MOST_IMAGES, Receipt, as_made, receipt
+
+
+@dataclass
+class Invocation:
+    """One invocation's work on an item; ``deadline``, ``call_until`` and ``store_until`` in epoch seconds."""
+
+    item: Item
+    deadline: float
+    call_until: float
+    store_until: float
+    progress: Progress
+    lock: Lock = field(default_factory=Lock)
+    calls: int = 1
+
+    model: Model | None = None
+    receipt: Receipt = field(default_factory=Receipt)
+    used: Row = field(default_factory=dict)
+    credentials: Credentials = field(init=False)
+    request: ImageRequest = field(init=False)
+
+    def request_of(self, call: int) -> ImageRequest:
+        """The request of one call; each has a seed of its own, or they would all make the same image."""
+        seed = self.request.seed
+        if self.model and seed is not None and call:
+            seed = receipt({"seed": seed + call}, self.model.takes).used()["seed"]
+        return replace(self.request, seed=seed, resume=self.progress.tokens.get(call))
+
+    def refuse(self, error: ProviderError) -> None:
+        """Close what is open with an error of ours; what a provider is at work on may still be charged for."""
+        if self.progress.tokens:
+            error.billable = "unknown"
+        closed = set(self.progress.images) | set(self.progress.failures)
+        self.fail(min(set(range(2 * MOST_IMAGES + 1)) - closed), error)
+
+    def fail(self, call: int, error: ProviderError) -> None:
+        """Close a call with its error."""
+        cost = {"cost": reported(error.cost)} if error.cost else {}
+        with self.lock:
+            self.progress.failures[call] = {**error.row(), **cost}
+
+    def add(self, call: int, images: list[Row], generated: Generated) -> None:
+        """Close a call with its images."""
+        self.progress.images[call] = images
+        self.progress.request_id = self.progress.request_id or generated.request_id
+        # A server that does not know what an image costs says 0.
+        if generated.cost:
+            self.progress.costs[call] = generated.cost
+        self.progress.used.update(generated.used or {})
+        for kind, count in (generated.usage or {}).items():
+            self.progress.usage[kind] = self.progress.usage.get(kind, 0) + count
+        if (generated.usage or {}).get("outputImageTokens"):
+            self.progress.counted.append(call)
+
+    def row(self) -> Row:
+        """The fields of the row at its end."""
+        progress = self.progress
+        result = progress.result()
+        # A model that has left the catalogue meanwhile takes nothing any more; what was asked for stays.
+        made, wanted = len(result["images"]), (self.used or self.item.parameters).get("n", 1)
+        failure = progress.failure()
+        if set(progress.costs) == set(progress.images):
+            cost = reported(sum(progress.costs.values()))
+        else:
+            usage = progress.usage if set(progress.counted) == set(progress.images) else None
+            cost = computed(self.model, made, self.used, usage)
+        given = self._contradicted(result["images"])
+        price = (self.model.price if self.model else None) or {}
+        if "resolution" in given.get("adjusted", {}) and price.get("unit") == "image" and price.get("byResolution"):
+            # The price is of the size that was asked for.
+            cost = cost if cost["basis"] == "reported" else UNKNOWN
+        # One of the calls may have been charged for although it gave no image.
+        cost = added(cost, failure.pop("cost", None))
+        row = {
+            **result,
+            "cost": cost,
+            "requestId": progress.request_id,
+            "usage": progress.usage or None,
+            "used": progress.used or None,
+        }
+        row.update(given)
+        if made < wanted:
+            row["missing"] = {"images": wanted - made, **failure}
+        return row
+
+    def _contradicted(self, images: list[Row]) -> Row:
+        """The fields of the row's receipt where an image contradicts it."""
+        given = self.receipt
+        kinds = [_kind_of(image) for image in images if image.get("width") and image.get("height")]
+        made = as_made(given, kinds)
+        return {} if made == given else made.row()
+
+
+def _kind_of(image: Row) -> tuple[int, int, str]:
+    """Width, height, and format of a stored image."""
+    kind = str(image["binaryKey"]).rpartition(".")[2]
+    return image["width"], image["height"], "jpeg" if kind == "jpg" else kind

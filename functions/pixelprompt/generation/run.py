@@ -1,0 +1,345 @@
+"""One model's part of a job: ask the provider, store the image, close the row."""
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
+from pixelprompt.generation.invocation import Invocation
+from pixelprompt.generation.item import MAX_WAIT, Item, Outcome, limited
+from pixelprompt.jobs.document import FINAL_ROW, Row, seconds_between
+from pixelprompt.jobs.progress import Progress, ResumeTokens
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.models.cost import UNKNOWN
+from pixelprompt.models.model import Credentials, Generated, Model, ProviderError, Waiting
+from pixelprompt.models.parameters import DEFAULTS, image_request
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.observability import log_failure, logger, record, record_completion, record_failure
+from pixelprompt.providers import adapter
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.providers.response import accept
+from pixelprompt.storage.documents import Value
+from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.keys import epoch_milliseconds
+
+WAIT_HERE = 10.0
+# What storing and recording may need after the provider has answered: at most this, and at most a quarter of the time.
+_RESERVE = 30.0
+# What recording may need after the image is stored, likewise.
+_RECORDING = 10.0
+# Errors with which an order has ended for good.
+_ENDED = frozenset({"refused", "provider_unavailable", "no_image"})
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait before an attempt that nobody gave a time for: jittered, growing to 10."""
+    return random.uniform(0.5, 1.0) * min(10.0, 2.0 ** (attempt - 1))
+
+
+class InvocationBroke(PixelPromptError):
+    """What an earlier invocation of the item did is unknown; *Record failure* finds it out, as after any that broke."""
+
+
+@dataclass(frozen=True)
+class RetryLater:
+    """Come again in ``seconds``: the provider did not begin, or it is at work."""
+
+    seconds: float
+
+
+class Generation:
+    """Runs items.
+
+    Parameters
+    ----------
+    registry : gives the models as they are now, with ``fresh=True`` without any cache
+    clock : epoch seconds
+    sleep : waits for seconds
+    """
+
+    def __init__(
+        self,
+        jobs: JobManager,
+        images: ImageStorage,
+        tokens: ResumeTokens,
+        registry: Callable[..., ModelRegistry],
+        keys: ProviderKeys,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._jobs = jobs
+        self._images = images
+        self._tokens = tokens
+        self._registry = registry
+        self._keys = keys
+        self._clock = clock
+        self._sleep = sleep
+
+    def run(self, item: Item, seconds_left: float) -> Outcome:
+        """One invocation for one model; ``seconds_left`` of the Lambda's own time.
+
+        Raises
+        ------
+        InvocationBroke : the execution was redriven, and an earlier invocation may have asked the provider
+        """
+        may_be_closed = item.redrives or ((item.run > 1 or item.late) and item.attempt == 1)
+        if may_be_closed and (closed := self._closed(item)):
+            return closed
+        started_at = self._jobs.now()
+        now = self._clock()
+        turn = Invocation(
+            item,
+            deadline=item.deadline or now + MAX_WAIT,
+            call_until=now + seconds_left - min(_RESERVE, seconds_left / 4),
+            store_until=now + seconds_left - min(_RECORDING, seconds_left / 8),
+            progress=Progress.load(item.resume),
+        )
+        answered = False
+        with ThreadPoolExecutor(1) as pool:
+            start: Future[object] | None = None
+            if item.attempt == 1:
+                start = pool.submit(
+                    self._jobs.mark_model_started,
+                    item.job_id,
+                    item.model,
+                    started_at=started_at,
+                    run=item.run,
+                    place=item.index,
+                    give_up=lambda: answered,
+                )
+            pause = self._make(turn)
+            answered = pause is None
+            outcome = self._close(turn, started_at) if pause is None else self._wait(turn, pause)
+            if start:
+                _log_start(start)
+        logger.info(
+            "The model's turn ended.",
+            outcome=outcome["state"],
+            error_code=outcome.get("errorCode"),
+            wait_seconds=outcome.get("waitSeconds"),
+            seconds=seconds_between(started_at, self._jobs.now()),
+        )
+        return outcome
+
+    def _closed(self, item: Item) -> Outcome | None:
+        """The outcome of a row that is closed already, by an earlier run's image, a cancellation or because its run was
+        never started, or is in the hands of a later run; None where its provider is to be asked.
+
+        Raises
+        ------
+        InvocationBroke : an earlier invocation may have asked the provider
+        """
+        document = None
+        try:
+            document = self._jobs.get_job_status(item.job_id)
+        except PixelPromptError as error:
+            log_failure("The row could not be read before its provider is asked.", error)
+        rows = [row for row in document["results"] if row["model"] == item.model] if document else []
+        for row in rows:
+            if row["status"] in FINAL_ROW or (document and document["run"] != item.run):
+                done = row["status"] == "completed"
+                return item.outcome("done" if done else "failed", recorded=True, errorCode=row.get("errorCode"))
+        if item.may_have_begun and not self._is_untouched(item, rows):
+            raise InvocationBroke("An invocation before the redrive may have asked the provider.")
+        return None
+
+    def _is_untouched(self, item: Item, rows: list[Row]) -> bool:
+        """Whether nothing is there that an earlier invocation of the item would have left."""
+        if item.attempt > 1 or [row["status"] for row in rows] != ["pending"]:
+            return False
+        return not (self._tokens.load(*item.row) or self._images.find(item.stem))
+
+    def _make(self, turn: "Invocation") -> float | None:
+        """Make what is still open; the seconds after which to come again, or None at the end."""
+        model = self._find(turn)
+        if model is None:
+            turn.refuse(ProviderError("model_retired", "This deployment does not offer the model any more."))
+            return None
+        try:
+            credentials = self._credentials(model)
+        except PixelPromptError as error:
+            log_failure("The keys of the providers cannot be read.", error)
+            turn.refuse(ProviderError("internal", billable="no"))
+            return None
+        if credentials is None:
+            key = self._keys.key_name(model)
+            message = f"The key {key} is missing; its owner sets it with `make keys`."
+            turn.refuse(ProviderError("bad_credentials", message))
+            return None
+        turn.model, turn.credentials = model, credentials
+        turn.receipt = turn.item.receipt(model)
+        turn.used = turn.receipt.used()
+        turn.request = image_request(turn.item.prompt, turn.used, model)
+        calls = turn.used.get("n", 1) if turn.request.n == 1 else 1
+        turn.calls = calls
+        waiting = [call for call in range(calls) if not turn.progress.is_closed(call)]
+        if len(waiting) <= 1:
+            pauses = [self._call(turn, call) for call in waiting]
+        else:
+            with ThreadPoolExecutor(len(waiting)) as pool:
+                pauses = list(pool.map(lambda call: self._call(turn, call), waiting))
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _credentials(self, model: Model) -> Credentials | None:
+        """What the model's provider is called with; its SDK is loaded while the keys are read."""
+        with ThreadPoolExecutor(1) as pool:
+            # If this fails, it fails again when the provider is asked, and is reported there.
+            pool.submit(adapter, model.provider)
+            return self._keys.credentials(model)
+
+    def _find(self, turn: "Invocation") -> Model | None:
+        """The item's model as the catalogue has it now; one that was retired meanwhile still ends what it has begun."""
+        name = turn.item.model
+        model = self._registry().find(name) or self._registry(fresh=True).find(name)
+        if model is None and turn.progress.tokens:
+            model = self._registry().find_retired(name)
+        return model
+
+    def _call(self, turn: "Invocation", call: int) -> float | None:
+        """Bring one call to its end; the seconds after which to come again, or None at its end."""
+        try:
+            answer = self._ask(turn, call)
+        except Exception as error:
+            log_failure("The provider's adapter failed.", error)
+            answer = ProviderError("internal", billable="unknown")
+        if isinstance(answer, RetryLater):
+            return answer.seconds
+        if isinstance(answer, ProviderError):
+            turn.fail(call, answer)
+            if answer.code in _ENDED and call in turn.progress.tokens:
+                # So that a retry places a new order instead of asking about this one.
+                with turn.lock:
+                    self._keep(turn)
+            return None
+        try:
+            self._store(turn, call, answer)
+        except (StorageError, ValueError) as error:
+            log_failure("The image could not be stored.", error)
+            message = "The image was made but could not be stored."
+            turn.fail(call, ProviderError("internal", message, billable="yes", cost=answer.cost))
+        return None
+
+    def _ask(self, turn: "Invocation", call: int) -> "Generated | RetryLater | ProviderError":
+        """Ask the provider, again where it certainly did not begin or is at work, and the wait is short."""
+        item, model = turn.item, turn.model
+        assert model
+        generate = adapter(model.provider).generate
+        waited = 0.0
+        for attempt in range(item.attempt, item.attempt + 1000):
+            logger.info("The provider is asked.", provider=model.provider, attempt=attempt)
+            until = min(self._clock() + model.time_limit, turn.call_until)
+            request = turn.request_of(call)
+            answer: Generated | Waiting | ProviderError = generate(request, model, turn.credentials, until)
+            answer = accept(answer, turn.credentials.key, images=request.n)
+            if isinstance(answer, Waiting):
+                self._remember(turn, call, answer.resume)
+                pause = answer.seconds
+                out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
+            elif isinstance(answer, ProviderError) and answer.safe_to_repeat:
+                if answer.code == "rate_limited":
+                    record({"ProviderThrottles": 1}, model=item.model)
+                # A provider that says "now" is given a moment all the same.
+                pause = answer.retry_after or backoff(attempt)
+                out_of_time = answer
+            else:
+                return answer
+            if self._clock() + pause > turn.deadline:
+                return out_of_time
+            if waited + pause > WAIT_HERE or self._clock() + pause + model.time_limit > turn.call_until:
+                return RetryLater(max(pause, min(10.0, 1.5 * item.attempt)))
+            self._sleep(pause)
+            waited += pause
+        return out_of_time
+
+    def _remember(self, turn: "Invocation", call: int, token: str) -> None:
+        """Keep the token of a request before it is first polled."""
+        with turn.lock:
+            if turn.progress.tokens.get(call) == token:
+                return
+            turn.progress.tokens[call] = token
+            self._keep(turn)
+
+    def _keep(self, turn: "Invocation") -> None:
+        """Store how far the item has come, for whoever resumes it after a crash."""
+        try:
+            self._tokens.save(*turn.item.row, turn.progress.dump())
+        except StorageError as error:
+            log_failure("How far the model has come could not be kept; a crash would lose it.", error)
+
+    def _store(self, turn: "Invocation", call: int, generated: Generated) -> None:
+        item = turn.item
+        stored: list[Row] = []
+        for number, image in enumerate(generated.images, start=call):
+            record = {
+                "model": item.model,
+                "prompt": item.prompt,
+                "steps": item.parameters.get("steps", DEFAULTS["steps"]),
+                "guidance": item.parameters.get("guidance", DEFAULTS["guidance"]),
+                "control": item.parameters.get("control", DEFAULTS["control"]),
+                "target": item.target,
+                "timestamp": epoch_milliseconds(item.created_at),
+                "jobId": item.job_id,
+                "seed": image.seed,
+                "revisedPrompt": image.revised_prompt,
+            }
+            keys = self._images.save(image.data, record, number, patience=turn.store_until - self._clock())
+            about = {"width": image.width, "height": image.height, "seed": image.seed}
+            stored.append({**keys, **{name: value for name, value in about.items() if value is not None}})
+        with turn.lock:
+            turn.add(call, stored, generated)
+            result = turn.progress.result()
+            if turn.progress.tokens:
+                self._keep(turn)
+        if turn.calls > 1:
+            self._recorded(lambda: self._jobs.mark_model_images(item.job_id, item.model, result, run=item.run))
+
+    def _wait(self, turn: "Invocation", pause: float) -> Outcome:
+        resume = turn.progress.dump() if turn.progress != Progress() else None
+        return turn.item.wait(pause, resume, turn.deadline)
+
+    def _close(self, turn: "Invocation", started_at: str) -> Outcome:
+        item, progress = turn.item, turn.progress
+        started = {"startedAt": started_at} if item.attempt == 1 else {}
+        seconds = self._clock() - (turn.deadline - MAX_WAIT)
+        if progress.images:
+            row = turn.row()
+            outcome = self._complete(item, {**started, **row})
+            record_completion(item.model, row["cost"]["amount"], seconds)
+            return outcome
+        failure = progress.failure()
+        return self._fail(item, {**started, **failure})
+
+    def _complete(self, item: Item, row: Row) -> Outcome:
+        row = limited(row)
+        document = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
+        return item.outcome("done", recorded=True) if document else item.outcome("done", recorded=False, row=row)
+
+    def _fail(self, item: Item, row: Row) -> Outcome:
+        document = self._recorded(lambda: self._jobs.mark_model_error(item.job_id, item.model, row, run=item.run))
+        # The unknown cost of a model that was cancelled is counted already.
+        is_counted = document and document["results"][item.index]["status"] == "cancelled"
+        dollars = None if is_counted else row.get("cost", UNKNOWN)["amount"]
+        record_failure(item.model, row["errorCode"], "no" if is_counted else row["billable"], dollars)
+        extra = {} if document else {"row": row}
+        return item.outcome("failed", recorded=bool(document), errorCode=row["errorCode"], **extra)
+
+    def _recorded(self, write: Callable[[], Value]) -> Value | None:
+        """The job document as it was written; None where it could not be."""
+        try:
+            return write()
+        except PixelPromptError as error:
+            log_failure("The row could not be written; the end of the job writes it.", error)
+            return None
+
+
+def _log_start(start: "Future[object]") -> None:
+    """Wait for the start write; one that has not landed is merged into the closing write."""
+    try:
+        start.result()
+    except ConflictError:
+        pass
+    except PixelPromptError as error:
+        log_failure("The start of the model could not be written.", error)

@@ -1,0 +1,142 @@
+"""Run again what has no image."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pixelprompt.deadline import Deadline
+from pixelprompt.errors import InvalidParameter, ServiceUnavailable
+from pixelprompt.jobs.document import Row, counted, failed_rows, run_of_row
+from pixelprompt.jobs.executions import map_item, start_run
+from pixelprompt.jobs.finish import stored_images
+from pixelprompt.jobs.progress import Progress, ResumeTokens
+from pixelprompt.jobs.request import Body, read_names
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.jobs.submit import START_SECONDS
+from pixelprompt.limits.caller import read_ip
+from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
+from pixelprompt.member_names import check_names
+from pixelprompt.observability import logger
+from pixelprompt.storage.documents import Value
+from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.keys import StoredImage, number_of, stem_in_job
+
+# What the body of ``POST /retry/{jobId}`` may hold.
+RETRY_MEMBERS = ("models", "ip")
+
+
+class Retry:
+    """Runs again what has no image.
+
+    Parameters
+    ----------
+    start_execution : starts the execution of this name with this input
+    trust_body_ip : whether the body's ``ip`` names the caller
+    deadline : of the request
+    """
+
+    def __init__(
+        self,
+        jobs: JobManager,
+        images: ImageStorage,
+        tokens: ResumeTokens,
+        limiter: RateLimiter,
+        start_execution: Callable[[str, str], None],
+        *,
+        trust_body_ip: bool = False,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self._jobs = jobs
+        self._images = images
+        self._tokens = tokens
+        self._limiter = limiter
+        self._start = start_execution
+        self._trust_body_ip = trust_body_ip
+        self._deadline = deadline or Deadline()
+
+    def retry(self, job_id: str, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
+        """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.
+
+        Where the body has ``models``, only with those of them; the others are not asked again.
+        Nothing that was paid for is made again: an image that lies in S3 completes its row, and a request that its
+        provider may still be working on is resumed once, where the provider gave us something to resume it with.
+
+        Raises
+        ------
+        RequestError : of the kind that tells what is wrong
+        """
+        document = self._jobs.require(job_id)
+        check_names(body, RETRY_MEMBERS)
+        ip = read_ip(body, source_ip, self._trust_body_ip)
+        names = read_names(body, "names of models of this job")
+        _check_names(names or (), document)
+        failed = failed_rows(document, names)
+        stored = stored_images(self._images, document)
+        parameters = given_parameters(document)
+        wanted = parameters.get("n", 1)
+        resumable = self._resumable(document, failed)
+        if any(len(stored[row["model"]]) < wanted for row in failed):
+            refuse_limited(self._limiter.check(ip))
+        self._deadline.check(START_SECONDS)
+        document, rows = self._jobs.begin_run(job_id, document["run"], stored, wanted, names)
+        if rows:
+            items = [
+                map_item(row, progress(document, row, stored.get(row["model"], []), resumable.get(row["index"])))
+                for row in rows
+            ]
+            try:
+                start_run(self._start, document, parameters, items, correlation_id)
+            except ServiceUnavailable:
+                self._jobs.finish(job_id, {}, lambda document: {}, run=document["run"])
+                raise
+            logger.info("A job runs again.", run=document["run"], models=len(items))
+        return {
+            "jobId": job_id,
+            "message": f"Run {document['run']} was started with {counted(len(rows), 'model')}."
+            if rows
+            else "The images were there already; no model runs again.",
+            "run": document["run"],
+            "totalModels": len(rows),
+        }
+
+    def _resumable(self, document: Value, failed: Iterable[Row]) -> dict[int, str]:
+        """By row index, the tokens of requests that a provider may still be working on."""
+        asked = [r for r in failed if r["status"] == "cancelled" or r.get("billable") == "unknown"]
+        if not asked:
+            return {}
+        job_id = document["jobId"]
+        with ThreadPoolExecutor(8) as pool:
+            tokens = pool.map(lambda r: self._tokens.load(job_id, r["index"], run_of_row(document, r)), asked)
+            return {row["index"]: token for row, token in zip(asked, tokens, strict=True) if token}
+
+
+def _check_names(names: Iterable[str], document: Value) -> None:
+    """Compare the names with those of the job's models.
+
+    Raises
+    ------
+    InvalidParameter : the job has no model of this name
+    """
+    there = [row["model"] for row in document["results"]]
+    for name in sorted(set(names).difference(there)):
+        message = f"This job has no model {name[:80]!r}. It has: {', '.join(there)}."
+        raise InvalidParameter(message, parameter="models")
+
+
+def given_parameters(document: Value) -> dict[str, Any]:
+    """The parameters that the job's caller gave; a document of an earlier release holds the defaults of others, too."""
+    rows = document["results"]
+    named = {name for row in rows for part in ("applied", "adjusted", "ignored") for name in row.get(part, {})}
+    return {name: value for name, value in document["parameters"].items() if name in named}
+
+
+def progress(document: Value, row: Row, stored: Iterable[StoredImage], token: str | None) -> str | None:
+    """How far a row has come in earlier runs, as its next item takes it; None where nothing is left of them."""
+    name = stem_in_job(document["jobId"], document["createdAt"], row["model"])
+    images = {number_of(name, image): [dict(image)] for image in [*stored, *row.get("images", [])]}
+    earlier = Progress.load(token)
+    tokens = {
+        call: value for call, value in earlier.tokens.items() if call not in images and call not in earlier.failures
+    }
+    found = Progress(images=dict(sorted(images.items())), tokens=tokens)
+    return found.dump() if images or tokens else None

@@ -1,0 +1,342 @@
+"""Job documents in S3: ``jobs/{jobId}/status.json`` is written by every Lambda of a job, under conditional writes."""
+
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFinished, JobNotFound
+from pixelprompt.jobs.document import (
+    AT_WORK,
+    FINAL_ROW,
+    JOB_STATUSES,
+    RETRIED_ROW,
+    SCHEMA_VERSION,
+    Row,
+    add_images,
+    cancel_row,
+    closing_rows,
+    complete_row,
+    fail_row,
+    failed_rows,
+    finish_rows,
+    images_result,
+    is_job_id,
+    is_of_run,
+    job_status,
+    keep_images,
+    new_document,
+    open_rows,
+    reopen_row,
+    row_costs,
+    run_of_row,
+    start_row,
+    starting_rows,
+)
+from pixelprompt.models.cost import total
+from pixelprompt.models.model import ProviderError
+from pixelprompt.storage.documents import Document, DocumentStore, Value, iso, wait
+from pixelprompt.storage.keys import status_key
+
+# Seconds between the start records of a job's rows: a read and a write of S3 take about as long.
+START_SLOT = 0.1
+NO_SUCH_JOB = "There is no job with this id. Jobs are kept for a limited time."
+_FIXED = frozenset({"jobId", "createdAt", "schemaVersion", "results", "totalModels", "completedModels"})
+
+
+class JobManager:
+    """Job documents in S3.
+
+    Parameters
+    ----------
+    s3_client : boto3 S3 client
+    bucket : bucket name
+    clock : gives the present moment
+    """
+
+    def __init__(
+        self, s3_client: Any, bucket: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC), **limits: Any
+    ) -> None:
+        self.documents = DocumentStore(s3_client, bucket, **limits)
+        self._clock = clock
+
+    def now(self) -> str:
+        """The present moment as job documents write it."""
+        return iso(self._clock())
+
+    def create_job(
+        self,
+        prompt: str,
+        params: Mapping[str, Any],
+        models: Sequence[Mapping[str, Any]],
+        *,
+        job_id: str | None = None,
+        created_at: str | None = None,
+    ) -> str:
+        """Write the document of a new job.
+
+        Parameters
+        ----------
+        models : in order, each with ``name`` and ``provider``
+
+        Returns
+        -------
+        the job id, a UUID of version 4
+
+        Raises
+        ------
+        StorageError : S3 kept failing
+        """
+        job_id = job_id or str(uuid.uuid4())
+        self.create(prompt, params, models, job_id=job_id, created_at=created_at)
+        return job_id
+
+    def create(
+        self,
+        prompt: str,
+        params: Mapping[str, Any],
+        models: Sequence[Mapping[str, Any]],
+        *,
+        job_id: str,
+        created_at: str | None = None,
+    ) -> Value:
+        """Write the document of a new job, unless it is there; returns the one that is there then."""
+        document = new_document(job_id, prompt, params, models, created_at or self.now())
+        written = self.documents.update(status_key(job_id), lambda current: None if current else document, new=True)
+        return written or document
+
+    def read(self, job_id: str) -> Document | None:
+        """The job document with its ETag, or None."""
+        return self.documents.read(status_key(job_id)) if is_job_id(job_id) else None
+
+    def get_job_status(self, job_id: str) -> Value | None:
+        """The job document, or None where there is no such job."""
+        document = self.read(job_id)
+        return document.value if document else None
+
+    def require(self, job_id: str) -> Value:
+        """The job document.
+
+        Raises
+        ------
+        JobNotFound
+        """
+        document = self.read(job_id)
+        if document is None:
+            raise JobNotFound(NO_SUCH_JOB)
+        return document.value
+
+    def update_job_status(self, job_id: str, updates: Mapping[str, Any]) -> Value:
+        """Set top-level fields of the document; rows and what follows from them change only by the ``mark_`` methods.
+
+        Raises
+        ------
+        ValueError : a field that is fixed, or an unknown status
+        """
+        fixed = _FIXED & set(updates)
+        if fixed:
+            raise ValueError(f"update_job_status cannot set {', '.join(sorted(fixed))}.")
+        if updates.get("status", "pending") not in JOB_STATUSES:
+            raise ValueError(f"{updates['status']!r} is no job status.")
+
+        def change(document: Value) -> bool:
+            changed = any(document.get(name) != value for name, value in updates.items())
+            document.update(updates)
+            return changed
+
+        return self._change(job_id, change, recompute=False)
+
+    def mark_model_started(
+        self,
+        job_id: str,
+        model_name: str,
+        *,
+        started_at: str | None = None,
+        run: int | None = None,
+        place: int = 0,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> Value:
+        """Mark a model's row as begun; ``give_up`` ends the attempts early with a ``ConflictError``.
+
+        What belongs to an earlier ``run`` changes nothing. Rows start together, so each writes in a time of its own, by
+        its ``place`` in the job: nobody waits for this record, and a lost race would cost two more requests.
+        """
+        now = started_at or self.now()
+        wait(place * START_SLOT, give_up)
+        if give_up():
+            raise ConflictError("The row is about to be closed.")
+
+        def change(document: Value) -> bool:
+            row = _row(document, model_name)
+            return run in (None, run_of_row(document, row)) and start_row(row, now)
+
+        return self._change(job_id, change, contenders=starting_rows, give_up=give_up)
+
+    def mark_model_images(
+        self, job_id: str, model_name: str, result: Mapping[str, Any], *, run: int | None = None
+    ) -> Value:
+        """Show the images that a model has made so far: ``result`` has ``imageKey`` and ``images``."""
+
+        def change(document: Value) -> bool:
+            return is_of_run(document, run) and add_images(_row(document, model_name), result)
+
+        return self._change(job_id, change)
+
+    def mark_model_complete(self, job_id: str, model_name: str, result: Mapping[str, Any]) -> Value:
+        """Close a model's row with its image: ``result`` has ``imageKey`` and may have ``images``, ``duration``, …
+
+        The image of an earlier run counts as well: it was paid for.
+        """
+        now = self.now()
+        return self._change(job_id, lambda document: complete_row(_row(document, model_name), result, now))
+
+    def mark_model_error(
+        self, job_id: str, model_name: str, error: "str | Mapping[str, Any]", *, run: int | None = None
+    ) -> Value:
+        """Close a model's row with an error: a sentence, or a mapping with ``error``, ``errorCode``, …"""
+        now = self.now()
+        failure = ProviderError("internal", error).row() if isinstance(error, str) else error
+
+        def change(document: Value) -> bool:
+            return is_of_run(document, run) and fail_row(_row(document, model_name), failure, now)
+
+        return self._change(job_id, change)
+
+    def cancel(self, job_id: str) -> tuple[Value, list[Row]]:
+        """Close every open row as ``cancelled``; the document, and the rows that were open."""
+        cancelled: list[Row] = []
+
+        def change(document: Value) -> bool:
+            now = self.now()
+            cancelled[:] = [row for row in document["results"] if cancel_row(row, now)]
+            if cancelled:
+                document["cancelRequested"] = now
+            return bool(cancelled)
+
+        return self._change(job_id, change), cancelled
+
+    def begin_run(
+        self,
+        job_id: str,
+        earlier: int,
+        stored: Mapping[str, Sequence[Mapping[str, str]]],
+        images_wanted: int,
+        names: Collection[str] | None = None,
+    ) -> tuple[Value, list[Row]]:
+        """Begin the run after run ``earlier``; of two who try, one succeeds.
+
+        Parameters
+        ----------
+        stored : by model name, the images that lie in S3; a row that has all of its images is completed with them
+        images_wanted : how many images each row shall have
+        names : of the models that may run again; None: all
+
+        Returns
+        -------
+        the document, and the rows that run again; where there are none, no run has begun
+
+        Raises
+        ------
+        JobNotFinished : a row is open, or another has begun this run
+        NothingToRetry : every row that may run again is completed
+        """
+        began_at = self.now()
+        rerun: list[Row] = []
+
+        def change(document: Value) -> bool:
+            if document["run"] != earlier:
+                raise JobNotFinished(AT_WORK)
+            asked = failed_rows(document, names)
+            for row in document["results"]:
+                images = stored.get(row["model"], [])
+                if len(images) >= images_wanted:
+                    complete_row(row, images_result(images), began_at)
+            rerun[:] = [row for row in asked if reopen_row(row)]
+            if rerun:
+                for row in document["results"]:
+                    if row["status"] in RETRIED_ROW:
+                        row.setdefault("run", earlier)
+                document.update(run=earlier + 1, runStartedAt=began_at)
+                document.pop("cancelRequested", None)
+            return True
+
+        def landed(document: Value) -> bool:
+            return document["run"] == earlier + 1 and document.get("runStartedAt") == began_at
+
+        document = self._change(job_id, change, landed=landed)
+        return document, rerun
+
+    def finish(
+        self,
+        job_id: str,
+        outcomes: Mapping[int, Mapping[str, Any]],
+        stored: Callable[[Value], Mapping[str, Sequence[Mapping[str, str]]]],
+        *,
+        run: int | None = None,
+    ) -> Value:
+        """Bring a job to its end: close every open row, compute the status.
+
+        ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended. The end of
+        an earlier ``run`` closes no row but with an image.
+        """
+        found: Mapping[str, Sequence[Mapping[str, str]]] | None = None
+
+        def change(document: Value) -> bool:
+            nonlocal found
+            rows = document["results"]
+            if not is_of_run(document, run):
+                return keep_images(rows, outcomes, self.now())
+            untold = [r for r in rows if r["status"] not in FINAL_ROW and r["index"] not in outcomes]
+            if found is None and untold:
+                found = stored(document)
+            changed = finish_rows(rows, outcomes, found or {}, self.now())
+            return changed or document["status"] != job_status(rows)
+
+        return self._change(job_id, change)
+
+    def _change(
+        self,
+        job_id: str,
+        change: Callable[[Value], bool],
+        *,
+        recompute: bool = True,
+        contenders: Callable[[Value, int], int] = closing_rows,
+        landed: Callable[[Value], bool] = lambda document: False,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> Value:
+        def apply(document: Value | None) -> Value | None:
+            if document is None:
+                return None
+            if document["schemaVersion"] > SCHEMA_VERSION:
+                raise ConfigurationError("A later release has written this job; deploy that release, or a later one.")
+            if not change(document):
+                return None
+            document["updatedAt"] = self.now()
+            if recompute:
+                document["completedModels"] = sum(row["status"] == "completed" for row in document["results"])
+                document["status"] = job_status(document["results"])
+                costs = [cost for row in document["results"] for cost in row_costs(row)]
+                if costs:
+                    document["cost"] = total(costs)
+            return document
+
+        document = self.documents.update(
+            status_key(job_id),
+            apply,
+            contenders=contenders,
+            landed=landed,
+            give_up=give_up,
+            # Who works on the only open row is the only one to write.
+            alone=lambda document: open_rows(document) <= 1,
+        )
+        if document is None:
+            raise JobNotFound(NO_SUCH_JOB)
+        return document
+
+
+def _row(document: Value, model_name: str) -> Row:
+    for row in document["results"]:
+        if row["model"] == model_name:
+            found: Row = row
+            return found
+    raise KeyError(f"The job has no model {model_name!r}.")

@@ -1,0 +1,250 @@
+"""From a caller's request to a running job."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pixelprompt.deadline import Deadline
+from pixelprompt.errors import NoProviderConfigured, RequestError, ServiceUnavailable, StorageError
+from pixelprompt.jobs.document import counted
+from pixelprompt.jobs.executions import map_item, start_run
+from pixelprompt.jobs.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
+from pixelprompt.jobs.request import MEMBERS, Body, Plan, read_flag, read_models
+from pixelprompt.jobs.store import JobManager
+from pixelprompt.limits.caller import caller, read_ip
+from pixelprompt.limits.rate_limit import Look, RateLimiter, refuse_limited
+from pixelprompt.member_names import check_names
+from pixelprompt.models.cost import estimate, total
+from pixelprompt.models.model import Model
+from pixelprompt.models.parameters import Receipt, read_parameters, receipt
+from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.observability import log_failure, logger
+from pixelprompt.prompts.moderation.classifier import refuse_blocked
+from pixelprompt.prompts.moderation.filter import ContentFilter, Verdict
+from pixelprompt.prompts.prompt import read_prompt
+from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.storage.documents import Value
+
+# How long one request waits for the job that another one with its key is making, in seconds.
+_PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
+# What writing a job's document and starting its execution may take, in seconds; with less, neither is begun.
+START_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What a look at the limits and the word list say about a request."""
+
+    look: Look
+    verdict: Verdict
+
+    @property
+    def is_refused(self) -> bool:
+        return self.look.decision.limited or self.verdict.blocked
+
+    def refuse(self) -> None:
+        """Go on only where neither refuses.
+
+        Raises
+        ------
+        RequestError
+        """
+        refuse_limited(self.look.decision)
+        refuse_blocked(self.verdict)
+
+
+class Submission:
+    """Takes a request, checks it and starts its job.
+
+    Parameters
+    ----------
+    registry : gives the models as they are now
+    start_execution : starts the execution of this name with this input
+    records : of the idempotency keys
+    deadline : of the request
+    sleep : waits for seconds
+    """
+
+    def __init__(
+        self,
+        jobs: JobManager,
+        limiter: RateLimiter,
+        content_filter: ContentFilter,
+        registry: Callable[[], ModelRegistry],
+        keys: ProviderKeys,
+        start_execution: Callable[[str, str], None],
+        records: IdempotencyRecords,
+        *,
+        trust_body_ip: bool = False,
+        deadline: Deadline | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._jobs = jobs
+        self._limiter = limiter
+        self._filter = content_filter
+        self._registry = registry
+        self._keys = keys
+        self._start = start_execution
+        self._records = records
+        self._trust_body_ip = trust_body_ip
+        self._deadline = deadline or Deadline()
+        self._sleep = sleep
+
+    def submit(self, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
+        """Start a job, or with ``dryRun`` say what it would cost; the JSON of the answer.
+
+        Raises
+        ------
+        RequestError : of the kind that tells what is wrong
+        """
+        plan = self._plan(body, source_ip)
+        if read_flag(body, "dryRun"):
+            self._screen(plan)
+            return self._estimate(plan)
+        check = self._check(plan)
+        check.refuse()
+        return self._submit(str(uuid.uuid4()), plan, check.look, correlation_id)
+
+    def submit_once(
+        self, body: Body, source_ip: str, correlation_id: str, key: str, principal: str = ""
+    ) -> tuple[dict[str, Any], bool]:
+        """Likewise, but only one job for one idempotency key of a caller.
+
+        The key belongs to whom API Gateway has authenticated, the ``principal``; without one, to the address.
+
+        Returns
+        -------
+        the JSON of the answer, and whether an earlier request with the key has made this job
+
+        Raises
+        ------
+        RequestError : of the kind that tells what is wrong
+        """
+        plan = self._plan(body, source_ip)
+        if read_flag(body, "dryRun"):
+            self._screen(plan)
+            return self._estimate(plan), False
+        owner, digest = principal or caller(plan.ip), body_hash(body)
+        check = self._check(plan)
+        # Who is refused gets no further, unless the job of the key is there already.
+        find: Callable[..., Claim | None] = self._records.find if check.is_refused else self._records.claim
+        for pause in _PAUSES:
+            claim = find(owner, key, digest)
+            if claim is None:
+                break
+            if claim.is_mine:
+                return self._submit_claimed(claim, plan, check.look, correlation_id), False
+            document = self._jobs.get_job_status(claim.job_id)
+            if document:
+                return self._replay(document, plan, correlation_id), True
+            if claim.is_abandoned:
+                if check.is_refused:
+                    break
+                if self._records.take_over(claim):
+                    return self._submit_claimed(claim, plan, check.look, correlation_id), False
+            self._sleep(pause)
+        if claim is None or claim.is_abandoned:
+            check.refuse()
+        message = f"Another request with this {HEADER} is still being worked on. Try again in a few seconds."
+        raise ServiceUnavailable(message, headers={"Retry-After": "5"})
+
+    def _submit_claimed(self, claim: Claim, plan: Plan, look: Look, correlation_id: str) -> dict[str, Any]:
+        """Make the job of a key; a request that fails leaves the key to the next."""
+        try:
+            return self._submit(claim.job_id, plan, look, correlation_id)
+        except Exception as error:
+            try:
+                if isinstance(error, RequestError):
+                    self._records.vacate(claim)
+                else:
+                    self._records.lay_down(claim)
+            except StorageError as second:
+                log_failure("The idempotency record could not be given up; it is held until its time is over.", second)
+            raise
+
+    def _replay(self, document: Value, plan: Plan, correlation_id: str) -> dict[str, Any]:
+        """The answer of a job that was made; it is started where the request that made it has died before that."""
+        if document["status"] == "pending" and document["run"] == 1:
+            logger.append_keys(job_id=document["jobId"])
+            self._start_execution(document, plan, correlation_id, late=True)
+        return _answer(document)
+
+    def _check(self, plan: Plan) -> _Check:
+        """What a look at the limits and the word list say: that writes nothing and is not counted."""
+        look = self._limiter.look(plan.ip)
+        verdict = Verdict(False) if look.decision.limited else self._filter.screen(plan.prompt, plan.negative_prompt)
+        return _Check(look, verdict)
+
+    def _submit(self, job_id: str, plan: Plan, look: Look, correlation_id: str) -> dict[str, Any]:
+        refuse_limited(self._limiter.check(plan.ip, look))
+        # Asking a model costs something, so it comes after the count, which stays whatever it says.
+        refuse_blocked(self._filter.judge(plan.prompt, plan.negative_prompt))
+        logger.append_keys(job_id=job_id)
+        rows = [self._row(model, given) for model, given in plan.models]
+        self._deadline.check(START_SECONDS)
+        document = self._jobs.create(plan.prompt, plan.parameters, rows, job_id=job_id)
+        try:
+            self._start_execution(document, plan, correlation_id)
+        except ServiceUnavailable:
+            self._jobs.finish(job_id, {}, lambda document: {})
+            raise
+        logger.info("A job was started.", models=len(rows))
+        return _answer(document)
+
+    def _plan(self, body: Body, source_ip: str) -> Plan:
+        check_names(body, MEMBERS)
+        prompt = read_prompt(body)
+        parameters = read_parameters(body)
+        wanted = read_models(body, self._registry())
+        models = tuple((model, receipt(parameters, model.takes)) for model in self._usable(wanted))
+        plan = Plan(prompt, parameters, models, read_ip(body, source_ip, self._trust_body_ip))
+        if read_flag(body, "strict"):
+            plan.check()
+        return plan
+
+    def _usable(self, wanted: Sequence[Model] | None) -> list[Model]:
+        has_key = self._keys.has_credentials
+        models = self._registry().defaults(has_key) if wanted is None else list(wanted)
+        missing = sorted({str(self._keys.key_name(model)) for model in models if not has_key(model)})
+        if missing or not models:
+            which = f"The key {', '.join(missing)} is missing" if missing else "No provider has a key"
+            raise NoProviderConfigured(f"{which}; the owner of this deployment sets it with `make keys`.")
+        return models
+
+    def _estimate(self, plan: Plan) -> dict[str, Any]:
+        rows = [
+            {
+                "model": model.name,
+                "provider": model.provider,
+                "cost": estimate(model, given.used()),
+                **given.row(),
+            }
+            for model, given in plan.models
+        ]
+        return {"dryRun": True, "totalModels": len(rows), "models": rows, "cost": total(row["cost"] for row in rows)}
+
+    def _screen(self, plan: Plan) -> None:
+        refuse_blocked(self._filter.screen(plan.prompt, plan.negative_prompt))
+
+    def _start_execution(self, document: Value, plan: Plan, correlation_id: str, *, late: bool = False) -> None:
+        items = [map_item(row) for row in document["results"]]
+        start_run(self._start, document, plan.parameters, items, correlation_id, late=late)
+
+    def _row(self, model: Model, given: Receipt) -> dict[str, Any]:
+        row = {"name": model.name, "provider": model.provider, **given.row()}
+        warning = self._registry().warning(model)
+        return row | {"warning": warning} if warning else row
+
+
+def _answer(document: Value) -> dict[str, Any]:
+    """The answer to the request that made a job."""
+    models = document["totalModels"]
+    answer = {
+        "jobId": document["jobId"],
+        "message": f"The job was started with {counted(models, 'model')}.",
+        "totalModels": models,
+    }
+    warnings = [row["warning"] for row in document["results"] if "warning" in row]
+    return answer | {"warnings": warnings} if warnings else answer

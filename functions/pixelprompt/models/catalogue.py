@@ -1,0 +1,205 @@
+"""The catalogue of models: what a file or an overlay may hold, and what it means.
+
+An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
+(sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``path``,
+``dialect``, ``keyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody gave a day),
+``replacement`` (an id) and ``uncorroborated`` (which part rests on a single source).
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pixelprompt.errors import ConfigurationError
+from pixelprompt.models.catalogue_fields import FIELDS, LISTS, is_text
+from pixelprompt.models.model import Model
+from pixelprompt.models.provider import PROVIDERS, KeyHosts, called_host, key_name
+from pixelprompt.storage.keys import file_name
+
+Entry = Mapping[str, Any]
+SECTIONS = ("models", "textModels")
+# What each adapter sends, beside n.
+_SENT: dict[str, set[str]] = {
+    "openai": {*LISTS, "outputCompression"},
+    "gemini": {"aspectRatio", "resolution"},
+    "bedrock": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
+    "stability": {"aspectRatio", "seed", "outputFormat", "negativePrompt", "guidance"},
+    "bfl": {"aspectRatio", "resolution", "seed", "outputFormat", "steps", "guidance"},
+    "recraft": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
+    "compatible": {*LISTS, "outputCompression", "seed", "steps", "guidance", "negativePrompt"},
+}
+_SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
+_OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
+
+
+def parse(catalogue: Any) -> dict[str, list[Model]]:
+    """The models of a catalogue by section, disabled ones left out.
+
+    Raises
+    ------
+    ConfigurationError : says which entry is wrong and what is allowed
+    """
+    if not isinstance(catalogue, Mapping) or not all(isinstance(catalogue.get(name), list) for name in SECTIONS):
+        raise ConfigurationError(f"The model catalogue must be an object with the lists {' and '.join(SECTIONS)}.")
+    return {section: _section(catalogue[section], section) for section in SECTIONS}
+
+
+def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
+    """A catalogue with changes on top: an entry replaces the one of the same name, or is added at the end.
+
+    Raises
+    ------
+    ConfigurationError : the changes are no catalogue
+    """
+    if not isinstance(changes, Mapping) or not set(changes) <= {*SECTIONS, "schemaVersion"}:
+        raise ConfigurationError(f"An overlay must be an object with the lists {' or '.join(SECTIONS)}.")
+    result = dict(catalogue)
+    for section in SECTIONS:
+        entries = changes.get(section, [])
+        if not isinstance(entries, list) or not all(_is_named(entry) for entry in entries):
+            raise ConfigurationError(f"{section} of the overlay must be a list of objects, each with a name.")
+        changed = {entry["name"]: entry for entry in entries}
+        if len(changed) < len(entries):
+            raise ConfigurationError(f"{section} of the overlay names a model twice.")
+        kept = [{**entry, **changed.pop(entry["name"], {})} for entry in catalogue[section]]
+        result[section] = [*kept, *changed.values()]
+    return result
+
+
+def key_hosts(catalogue: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The hosts by the names of keys that the entries of a valid catalogue name, disabled ones included."""
+    found: dict[str, set[str]] = {}
+    for entry in (entry for section in SECTIONS for entry in catalogue[section] if "keyName" in entry):
+        if host := called_host(entry["provider"], entry.get("baseUrl")):
+            found.setdefault(entry["keyName"], set()).add(host)
+    return found
+
+
+def check_keys(sections: Mapping[str, Sequence[Model]], allowed: KeyHosts) -> None:
+    """Refuse models that would send a key to a host that is not the key's.
+
+    A model of ``compatible`` without a ``keyName`` passes: it is called without a key where the key may not go.
+
+    Raises
+    ------
+    ConfigurationError : says which model, key and host, and how to allow it
+    """
+    for section, models in sections.items():
+        for model in models:
+            name, host = key_name(model), called_host(model.provider, model.base_url)
+            needs_key = model.key_name is not None or PROVIDERS[model.provider].key_required
+            if name is None or host is None or not needs_key or allowed.sent_key(model):
+                continue
+            hosts = ", ".join(allowed.of(name)) or "none"
+            raise ConfigurationError(
+                f"{section} ({model.name}) would send the key {name} to {host}; the hosts of {name}: {hosts}. "
+                f"If {host} may have the key, deploy with the setting keyHosts={json.dumps({name: [host]})}. "
+                "Otherwise correct provider, baseUrl, or keyName."
+            )
+
+
+def _is_named(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and is_text(entry.get("name"))
+
+
+def _section(entries: Sequence[Any], section: str) -> list[Model]:
+    models: list[Model] = []
+    seen: dict[str, Model] = {}
+    for number, entry in enumerate(entries):
+        where = f"{section}[{number}]"
+        model = _model(entry, where)
+        for name in (file_name(model.name).casefold(), model.id.casefold()):
+            other = seen.setdefault(name, model)
+            if other is not model:
+                raise ConfigurationError(
+                    f"{where} {model.name!r} ({model.id}) has the same name in keys, or the same id, as {other.name!r} "
+                    f"({other.id}); rename it, or change that entry under its own name."
+                )
+        if entry.get("enabled", True):
+            models.append(model)
+    return models
+
+
+def _model(entry: Any, where: str) -> Model:
+    if not isinstance(entry, Mapping):
+        raise ConfigurationError(f"{where} in the model catalogue must be an object.")
+    for name in ("name", "provider", "id"):
+        if not is_text(entry.get(name)):
+            raise ConfigurationError(f"{where} in the model catalogue needs {name!r}, a text.")
+    where = f"{where} ({entry['name']})"
+    for name, value in entry.items():
+        check, allowed = FIELDS.get(name, (None, ""))
+        if check is None:
+            raise ConfigurationError(f"{where} has {name!r}, which is unknown; known are {', '.join(FIELDS)}.")
+        if not _passes(check, value):
+            raise ConfigurationError(f"{where} has {name}={_shown(value)}; it must be {allowed}.")
+    _check_provider(entry, where)
+    if entry.get("enabled", True) and not entry.get("retired"):
+        _check_svg(entry, where)
+    return Model(
+        name=entry["name"],
+        provider=entry["provider"],
+        id=entry["id"],
+        time_limit=float(entry.get("timeLimit", 60)),
+        parameters=entry.get("parameters", {}),
+        takes=entry.get("takes", {}),
+        price=entry.get("price"),
+        region=entry.get("region"),
+        base_url=entry.get("baseUrl"),
+        path=entry.get("path"),
+        dialect=entry.get("dialect"),
+        key_name=entry.get("keyName"),
+        released=entry.get("released"),
+        shutdown=entry.get("shutdown"),
+        replacement=entry.get("replacement"),
+        retired=entry.get("retired", False),
+        default=entry.get("default", True),
+    )
+
+
+def _check_provider(entry: Entry, where: str) -> None:
+    """Refuse what the provider's adapter would not send."""
+    provider, takes = entry["provider"], entry.get("takes", {})
+    unsent = sorted(set(takes) - _SENT[provider] - {"n"})
+    if unsent:
+        raise ConfigurationError(f"{where} takes {', '.join(unsent)}, which the adapter of {provider} does not send.")
+    if takes.get("n", {}).get("perCall") and provider not in _SEVERAL_PER_CALL:
+        raise ConfigurationError(f"{where} has n.perCall, but {provider} makes one image in a call.")
+    if "baseUrl" in entry and provider not in _OWN_SERVERS:
+        raise ConfigurationError(f"{where} has baseUrl; only {', '.join(sorted(_OWN_SERVERS))} models may have one.")
+    if "keyName" in entry and PROVIDERS[provider].key_name is None:
+        raise ConfigurationError(f"{where} has keyName, but {provider} uses the AWS role instead of a key; remove it.")
+    if provider == "gemini" and (moved := {"http_options", "httpOptions"} & set(entry.get("parameters", {}))):
+        # With these, the SDK calls any server, with the key.
+        raise ConfigurationError(f"{where} has {moved.pop()!r} in parameters, which is not allowed; remove it.")
+
+
+def _check_svg(entry: Entry, where: str) -> None:
+    """Reject a model whose images are certainly SVG documents: they would be paid for and not stored."""
+    parameters = {name: str(value).lower() for name, value in entry.get("parameters", {}).items()}
+    is_recraft = entry["provider"] == "recraft" or re.search(r"(^|[/_-])recraft", entry["id"].lower())
+    draws_vectors = re.search(r"[_-](vector|svg)\b", entry["id"].lower()) or parameters.get("style", "").startswith(
+        "vector_illustration"
+    )
+    is_svg = any(parameters.get(name) == "svg" for name in ("output_format", "image_format", "format"))
+    if is_svg or (is_recraft and draws_vectors):
+        raise ConfigurationError(
+            f"{where} makes SVG images, which this service doesn't store. Use a raster model, such as recraftv4_1, or "
+            "the output format png, jpeg, or webp."
+        )
+
+
+def _passes(check: Callable[[Any], bool], value: Any) -> bool:
+    """Whether a value passes its check; one of an unexpected type, deep inside, does not."""
+    try:
+        return check(value)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return False
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except RecursionError:
+        return "a value that is nested too deeply"

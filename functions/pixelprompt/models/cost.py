@@ -1,0 +1,112 @@
+"""What images cost, as far as it is known. What is unknown is never 0.
+
+A price of the catalogue has a ``unit``, in US dollars:
+
+- ``image``: ``amount`` for one, and ``byResolution`` or ``byQuality`` where that differs
+- ``token``: ``inputText``, ``inputImage``, ``outputText``, ``outputImage`` for one token; for an image beforehand
+  ``estimate`` and ``byResolution``, or ``qualityFactors`` for models whose tokens follow from quality and size
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pixelprompt.models.model import Model
+from pixelprompt.models.sizes import openai_pixels
+
+Cost = dict[str, Any]
+
+CURRENCY = "USD"
+UNKNOWN: Cost = {"amount": None, "currency": CURRENCY, "basis": "unknown"}
+
+_TOKEN_KINDS = {
+    "inputTextTokens": "inputText",
+    "inputImageTokens": "inputImage",
+    "outputTextTokens": "outputText",
+    "outputImageTokens": "outputImage",
+}
+# A model that chooses the quality itself may choose this one.
+_AUTO_QUALITY = "high"
+# The parts of a price that depend on the size, and the parameters of a model's own that set it.
+_BY_SIZE = frozenset({"byResolution", "qualityFactors"})
+_SIZES = frozenset({"size", "image_size", "width", "height", "aspect_ratio", "resolution"})
+
+
+def reported(amount: float) -> Cost:
+    """What the provider says it charges."""
+    return _known(amount, "reported")
+
+
+def _computed(amount: float) -> Cost:
+    return _known(amount, "computed")
+
+
+def _known(amount: float, basis: str) -> Cost:
+    # What is less than a millionth is still more than nothing.
+    return {"amount": round(amount, 6) or amount, "currency": CURRENCY, "basis": basis}
+
+
+def estimate(model: Model | None, used: Mapping[str, Any]) -> Cost:
+    """What a model's images will cost by the catalogue's price; ``used`` are the caller's parameters that it gets."""
+    amount = _one_image(model.price, model.parameters, used) if model and model.price else None
+    return UNKNOWN if amount is None else _computed(amount * used.get("n", 1))
+
+
+def _one_image(price: Mapping[str, Any], parameters: Mapping[str, Any], caller: Mapping[str, Any]) -> float | None:
+    """What one image costs with a model's own parameters and, on top of them, the caller's."""
+    used = {**({"quality": parameters["quality"]} if "quality" in parameters else {}), **caller}
+    if used.get("quality") == "auto":
+        del used["quality"]
+    if not isinstance(used.get("quality", ""), str):
+        return None
+    # An aspect ratio sets all of a size that is sent in pixels.
+    is_sized = "resolution" in used or ("aspectRatio" in used and "qualityFactors" in price)
+    if not is_sized and not _SIZES.isdisjoint(parameters) and not price.keys().isdisjoint(_BY_SIZE):
+        return None
+    if "qualityFactors" in price:
+        factor = price["qualityFactors"].get(used.get("quality", _AUTO_QUALITY))
+        size = openai_pixels(used.get("aspectRatio"), used.get("resolution"))
+        tokens = 0 if factor is None else image_tokens(factor, *size)
+        return tokens * price["outputImage"] if tokens else None
+    amount: float | None = price.get("estimate") if price["unit"] == "token" else price["amount"]
+    if "byQuality" in price and "quality" in used:
+        # One that the table lacks is not as cheap as the usual one.
+        amount = price["byQuality"].get(used["quality"])
+    return None if amount is None else price.get("byResolution", {}).get(used.get("resolution"), amount)
+
+
+def image_tokens(factor: float, width: int, height: int) -> int:
+    """Output tokens of one image by OpenAI; they follow from the quality's factor and the size in pixels.
+
+    The formula was published in OpenAI's developer community by a third party. It matches the tables of two resellers.
+    """
+    short = round(factor * min(width, height) / max(width, height))
+    return math.ceil(factor * short * (2_000_000 + width * height) / 4_000_000)
+
+
+def computed(model: Model | None, images: int, used: Mapping[str, Any], usage: Mapping[str, int] | None) -> Cost:
+    """What images did cost: from the tokens that the provider counted for all of them, else from the price of one."""
+    price = model.price if model else None
+    if price and price["unit"] == "token":
+        counted = {name: usage[kind] for kind, name in _TOKEN_KINDS.items() if usage.get(kind, 0) > 0} if usage else {}
+        if "outputImage" not in counted or not counted.keys() <= price.keys():
+            return UNKNOWN
+        return _computed(sum(count * price[name] for name, count in counted.items()))
+    return estimate(model, {**used, "n": images})
+
+
+def added(cost: Cost, more: Cost | None) -> Cost:
+    """The sum of two costs of one row; unknown where one of them is."""
+    if more is None:
+        return cost
+    if cost["amount"] is None or more["amount"] is None:
+        return UNKNOWN
+    return {**cost, "amount": round(cost["amount"] + more["amount"], 6)}
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """The sum of what is known; ``unknown`` counts what is not."""
+    listed = list(costs)
+    known = [cost["amount"] for cost in listed if cost["amount"] is not None]
+    amount = round(sum(known), 6) if known else None
+    return {"amount": amount, "currency": CURRENCY, "known": len(known), "unknown": len(listed) - len(known)}

@@ -1,0 +1,1 @@
+"""Which prompts may go to the image models."""

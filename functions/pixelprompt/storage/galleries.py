@@ -1,0 +1,165 @@
+"""What a caller sees of the galleries: pages of them, newest first, and the images of one.
+
+A page costs two S3 requests however many galleries there are: one lists the index from the cursor on, one counts. The
+index has an entry for each image (see ``pixelprompt.storage.keys``), written together with it, so a gallery is listed
+as soon as it has an image, whatever becomes of its job.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pixelprompt.errors import InvalidParameter
+from pixelprompt.storage.documents import Value, iso, storage_error
+from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.keys import IMAGES, INDEX, JOBS, LAST_MOMENT, file_name, gallery, job_of_folder, model_of
+
+DEFAULT_LIMIT = 20
+LARGEST_LIMIT = 100
+LONGEST_CURSOR = 200
+# What one request of S3 lists at most.
+LISTING = 1000
+
+_LONGEST_ID = 100
+_CURSOR = re.compile(r"[0-9]{13}-[A-Za-z0-9.-]+")
+# Of a job that shares the beginning of its id with others, so many are looked at.
+_NAMESAKES = 3
+_SHOWN = ("width", "height", "seed")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which galleries to list: at most ``limit``, those after ``cursor``."""
+
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> "Page":
+        """Read the parameters of a query string.
+
+        Raises
+        ------
+        InvalidParameter
+        """
+        text = query.get("limit", str(DEFAULT_LIMIT))
+        if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= LARGEST_LIMIT:
+            raise InvalidParameter(f"limit must be a whole number from 1 to {LARGEST_LIMIT}.", parameter="limit")
+        cursor = query.get("cursor")
+        if cursor is not None and (len(cursor) > LONGEST_CURSOR or not _CURSOR.fullmatch(cursor)):
+            raise InvalidParameter("cursor must be the nextCursor of an earlier page.", parameter="cursor")
+        return cls(int(text), cursor)
+
+
+class Galleries:
+    """Reads galleries.
+
+    Parameters
+    ----------
+    read_job : gives the document of a job, or None
+    """
+
+    def __init__(
+        self, s3_client: Any, bucket: str, images: ImageStorage, read_job: Callable[[str], Value | None]
+    ) -> None:
+        self.s3 = s3_client
+        self.bucket = bucket
+        self._images = images
+        self._read_job = read_job
+
+    def page(self, page: Page) -> dict[str, Any]:
+        """The JSON of ``GET /gallery/list``.
+
+        A page ends early where its galleries have more than a thousand images together. ``total`` counts to a thousand;
+        ``totalIsExact`` says whether that was all.
+
+        Raises
+        ------
+        StorageError : S3 failed
+        """
+        # "0" is the character after "/": everything in the cursor's own folder lies before it.
+        start = {"StartAfter": f"{INDEX}{page.cursor}0"} if page.cursor else {}
+        listing = self._list(INDEX, **start)
+        entries = (entry["Key"].removeprefix(INDEX).partition("/") for entry in listing.get("Contents", []))
+        folders = [
+            (folder, [name for _, _, name in found])
+            for folder, found in groupby(entries, lambda entry: entry[0])
+            if _CURSOR.fullmatch(folder)
+        ]
+        is_last = not listing.get("IsTruncated")
+        if not is_last and len(folders) > 1:
+            # Its other images may lie behind the end of the listing.
+            folders.pop()
+        shown = folders[: page.limit]
+        counted = self._list(INDEX, Delimiter="/")
+        return {
+            "galleries": [self._summary(folder, pictures) for folder, pictures in shown],
+            "total": len(counted.get("CommonPrefixes", [])),
+            "totalIsExact": not counted.get("IsTruncated"),
+            "nextCursor": shown[-1][0] if shown and not (is_last and len(shown) == len(folders)) else None,
+        }
+
+    def _summary(self, folder: str, pictures: list[str]) -> dict[str, Any]:
+        moment, _, gallery_id = folder.partition("-")
+        created_at = datetime.fromtimestamp((LAST_MOMENT - int(moment)) / 1000, UTC)
+        return {
+            "galleryId": gallery_id,
+            "createdAt": iso(created_at),
+            "coverUrl": self._images.image_url(f"{IMAGES}{gallery_id}/{pictures[0]}"),
+            "images": len(pictures),
+        }
+
+    def gallery(self, gallery_id: str) -> dict[str, Any]:
+        """The JSON of ``GET /gallery/{galleryId}``; a gallery that does not exist has no images.
+
+        Raises
+        ------
+        StorageError : S3 failed
+        """
+        is_name = len(gallery_id) <= _LONGEST_ID and file_name(gallery_id) == gallery_id
+        stored = self._images.find(f"{gallery_id}/") if is_name and gallery_id else []
+        about = self._about(gallery_id) if stored else {}
+        images = [
+            {
+                "model": model_of(image["imageKey"]),
+                **about.get(image["binaryKey"], {}),
+                "imageUrl": self._images.image_url(image["binaryKey"]),
+                "imageKey": image["imageKey"],
+            }
+            for image in stored
+        ]
+        return {"galleryId": gallery_id, "images": images, "total": len(images)}
+
+    def _about(self, gallery_id: str) -> dict[str, dict[str, Any]]:
+        """By picture, what the job document says of it: the model by its full name, width, height, seed."""
+        beginning = gallery_id.rpartition("-")[2]
+        if not re.fullmatch("[0-9a-f]{8}", beginning):
+            return {}
+        listing = self._list(f"{JOBS}{beginning}-", Delimiter="/", MaxKeys=_NAMESAKES)
+        for entry in listing.get("CommonPrefixes", []):
+            document = self._read_job(job_of_folder(entry["Prefix"]))
+            if document and gallery(document["jobId"], document["createdAt"]) == gallery_id:
+                return _described(document["results"])
+        return {}
+
+    def _list(self, prefix: str, **options: Any) -> dict[str, Any]:
+        try:
+            listing: dict[str, Any] = self.s3.list_objects_v2(
+                Bucket=self.bucket, Prefix=prefix, **{"MaxKeys": LISTING, **options}
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise storage_error(error, prefix) from error
+        return listing
+
+
+def _described(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        image["binaryKey"]: {"model": row["model"], **{name: image[name] for name in _SHOWN if name in image}}
+        for row in rows
+        for image in row.get("images", [])
+    }

@@ -1,0 +1,110 @@
+"""The keys of all objects in the bucket: the only place that builds or parses them.
+
+==================================================================  ==============================================
+``jobs/{jobId}/status.json``                                        job document
+``jobs/{jobId}/resume/{index}[-r{run}].json``                       progress of a row, for whoever resumes it
+``group-images/{target}/{model}-{timestamp}[-{n}].json``            record of an image
+``images/{target}/{model}-{timestamp}[-{n}].{png|jpg|webp}``        the image itself
+``gallery-index/{9999999999999 - timestamp}-{target}/{model}-…``    empty: lists an image, the newest gallery first
+``idempotency/{sha256}.json``                                       record of an idempotency key
+``enhanced/{sha256}.json``                                          an enhanced prompt
+``rate-limit/ratelimit.json``, ``rate-limit/enhance.json``          windows of the rate limits
+``config/models.json``                                              the operator's overlay of the catalogue
+==================================================================  ==============================================
+"""
+
+import hashlib
+import re
+from datetime import datetime
+
+JOBS = "jobs/"
+RECORDS = "group-images/"
+IMAGES = "images/"
+INDEX = "gallery-index/"
+IDEMPOTENCY = "idempotency/"
+ENHANCED = "enhanced/"
+RATE_LIMITS = "rate-limit/"
+RATE_LIMIT_KEY = f"{RATE_LIMITS}ratelimit.json"
+ENHANCE_LIMIT_KEY = f"{RATE_LIMITS}enhance.json"
+OVERLAY_KEY = "config/models.json"
+# The last epoch millisecond of 13 digits; what is subtracted from it sorts newest first.
+LAST_MOMENT = 10**13 - 1
+
+_TIMESTAMP = re.compile(r"-[0-9]{13}(-[0-9]+)?$")
+
+StoredImage = dict[str, str]
+
+
+def file_name(text: str) -> str:
+    """The text as it stands in keys: only letters, digits, dots and hyphens."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
+
+
+def status_key(job_id: str) -> str:
+    """Key of the job document."""
+    return f"{JOBS}{job_id}/status.json"
+
+
+def resume_key(job_id: str, index: int, run: int = 1) -> str:
+    """Key of the token with which a row's request to its provider can be resumed; each run has its own."""
+    return f"{JOBS}{job_id}/resume/{index}.json" if run == 1 else f"{JOBS}{job_id}/resume/{index}-r{run}.json"
+
+
+def job_of_folder(prefix: str) -> str:
+    """The job id of a folder ``jobs/{jobId}/``."""
+    return prefix.removeprefix(JOBS).rstrip("/")
+
+
+def gallery(job_id: str, created_at: str) -> str:
+    """Name of the gallery that holds a job's images: its creation time and the beginning of its id."""
+    return f"{datetime.fromisoformat(created_at):%Y-%m-%d-%H-%M-%S}-{job_id[:8]}"
+
+
+def epoch_milliseconds(created_at: str) -> int:
+    """The job's creation as it stands in the names of its images."""
+    return round(datetime.fromisoformat(created_at).timestamp() * 1000)
+
+
+def stem(target: str, model: str, timestamp: int, number: int = 0) -> str:
+    """The part of an image's keys between prefix and extension; ``number`` counts the images of one model from 0."""
+    return f"{file_name(target)}/{file_name(model)}-{timestamp}" + (f"-{number + 1}" if number else "")
+
+
+def stem_in_job(job_id: str, created_at: str, model: str) -> str:
+    """What the keys of a model's images in a job begin with, behind their prefixes."""
+    return stem(gallery(job_id, created_at), model, epoch_milliseconds(created_at))
+
+
+def stem_of(key: str) -> str:
+    """The stem in the key of a record or an image."""
+    return key.removeprefix(RECORDS).removeprefix(IMAGES).rpartition(".")[0]
+
+
+def number_of(name: str, image: StoredImage) -> int:
+    """The number, from 0, of an image among those of the stem ``name``."""
+    rest = stem_of(image["imageKey"]).removeprefix(name).lstrip("-")
+    return int(rest) - 1 if rest.isdecimal() else 0
+
+
+def model_of(image_key: str) -> str:
+    """The model as its name stands in the keys of its images."""
+    return _TIMESTAMP.sub("", stem_of(image_key).rpartition("/")[2])
+
+
+def index_key(timestamp: int, binary_key: str) -> str:
+    """Key of the entry that lists an image in the index of galleries."""
+    return f"{INDEX}{LAST_MOMENT - timestamp:013}-{binary_key.removeprefix(IMAGES)}"
+
+
+def idempotency_key(caller: str, key: str) -> str:
+    """Key of the record of a caller's idempotency key; the caller's own text is no part of it."""
+    return f"{IDEMPOTENCY}{_digest(caller, key)}.json"
+
+
+def enhanced_key(*parts: str) -> str:
+    """Key of what a text model has made of these ``parts``: model, instruction, prompt."""
+    return f"{ENHANCED}{_digest(*parts)}.json"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
