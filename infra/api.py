@@ -13,6 +13,7 @@ from infra.exceptions import acknowledge
 from infra.functions import Functions
 from infra.log_groups import ServiceLogGroup
 from infra.settings import Settings
+from pixelprompt.api.routes import deployed_routes
 
 ACCESS_LOG_FORMAT = {
     "requestId": "$context.requestId",
@@ -26,7 +27,6 @@ ACCESS_LOG_FORMAT = {
 
 
 # Routes that may cost money at a provider let through only this part of what the others do.
-PAID_ROUTES = ("POST /generate", "POST /retry/{jobId}", "POST /enhance")
 PAID_SHARE = 5
 
 
@@ -52,29 +52,22 @@ class Api(Construct):
             Tags.of(self.http_api).add("ms-custom-id", settings.api_url.rstrip("/").rpartition("/")[2])
         authorizer = _authorizer(settings)
         routes: list[apigatewayv2.HttpRoute] = []
-        galleries = []
-        if functions.gallery:
-            gallery = HttpLambdaIntegration("Gallery", functions.gallery)
-            galleries = [
-                (apigatewayv2.HttpMethod.GET, "/gallery/list", gallery),
-                (apigatewayv2.HttpMethod.GET, "/gallery/{galleryId}", gallery),
-            ]
-        for method, path, integration in (
-            (apigatewayv2.HttpMethod.POST, "/generate", HttpLambdaIntegration("Submit", functions.submit)),
-            (apigatewayv2.HttpMethod.GET, "/status/{jobId}", status),
-            (apigatewayv2.HttpMethod.POST, "/cancel/{jobId}", HttpLambdaIntegration("Cancel", functions.cancel)),
-            (apigatewayv2.HttpMethod.POST, "/retry/{jobId}", HttpLambdaIntegration("Retry", functions.retry)),
-            (apigatewayv2.HttpMethod.POST, "/enhance", HttpLambdaIntegration("Enhance", functions.enhance)),
-            (apigatewayv2.HttpMethod.GET, "/models", HttpLambdaIntegration("Models", functions.models)),
-            *galleries,
-            (apigatewayv2.HttpMethod.GET, "/openapi.json", status),
-        ):
+        by_name = {function.short_name: function for function in functions.all}
+        integrations = {"status": status}
+        deployed = deployed_routes(has_gallery=settings.has_gallery)
+        for route in deployed:
+            if route.function not in integrations:
+                integration = HttpLambdaIntegration(route.function.capitalize(), by_name[route.function])
+                integrations[route.function] = integration
             routes += self.http_api.add_routes(
-                path=path, methods=[method], integration=integration, authorizer=authorizer
+                path=route.path,
+                methods=[apigatewayv2.HttpMethod(route.method)],
+                integration=integrations[route.function],
+                authorizer=authorizer,
             )
-        for route in self._open_routes(routes, authorizer):
+        for open_route in self._open_routes(routes, authorizer):
             acknowledge(
-                route,
+                open_route,
                 "APIG4",
                 "Open on purpose: the settings say so, or it answers preflights, which carry no credentials, and 404.",
             )
@@ -99,10 +92,10 @@ class Api(Construct):
             "ThrottlingRateLimit": max(1, settings.throttle_rate // PAID_SHARE),
             "ThrottlingBurstLimit": max(1, settings.throttle_burst // PAID_SHARE),
         }
-        stage.route_settings = dict.fromkeys(PAID_ROUTES, limits)
+        stage.route_settings = {route.key: limits for route in deployed if route.is_paid}
         # A route's settings can only name a route that is there.
-        for route in routes:
-            stage.add_resource_dependency(cast(apigatewayv2.CfnRoute, route.node.default_child))
+        for added in routes:
+            stage.add_resource_dependency(cast(apigatewayv2.CfnRoute, added.node.default_child))
 
     def _open_routes(
         self, routes: list[apigatewayv2.HttpRoute], authorizer: apigatewayv2.IHttpRouteAuthorizer | None

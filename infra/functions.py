@@ -26,6 +26,7 @@ from infra.secrets import ProviderKeys
 from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
 from pixelprompt.deadline import REQUEST_SECONDS
+from pixelprompt.storage import keys as object_keys
 
 # Where Lambda unpacks an archive.
 TASK_ROOT = "/var/task"
@@ -390,32 +391,36 @@ class Functions(Construct):
         for reader in (self.submit, self.generate, self.enhance, self.models):
             reader.allow(["secretsmanager:GetSecretValue"], [provider_keys.arn])
             # The operator's overlay of the model catalogue.
-            reader.allow_objects("GetObject", keys=["config/models.json"])
+            reader.allow_objects("GetObject", keys=[object_keys.OVERLAY_KEY])
         for writer in (self.submit, self.generate, self.record_failure, self.finish, self.cancel, self.retry):
-            writer.allow_objects("GetObject", "PutObject", keys=["jobs/*/status.json"])
+            writer.allow_objects("GetObject", "PutObject", keys=[object_keys.STATUS_KEYS])
 
         for counter in (self.submit, self.retry):
-            counter.allow_objects("GetObject", "PutObject", keys=["rate-limit/ratelimit.json"])
-        self.submit.allow_objects("GetObject", "PutObject", keys=["idempotency/*"])
+            counter.allow_objects("GetObject", "PutObject", keys=[object_keys.RATE_LIMIT_KEY])
+        self.submit.allow_objects("GetObject", "PutObject", keys=[f"{object_keys.IDEMPOTENCY}*"])
 
-        self.generate.allow_objects("PutObject", keys=["jobs/*/resume/*"])
-        self.generate.allow_objects("PutObject", keys=["group-images/*", "images/*", "gallery-index/*"])
+        self.generate.allow_objects("PutObject", keys=[object_keys.RESUME_KEYS])
+        self.generate.allow_objects(
+            "PutObject", keys=[f"{prefix}*" for prefix in (object_keys.RECORDS, object_keys.IMAGES, object_keys.INDEX)]
+        )
         arns = [f"arn:aws:bedrock:{region}::foundation-model/{model}" for model, region in bedrock_models.items()]
         if arns:
             self.generate.allow(["bedrock:InvokeModel"], arns)
 
         for resumer in (self.generate, self.record_failure, self.retry):
-            resumer.allow_objects("GetObject", keys=["jobs/*/resume/*"])
+            resumer.allow_objects("GetObject", keys=[object_keys.RESUME_KEYS])
 
         for reader in (self.status, *galleries):
-            reader.allow_objects("GetObject", keys=["jobs/*/status.json"])
+            reader.allow_objects("GetObject", keys=[object_keys.STATUS_KEYS])
         self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
         if not storage.delivery:
             # A presigned address allows what its signer may do.
             for signer in (self.status, self.cancel, *galleries):
-                signer.allow_objects("GetObject", keys=["images/*"])
+                signer.allow_objects("GetObject", keys=[f"{object_keys.IMAGES}*"])
 
-        self.enhance.allow_objects("GetObject", "PutObject", keys=["enhanced/*", "rate-limit/enhance.json"])
+        self.enhance.allow_objects(
+            "GetObject", "PutObject", keys=[f"{object_keys.ENHANCED}*", object_keys.ENHANCE_LIMIT_KEY]
+        )
 
 
 def _cors_origins(settings: Settings, storage: Storage) -> str:

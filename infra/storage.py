@@ -10,6 +10,7 @@ from constructs import Construct
 from infra.exceptions import acknowledge
 from infra.settings import Settings
 from infra.web import IMAGE_POLICY, content_security_policy
+from pixelprompt.storage import keys
 
 ENHANCED_DAYS = 7
 # The longest window that is counted is one day.
@@ -17,9 +18,9 @@ RATE_LIMIT_DAYS = 2
 # A record counts for 24 hours.
 IDEMPOTENCY_DAYS = 2
 
-PICTURES = "images/*"
+IMAGES = f"{keys.IMAGES}*"
 # Every write of these says which version it replaces, or that it replaces none.
-CONDITIONAL_KEYS = ("jobs/*/status.json", "rate-limit/*")
+CONDITIONAL_KEYS = (keys.STATUS_KEYS, f"{keys.RATE_LIMITS}*")
 
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
@@ -75,13 +76,10 @@ class Storage(Construct):
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
         super().__init__(scope, id)
         days_by_prefix = {
-            "jobs/": settings.retention_days,
-            "group-images/": settings.retention_days,
-            "images/": settings.retention_days,
-            "gallery-index/": settings.retention_days,
-            "enhanced/": ENHANCED_DAYS,
-            "rate-limit/": RATE_LIMIT_DAYS,
-            "idempotency/": IDEMPOTENCY_DAYS,
+            **dict.fromkeys((keys.JOBS, keys.RECORDS, keys.IMAGES, keys.INDEX), settings.retention_days),
+            keys.ENHANCED: ENHANCED_DAYS,
+            keys.RATE_LIMITS: RATE_LIMIT_DAYS,
+            keys.IDEMPOTENCY: IDEMPOTENCY_DAYS,
         }
         self.bucket = PrivateBucket(
             self,
@@ -161,7 +159,7 @@ class Delivery(Construct):
                 response_headers_policy=self._page_headers(),
             ),
             additional_behaviors={
-                PICTURES: cloudfront.BehaviorOptions(
+                IMAGES: cloudfront.BehaviorOptions(
                     origin=origin(bucket),
                     viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
                     response_headers_policy=self._image_headers(settings),
@@ -170,7 +168,7 @@ class Delivery(Construct):
                 )
             },
         )
-        self._let_read(bucket, PICTURES)
+        self._let_read(bucket, IMAGES)
         self._let_read(self.page_bucket, "*")
         for rule, reason in (
             ("CFR1", "Nobody is turned away for where they are."),

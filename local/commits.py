@@ -21,6 +21,7 @@ from local.deploy import Account
 from local.paths import ROOT, SCRIPTS, STATE
 from local.prepare import NODE_INPUTS, PYTHON_INPUTS
 from local.progress import Progress
+from pixelprompt.aws_errors import error_code
 
 # What make prepares; the same for commits with the same packages.
 _PREPARED = (".venv", "node_modules")
@@ -111,7 +112,7 @@ def _parameters(account: Account, stage: str, ask: Callable[[Any], Any]) -> Any:
         try:
             return ask(account.client("ssm"))
         except ClientError as error:
-            if _code(error) == "ParameterNotFound":
+            if error_code(error) == "ParameterNotFound":
                 return None
             cure = f"Systems Manager answered {{code}} for {parameter(stage)}; allow it."
             raise CommitError(str(deployment.aws_failure(error, cure))) from None
@@ -186,7 +187,3 @@ def _git(*arguments: str) -> str:
     except subprocess.CalledProcessError as error:
         raise CommitError(f"git {arguments[0]} failed: {error.stderr.strip()}") from None
     return done.stdout.strip()
-
-
-def _code(error: Exception) -> str:
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))

@@ -25,6 +25,7 @@ from local.confirmation import confirm, require_somebody
 from local.deployment import ClientFactory
 from local.options import keys_in
 from local.progress import Progress
+from pixelprompt.aws_errors import error_code
 
 # US dollars a month at AWS, whatever is asked of it; docs/operations.md has the sum.
 FIXED_DOLLARS = 28
@@ -318,7 +319,7 @@ def require_bootstrap(account: Account) -> None:
     except BotoCoreError as error:
         raise deployment.aws_failure(error) from None
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "ParameterNotFound":
+        if error_code(error) == "ParameterNotFound":
             raise CloudError(f"The CDK has never been used in {account}; `make bootstrap` prepares it, once.") from None
         if deployment.is_of_credentials(error):
             raise deployment.aws_failure(error) from None
@@ -396,7 +397,7 @@ def _cloudformation(target: Target, ask: Callable[[Any], Any]) -> Any:
     try:
         return ask(target.account.client("cloudformation"))
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
+        code = error_code(error)
         if code == "ValidationError":
             return None
         cure = f"CloudFormation answered {{code}} for {target.stack}; allow it to be read."

@@ -14,6 +14,7 @@ from infra.settings import LOOPBACK_HOSTS, MOST_MODELS
 from local import cloud
 from local.cloud import Cloud, CloudError, Endpoints
 from local.options import SIMULATED_PATHS
+from pixelprompt.aws_errors import error_code
 from pixelprompt.settings import Settings
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
     try:
         (described,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
+        code = error_code(error)
         if code == "ValidationError":
             raise CloudError(
                 f"There is no stack {stack} in {region}; deploy it, or choose another stage or AWS_REGION."
@@ -242,8 +243,7 @@ def is_of_credentials(error: BotoCoreError | ClientError) -> bool:
     """Whether AWS does not take the caller's credentials, or there are none."""
     from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 
-    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-    return code in _BAD_CREDENTIALS or isinstance(error, NoCredentialsError | PartialCredentialsError)
+    return error_code(error) in _BAD_CREDENTIALS or isinstance(error, NoCredentialsError | PartialCredentialsError)
 
 
 def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS answered {code}; try again.") -> CloudError:
@@ -256,7 +256,7 @@ def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS answer
     from botocore.exceptions import ClientError, EndpointConnectionError, ProfileNotFound
 
     if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "")
+        code = error_code(error)
         if is_of_credentials(error):
             # AWS refuses signatures that are more than some minutes old.
             cure = "get new ones, and see that this machine's clock is right"

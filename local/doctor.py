@@ -28,6 +28,7 @@ from local.deployment import Deployment
 from local.keys import KeysError, held
 from local.options import key_names
 from local.progress import Progress
+from pixelprompt.aws_errors import error_code
 from pixelprompt.errors import ConfigurationError, ServiceUnavailable, StorageError
 from pixelprompt.models import catalogue, registry
 from pixelprompt.models.model import Model
@@ -650,8 +651,7 @@ def _instead(model: Model) -> str:
 
 def _cause(error: BaseException | None) -> str:
     """A failed request to AWS in a word."""
-    response = getattr(error, "response", {})
-    return str(response.get("Error", {}).get("Code") or type(error).__name__)
+    return error_code(error) or type(error).__name__
 
 
 def ask(server: Server, deadline: float, cure: str) -> Answer:

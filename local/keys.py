@@ -13,6 +13,7 @@ from typing import Any
 from local import deployment
 from local.confirmation import confirm
 from local.options import key_names
+from pixelprompt.aws_errors import error_code
 
 
 class KeysError(Exception):
@@ -96,7 +97,7 @@ def _failures_named(secret: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
+        code = error_code(error)
         # AWS has no code of its own for a secret that is scheduled for deletion.
         if code == "InvalidRequestException" and "delet" in error.response["Error"].get("Message", ""):
             raise KeysError(

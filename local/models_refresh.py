@@ -53,7 +53,7 @@ def run(
     ------
     CloudError : GitHub rejects the pull request
     """
-    root = file.parents[2]
+    root = file.parents[len(Path(PLACE).parts) - 1]
     try:
         if isinstance(propose, Path):
             models_proposal.propose(models_proposal.read(propose), environment, root=root)

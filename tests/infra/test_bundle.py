@@ -123,11 +123,18 @@ def test_the_environment_asks_for_the_same_versions() -> None:
     assert {name: version(environment[name]) for name in both} == {name: version(archives[name]) for name in both}
 
 
+CLIENTS = ("client", "request_client", "_request_client")
+
+
+def _called_name(function: ast.expr) -> str | None:
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", None)
+
+
 def test_botocore_keeps_every_service_that_is_called() -> None:
     called = set()
     for path in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", None) in ("client", "request_client"):
+            if isinstance(node, ast.Call) and _called_name(node.func) in CLIENTS:
                 called |= {a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)}
     assert called == BOTOCORE_SERVICES
 

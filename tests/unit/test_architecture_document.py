@@ -17,6 +17,18 @@ ROWS = [
 ]
 
 
+LIBRARY = ROOT / "functions" / "pixelprompt"
+MODULES = sorted(path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_is_in_the_table_of_the_code(module: str) -> None:
+    table = TEXT.partition("## Code")[2].partition("\n## ")[0]
+    folder, _, name = module.rpartition("/")
+    whole = {"providers": "providers/*.py", "providers/wire": "providers/wire/", "prompts/moderation": name[:-3]}
+    assert f"`{module}`" in table or f"`{whole.get(folder)}`" in table
+
+
 def test_there_is_a_table() -> None:
     assert len(ROWS) > 20
     assert len({row[0] for row in ROWS}) == len(ROWS)

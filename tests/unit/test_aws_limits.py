@@ -14,11 +14,13 @@ from pixelprompt.api import body
 from pixelprompt.generation.failure import FailureRecorder
 from pixelprompt.generation.item import MAX_WAIT
 from pixelprompt.generation.run import WAIT_HERE
+from pixelprompt.jobs.executions import map_item
 from pixelprompt.jobs.progress import Progress
 from pixelprompt.jobs.status import JobStatus
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import ProviderError
-from pixelprompt.models.parameters import MOST_IMAGES
+from pixelprompt.models.parameters import MOST_IMAGES, Receipt
+from pixelprompt.models.parameters import NAMES as PARAMETERS
 from pixelprompt.providers.response import MAX_TOKEN
 from pixelprompt.storage.images import ImageStorage
 
@@ -52,11 +54,18 @@ def test_the_largest_input_of_an_execution_is_below_the_limit() -> None:
         failures={0: ProviderError("provider_unavailable", WIDEST * 9000).row()},
     )
     resume = progress.dump()
-    models = [{"index": index, "model": name, "resume": resume} for index, name in enumerate(NAMES)]
+    rows = [{"index": index, "model": name, **_largest_receipt().row()} for index, name in enumerate(NAMES)]
+    models = [map_item(row, resume) for row in rows]
     execution = {"prompt": WIDEST * 1000, "parameters": parameters, "correlationId": "c" * 128, "models": models}
     size = len(json.dumps(execution))
     print(f"the input of a retry of {MOST_MODELS} models has at most {size} bytes")
     assert size < STATE_PAYLOAD
+
+
+def _largest_receipt() -> Receipt:
+    """Of a request with every parameter, each adjusted."""
+    longest = 0.1234567890123456
+    return Receipt(adjusted={name: {"requested": longest, "used": longest} for name in PARAMETERS})
 
 
 def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.retry import progress
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import Credentials, Generated, Image, Model, ProviderError, Waiting
+from pixelprompt.models.parameters import Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.storage.images import ImageStorage
@@ -103,6 +104,23 @@ def test_an_image_is_stored_and_its_row_completed(job: Job) -> None:
     assert record is not None
     assert (record["prompt"], record["jobId"], record["steps"]) == ("a red fox", job.id, 28)
     assert job.s3.head_object(Bucket=BUCKET, Key=image["binaryKey"])["ContentType"] == "image/png"
+
+
+def test_a_receipt_is_that_of_the_request_whatever_the_catalogue_says_meanwhile(job: Job, simulator: Simulator) -> None:
+    """An overlay that takes a quality away, or offers it again, makes no receipt untrue."""
+    taken = Receipt(adjusted={"quality": {"requested": "xhigh", "used": "high"}}, ignored={"seed": "Not supported."})
+    item = replace(job.item(), parameters={"quality": "xhigh", "seed": 7}, dumped_receipt=taken.dump())
+    job.registry = ModelRegistry([replace(MODEL, takes={"quality": ["low"], "seed": True})])
+    assert job.run(item)["state"] == "done"
+    assert simulator.requests[0].body["quality"] == "high"
+    assert "seed" not in simulator.requests[0].body
+
+
+def test_a_wait_hands_the_receipt_on(job: Job, simulator: Simulator) -> None:
+    simulator.set_fault(MODEL.id, "throttled", retry_after=40)
+    dumped = Receipt(applied={"steps": 28}).dump()
+    outcome = job.run(replace(job.item(), dumped_receipt=dumped))
+    assert (outcome["state"], outcome["receipt"]) == ("wait", dumped)
 
 
 def test_a_refusal_closes_the_row_and_is_not_tried_again(job: Job, simulator: Simulator) -> None:

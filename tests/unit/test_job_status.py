@@ -70,6 +70,23 @@ def test_each_image_has_an_address(s3: Any) -> None:
     assert stored is not None and "imageUrl" not in stored["results"][0]
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, {"steps": 28, "guidance": 5, "control": 1.0}),
+        ({"steps": 3, "seed": 7}, {"steps": 3, "guidance": 5, "control": 1.0, "seed": 7}),
+    ],
+)
+def test_parameters_that_were_not_given_are_shown_with_their_defaults(
+    s3: Any, given: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    world = World(s3)
+    job_id = world.jobs.create_job("a fox", given, [{"name": "A", "provider": "openai"}])
+    assert world.status.get(job_id)[0]["parameters"] == shown
+    stored = world.jobs.get_job_status(job_id)
+    assert stored is not None and stored["parameters"] == given
+
+
 @pytest.mark.parametrize("job_id", ["nonsense", "../x", "00000000-0000-4000-8000-000000000000", ""])
 def test_an_unknown_job_is_not_found(s3: Any, job_id: str) -> None:
     with pytest.raises(JobNotFound):

@@ -25,7 +25,17 @@ LEVELS = (
     {"storage"},
     {"ground"},
 )
-GROUND = {"settings", "observability", "errors", "deadline", "member_names", "redaction", "cold_start", "deferred"}
+GROUND = {
+    "settings",
+    "observability",
+    "errors",
+    "deadline",
+    "member_names",
+    "redaction",
+    "cold_start",
+    "deferred",
+    "aws_errors",
+}
 SDKS = {"openai", "google.genai", "httpx2", "pydantic"}
 
 

@@ -33,7 +33,7 @@ from pixelprompt.limits.caller import read_ip
 from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.member_names import check_names
 from pixelprompt.models.model import Model
-from pixelprompt.models.parameters import read_parameters
+from pixelprompt.models.parameters import Receipt, read_parameters
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.prompts.moderation.filter import ContentFilter
 from pixelprompt.prompts.prompt import read_prompt
@@ -302,6 +302,15 @@ class TestSubmission:
         document = JobManager(s3, BUCKET).get_job_status(job["jobId"])
         assert document is not None and document["totalModels"] == 2
         assert document["createdAt"] == given_input["createdAt"]
+
+    def test_parameters_are_stored_as_given_and_receipts_travel_with_the_items(self, s3: Any) -> None:
+        executions = Executions()
+        job = submission(s3, executions, Secrets(**BOTH)).submit({"prompt": "a fox", "seed": 7}, "192.0.2.1", "c")
+        document = JobManager(s3, BUCKET).get_job_status(job["jobId"])
+        given_input = executions.started[0][1]
+        assert document is not None and document["parameters"] == given_input["parameters"] == {"seed": 7}
+        for row, item in zip(document["results"], given_input["models"], strict=True):
+            assert Receipt.load(item["receipt"], {"seed": 7}) == Receipt(row["applied"], row["adjusted"])
 
     def test_only_the_job_and_its_execution_hold_the_prompt(self, s3: Any, log: io.StringIO) -> None:
         executions, body = Executions(), {"prompt": "a quokka at dusk", "negativePrompt": "a wombat"}

@@ -98,7 +98,7 @@ class Invocation:
         given = self.receipt
         kinds = [_kind_of(image) for image in images if image.get("width") and image.get("height")]
         made = as_made(given, kinds)
-        return {} if made == given else made.row()
+        return {} if made == given else {"applied": made.applied, "adjusted": made.adjusted}
 
 
 def _kind_of(image: Row) -> tuple[int, int, str]:

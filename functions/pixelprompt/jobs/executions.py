@@ -6,11 +6,12 @@ from typing import Any, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pixelprompt.aws_errors import error_code, http_status
 from pixelprompt.errors import DeadlineExceeded, ServiceUnavailable
 from pixelprompt.jobs.document import Row
 from pixelprompt.models.parameters import Receipt
 from pixelprompt.observability import log_failure
-from pixelprompt.storage.clients import NOT_SENT, error_code, http_status, was_unanswered
+from pixelprompt.storage.clients import NOT_SENT, was_unanswered
 from pixelprompt.storage.documents import Value
 
 # What keeps an execution from being started or stopped.

@@ -141,14 +141,14 @@ class Receipt:
         return cls(*(row.get(part, {}) for part in ("applied", "adjusted", "ignored"))) if "applied" in row else None
 
     def dump(self) -> Values:
-        """The receipt as a Map item carries it; what was applied is in the job's parameters, so its names suffice."""
-        return {"applied": [*self.applied], "adjusted": self.adjusted, "ignored": self.ignored}
+        """What a model gets, as a Map item carries it: what was requested is in the job's parameters already."""
+        return {"applied": [*self.applied], "adjusted": {name: entry["used"] for name, entry in self.adjusted.items()}}
 
     @classmethod
     def load(cls, dumped: Mapping[str, Any], given: Mapping[str, Any]) -> "Receipt":
-        """The receipt of a Map item whose job has these parameters."""
-        applied = {name: given[name] for name in dumped["applied"]}
-        return cls(applied, dict(dumped["adjusted"]), dict(dumped["ignored"]))
+        """The receipt of a Map item whose job has these parameters; it does not say why others are ignored."""
+        adjusted = {name: {"requested": given[name], "used": used} for name, used in dumped["adjusted"].items()}
+        return cls({name: given[name] for name in dumped["applied"]}, adjusted)
 
     def used(self) -> Values:
         """The values that the model gets."""

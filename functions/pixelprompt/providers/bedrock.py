@@ -20,6 +20,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+from pixelprompt.aws_errors import error_code
 from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError
 from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
 from pixelprompt.providers.wire.errors import status_error
@@ -173,7 +174,7 @@ def _withheld(reason: str) -> ProviderError:
 
 
 def _client_error(error: ClientError, response: httpx2.Response, model_id: str, region: str) -> ProviderError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = error_code(error)
     said = read_error(response, None)
     # Roles may be named after anything, such as what is looked for here.
     message = without_account(said.message)

@@ -5,7 +5,7 @@ from typing import Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import DeadlineExceeded, Interrupted
@@ -63,16 +63,6 @@ def _tell_of_unanswered(
             exception.unanswered = True  # type: ignore[attr-defined]
         elif isinstance(parsed, dict):
             parsed.setdefault("ResponseMetadata", {})["Unanswered"] = True
-
-
-def error_code(error: BaseException | None) -> str:
-    """AWS's code of an error, such as ``NoSuchKey``; empty where AWS has not responded."""
-    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
-
-
-def http_status(error: ClientError) -> int:
-    """The HTTP status of an AWS error; 0 where the response has none."""
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def was_unanswered(error: Exception) -> bool:

@@ -19,10 +19,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnection
 
+from pixelprompt.aws_errors import error_code, http_status
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConflictError, PermissionMissing, StorageError
 from pixelprompt.observability import record
-from pixelprompt.storage.clients import error_code, http_status
 
 Value = dict[str, Any]
 

@@ -27,6 +27,9 @@ RATE_LIMITS = "rate-limit/"
 RATE_LIMIT_KEY = f"{RATE_LIMITS}ratelimit.json"
 ENHANCE_LIMIT_KEY = f"{RATE_LIMITS}enhance.json"
 OVERLAY_KEY = "config/models.json"
+# As policies name them.
+STATUS_KEYS = f"{JOBS}*/status.json"
+RESUME_KEYS = f"{JOBS}*/resume/*"
 # The last epoch millisecond of 13 digits; what is subtracted from it sorts newest first.
 LAST_MOMENT = 10**13 - 1
 
