@@ -28,11 +28,11 @@ from infra.packages import CORE, EXCLUDED, PROVIDERS, SOURCES, BundlingError
 from infra.settings import INTERPRETER
 from local.simulator import Simulator
 from pixelprompt.models.registry import ModelRegistry
+from tests import built
 from tests.contract.table import MODELS, PATHS
 
 from .conftest import ROOT
 
-KEYS = {"AWS_ACCESS_KEY_ID": "of-a-test", "AWS_SECRET_ACCESS_KEY": "of-a-test"}
 ENTRY_POINTS = {source.stem for source in SOURCES.glob("*.py")}
 CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance"}
 AARCH64 = 183
@@ -92,7 +92,7 @@ def import_alone(
 ) -> subprocess.CompletedProcess[str]:
     """Run Python statements that can import nothing but the archive and the standard library."""
     program = f"import sys; sys.path.insert(0, {str(directory)!r}); {statements}"
-    environment = {**KEYS, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**built.LAMBDA, "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {name: value for name, value in os.environ.items() if name == "QEMU_LD_PREFIX"}
     return subprocess.run(
         [*python, "-I", "-S", "-B", "-c", program], env=environment, capture_output=True, text=True, check=False
@@ -304,7 +304,7 @@ def test_core_is_enough_for_its_functions(assembly: Assembly) -> None:
     core = assembly.archive(CORE)
     modules = [module for module, archive in assembly.archives().items() if archive == core]
     assert len(modules) == len(ENTRY_POINTS) - 2
-    functions = import_alone(core, f"import {', '.join(modules)}")
+    functions = import_alone(core, "; ".join(map(built.start, modules)))
     assert functions.returncode == 0, functions.stderr
     made = f"[clients.client(service) for service in {sorted(BOTOCORE_SERVICES)!r}]"
     clients = f"from pixelprompt.storage import clients; {made}"
@@ -328,7 +328,7 @@ def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path
         if not found:
             pytest.skip("no qemu-aarch64 on the PATH; Debian's package qemu-user has it")
         emulator = [found]
-    statements = f"import {', '.join(sorted(ENTRY_POINTS if path == PROVIDERS else CORE_ENTRY_POINTS))}"
+    statements = "; ".join(map(built.start, sorted(ENTRY_POINTS if path == PROVIDERS else CORE_ENTRY_POINTS)))
     result = import_alone(assembly.archive(path), statements, (*emulator, python))
     assert result.returncode == 0, result.stderr
 
@@ -346,10 +346,10 @@ def archive_here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 def test_everything_survives_the_trimming(archive_here: tuple[Path, list[str]]) -> None:
     """Everything imports, and what asks for its own version finds it."""
     archive, modules = archive_here
-    statements = f"import {', '.join(modules)}"
+    statements = "; ".join(map(built.start, modules))
     if "generate" in modules:
         statements += (
-            ", openai, google.genai, pydantic, websockets.version; "
+            "; import openai, google.genai, pydantic, websockets.version; "
             "openai.OpenAI(api_key='x'); google.genai.Client(api_key='x')"
         )
     result = import_alone(archive, statements)
@@ -400,13 +400,13 @@ def test_the_archive_is_enough_to_call_every_provider(
 
 # Tells what is compiled while a module is imported, and where the bytecode of all modules of the archive is.
 LISTENING = """
-import json, importlib
+import json
 compiled = []
 def hook(event, arguments):
     if event == "compile" and str(arguments[1]).endswith(".py"):
         compiled.append(str(arguments[1]))
 sys.addaudithook(hook)
-importlib.import_module({module!r})
+exec({start!r})
 loaded = [other for other in [*sys.modules.values()] if (getattr(other, "__file__", None) or "").startswith({folder!r})]
 sources = [other for other in loaded if other.__file__.endswith(".py")]
 print(json.dumps({{
@@ -422,7 +422,7 @@ def test_a_cold_start_compiles_nothing_and_writes_nothing(archive_here: tuple[Pa
     archive, modules = archive_here
     before = checksum(archive)
     for module in modules:
-        program = LISTENING.format(module=module, folder=str(archive))
+        program = LISTENING.format(start=built.start(module), folder=str(archive))
         result = import_alone(archive, f"exec({program!r})")
         assert result.returncode == 0, result.stderr
         found = json.loads(result.stdout.splitlines()[-1])
@@ -438,7 +438,7 @@ def test_without_the_bytecode_a_cold_start_would_compile(archive_here: tuple[Pat
     archive, modules = archive_here
     bare = tmp_path / "bare"
     shutil.copytree(archive, bare, ignore=shutil.ignore_patterns("__pycache__"))
-    result = import_alone(bare, f"exec({LISTENING.format(module=modules[0], folder=str(bare))!r})")
+    result = import_alone(bare, f"exec({LISTENING.format(start=built.start(modules[0]), folder=str(bare))!r})")
     assert str(bare / f"{modules[0]}.py") in json.loads(result.stdout.splitlines()[-1])["compiled"]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import built
+
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
 ENTRY_POINTS = sorted(path.stem for path in FUNCTIONS.glob("*.py"))
@@ -75,15 +77,16 @@ def level_of(room: str) -> int:
     return next(number for number, level in enumerate(LEVELS) if room in level)
 
 
-def run(code: str) -> str:
-    """Run code in a fresh interpreter with only ``functions/`` on the path and no setting present."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(FUNCTIONS)}
+def run(code: str, **environment: str) -> str:
+    """Run code in a fresh interpreter with only ``functions/`` on the path and no setting present but these."""
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(FUNCTIONS)}
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
 
 def test_there_are_entry_points() -> None:
+    assert set(built.SERVICES) == set(ENTRY_POINTS)
     assert {"submit", "generate", "record_failure", "finish", "status", "enhance"} <= set(ENTRY_POINTS)
 
 
@@ -156,9 +159,15 @@ def test_the_stack_imports_nothing_of_the_laptop(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
-def test_an_entry_point_imports_without_settings_and_without_any_sdk(name: str) -> None:
-    loaded = run(f"import sys, {name}; print(*sys.modules)").split()
+def test_an_entry_point_imports_without_settings(name: str) -> None:
+    assert run(f"import {name}") == ""
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_a_lambda_starts_without_any_sdk(name: str) -> None:
+    loaded = run(f"{built.start(name)}; import sys; print(*sys.modules)", **built.LAMBDA).split()
     assert not SDKS & set(loaded)
+    assert "pixelprompt.storage.documents" in loaded
 
 
 @pytest.mark.parametrize("name", ["submit", "status", "enhance"])

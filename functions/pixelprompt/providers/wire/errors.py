@@ -122,7 +122,7 @@ def status_error(error: ErrorResponse, *, names_model: bool = False) -> Provider
         message = f"The provider failed (HTTP {status}){f': {said}' if said else '.'}"
         return ProviderError("provider_unavailable", message, billable="unknown")
     if status in (404, 410):
-        return _notmatches(error, names_model=names_model)
+        return _not_found(error, names_model=names_model)
     if status in (400, 422) and error.says(_RETIRED):
         return _retired(said)
     # A page says little without its status, and so does a single word.
@@ -192,7 +192,7 @@ def server_error(status: int, retry_after: float | None = None, said: str | None
     )
 
 
-def _notmatches(error: ErrorResponse, *, names_model: bool) -> ProviderError:
+def _not_found(error: ErrorResponse, *, names_model: bool) -> ProviderError:
     """Tell a model that is gone from a URL that is wrong."""
     if error.says(_NO_ROUTE) or (error.document is None and not error.words):
         about_model = False
