@@ -4,6 +4,8 @@ An adapter looks for its provider's own codes first. What is left has a meaning 
 providers and the gateways in front of them use.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pixelprompt.models.model import ProviderError
@@ -122,7 +124,7 @@ def status_error(error: ErrorResponse, *, names_model: bool = False) -> Provider
         message = f"The provider failed (HTTP {status}){f': {said}' if said else '.'}"
         return ProviderError("provider_unavailable", message, billable="unknown")
     if status in (404, 410):
-        return _notmatches(error, names_model=names_model)
+        return _not_found(error, names_model=names_model)
     if status in (400, 422) and error.says(_RETIRED):
         return _retired(said)
     # A page says little without its status, and so does a single word.
@@ -192,7 +194,17 @@ def server_error(status: int, retry_after: float | None = None, said: str | None
     )
 
 
-def _notmatches(error: ErrorResponse, *, names_model: bool) -> ProviderError:
+@contextmanager
+def charging(cost: float | None) -> Iterator[None]:
+    """Note with a ``ProviderError`` what the provider says it charges all the same, in US dollars."""
+    try:
+        yield
+    except ProviderError as error:
+        error.cost = cost
+        raise
+
+
+def _not_found(error: ErrorResponse, *, names_model: bool) -> ProviderError:
     """Tell a model that is gone from a URL that is wrong."""
     if error.says(_NO_ROUTE) or (error.document is None and not error.words):
         about_model = False
