@@ -8,6 +8,7 @@ from local.simulator import Simulator
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.providers import adapter
 from tests.contract.table import PATHS
+from tests.outcomes import outcome
 
 PROMPT = "a red fox in snow"
 
@@ -21,7 +22,9 @@ def ask(
     deadline = time.time() + seconds
     wanted = ImageRequest(PROMPT, **request)
     while True:
-        answer: Generated | Waiting | ProviderError = generate(wanted, model, Credentials(key, base_url), deadline)
+        answer: Generated | Waiting | ProviderError = outcome(
+            generate, wanted, model, Credentials(key, base_url), deadline
+        )
         if not isinstance(answer, Waiting) or time.time() + answer.seconds >= deadline:
             return answer
         time.sleep(min(answer.seconds, 0.002))

@@ -16,6 +16,7 @@ from pixelprompt.providers import bedrock
 from tests.canned import Answer, Canned
 from tests.contract.calls import PROMPT, ask_simulator, orders
 from tests.contract.table import MODELS
+from tests.outcomes import outcome
 
 MODEL = MODELS["bedrock"]
 
@@ -80,7 +81,7 @@ DENIALS = [
 
 
 def call(url: str) -> Any:
-    return bedrock.generate(ImageRequest(PROMPT), MODEL, Credentials(None, url), time.time() + 10)
+    return outcome(bedrock.generate, ImageRequest(PROMPT), MODEL, Credentials(None, url), time.time() + 10)
 
 
 def failure(status: int, kind: str, message: str = "…", **more: Any) -> ProviderError:
@@ -166,7 +167,7 @@ def test_a_model_that_an_arn_names_is_not_shown() -> None:
     model = replace(MODEL, id=arn)
     refusal = Answer(400, {"message": "The provided model identifier is invalid."}, {"x-amzn-ErrorType": INVALID})
     with Canned(refusal) as server:
-        answer = bedrock.generate(ImageRequest(PROMPT), model, Credentials(None, server.url), time.time() + 10)
+        answer = outcome(bedrock.generate, ImageRequest(PROMPT), model, Credentials(None, server.url), time.time() + 10)
     assert isinstance(answer, ProviderError) and answer.code == "model_retired"
     assert "123456789012" not in str(answer)
 

@@ -14,6 +14,7 @@ from pixelprompt.providers import bfl
 from tests.canned import Answer, Asked, Canned
 from tests.contract.calls import PROMPT, ask_simulator, images, orders
 from tests.contract.table import MODELS
+from tests.outcomes import outcome
 
 MODEL = MODELS["bfl"]
 KEY = "test-key"
@@ -22,7 +23,7 @@ REQUEST = ImageRequest(PROMPT)
 
 def call(base_url: str | None, resume: str | None = None, key: str = KEY, seconds: float = 10) -> Any:
     request = replace(REQUEST, resume=resume)
-    return bfl.generate(request, MODEL, Credentials(key, base_url), time.time() + seconds)
+    return outcome(bfl.generate, request, MODEL, Credentials(key, base_url), time.time() + seconds)
 
 
 def polls(simulator: Simulator) -> list[Any]:

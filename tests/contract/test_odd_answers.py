@@ -13,6 +13,7 @@ from pixelprompt.providers import adapter
 from tests.canned import Answer, Asked, Canned
 from tests.contract.table import MODELS
 from tests.contract.test_servers import ENCODED, KEY, PNG
+from tests.outcomes import outcome
 
 TEXT_MODEL = Model("Text", "openai", "text")
 
@@ -24,8 +25,12 @@ def generate(
     with Canned(answer) as server:
         token = json.dumps({"url": f"{server.url}/get?id=1", "at": time.time(), "cost": 3}) if order else None
         request = ImageRequest("a red fox", resume=token)
-        found: Generated | Waiting | ProviderError = adapter(provider).generate(
-            request, MODELS[provider], Credentials(KEY, f"{server.url}/v1"), time.time() + 10
+        found: Generated | Waiting | ProviderError = outcome(
+            adapter(provider).generate,
+            request,
+            MODELS[provider],
+            Credentials(KEY, f"{server.url}/v1"),
+            time.time() + 10,
         )
     return found
 
@@ -73,7 +78,9 @@ def test_no_member_of_another_type_breaks_an_adapter(provider: str, status: int)
     with Canned(lambda asked: Answer(status, next(remaining))) as server:
         credentials = Credentials(KEY, server.url)
         for body in bodies:
-            answer = adapter(provider).generate(ImageRequest("x"), MODELS[provider], credentials, time.time() + 30)
+            answer = outcome(
+                adapter(provider).generate, ImageRequest("x"), MODELS[provider], credentials, time.time() + 30
+            )
             assert isinstance(answer, ProviderError | Waiting | Generated), body
             if isinstance(answer, ProviderError):
                 assert 10 < len(str(answer)) <= 300, body
@@ -95,7 +102,9 @@ def test_no_answer_breaks_a_text_model(provider: str, status: int) -> None:
     remaining = iter(bodies)
     with Canned(lambda asked: Answer(status, next(remaining))) as server:
         for body in bodies:
-            answer = adapter(provider).complete("x", TEXT_MODEL, Credentials(KEY, server.url), time.time() + 30)
+            answer = outcome(
+                adapter(provider).complete, "x", TEXT_MODEL, Credentials(KEY, server.url), time.time() + 30
+            )
             assert isinstance(answer, ProviderError | str) and answer != "", body
 
 
@@ -104,11 +113,15 @@ def test_only_true_or_false_is_a_verdict() -> None:
     for flagged in (True, False, None, 0, 1, "false", "true", [], {}):
         content = {"results": [{"flagged": flagged}]}
         with Canned(Answer(200, content)) as server:
-            answer = adapter("openai").is_flagged("x", TEXT_MODEL, Credentials(KEY, server.url), time.time() + 10)
+            answer = outcome(
+                adapter("openai").is_flagged, "x", TEXT_MODEL, Credentials(KEY, server.url), time.time() + 10
+            )
         assert answer is flagged if isinstance(flagged, bool) else isinstance(answer, ProviderError)
     for content in (b"<html>", None, {}, {"results": []}, {"results": {}}, {"results": [None]}, {"results": [{}]}):
         with Canned(Answer(200, content)) as server:
-            answer = adapter("openai").is_flagged("x", TEXT_MODEL, Credentials(KEY, server.url), time.time() + 10)
+            answer = outcome(
+                adapter("openai").is_flagged, "x", TEXT_MODEL, Credentials(KEY, server.url), time.time() + 10
+            )
         assert isinstance(answer, ProviderError)
 
 
@@ -270,7 +283,7 @@ def test_a_long_error_takes_no_time(unit: str) -> None:
 
 def test_parameters_that_cannot_be_sent_are_an_error() -> None:
     model = replace(MODELS["gemini"], parameters={"seed": 1})
-    answer = adapter("gemini").generate(
-        ImageRequest("x"), model, Credentials(KEY, "http://127.0.0.1:1"), time.time() + 2
+    answer = outcome(
+        adapter("gemini").generate, ImageRequest("x"), model, Credentials(KEY, "http://127.0.0.1:1"), time.time() + 2
     )
     assert isinstance(answer, ProviderError) and answer.code == "invalid_request"

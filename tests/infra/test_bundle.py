@@ -361,19 +361,25 @@ CALLING = """
 import json, time, warnings
 warnings.simplefilter("error")
 from pixelprompt.providers import adapter
-from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, Waiting
+from pixelprompt.models.model import Credentials, ImageRequest, Model, ProviderError, Waiting
 told = {{}}
+def outcome(kind, call, *arguments):
+    try:
+        answer = call(*arguments)
+    except ProviderError as error:
+        return str(error)
+    return answer if isinstance(answer, Waiting) else kind
 for provider, (fields, url) in json.loads({calls!r}).items():
     model, credentials, resume, deadline = Model(**fields), Credentials("key", url), None, time.time() + 30
-    while isinstance(answer := adapter(provider).generate(
-        ImageRequest("a red fox", resume=resume), model, credentials, deadline
+    while isinstance(answer := outcome(
+        "image", adapter(provider).generate, ImageRequest("a red fox", resume=resume), model, credentials, deadline
     ), Waiting):
         resume = answer.resume
         time.sleep(0.05)
-    told[provider] = "image" if isinstance(answer, Generated) else str(answer)
+    told[provider] = answer
 for provider, (fields, url) in json.loads({texts!r}).items():
-    answer = adapter(provider).complete("a red fox", Model(**fields), Credentials("key", url), time.time() + 30)
-    told["text of " + provider] = "text" if isinstance(answer, str) else str(answer)
+    arguments = ("a red fox", Model(**fields), Credentials("key", url), time.time() + 30)
+    told["text of " + provider] = outcome("text", adapter(provider).complete, *arguments)
 print(json.dumps(told))
 """
 

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -227,12 +228,12 @@ def test_what_a_model_writes_loses_the_key_only() -> None:
         "Instinct style, a sign reads Authorization: Granted1, project: Skunk Works, "
         "jane@acme.example, account 123456789012"
     )
-    assert accept_answer(words, KEY) == words
+    assert accept_answer(lambda: words, KEY) == words
     image = Image(b"", "image/png", 1, 1, revised_prompt=f"{words} {KEY} and {KEY[:6]}\u200b{KEY[6:]}")
-    found = accept(Generated((image,)), KEY, images=1)
+    found = accept(lambda: Generated((image,)), KEY, images=1)
     assert isinstance(found, Generated)
     assert found.images[0].revised_prompt == f"{words} {HIDDEN} and {HIDDEN}"
-    assert accept_answer(f"a {KEY[:5]}\x1b[0m{KEY[5:]}", KEY) == f"a {HIDDEN}"
+    assert accept_answer(lambda: f"a {KEY[:5]}\x1b[0m{KEY[5:]}", KEY) == f"a {HIDDEN}"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_what_a_limit_cuts_in_half_is_hidden(secret: str, part: str) -> None:
         error.hide(KEY)
         assert part not in str(error)
         assert len(str(error)) <= 300
-    found = accept(Generated((), used={"size": "x" * 185 + f" {secret}"}), KEY, images=1)
+    found = accept(lambda: Generated((), used={"size": "x" * 185 + f" {secret}"}), KEY, images=1)
     assert isinstance(found, Generated) and found.used
     assert part not in found.used["size"]
 
@@ -266,7 +267,7 @@ def test_ordinary_request_ids_stay() -> None:
     for _ in range(20_000):
         name = uuid.UUID(int=chance.getrandbits(128), version=4)
         for request_id in (str(name), f"req_{name.hex}"):
-            found = accept(Generated((), request_id), None, images=1)
+            found = accept(partial(Generated, (), request_id), None, images=1)
             assert isinstance(found, Generated) and found.request_id == request_id
 
 

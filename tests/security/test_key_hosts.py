@@ -29,6 +29,7 @@ from pixelprompt.providers.wire.download import DownloadFailed, download
 from pixelprompt.settings import Settings
 from pixelprompt.storage import documents
 from tests.canned import Answer, Asked, Canned
+from tests.outcomes import outcome
 
 EVIL = "evil.example"
 SERVER = {"name": "Evil", "provider": "compatible", "id": "evil-1", "baseUrl": f"https://{EVIL}/v1"}
@@ -149,7 +150,7 @@ def test_no_key_arrives_at_another_server(thief: Canned, provider: str, key: str
     steered = model(entry)
     credentials = ProviderKeys(Secrets(), "keys").credentials(steered)
     if credentials:
-        adapter(provider).generate(ImageRequest("a fox"), steered, credentials, time.time() + 5)
+        outcome(adapter(provider).generate, ImageRequest("a fox"), steered, credentials, time.time() + 5)
     assert "secret-of" not in every_value(thief.asked)
     # A server of one's own is called all the same, without a key.
     assert bool(thief.asked) == (provider == "compatible" and key is None)
@@ -323,7 +324,9 @@ def test_parameters_of_gemini_cannot_name_a_server(thief: Canned, name: str) -> 
         load({"name": "Gemini 3.8 Flash", "parameters": parameters}, section="textModels")
     steered = Model("x", "gemini", "gemini-x", parameters={name: {"base_url": thief.url}})
     with Canned(Answer(500, {})) as home:
-        adapter("gemini").complete("a fox", steered, Credentials("secret-of-gemini", home.url), time.time() + 5)
+        outcome(
+            adapter("gemini").complete, "a fox", steered, Credentials("secret-of-gemini", home.url), time.time() + 5
+        )
         assert len(home.asked) == 1
     assert thief.asked == []
 
@@ -333,10 +336,12 @@ def test_parameters_of_gemini_cannot_name_a_server(thief: Canned, name: str) -> 
 def test_a_redirect_carries_no_key_elsewhere(thief: Canned, provider: str, status: int) -> None:
     with Canned(Answer(status, {}, {"location": f"{thief.url}/v1"})) as home:
         called, credentials = Model("x", provider, "x"), Credentials("secret-of-it", home.url)
-        answer = adapter(provider).generate(ImageRequest("a fox"), called, credentials, time.time() + 5)
+        answer = outcome(adapter(provider).generate, ImageRequest("a fox"), called, credentials, time.time() + 5)
         assert isinstance(answer, ProviderError)
         if provider in ("openai", "gemini"):
-            assert isinstance(adapter(provider).complete("a fox", called, credentials, time.time() + 5), ProviderError)
+            assert isinstance(
+                outcome(adapter(provider).complete, "a fox", called, credentials, time.time() + 5), ProviderError
+            )
         assert home.asked
     assert thief.asked == []
 
@@ -347,7 +352,7 @@ def test_a_redirect_while_polling_carries_no_key_elsewhere(thief: Canned, status
         token = json.dumps({"url": f"{home.url}/poll", "at": time.time(), "cost": None})
         request = ImageRequest("a fox", resume=token)
         called = Model("x", "bfl", "x")
-        adapter("bfl").generate(request, called, Credentials("secret-of-bfl", home.url), time.time() + 5)
+        outcome(adapter("bfl").generate, request, called, Credentials("secret-of-bfl", home.url), time.time() + 5)
         assert home.asked
     assert thief.asked == []
 
@@ -372,8 +377,12 @@ POLLED_ELSEWHERE = [
 def test_a_polling_url_carries_no_key_elsewhere(base_url: str | None, url: str, no_connections: list[Any]) -> None:
     token = json.dumps({"url": url, "at": time.time(), "cost": None})
     called = Model("x", "bfl", "x", base_url=base_url)
-    answer = adapter("bfl").generate(
-        ImageRequest("a fox", resume=token), called, Credentials("secret", None), time.time() + 5
+    answer = outcome(
+        adapter("bfl").generate,
+        ImageRequest("a fox", resume=token),
+        called,
+        Credentials("secret", None),
+        time.time() + 5,
     )
     assert isinstance(answer, ProviderError)
     assert no_connections == []
@@ -384,7 +393,7 @@ def test_a_server_is_polled_where_its_key_may_go(no_connections: list[Any]) -> N
         token = json.dumps({"url": f"https://{host}/v1/get_result?id=1", "at": time.time(), "cost": None})
         called = Model("x", "bfl", "x", base_url=base_url)
         request = ImageRequest("a fox", resume=token)
-        answer = adapter("bfl").generate(request, called, Credentials("secret", None), time.time() + 5)
+        answer = outcome(adapter("bfl").generate, request, called, Credentials("secret", None), time.time() + 5)
         assert isinstance(answer, Waiting)
         assert no_connections.pop() == (host, 443)
 

@@ -23,6 +23,7 @@ from pixelprompt.providers.wire.image_bytes import read_image
 from pixelprompt.storage.image_format import MAX_PIXELS, image_format
 from pixelprompt.storage.images import ImageStorage
 from tests.conftest import BUCKET
+from tests.outcomes import outcome
 
 ROOT = Path(__file__).parents[2]
 METADATA = {"model": "Recraft V4.1", "target": "2026-11-23-12-00-00-aaaaaaaa", "timestamp": 1763900000000}
@@ -174,7 +175,7 @@ def by_name(cases: dict[str, bytes]) -> Any:
 @by_name(BOMBS)
 def test_an_image_of_too_many_pixels_is_refused_by_its_header(data: bytes, s3: Any) -> None:
     assert len(data) < 1000
-    failure = read_image(data)
+    failure = outcome(read_image, data)
     assert isinstance(failure, ProviderError) and failure.code == "no_image"
     assert "too large" in str(failure) and "64 megapixels" in str(failure)
     assert not failure.retryable
@@ -187,7 +188,7 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(data: bytes, s3: A
 
 @by_name(EMPTY)
 def test_an_image_without_pixels_is_refused(data: bytes) -> None:
-    failure = read_image(data)
+    failure = outcome(read_image, data)
     assert isinstance(failure, ProviderError) and (failure.code, "without pixels" in str(failure)) == ("no_image", True)
     with pytest.raises(pictures.PictureError):
         pictures.load(data)
@@ -195,7 +196,7 @@ def test_an_image_without_pixels_is_refused(data: bytes) -> None:
 
 @by_name(AMBIGUOUS)
 def test_an_image_that_can_be_read_in_two_ways_is_refused(data: bytes) -> None:
-    failure = read_image(data)
+    failure = outcome(read_image, data)
     assert isinstance(failure, ProviderError) and "data that isn't an image" in str(failure)
     with pytest.raises(pictures.PictureError):
         pictures.load(data)
@@ -210,7 +211,7 @@ def test_an_honest_image_passes(data: bytes) -> None:
 
 def test_the_largest_image_that_is_stored() -> None:
     assert isinstance(read_image(png(header(8000, 8000))), Image)
-    assert isinstance(read_image(png(header(8000, 8001))), ProviderError)
+    assert isinstance(outcome(read_image, png(header(8000, 8001))), ProviderError)
 
 
 @pytest.mark.parametrize(

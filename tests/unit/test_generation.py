@@ -29,6 +29,7 @@ from pixelprompt.models.parameters import Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.storage.images import ImageStorage
+from tests.outcomes import give
 
 from .workflow_engine import Workflow, running_workflow
 
@@ -498,7 +499,7 @@ def test_an_order_that_has_ended_is_not_asked_for_again_by_a_retry(
     """The retry orders anew, and the cost of the first order counts once."""
     withheld = ProviderError("refused", billable="unknown", cost=0.05)
     answers: list[Any] = [Waiting(0.1, "order-1"), withheld]
-    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: answers.pop(0))
+    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: give(answers.pop(0)))
     job.run()
     document = job.jobs.get_job_status(job.id)
     assert document is not None
@@ -510,7 +511,7 @@ def test_an_order_that_has_ended_is_not_asked_for_again_by_a_retry(
 @pytest.mark.parametrize("code", ["unknown_outcome", "timeout", "bad_credentials"])
 def test_an_order_whose_end_is_unknown_is_asked_for_again(job: Job, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [Waiting(0.1, "order-1"), ProviderError(code, billable="unknown")]
-    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: answers.pop(0))
+    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: give(answers.pop(0)))
     job.run()
     document = job.jobs.get_job_status(job.id)
     assert document is not None
@@ -609,7 +610,9 @@ class TestSeveralImages:
     def answers(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Any]]:
         """What the provider answers, by seed; every request takes the next of its list."""
         planned: dict[int, list[Any]] = {}
-        monkeypatch.setattr(providers.adapter("openai"), "generate", lambda request, *_: planned[request.seed].pop(0))
+        monkeypatch.setattr(
+            providers.adapter("openai"), "generate", lambda request, *_: give(planned[request.seed].pop(0))
+        )
         job.registry = ModelRegistry([replace(MODEL, takes={"seed": {"min": 0, "max": 100}})])
         return planned
 
@@ -816,9 +819,9 @@ def test_a_provider_that_says_now_is_not_asked_in_a_loop(
 ) -> None:
     asked: list[float] = []
 
-    def throttled(*_: Any) -> ProviderError:
+    def throttled(*_: Any) -> None:
         asked.append(1)
-        return ProviderError("rate_limited", safe_to_repeat=True, retry_after=0)
+        raise ProviderError("rate_limited", safe_to_repeat=True, retry_after=0)
 
     monkeypatch.setattr(providers.adapter("openai"), "generate", throttled)
     assert job.run()["state"] == "wait"
@@ -892,7 +895,7 @@ def test_a_cost_that_the_provider_reports_is_kept_without_an_image(
     job: Job, monkeypatch: pytest.MonkeyPatch, metrics: Callable[[], list[dict[str, Any]]]
 ) -> None:
     withheld = ProviderError("refused", billable="unknown", cost=0.02)
-    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: withheld)
+    monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: give(withheld))
     assert job.run()["errorCode"] == "refused"
     reported = {"amount": 0.02, "currency": "USD", "basis": "reported"}
     assert (job.row["billable"], job.row["cost"]) == ("unknown", reported)

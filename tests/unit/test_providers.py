@@ -13,6 +13,7 @@ from local.simulator import Simulator
 from pixelprompt.models.model import ERROR_CODES, Credentials, Model, ProviderError
 from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.providers import adapter
+from tests.outcomes import outcome
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 PATHS = {"openai": "/openai/v1", "gemini": "/gemini"}
@@ -45,7 +46,9 @@ assert not others & set(sys.modules), sorted(others & set(sys.modules))
 @pytest.mark.parametrize("protocol", sorted(TEXT_MODELS))
 def test_a_text_model_answers_in_words(simulator: Simulator, protocol: str) -> None:
     credentials = Credentials("test-key", simulator.url + PATHS[protocol])
-    text = adapter(protocol).complete("Describe a red fox", TEXT_MODELS[protocol], credentials, time.time() + 10)
+    text = outcome(
+        adapter(protocol).complete, "Describe a red fox", TEXT_MODELS[protocol], credentials, time.time() + 10
+    )
     assert isinstance(text, str) and "fox" in text
 
 
@@ -59,9 +62,11 @@ def test_a_text_model_is_asked_for_a_limited_answer(simulator: Simulator, protoc
     credentials = Credentials("test-key", simulator.url + PATHS[protocol])
     model, name = TEXT_MODELS[protocol], MOST_TOKENS[protocol]
     simulator.clear_requests()
-    adapter(protocol).complete("Describe a fox", model, credentials, time.time() + 10)
+    outcome(adapter(protocol).complete, "Describe a fox", model, credentials, time.time() + 10)
     roomier = replace(model, parameters={name: 5000})
-    assert isinstance(adapter(protocol).complete("Describe a fox", roomier, credentials, time.time() + 10), str)
+    assert isinstance(
+        outcome(adapter(protocol).complete, "Describe a fox", roomier, credentials, time.time() + 10), str
+    )
     assert [most_tokens(protocol, request.body) for request in simulator.requests] == [2000, 5000]
 
 
@@ -69,7 +74,7 @@ def test_a_text_model_is_asked_for_a_limited_answer(simulator: Simulator, protoc
 def test_an_answer_that_was_cut_off_is_no_answer(simulator: Simulator, protocol: str) -> None:
     credentials, name = Credentials("test-key", simulator.url + PATHS[protocol]), MOST_TOKENS[protocol]
     model = replace(TEXT_MODELS[protocol], parameters={name: 3})
-    answer = adapter(protocol).complete("Describe a fox", model, credentials, time.time() + 10)
+    answer = outcome(adapter(protocol).complete, "Describe a fox", model, credentials, time.time() + 10)
     assert isinstance(answer, ProviderError) and f"than {name}=3 allows" in str(answer)
 
 
@@ -78,7 +83,7 @@ def test_an_answer_that_was_cut_off_is_no_answer(simulator: Simulator, protocol:
 def test_a_text_model_that_fails_says_why(simulator: Simulator, protocol: str, fault: str, code: str) -> None:
     simulator.set_fault(TEXT_MODELS[protocol].id, fault)
     credentials = Credentials("test-key", simulator.url + PATHS[protocol])
-    answer = adapter(protocol).complete("Describe a fox", TEXT_MODELS[protocol], credentials, time.time() + 10)
+    answer = outcome(adapter(protocol).complete, "Describe a fox", TEXT_MODELS[protocol], credentials, time.time() + 10)
     assert isinstance(answer, ProviderError) and answer.code == code
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
 from pixelprompt.generation.invocation import Invocation
@@ -13,7 +14,7 @@ from pixelprompt.jobs.document import FINAL_ROW, Row, seconds_between
 from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.cost import UNKNOWN
-from pixelprompt.models.model import Credentials, Generated, Model, ProviderError, Waiting
+from pixelprompt.models.model import Credentials, Generated, Model, ProviderError
 from pixelprompt.models.parameters import DEFAULTS, image_request
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger, record, record_completion, record_failure
@@ -202,18 +203,15 @@ class Generation:
         """Bring one call to its end; the seconds after which to come again, or None at its end."""
         try:
             answer = self._ask(turn, call)
+        except ProviderError as error:
+            self._fail_call(turn, call, error)
+            return None
         except Exception as error:
             log_failure("The provider's adapter failed.", error)
-            answer = ProviderError("internal", billable="unknown")
+            turn.fail(call, ProviderError("internal", billable="unknown"))
+            return None
         if isinstance(answer, RetryLater):
             return answer.seconds
-        if isinstance(answer, ProviderError):
-            turn.fail(call, answer)
-            if answer.code in _ENDED and call in turn.progress.tokens:
-                # So that a retry places a new order instead of asking about this one.
-                with turn.lock:
-                    self._keep(turn)
-            return None
         try:
             self._store(turn, call, answer)
         except (StorageError, ValueError) as error:
@@ -222,8 +220,20 @@ class Generation:
             turn.fail(call, ProviderError("internal", message, billable="yes", cost=answer.cost))
         return None
 
-    def _ask(self, turn: "Invocation", call: int) -> "Generated | RetryLater | ProviderError":
-        """Ask the provider, again where it certainly did not begin or is at work, and the wait is short."""
+    def _fail_call(self, turn: "Invocation", call: int, error: ProviderError) -> None:
+        turn.fail(call, error)
+        if error.code in _ENDED and call in turn.progress.tokens:
+            # So that a retry places a new order instead of asking about this one.
+            with turn.lock:
+                self._keep(turn)
+
+    def _ask(self, turn: "Invocation", call: int) -> "Generated | RetryLater":
+        """Ask the provider, again where it certainly did not begin or is at work, and the wait is short.
+
+        Raises
+        ------
+        ProviderError
+        """
         item, model = turn.item, turn.model
         assert model
         generate = adapter(model.provider).generate
@@ -232,27 +242,30 @@ class Generation:
             logger.info("The provider is asked.", provider=model.provider, attempt=attempt)
             until = min(self._clock() + model.time_limit, turn.call_until)
             request = turn.request_of(call)
-            answer: Generated | Waiting | ProviderError = generate(request, model, turn.credentials, until)
-            answer = accept(answer, turn.credentials.key, images=request.n)
-            if isinstance(answer, Waiting):
+            ask = partial(generate, request, model, turn.credentials, until)
+            try:
+                answer = accept(ask, turn.credentials.key, images=request.n)
+            except ProviderError as error:
+                if not error.safe_to_repeat:
+                    raise
+                if error.code == "rate_limited":
+                    record({"ProviderThrottles": 1}, model=item.model)
+                # A provider that says "now" is given a moment all the same.
+                pause = error.retry_after or backoff(attempt)
+                out_of_time = error
+            else:
+                if isinstance(answer, Generated):
+                    return answer
                 self._remember(turn, call, answer.resume)
                 pause = answer.seconds
                 out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
-            elif isinstance(answer, ProviderError) and answer.safe_to_repeat:
-                if answer.code == "rate_limited":
-                    record({"ProviderThrottles": 1}, model=item.model)
-                # A provider that says "now" is given a moment all the same.
-                pause = answer.retry_after or backoff(attempt)
-                out_of_time = answer
-            else:
-                return answer
             if self._clock() + pause > turn.deadline:
-                return out_of_time
+                raise out_of_time
             if waited + pause > WAIT_HERE or self._clock() + pause + model.time_limit > turn.call_until:
                 return RetryLater(max(pause, min(10.0, 1.5 * item.attempt)))
             self._sleep(pause)
             waited += pause
-        return out_of_time
+        raise out_of_time
 
     def _remember(self, turn: "Invocation", call: int, token: str) -> None:
         """Keep the token of a request before it is first polled."""

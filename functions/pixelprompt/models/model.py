@@ -1,8 +1,7 @@
 """What an adapter takes and gives.
 
 An adapter speaks one provider's wire protocol. It is a module with a function ``generate`` and, where the provider has
-text models, a function ``complete``; what a provider answers is data, so both return a ``ProviderError`` and raise
-nothing for a provider's sake.
+text models, a function ``complete``. Both raise a ``ProviderError`` where the provider does not do what it was asked.
 """
 
 from collections.abc import Mapping

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pixelprompt.deadline import Deadline
@@ -83,17 +84,16 @@ def enhance_prompt(
     complete = getattr(adapter(model_config.provider), "complete", None)
     if complete is None:
         return unchanged(prompt, f"{model_config.name} makes images only; PROMPT_MODEL_INDEX should name a text model.")
+    until = time.time() + time_limit
+    ask = partial(complete, fenced("prompt", prompt), model_config, credentials, until, instruction=_INSTRUCTION)
     try:
-        answer: str | ProviderError = complete(
-            fenced("prompt", prompt), model_config, credentials, time.time() + time_limit, instruction=_INSTRUCTION
-        )
-        text = accept_answer(answer, credentials.key)
+        text: str = accept_answer(ask, credentials.key)
+    except ProviderError as error:
+        logger.warning("The text model failed.", model=model_config.name, error_code=error.code)
+        return unchanged(prompt, f"The text model {model_config.name} could not help: {error}")
     except Exception as error:
         log_failure("The text model's adapter failed.", error)
         return unchanged(prompt, "The text model could not be asked.")
-    if isinstance(text, ProviderError):
-        logger.warning("The text model failed.", model=model_config.name, error_code=text.code)
-        return unchanged(prompt, f"The text model {model_config.name} could not help: {text}")
     return read_answer(prompt, text)
 
 

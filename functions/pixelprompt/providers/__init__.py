@@ -6,7 +6,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Protocol
 
-from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, Waiting
 from pixelprompt.models.provider import PROVIDERS
 
 
@@ -15,8 +15,13 @@ class ImageAdapter(Protocol):
 
     def __call__(
         self, request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-    ) -> Generated | Waiting | ProviderError:
-        """Ask the provider for the image; ``deadline`` is the epoch second by which it must have answered."""
+    ) -> Generated | Waiting:
+        """Ask the provider for the image; ``deadline`` is the epoch second by which it must have answered.
+
+        Raises
+        ------
+        ProviderError : the provider did not make an image
+        """
 
 
 def adapter(provider: str) -> ModuleType:

@@ -26,8 +26,7 @@ from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
 from pixelprompt.providers.wire.errors import status_error
 from pixelprompt.providers.wire.image_bytes import decode_image
 from pixelprompt.providers.wire.members import text, whole
-from pixelprompt.providers.wire.transport import client as http_client
-from pixelprompt.providers.wire.transport import exchange_error, json_object, parse_json, unreadable
+from pixelprompt.providers.wire.transport import exchange, json_object, parse_json, unreadable
 from pixelprompt.redaction import without_account
 
 # The region that serves the Stability models.
@@ -50,9 +49,7 @@ _MOST_IMAGES = 2
 _NO_CALLER = "AWS does not accept the credentials that this deployment runs with."
 
 
-def generate(
-    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-) -> Generated | ProviderError:
+def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """One image; there is no ``n``, no size but the ratio, no steps and no guidance."""
     asked = {
         "aspect_ratio": request.aspect_ratio,
@@ -76,15 +73,13 @@ def generate(
         )
         document, request_id = parse_json(answer["body"].read()), answer["ResponseMetadata"].get("RequestId")
     except ClientError as error:
-        return _client_error(error, responses[-1], model.id, region)
-    except httpx2.HTTPError as error:
-        return exchange_error(error)
-    except NoCredentialsError:
-        return ProviderError("bad_credentials", _NO_CALLER)
-    except (BotoCoreError, ValueError):
+        raise _client_error(error, responses[-1], model.id, region) from error
+    except NoCredentialsError as error:
+        raise ProviderError("bad_credentials", _NO_CALLER) from error
+    except (BotoCoreError, ValueError) as error:
         if responses and not responses[-1].is_success:
-            return status_error(read_error(responses[-1], None))
-        return unreadable()
+            raise status_error(read_error(responses[-1], None)) from error
+        raise unreadable() from error
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     return _read(document, request_id)
@@ -120,7 +115,7 @@ def _send(request: AWSPreparedRequest, deadline: float) -> httpx2.Response:
         name: value.decode("latin-1") if isinstance(value, bytes) else str(value)
         for name, value in request.headers.items()
     }
-    with http_client(deadline) as http:
+    with exchange(deadline) as http:
         return http.request(request.method, request.url, headers=headers, content=request.body)
 
 
@@ -139,27 +134,28 @@ class _Content(io.BytesIO):
         yield self.read()
 
 
-def _read(document: Any, request_id: str | None) -> Generated | ProviderError:
+def _read(document: Any, request_id: str | None) -> Generated:
     if not isinstance(document, dict):
-        return unreadable()
+        raise unreadable()
     reasons = [reason for reason in _list(document, "finish_reasons") if reason]
     filtered = [reason for reason in reasons if isinstance(reason, str) and reason.startswith("Filter reason")]
     if filtered:
-        return _withheld(filtered[0])
+        raise _withheld(filtered[0])
     seeds = _list(document, "seeds")
-    found = [
-        decode_image(encoded, seed=whole({"seed": seed}, "seed"))
-        for encoded, seed in itertools.islice(itertools.zip_longest(_list(document, "images"), seeds), _MOST_IMAGES)
-        if isinstance(encoded, str)
-    ]
-    images = tuple(image for image in found if isinstance(image, Image))
+    images: list[Image] = []
+    failure: ProviderError | None = None
+    for encoded, seed in itertools.islice(itertools.zip_longest(_list(document, "images"), seeds), _MOST_IMAGES):
+        if isinstance(encoded, str):
+            try:
+                images.append(decode_image(encoded, seed=whole({"seed": seed}, "seed")))
+            except ProviderError as error:
+                failure = failure or error
     if images:
-        return Generated(images, request_id)
-    failure = next((failure for failure in found if isinstance(failure, ProviderError)), None)
+        return Generated(tuple(images), request_id)
     said = next((reason for reason in reasons if isinstance(reason, str)), None)
     if failure is None and said:
-        return ProviderError("provider_unavailable", f"The model failed: {said}.", billable="unknown")
-    return failure or ProviderError("no_image", billable="unknown")
+        raise ProviderError("provider_unavailable", f"The model failed: {said}.", billable="unknown")
+    raise failure or ProviderError("no_image", billable="unknown")
 
 
 def _list(document: Mapping[str, Any], name: str) -> list[Any]:

@@ -22,7 +22,7 @@ from pixelprompt.providers.wire.image_bytes import read_image
 from pixelprompt.providers.wire.members import member, number, text, whole
 from pixelprompt.providers.wire.transport import (
     client,
-    exchange_error,
+    exchange,
     is_loopback,
     json_object,
     origin,
@@ -72,37 +72,30 @@ class _Order:
             return None
 
 
-def generate(
-    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-) -> Generated | Waiting | ProviderError:
+def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated | Waiting:
     """Order one image, or with ``request.resume`` ask once whether it is ready."""
     base = credentials.base_url or model.base_url or _HOME
     if request.resume is None:
         return _submit(request, model, credentials.key, base, deadline)
     order = _Order.of(request.resume)
     if order is None or not _is_theirs(order.url, base):
-        return ProviderError("internal", "The token of the order cannot be used.", billable="unknown")
+        raise ProviderError("internal", "The token of the order cannot be used.", billable="unknown")
     return _poll(order, request, credentials.key, base, deadline)
 
 
-def _submit(
-    request: ImageRequest, model: Model, key: str | None, base: str, deadline: float
-) -> Waiting | ProviderError:
+def _submit(request: ImageRequest, model: Model, key: str | None, base: str, deadline: float) -> Waiting:
     at = time.time()
-    try:
-        with client(deadline) as http:
-            answer = http.post(f"{base}/v1/{model.id}", headers={"x-key": str(key)}, json=_body(request, model))
-    except httpx2.HTTPError as error:
-        return exchange_error(error)
+    with exchange(deadline) as http:
+        answer = http.post(f"{base}/v1/{model.id}", headers={"x-key": str(key)}, json=_body(request, model))
     if not answer.is_success:
-        return status_error(read_error(answer, key), names_model=True)
+        raise status_error(read_error(answer, key), names_model=True)
     document = json_object(answer)
     url = _polling_url(document, base)
     if url is None:
-        return unreadable()
+        raise unreadable()
     if not _is_theirs(url, base):
         message = "The provider names an address to ask that is not its own; the key is not sent there."
-        return ProviderError("no_image", message, billable="unknown")
+        raise ProviderError("no_image", message, billable="unknown")
     return Waiting(_PAUSES[0][1], _Order(url, round(at, 1), number(document, "cost")).token())
 
 
@@ -160,9 +153,7 @@ def _is_theirs(url: str, base: str) -> bool:
     return target.scheme == "https" and target.port is None and _OUR_HOSTS.fullmatch(target.host) is not None
 
 
-def _poll(
-    order: _Order, request: ImageRequest, key: str | None, base: str, deadline: float
-) -> Generated | Waiting | ProviderError:
+def _poll(order: _Order, request: ImageRequest, key: str | None, base: str, deadline: float) -> Generated | Waiting:
     token = order.token()
     age = time.time() - order.at
     pause = next((seconds for until, seconds in _PAUSES if age < until), _LONG_PAUSE)
@@ -177,50 +168,51 @@ def _poll(
         # The order is paid for: it is asked for again before its time is over, whatever a gateway says.
         return Waiting(min(max(_SLOWER, retry_after(answer.headers) or 0.0), _LONGEST), token)
     if status in (401, 403):
-        return ProviderError("bad_credentials", said=read_error(answer, key).message, billable="unknown")
+        raise ProviderError("bad_credentials", said=read_error(answer, key).message, billable="unknown")
     document = json_object(answer)
     state = (text(document, "status") or text(document, "state")).lower()
     if status == 404 or state == "task not found":
         if age < _GRACE:
             return Waiting(1.0, token)
-        return ProviderError("unknown_outcome", "The provider does not know the order any more.")
+        raise ProviderError("unknown_outcome", "The provider does not know the order any more.")
     if not answer.is_success:
         message = f"The provider does not say what became of the order (HTTP {status})."
-        return ProviderError("unknown_outcome", message)
+        raise ProviderError("unknown_outcome", message)
     if document is None:
         return Waiting(_LONG_PAUSE, token)
     match state:
         case "ready":
             return _fetch(order, document, request, base, deadline)
         case "request moderated":
-            return ProviderError("refused", _reasons(document, "The provider refused this prompt"))
+            raise ProviderError("refused", _reasons(document, "The provider refused this prompt"))
         case "content moderated":
             message = _reasons(document, "The provider withheld the image")
-            return ProviderError("refused", message, billable="unknown", cost=order.dollars)
+            raise ProviderError("refused", message, billable="unknown", cost=order.dollars)
         case "error" | "failed":
             message = "The provider failed to make the image."
-            return ProviderError("provider_unavailable", message, billable="unknown")
+            raise ProviderError("provider_unavailable", message, billable="unknown")
     # A status that is not known yet is one more way to say that it takes time.
     return Waiting(pause, token)
 
 
 def _fetch(
     order: _Order, document: dict[str, Any], request: ImageRequest, base: str, deadline: float
-) -> Generated | Waiting | ProviderError:
+) -> Generated | Waiting:
     result = member(document, "result")
     url, prompt = text(result, "sample") or text(result, "url"), text(result, "prompt")
     if not url:
-        return ProviderError("no_image", billable="yes", cost=order.dollars)
+        raise ProviderError("no_image", billable="yes", cost=order.dollars)
     try:
         data = download(url, deadline, base_url=base)
     except DownloadFailed as failure:
         if failure.passing:
             return Waiting(_LONG_PAUSE, order.token())
-        return ProviderError("no_image", str(failure), billable="yes", cost=order.dollars)
+        raise ProviderError("no_image", str(failure), billable="yes", cost=order.dollars) from failure
     revised = prompt if prompt != request.prompt else ""
-    image = read_image(data, seed=whole(result, "seed"), revised_prompt=revised or None)
-    if isinstance(image, ProviderError):
-        return ProviderError(image.code, str(image), billable="yes", cost=order.dollars)
+    try:
+        image = read_image(data, seed=whole(result, "seed"), revised_prompt=revised or None)
+    except ProviderError as error:
+        raise ProviderError(error.code, str(error), billable="yes", cost=order.dollars) from None
     return Generated((image,), text(document, "id") or None, cost=order.dollars)
 
 

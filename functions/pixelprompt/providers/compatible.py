@@ -16,17 +16,15 @@ Dialects tell the shape of the picture apart:
 
 from typing import Any
 
-import httpx2
-
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.models.sizes import openai_pixels, pixels
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
-from pixelprompt.providers.wire.errors import imageless, status_error
+from pixelprompt.providers.wire.errors import charging, imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image
 from pixelprompt.providers.wire.images_api import is_of_output, token_counts
 from pixelprompt.providers.wire.members import member, number, text, whole
-from pixelprompt.providers.wire.transport import client, exchange_error, unreadable
+from pixelprompt.providers.wire.transport import exchange
 
 _USUAL_PATH = "/images/generations"
 _PATHS = {"openrouter": "/images", "azure": f"{_USUAL_PATH}?api-version=v1"}
@@ -35,26 +33,21 @@ _TICKS_PER_DOLLAR = 10_000_000_000
 _RENAMED = {"siliconflow": {"n": "batch_size", "steps": "num_inference_steps"}}
 
 
-def generate(
-    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-) -> Generated | ProviderError:
+def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """``n`` images in one call, where the server can; the parameters are those that the catalogue says it takes."""
     base = credentials.base_url or model.base_url
     if base is None:
-        return ProviderError("invalid_request", "The model has no address; its owner must set its baseUrl.")
+        raise ProviderError("invalid_request", "The model has no address; its owner must set its baseUrl.")
     path = model.path or _PATHS.get(model.dialect or "", _USUAL_PATH)
-    try:
-        with client(deadline) as http:
-            answer = http.post(
-                base.rstrip("/") + path, headers=_headers(credentials.key, model.dialect), json=_body(request, model)
-            )
-    except httpx2.HTTPError as error:
-        return exchange_error(error)
+    with exchange(deadline) as http:
+        answer = http.post(
+            base.rstrip("/") + path, headers=_headers(credentials.key, model.dialect), json=_body(request, model)
+        )
     if not answer.is_success:
-        return _status_error(read_error(answer, credentials.key))
+        raise _status_error(read_error(answer, credentials.key))
     document, request_id = as_document(answer), answer.headers.get("x-request-id")
     if document is None:
-        return bare_image(answer.content, request_id) or unreadable()
+        return bare_image(answer.content, request_id)
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, request, base, credentials.key, deadline)
@@ -108,20 +101,20 @@ def _shape(request: ImageRequest, dialect: str | None) -> dict[str, Any]:
 
 def _read(
     document: dict[str, Any], request_id: str | None, request: ImageRequest, base: str, key: str | None, deadline: float
-) -> Generated | ProviderError:
+) -> Generated:
     usage = member(document, "usage")
     cost = _cost(usage)
     entries = listed(document)
     shown = [entry for entry in entries if entry.get("respect_moderation") is not False]
     if document.get("respect_moderation") is False or (entries and not shown):
-        return ProviderError("refused", "The provider withheld the image.", billable="unknown", cost=cost)
+        raise ProviderError("refused", "The provider withheld the image.", billable="unknown", cost=cost)
     # Most servers do not say which seeds they used; a single image has the one that was asked for.
     seed = whole(document, "seed")
     seeds = [request.seed if seed is None else seed] if request.n == 1 else []
-    images = read_images(shown, deadline, wanted=request.n, base_url=base, seeds=seeds) or imageless(document, key)
-    if isinstance(images, ProviderError):
-        images.cost = cost
-        return images
+    with charging(cost):
+        images = read_images(shown, deadline, wanted=request.n, base_url=base, seeds=seeds)
+        if not images:
+            raise imageless(document, key)
     return Generated(images, request_id or text(document, "id") or None, token_counts(usage), cost)
 
 

@@ -11,16 +11,15 @@ import httpx2
 from google import genai
 from google.genai import types
 
-from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError
+from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
 from pixelprompt.providers.wire.errors import denied, imageless, is_out_of_credit, status_error
 from pixelprompt.providers.wire.image_bytes import decode_image
 from pixelprompt.providers.wire.members import member, members, text, whole
 from pixelprompt.providers.wire.text import ANSWER_TOKENS, cut_off
-from pixelprompt.providers.wire.transport import client as http_client
 from pixelprompt.providers.wire.transport import (
     excerpt,
-    exchange_error,
+    exchange,
     json_object,
     time_left,
     trusted_authorities,
@@ -47,9 +46,7 @@ _UNPAID = re.compile(r"billing|credit|quota|free tier|spending", re.IGNORECASE)
 _NO_FREE_TIER = r"limit:\s*0\b"
 
 
-def generate(
-    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-) -> Generated | ProviderError:
+def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """One image; the Developer API has no ``n``, seed, steps, guidance, quality or format for its image models."""
     shape = dict(model.parameters)
     if request.aspect_ratio:
@@ -62,40 +59,42 @@ def generate(
     try:
         image_config = types.ImageConfig(**shape) if shape else None
     except ValueError:
-        return _unsendable()
+        raise _unsendable() from None
     config = types.GenerateContentConfig(response_modalities=["IMAGE"], image_config=image_config)
-    answer = _ask(request.prompt, config, model, credentials, deadline)
-    return answer if isinstance(answer, ProviderError) else _read(answer, credentials.key)
+    return _read(_ask(request.prompt, config, model, credentials, deadline), credentials.key)
 
 
-def complete(
-    prompt: str, model: Model, credentials: Credentials, deadline: float, *, instruction: str = ""
-) -> str | ProviderError:
+def complete(prompt: str, model: Model, credentials: Credentials, deadline: float, *, instruction: str = "") -> str:
     """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
     instructed = {"system_instruction": instruction} if instruction else {}
     try:
         config = types.GenerateContentConfig(**{"max_output_tokens": ANSWER_TOKENS, **model.parameters, **instructed})
     except ValueError:
-        return _unsendable()
+        raise _unsendable() from None
     answer = _ask(prompt, config, model, credentials, deadline)
-    if isinstance(answer, ProviderError):
-        return answer
     if _finish_reason(answer) == "MAX_TOKENS":
-        return cut_off("max_output_tokens", config.max_output_tokens)
+        raise cut_off("max_output_tokens", config.max_output_tokens)
     words = "".join(_texts(answer))
-    return words or _refusal(answer) or ProviderError("no_image", "The text model gave no text.")
+    if not words:
+        raise _refusal(answer) or ProviderError("no_image", "The text model gave no text.")
+    return words
 
 
 def _ask(
     prompt: str, config: types.GenerateContentConfig, model: Model, credentials: Credentials, deadline: float
-) -> dict[str, Any] | ProviderError:
-    """The answer's JSON object; parsed by the SDK, an image takes five times its size in memory."""
+) -> dict[str, Any]:
+    """The answer's JSON object; parsed by the SDK, an image takes five times its size in memory.
+
+    Raises
+    ------
+    ProviderError
+    """
     config.should_return_http_response = True
     # They could name another server, which would get the key.
     config.http_options = None
     responses: list[httpx2.Response] = []
     try:
-        with http_client(deadline, responses=responses) as http:
+        with exchange(deadline, responses=responses) as http:
             options = types.HttpOptions(
                 base_url=credentials.base_url,
                 api_version="v1beta",
@@ -107,15 +106,16 @@ def _ask(
             )
             client = genai.Client(api_key=credentials.key, http_options=options)
             client.models.generate_content(model=model.id, contents=prompt, config=config)
-    except httpx2.HTTPError as error:
-        return exchange_error(error)
     except ValueError:
         # The SDK sees an empty answer, so what it refuses is the request.
-        return _unsendable()
+        raise _unsendable() from None
     response = responses.pop()
     if not response.is_success:
-        return _status_error(read_error(response, credentials.key))
-    return json_object(response) or unreadable()
+        raise _status_error(read_error(response, credentials.key))
+    document = json_object(response)
+    if not document:
+        raise unreadable()
+    return document
 
 
 def _unsendable() -> ProviderError:
@@ -142,18 +142,20 @@ def _texts(answer: dict[str, Any]) -> list[str]:
     return [words for part in _parts(_candidate(answer)) if not part.get("thought") and (words := text(part, "text"))]
 
 
-def _read(answer: dict[str, Any], key: str | None) -> Generated | ProviderError:
+def _read(answer: dict[str, Any], key: str | None) -> Generated:
     refusal = _refusal(answer)
     if refusal:
-        return refusal
+        raise refusal
     failure: ProviderError | None = None
     for encoded in reversed(_images(answer)):
-        image = decode_image(encoded)
-        if isinstance(image, Image):
+        try:
+            image = decode_image(encoded)
+        except ProviderError as error:
+            failure = failure or error
+        else:
             usage = _usage(member(answer, "usageMetadata"))
             return Generated((image,), text(answer, "responseId") or None, usage or None)
-        failure = failure or image
-    return failure or _imageless(answer, key)
+    raise failure or _imageless(answer, key)
 
 
 def _imageless(answer: dict[str, Any], key: str | None) -> ProviderError:

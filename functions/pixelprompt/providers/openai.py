@@ -3,6 +3,8 @@
 Facts: https://platform.openai.com/docs/api-reference/images and https://platform.openai.com/docs/guides/error-codes
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import openai
@@ -26,9 +28,7 @@ _FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 _OLD_MODELS = ("gpt-image-1", "chatgpt-image-latest")
 
 
-def generate(
-    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-) -> Generated | ProviderError:
+def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """``n`` images in one call; the gpt-image models have no seed, steps, guidance or negative prompt."""
     asked = {
         "size": _size(request, model.id) if request.aspect_ratio or request.resolution else None,
@@ -39,74 +39,78 @@ def generate(
         "moderation": request.moderation,
     }
     options = {**model.parameters, **{name: value for name, value in asked.items() if value is not None}}
-    try:
-        with _client(credentials, deadline) as client:
-            answer = client.images.with_raw_response.generate(
-                model=model.id, prompt=request.prompt, n=request.n, extra_body=options
-            )
-    except openai.OpenAIError as error:
-        return _provider_error(error, credentials.key)
+    with _client(credentials, deadline) as client:
+        answer = client.images.with_raw_response.generate(
+            model=model.id, prompt=request.prompt, n=request.n, extra_body=options
+        )
     document, request_id = as_document(answer.http_response), answer.headers.get("x-request-id")
     if document is None:
-        return bare_image(answer.http_response.content, request_id) or unreadable()
+        return bare_image(answer.http_response.content, request_id)
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, credentials, deadline, request.n)
 
 
-def complete(
-    prompt: str, model: Model, credentials: Credentials, deadline: float, *, instruction: str = ""
-) -> str | ProviderError:
+def complete(prompt: str, model: Model, credentials: Credentials, deadline: float, *, instruction: str = "") -> str:
     """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
     # The older name of the same limit may not stand beside it.
     limit = {} if "max_tokens" in model.parameters else {"max_completion_tokens": ANSWER_TOKENS}
     options = {**limit, **model.parameters}
     messages: list[Any] = [{"role": "system", "content": instruction}] if instruction else []
+    with _client(credentials, deadline) as client:
+        answer = client.chat.completions.with_raw_response.create(
+            model=model.id, messages=[*messages, {"role": "user", "content": prompt}], extra_body=options
+        )
     try:
-        with _client(credentials, deadline) as client:
-            answer = client.chat.completions.with_raw_response.create(
-                model=model.id, messages=[*messages, {"role": "user", "content": prompt}], extra_body=options
-            )
         document = parse_json(answer.http_response.content)
-    except openai.OpenAIError as error:
-        return _provider_error(error, credentials.key)
     except ValueError:
-        return ProviderError("no_image", "The provider's answer is no valid JSON.")
+        raise ProviderError("no_image", "The provider's answer is no valid JSON.") from None
     choice = next(iter(members(document, "choices")), {})
     reason, message = text(choice, "finish_reason"), member(choice, "message")
     if reason == "length":
         name = "max_completion_tokens" if "max_completion_tokens" in options else "max_tokens"
-        return cut_off(name, options[name])
+        raise cut_off(name, options[name])
     # Some servers answer in parts.
     words = text(message, "content") or "".join(text(part, "text") for part in members(message, "content"))
     if not words:
         refused = text(message, "refusal") or reason == "content_filter"
-        return ProviderError("refused" if refused else "no_image", "The text model gave no text.")
+        raise ProviderError("refused" if refused else "no_image", "The text model gave no text.")
     return words
 
 
-def is_flagged(prompt: str, model: Model, credentials: Credentials, deadline: float) -> bool | ProviderError:
+def is_flagged(prompt: str, model: Model, credentials: Credentials, deadline: float) -> bool:
     """Whether the moderation model finds a text harmful (https://platform.openai.com/docs/guides/moderation)."""
+    with _client(credentials, deadline) as client:
+        answer = client.moderations.with_raw_response.create(model=model.id, input=prompt)
     try:
-        with _client(credentials, deadline) as client:
-            answer = client.moderations.with_raw_response.create(model=model.id, input=prompt)
         document = parse_json(answer.http_response.content)
-    except openai.OpenAIError as error:
-        return _provider_error(error, credentials.key)
     except ValueError:
-        return unreadable()
+        raise unreadable() from None
     flagged = next(iter(members(document, "results")), {}).get("flagged")
-    return flagged if isinstance(flagged, bool) else unreadable()
+    if not isinstance(flagged, bool):
+        raise unreadable()
+    return flagged
 
 
-def _client(credentials: Credentials, deadline: float) -> openai.OpenAI:
-    return openai.OpenAI(
-        api_key=credentials.key,
-        base_url=credentials.base_url,
-        max_retries=0,
-        timeout=timeout(deadline),
-        http_client=http_client(deadline),
-    )
+@contextmanager
+def _client(credentials: Credentials, deadline: float) -> Iterator[openai.OpenAI]:
+    """The SDK's client; what it raises is raised as ours.
+
+    Raises
+    ------
+    ProviderError
+    """
+    try:
+        with openai.OpenAI(
+            api_key=credentials.key,
+            base_url=credentials.base_url,
+            max_retries=0,
+            timeout=timeout(deadline),
+            http_client=http_client(deadline),
+        ) as client:
+            yield client
+    except openai.OpenAIError as error:
+        raise _provider_error(error, credentials.key) from error
 
 
 def _size(request: ImageRequest, model_id: str) -> str:
@@ -119,12 +123,10 @@ def _size(request: ImageRequest, model_id: str) -> str:
 
 def _read(
     answer: dict[str, Any], request_id: str | None, credentials: Credentials, deadline: float, wanted: int
-) -> Generated | ProviderError:
+) -> Generated:
     images = read_images(listed(answer), deadline, wanted=wanted, base_url=credentials.base_url)
-    if images is None:
-        return imageless(answer, credentials.key)
-    if isinstance(images, ProviderError):
-        return images
+    if not images:
+        raise imageless(answer, credentials.key)
     used = {name: value for name in ("size", "quality", "output_format") if (value := text(answer, name))}
     return Generated(images, request_id, token_counts(member(answer, "usage")), used=used or None)
 

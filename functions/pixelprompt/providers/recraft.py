@@ -8,19 +8,17 @@ import httpx2
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import read_error
-from pixelprompt.providers.wire.errors import imageless, status_error
+from pixelprompt.providers.wire.errors import charging, imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image
 from pixelprompt.providers.wire.members import number, text
-from pixelprompt.providers.wire.transport import client, exchange_error, unreadable
+from pixelprompt.providers.wire.transport import exchange
 
 _HOME = "https://external.api.recraft.ai/v1"
 _UNITS_PER_DOLLAR = 1000
 _RETIRED = r"no longer|not supported any ?more|deprecated|\bmodel\W+unsupported"
 
 
-def generate(
-    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-) -> Generated | ProviderError:
+def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """``n`` images in one call; the shape is a ratio, and a negative prompt is for V2 and V3 only."""
     base = credentials.base_url or model.base_url or _HOME
     asked = {
@@ -37,29 +35,25 @@ def generate(
         "prompt": request.prompt,
         **{name: value for name, value in asked.items() if value is not None},
     }
-    try:
-        with client(deadline) as http:
-            answer = http.post(
-                f"{base}/images/generations", headers={"authorization": f"Bearer {credentials.key}"}, json=body
-            )
-    except httpx2.HTTPError as error:
-        return exchange_error(error)
+    with exchange(deadline) as http:
+        answer = http.post(
+            f"{base}/images/generations", headers={"authorization": f"Bearer {credentials.key}"}, json=body
+        )
     if not answer.is_success:
-        return _status_error(answer, credentials.key)
+        raise _status_error(answer, credentials.key)
     document, request_id = as_document(answer), answer.headers.get("x-recraft-requestid")
     if document is None:
-        return bare_image(answer.content, request_id) or unreadable()
+        return bare_image(answer.content, request_id)
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     units = number(document, "credits")
     cost = None if units is None else units / _UNITS_PER_DOLLAR
     # The provider does not say which seeds it used; a single image has the one that was asked for.
     seeds = [request.seed] if request.n == 1 else []
-    images = read_images(listed(document), deadline, wanted=request.n, base_url=base, seeds=seeds)
-    images = images or imageless(document, credentials.key)
-    if isinstance(images, ProviderError):
-        images.cost = cost
-        return images
+    with charging(cost):
+        images = read_images(listed(document), deadline, wanted=request.n, base_url=base, seeds=seeds)
+        if not images:
+            raise imageless(document, credentials.key)
     return Generated(images, request_id, cost=cost)
 
 

@@ -5,6 +5,8 @@ A hostile server harms its own row only. A value beyond its limit is dropped, or
 
 import math
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -32,20 +34,38 @@ MAX_TOKEN = 600
 _Answer = TypeVar("_Answer", str, bool)
 
 
-def accept(
-    response: Generated | Waiting | ProviderError, key: str | None, *, images: int
-) -> Generated | Waiting | ProviderError:
-    """Return what an image model's adapter returned, within the limits and without the key."""
-    if isinstance(response, ProviderError):
-        return _error(response, key)
+def accept(ask: Callable[[], Generated | Waiting], key: str | None, *, images: int) -> Generated | Waiting:
+    """Return what an image model's adapter returns when it is asked, within the limits and without the key.
+
+    Raises
+    ------
+    ProviderError : the adapter's own, likewise; or what it returned is beyond a limit
+    """
+    with _errors(key):
+        response = ask()
     return _generated(response, key, images) if isinstance(response, Generated) else _waiting(response)
 
 
-def accept_answer(answer: _Answer | ProviderError, key: str | None) -> _Answer | ProviderError:
-    """Return what a text or moderation model's adapter returned, within the limits and without the key."""
-    if isinstance(answer, ProviderError):
-        return _error(answer, key)
+def accept_answer(ask: Callable[[], _Answer], key: str | None) -> _Answer:
+    """Return what a text or moderation model's adapter returns when it is asked, likewise.
+
+    Raises
+    ------
+    ProviderError
+    """
+    with _errors(key):
+        answer = ask()
     return _written(answer, key, MAX_ANSWER) if isinstance(answer, str) else answer
+
+
+@contextmanager
+def _errors(key: str | None) -> Iterator[None]:
+    """Let an adapter's error pass within the limits and without the key."""
+    try:
+        yield
+    except ProviderError as error:
+        _clean(error, key)
+        raise
 
 
 def _written(text: str, key: str | None, most: int) -> str:
@@ -53,20 +73,19 @@ def _written(text: str, key: str | None, most: int) -> str:
     return without_key(visible(beginning(text, most)), key)[:most]
 
 
-def _error(error: ProviderError, key: str | None) -> ProviderError:
+def _clean(error: ProviderError, key: str | None) -> None:
     error.hide(key)
     error.cost = _number("cost", error.cost, MAX_COST)
     error.retry_after = _number("retry_after", error.retry_after, MAX_PAUSE)
     if error.said and error.said != str(error):
         # Callers don't see it: it is about the operator's account, or names it.
         logger.warning("The provider reported an error.", error_code=error.code, provider_message=error.said)
-    return error
 
 
-def _waiting(waiting: Waiting) -> Waiting | ProviderError:
+def _waiting(waiting: Waiting) -> Waiting:
     if len(waiting.resume.encode("unicode_escape")) > MAX_TOKEN:
         logger.warning("The provider's resume token is too long.", characters=len(waiting.resume))
-        return ProviderError("unknown_outcome", "The provider's resume token is too long to be stored.")
+        raise ProviderError("unknown_outcome", "The provider's resume token is too long to be stored.")
     pause = _number("pause", waiting.seconds, MAX_PAUSE)
     return Waiting(_USUAL_PAUSE if pause is None else pause, waiting.resume)
 

@@ -13,7 +13,7 @@ from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image, decode_image
 from pixelprompt.providers.wire.members import text, whole
-from pixelprompt.providers.wire.transport import client, exchange_error, json_object, unreadable
+from pixelprompt.providers.wire.transport import exchange, json_object
 
 _HOME = "https://api.stability.ai"
 # Who exceeds the rate limit is locked out for a minute.
@@ -21,32 +21,27 @@ _LOCKOUT = 60.0
 _WITHHELD = "CONTENT_FILTERED"
 
 
-def generate(
-    request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-) -> Generated | ProviderError:
+def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """One image; there is no ``n``, no size but the ratio, and guidance with the sd3 models only."""
     base = credentials.base_url or model.base_url or _HOME
     headers = {"authorization": f"Bearer {credentials.key}", "accept": "application/json"}
-    try:
-        with client(deadline) as http:
-            answer = http.post(
-                f"{base}/v2beta/stable-image/generate/{_door(model.id)}", headers=headers, files=_form(request, model)
-            )
-    except httpx2.HTTPError as error:
-        return exchange_error(error)
+    with exchange(deadline) as http:
+        answer = http.post(
+            f"{base}/v2beta/stable-image/generate/{_endpoint(model.id)}", headers=headers, files=_form(request, model)
+        )
     if not answer.is_success:
-        return _status_error(answer, credentials.key, names_model=_door(model.id) != "sd3")
+        raise _status_error(answer, credentials.key, names_model=_endpoint(model.id) != "sd3")
     document, request_id = json_object(answer), answer.headers.get("x-request-id")
     if answer.headers.get("finish-reason") == _WITHHELD:
         document = {"finish_reason": _WITHHELD}
     if document is None:
-        return bare_image(answer.content, request_id) or unreadable()
+        return bare_image(answer.content, request_id)
     # The text of the answer is larger than its pictures; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, credentials.key)
 
 
-def _door(model_id: str) -> str:
+def _endpoint(model_id: str) -> str:
     return "sd3" if model_id.startswith("sd3") else model_id.removeprefix("stable-image-")
 
 
@@ -54,7 +49,7 @@ def _form(request: ImageRequest, model: Model) -> dict[str, tuple[None, str]]:
     fields = {
         **model.parameters,
         "prompt": request.prompt,
-        "model": model.id if _door(model.id) == "sd3" else None,
+        "model": model.id if _endpoint(model.id) == "sd3" else None,
         "aspect_ratio": request.aspect_ratio or model.parameters.get("aspect_ratio"),
         "seed": request.seed if request.seed is not None else model.parameters.get("seed"),
         "output_format": request.output_format or model.parameters.get("output_format"),
@@ -65,14 +60,13 @@ def _form(request: ImageRequest, model: Model) -> dict[str, tuple[None, str]]:
     return {name: (None, str(value)) for name, value in fields.items() if value is not None}
 
 
-def _read(document: dict[str, Any], request_id: str | None, key: str | None) -> Generated | ProviderError:
+def _read(document: dict[str, Any], request_id: str | None, key: str | None) -> Generated:
     if text(document, "finish_reason") == _WITHHELD:
-        return ProviderError("refused", "The provider withheld the image.", billable="unknown")
+        raise ProviderError("refused", "The provider withheld the image.", billable="unknown")
     encoded = text(document, "image")
     if not encoded:
-        return imageless(document, key)
-    image = decode_image(encoded, seed=whole(document, "seed"))
-    return image if isinstance(image, ProviderError) else Generated((image,), request_id)
+        raise imageless(document, key)
+    return Generated((decode_image(encoded, seed=whole(document, "seed")),), request_id)
 
 
 def _status_error(answer: httpx2.Response, key: str | None, *, names_model: bool) -> ProviderError:

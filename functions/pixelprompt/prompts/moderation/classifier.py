@@ -9,6 +9,7 @@ passes unjudged.
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from pixelprompt.deadline import Deadline
@@ -127,26 +128,24 @@ def _ask(instruction: str, text: str, registry: Callable[[], ModelRegistry], key
     credentials = keys.credentials(model) if model else None
     if model is None or credentials is None:
         raise ConfigurationError("There is no text model with a key to ask; set one with `make keys`.")
-    response: str | ProviderError = adapter(model.provider).complete(
-        text, model, credentials, until, instruction=instruction
-    )
-    answer = accept_answer(response, credentials.key)
-    if isinstance(answer, ProviderError):
-        if answer.code == "refused":
-            # Who refuses to judge a prompt has judged it.
-            return "YES"
-        raise answer
-    return str(answer)
+    ask = partial(adapter(model.provider).complete, text, model, credentials, until, instruction=instruction)
+    try:
+        return str(accept_answer(ask, credentials.key))
+    except ProviderError as error:
+        if error.code != "refused":
+            raise
+        # Who refuses to judge a prompt has judged it.
+        return "YES"
 
 
 def _is_flagged(text: str, keys: ProviderKeys, until: float) -> bool:
     credentials = keys.credentials(_OPENAI)
     if credentials is None:
         raise ConfigurationError("OPENAI_API_KEY is missing; its owner sets it with `make keys`.")
-    response: bool | ProviderError = adapter("openai").is_flagged(text, _OPENAI, credentials, until)
-    flagged = accept_answer(response, credentials.key)
-    if isinstance(flagged, ProviderError):
-        if flagged.code == "refused":
-            return True
-        raise flagged
-    return bool(flagged)
+    ask = partial(adapter("openai").is_flagged, text, _OPENAI, credentials, until)
+    try:
+        return bool(accept_answer(ask, credentials.key))
+    except ProviderError as error:
+        if error.code != "refused":
+            raise
+        return True

@@ -66,8 +66,8 @@ def read_images(
     wanted: int,
     base_url: str | None,
     seeds: Sequence[int | None] = (),
-) -> tuple[Image, ...] | ProviderError | None:
-    """Return the images of a list's entries: those that can be read, or why none can, or None where there is none.
+) -> tuple[Image, ...]:
+    """Return the images of a list's entries: those that can be read; none where no entry holds one.
 
     Parameters
     ----------
@@ -75,6 +75,10 @@ def read_images(
     wanted : how many images were asked for; of further ones only the first is read, to tell that there are some
     base_url : the server's URL, which may serve its images itself
     seeds : by the place in the list
+
+    Raises
+    ------
+    ProviderError : entries hold images, and none can be read
     """
     images: list[Image] = []
     failure: ProviderError | None = None
@@ -82,34 +86,39 @@ def read_images(
         if len(images) > wanted:
             break
         seed = seeds[place] if place < len(seeds) else None
-        image = _image(entry, deadline, base_url, seed=seed, revised_prompt=text(entry, "revised_prompt") or None)
-        if isinstance(image, Image):
-            images.append(image)
+        try:
+            image = _image(entry, deadline, base_url, seed=seed, revised_prompt=text(entry, "revised_prompt") or None)
+        except ProviderError as error:
+            failure = failure or error
         else:
-            failure = failure or image
-    return tuple(images) if images else failure
+            images += [image] if image else []
+    if failure and not images:
+        raise failure
+    return tuple(images)
 
 
-def _image(entry: dict[str, Any], deadline: float, base_url: str | None, **about: Any) -> Image | ProviderError | None:
-    """Return the first image that one of an entry's members holds or names."""
+def _image(entry: dict[str, Any], deadline: float, base_url: str | None, **about: Any) -> Image | None:
+    """Return the first image that one of an entry's members holds or names; None where none does."""
     failure: ProviderError | None = None
     for name in (*_ENCODED, *_URLS):
         value = text(entry, name).strip()
         if not value:
             continue
         is_url = name in _URLS or _is_url(value)
-        image = _named(value, deadline, base_url, about) if is_url else decode_image(value, **about)
-        if isinstance(image, Image):
-            return image
-        failure = failure or image
-    return failure
+        try:
+            return _named(value, deadline, base_url, about) if is_url else decode_image(value, **about)
+        except ProviderError as error:
+            failure = failure or error
+    if failure:
+        raise failure
+    return None
 
 
-def _named(url: str, deadline: float, base_url: str | None, about: dict[str, Any]) -> Image | ProviderError:
+def _named(url: str, deadline: float, base_url: str | None, about: dict[str, Any]) -> Image:
     try:
         return read_image(download_paid(url, deadline, base_url=base_url), **about)
     except DownloadFailed as failure:
-        return ProviderError("no_image", str(failure), billable="unknown")
+        raise ProviderError("no_image", str(failure), billable="unknown") from failure
 
 
 def _is_url(value: str) -> bool:

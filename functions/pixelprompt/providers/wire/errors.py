@@ -4,6 +4,8 @@ An adapter looks for its provider's own codes first. What is left has a meaning 
 providers and the gateways in front of them use.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pixelprompt.models.model import ProviderError
@@ -190,6 +192,16 @@ def server_error(status: int, retry_after: float | None = None, said: str | None
         safe_to_repeat=idle,
         retry_after=retry_after,
     )
+
+
+@contextmanager
+def charging(cost: float | None) -> Iterator[None]:
+    """Note with a ``ProviderError`` what the provider says it charges all the same, in US dollars."""
+    try:
+        yield
+    except ProviderError as error:
+        error.cost = cost
+        raise
 
 
 def _not_found(error: ErrorResponse, *, names_model: bool) -> ProviderError:

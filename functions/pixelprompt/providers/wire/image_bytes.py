@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from pixelprompt.models.model import Generated, Image, ProviderError
+from pixelprompt.providers.wire.transport import unreadable
 from pixelprompt.storage.image_format import image_format, is_svg
 
 # The longest beginning of a data URL, such as ``data:image/png;charset=utf-8;base64,``.
@@ -12,17 +13,29 @@ _LONGEST_HEAD = 100
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 
-def bare_image(body: bytes, request_id: str | None) -> Generated | ProviderError | None:
-    """Return the result of a successful response whose body is the image itself; None if it isn't one."""
-    image = read_image(body)
-    return Generated((image,), request_id) if isinstance(image, Image) else None
+def bare_image(body: bytes, request_id: str | None) -> Generated:
+    """Return the result of a successful response whose body isn't JSON: it may be the image itself.
+
+    Raises
+    ------
+    ProviderError : it isn't one that is stored
+    """
+    try:
+        return Generated((read_image(body),), request_id)
+    except ProviderError:
+        raise unreadable() from None
 
 
-def decode_image(encoded: str, **about: Any) -> Image | ProviderError:
-    """Return the image in a base64 text or a data URL; ``about`` are further fields of ``Image``."""
+def decode_image(encoded: str, **about: Any) -> Image:
+    """Return the image in a base64 text or a data URL; ``about`` are further fields of ``Image``.
+
+    Raises
+    ------
+    ProviderError : it isn't base64, or not an image that is stored
+    """
     data = decode_base64(encoded)
     if data is None:
-        return ProviderError("no_image", "The provider's image is not valid base64.", billable="unknown")
+        raise ProviderError("no_image", "The provider's image is not valid base64.", billable="unknown")
     return read_image(data, **about)
 
 
@@ -56,17 +69,19 @@ def _standard(encoded: str) -> str:
     return bare + "=" * (-len(bare) % 4)
 
 
-def read_image(data: bytes, **about: Any) -> Image | ProviderError:
-    """Return the image in these bytes; an error if they aren't an image, or one of more pixels than are stored.
+def read_image(data: bytes, **about: Any) -> Image:
+    """Return the image in these bytes; what the provider called it doesn't count.
 
-    What the provider called it doesn't count.
+    Raises
+    ------
+    ProviderError : they aren't an image, or one of more pixels than are stored
     """
     found = image_format(data)
     if found is None:
         kind = "an SVG image, which isn't stored" if is_svg(data) else "data that isn't an image"
-        return ProviderError("no_image", f"The provider returned {kind}.", billable="unknown")
+        raise ProviderError("no_image", f"The provider returned {kind}.", billable="unknown")
     if found.problem:
         # The same request would make an image of the same size.
         message = f"The provider returned an image {found.problem}."
-        return ProviderError("no_image", message, billable="unknown", retryable=False)
+        raise ProviderError("no_image", message, billable="unknown", retryable=False)
     return Image(data, found.mime_type, found.width, found.height, **about)

@@ -12,6 +12,7 @@ import re
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -230,6 +231,27 @@ def origin(url: httpx2.URL) -> tuple[str, str, int]:
 def trusted_authorities() -> ssl.SSLContext:
     """What certificates are checked with; reading the authorities takes 25 ms, so it is done once."""
     return httpx2.create_ssl_context()
+
+
+@contextmanager
+def exchange(
+    deadline: float,
+    *,
+    limit: int = ANSWER_LIMIT,
+    backend: httpcore2.NetworkBackend | None = None,
+    responses: list[httpx2.Response] | None = None,
+) -> Iterator[httpx2.Client]:
+    """A client as ``client`` makes it; what goes wrong with its exchanges is raised as ``exchange_error`` says.
+
+    Raises
+    ------
+    ProviderError
+    """
+    try:
+        with client(deadline, limit=limit, backend=backend, responses=responses) as http:
+            yield http
+    except httpx2.HTTPError as error:
+        raise exchange_error(error) from error
 
 
 def exchange_error(error: BaseException | None) -> ProviderError:
