@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelprompt.jobs.document import Row
-from pixelprompt.models.model import Model
-from pixelprompt.models.parameters import Receipt, receipt
+from pixelprompt.models.model import Image, Model
+from pixelprompt.models.parameters import DEFAULTS, Receipt, receipt
 from pixelprompt.observability import logger
-from pixelprompt.storage.keys import gallery, stem_in_job
+from pixelprompt.storage.keys import epoch_milliseconds, gallery, stem_in_job
 
 # Throttling and polling of one model, in seconds; within it, what the Lambda itself may wait for.
 MAX_WAIT = 180.0
@@ -100,6 +100,19 @@ class Item:
         if self.dumped_receipt is None:
             return receipt(self.parameters, model.takes)
         return Receipt.load(self.dumped_receipt, self.parameters)
+
+    def record(self, image: Image) -> dict[str, Any]:
+        """The fields of the record of one of the item's images."""
+        return {
+            "model": self.model,
+            "prompt": self.prompt,
+            **{name: self.parameters.get(name, default) for name, default in DEFAULTS.items()},
+            "target": self.target,
+            "timestamp": epoch_milliseconds(self.created_at),
+            "jobId": self.job_id,
+            "seed": image.seed,
+            "revisedPrompt": image.revised_prompt,
+        }
 
     def outcome(self, state: str, **fields: Any) -> Outcome:
         """An outcome of this item."""

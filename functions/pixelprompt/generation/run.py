@@ -15,7 +15,7 @@ from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.cost import UNKNOWN
 from pixelprompt.models.model import Credentials, Generated, Model, ProviderError
-from pixelprompt.models.parameters import DEFAULTS, image_request
+from pixelprompt.models.parameters import image_request
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger, record, record_completion, record_failure
 from pixelprompt.providers import adapter
@@ -23,7 +23,6 @@ from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.providers.response import accept
 from pixelprompt.storage.documents import Value
 from pixelprompt.storage.images import ImageStorage
-from pixelprompt.storage.keys import epoch_milliseconds
 
 WAIT_HERE = 10.0
 # What storing and recording may need after the provider has answered: at most this, and at most a quarter of the time.
@@ -286,19 +285,8 @@ class Generation:
         item = turn.item
         stored: list[Row] = []
         for number, image in enumerate(generated.images, start=call):
-            record = {
-                "model": item.model,
-                "prompt": item.prompt,
-                "steps": item.parameters.get("steps", DEFAULTS["steps"]),
-                "guidance": item.parameters.get("guidance", DEFAULTS["guidance"]),
-                "control": item.parameters.get("control", DEFAULTS["control"]),
-                "target": item.target,
-                "timestamp": epoch_milliseconds(item.created_at),
-                "jobId": item.job_id,
-                "seed": image.seed,
-                "revisedPrompt": image.revised_prompt,
-            }
-            keys = self._images.save(image.data, record, number, patience=turn.store_until - self._clock())
+            patience = turn.store_until - self._clock()
+            keys = self._images.save(image.data, item.record(image), number, patience=patience)
             about = {"width": image.width, "height": image.height, "seed": image.seed}
             stored.append({**keys, **{name: value for name, value in about.items() if value is not None}})
         with turn.lock:
