@@ -15,6 +15,7 @@ from benchmarks.workbench import Part, Workbench, elapsed
 from local import cdk
 from local.cloud import Response
 from local.paths import ROOT, SYSTEM_PATH
+from pixelprompt.storage.keys import RATE_LIMIT_KEY
 
 WARM = 150
 COLD = 7
@@ -25,7 +26,7 @@ BUDGETS = {"status": {"p50": 500.0, "cold": 500.0}, "submit": {"p50": 1000.0, "c
 def measure(bench: Workbench) -> Result:
     """Warm and cold requests over HTTP, and the requests to AWS behind them."""
     cloud = bench.service.cloud
-    bench.service.s3.delete_object(Bucket=bench.service.bucket, Key="rate-limit/ratelimit.json")
+    bench.service.s3.delete_object(Bucket=bench.service.bucket, Key=RATE_LIMIT_KEY)
     with bench.idle_machine():
         job_id = bench.service.generate()
         routes: dict[str, Callable[[], Response]] = {

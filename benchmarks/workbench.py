@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.figures import Result
 from local import cloud as local_cloud
+from pixelprompt.storage.keys import status_key
 from tests.integration.conftest import FINAL, Service
 from tests.reliability.emulator import emulator
 
@@ -89,7 +90,7 @@ class Workbench:
         limit = time.monotonic() + 60
         while True:
             # The document itself: a status request would take processor time from what is measured.
-            answer = service.s3.get_object(Bucket=service.bucket, Key=f"jobs/{job_id}/status.json")
+            answer = service.s3.get_object(Bucket=service.bucket, Key=status_key(job_id))
             document: dict[str, Any] = json.loads(answer["Body"].read())
             if document["status"] in FINAL:
                 break

@@ -18,7 +18,7 @@ RATE_LIMIT_DAYS = 2
 # A record counts for 24 hours.
 IDEMPOTENCY_DAYS = 2
 
-IMAGES = f"{keys.IMAGES}*"
+IMAGE_PATHS = f"{keys.IMAGES}*"
 # Every write of these says which version it replaces, or that it replaces none.
 CONDITIONAL_KEYS = (keys.STATUS_KEYS, f"{keys.RATE_LIMITS}*")
 
@@ -159,7 +159,7 @@ class Delivery(Construct):
                 response_headers_policy=self._page_headers(),
             ),
             additional_behaviors={
-                IMAGES: cloudfront.BehaviorOptions(
+                IMAGE_PATHS: cloudfront.BehaviorOptions(
                     origin=origin(bucket),
                     viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
                     response_headers_policy=self._image_headers(settings),
@@ -168,7 +168,7 @@ class Delivery(Construct):
                 )
             },
         )
-        self._let_read(bucket, IMAGES)
+        self._let_read(bucket, IMAGE_PATHS)
         self._let_read(self.page_bucket, "*")
         for rule, reason in (
             ("CFR1", "Nobody is turned away for where they are."),

@@ -1,6 +1,6 @@
 """The description of the HTTP API in OpenAPI 3.1, made from the routes, parameters, limits and errors of the code.
 
-``python -m local openapi`` writes it; the service gives out the file beside this module and never imports the module.
+``python -m local openapi`` writes it; the service returns the file, and never imports this module.
 """
 
 import re

@@ -14,6 +14,7 @@ from local import cloud
 from local.cloud import Cloud, CloudError
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
 from local.progress import Progress
+from pixelprompt.storage.keys import OVERLAY_KEY
 
 # No server error, and no answer that the description does not hold.
 CHECKS = (
@@ -65,7 +66,7 @@ def fuzzed_cloud(progress: Progress | None = None) -> Iterator[Cloud]:
             first, *others = json.loads(_CATALOGUE.read_text(encoding="utf-8"))["models"]
             overlay = {"models": [first, *({**model, "default": False} for model in others)]}
             client, bucket = running.client("s3"), running.endpoints["bucket"]
-            client.put_object(Bucket=bucket, Key="config/models.json", Body=json.dumps(overlay))
+            client.put_object(Bucket=bucket, Key=OVERLAY_KEY, Body=json.dumps(overlay))
             yield running
         finally:
             running.stop()

@@ -1,7 +1,8 @@
-"""Names in a request: of the members of its body, and of the parameters of its query string."""
+"""Names in a request: of the members of its body, of the parameters of its query string, and of models."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pixelprompt.errors import InvalidParameter
 
@@ -32,3 +33,18 @@ def _nearest_name(name: str, known: Sequence[str]) -> str | None:
     plain = {re.sub("[^a-z]", "", word.lower()): word for word in known}
     found = get_close_matches(re.sub("[^a-z]", "", name[:_LONGEST_SHOWN].lower()), plain, n=1)
     return plain[found[0]] if found else None
+
+
+def read_names(body: Mapping[str, Any], what: str) -> list[str] | None:
+    """The body's ``models``, a list of ``what``; None where it has none.
+
+    Raises
+    ------
+    InvalidParameter : no list of texts, or an empty one
+    """
+    names = body.get("models")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InvalidParameter(f"models must be a list of {what}.", parameter="models")
+    return names

@@ -519,7 +519,7 @@ class TestRetry:
 
     def test_a_request_that_the_provider_may_be_working_on_is_resumed_once(self, world: World) -> None:
         item = Item(world.id, 1, "B", 1, "a fox", world.created_at, {})
-        world.tokens.save(*item.row, Progress(tokens={0: "token-1"}).dump())
+        world.tokens.save(*item.row_id, Progress(tokens={0: "token-1"}).dump())
         world.tokens.save(world.id, 2, 1, Progress(tokens={0: "x"}).dump())
         world.end("completed", "timeout", "error")
         world.retry()
@@ -613,10 +613,10 @@ class TestEarlierRun:
     def test_its_tokens_are_not_those_of_the_present_one(self, running: World) -> None:
         first = Item(running.id, 1, "B", 1, "a fox", running.created_at, {})
         second = Item(running.id, 1, "B", 1, "a fox", running.created_at, {}, run=2)
-        running.tokens.save(*first.row, "old")
-        assert running.tokens.load(*second.row) is None
-        running.tokens.save(*second.row, "new")
-        assert (running.tokens.load(*first.row), running.tokens.load(*second.row)) == ("old", "new")
+        running.tokens.save(*first.row_id, "old")
+        assert running.tokens.load(*second.row_id) is None
+        running.tokens.save(*second.row_id, "new")
+        assert (running.tokens.load(*first.row_id), running.tokens.load(*second.row_id)) == ("old", "new")
 
 
 class TestSeveralImages:

@@ -117,6 +117,13 @@ def test_a_receipt_is_that_of_the_request_whatever_the_catalogue_says_meanwhile(
     assert "seed" not in simulator.requests[0].body
 
 
+def test_several_calls_have_seeds_though_the_catalogue_takes_none_any_more(job: Job, simulator: Simulator) -> None:
+    taken = Receipt(applied={"seed": 5, "n": 2})
+    job.registry = ModelRegistry([replace(MODEL, takes={})])
+    assert job.run(replace(job.item(), parameters={"seed": 5, "n": 2}, dumped_receipt=taken.dump()))["state"] == "done"
+    assert len(job.row["images"]) == 2 and "missing" not in job.row
+
+
 def test_a_wait_hands_the_receipt_on(job: Job, simulator: Simulator) -> None:
     simulator.set_fault(MODEL.id, "throttled", retry_after=40)
     dumped = Receipt(applied={"steps": 28}).dump()
@@ -337,7 +344,7 @@ class TestRedrive:
         if trace == "row":
             job.start()
         elif trace == "token":
-            job.tokens.save(*item.row, TOKEN)
+            job.tokens.save(*item.row_id, TOKEN)
         elif trace == "image":
             job.run()
             job.reset()
@@ -441,7 +448,7 @@ class TestRedrivenExecution:
     ) -> None:
         job = redriven.job
         job.start()
-        job.tokens.save(*job.item().row, TOKEN)
+        job.tokens.save(*job.item().row_id, TOKEN)
         resume = TOKEN if (state, attempt) != ("Generate image", 1) else None
         ran = redriven.redrive(state, attempt=attempt, resume=resume, waitSeconds=1)
         assert [outcome["state"] for outcome in ran.outcomes] == ["done"]
@@ -477,7 +484,7 @@ class TestPolling:
     def test_it_brings_the_item_back_with_its_token(self, polled: Job) -> None:
         outcome = polled.run()
         assert (outcome["state"], outcome["waitSeconds"]) == ("wait", 11)
-        assert outcome["resume"] == polled.tokens.load(*polled.item().row) == TOKEN
+        assert outcome["resume"] == polled.tokens.load(*polled.item().row_id) == TOKEN
 
     def test_a_token_that_is_too_long_to_keep_breaks_its_model_only(
         self, job: Job, monkeypatch: pytest.MonkeyPatch
@@ -533,12 +540,12 @@ class TestFailureRecorder:
         assert job.row["status"] == "completed" and job.row["images"]
 
     def test_a_token_brings_the_item_back(self, job: Job) -> None:
-        job.tokens.save(*job.item().row, TOKEN)
+        job.tokens.save(*job.item().row_id, TOKEN)
         outcome = self.recorder(job).record(job.item(), "Runtime.HandlerError")
         assert (outcome["state"], outcome["resume"], outcome["attempt"]) == ("wait", TOKEN, 2)
 
     def test_a_token_does_not_outlive_the_deadline(self, job: Job) -> None:
-        job.tokens.save(*job.item().row, TOKEN)
+        job.tokens.save(*job.item().row_id, TOKEN)
         item = job.item(3, deadline=time.time() - 1)
         assert self.recorder(job).record(item, "Runtime.HandlerError")["state"] == "failed"
 
@@ -558,7 +565,7 @@ class TestFailureRecorder:
         assert job.row["retryable"] is True
 
     def test_what_an_earlier_invocation_sent_may_still_be_charged_for(self, job: Job) -> None:
-        job.tokens.save(*job.item().row, TOKEN)
+        job.tokens.save(*job.item().row_id, TOKEN)
         item = job.item(2, resume=TOKEN, deadline=time.time() - 1)
         outcome = self.recorder(job).record(item, "Lambda.TooManyRequestsException")
         assert (outcome["state"], outcome["errorCode"], job.row["billable"]) == ("failed", "internal", "unknown")
@@ -773,7 +780,7 @@ class TestSeveralImages:
     def test_after_a_crash_a_call_without_a_token_is_not_sent_again(
         self, job: Job, answers: dict[int, list[Any]]
     ) -> None:
-        job.tokens.save(*self.item(job).row, '{"tokens":{"1":"t-6"}}')
+        job.tokens.save(*self.item(job).row_id, '{"tokens":{"1":"t-6"}}')
         outcome = FailureRecorder(job.jobs, job.images, job.tokens).record(self.item(job), "Runtime.HandlerError")
         answers.update({6: [self.made(6)]})
         job.run(self.item(job, outcome["attempt"], resume=outcome["resume"], deadline=outcome["deadline"]))

@@ -215,18 +215,24 @@ def test_the_cold_path_imports_nothing_that_it_does_not_need(name: str) -> None:
     unneeded = {"boto3", "s3transfer", "jiter", "httpx2", "aws_xray_sdk", "multiprocessing", "asyncio", "PIL"}
     loaded = run(f"{built.start(name)}; import sys; print(*sys.modules)", **built.LAMBDA).split()
     assert not unneeded & set(loaded)
+    rooms = {".".join(module.split(".")[:2]) for module in loaded if module.startswith("pixelprompt.")}
+    assert "pixelprompt.generation" not in rooms
+    # What judges prompts, and what knows models and providers.
+    assert ("pixelprompt.prompts" in rooms) == (name == "submit")
+    assert ("pixelprompt.providers" in rooms) == (name in ("submit", "models"))
 
 
-@pytest.mark.parametrize(("name", "services"), [("submit", "submission"), ("status", "job_status")])
-def test_lambda_makes_the_clients_while_it_starts_and_sends_nothing(name: str, services: str) -> None:
+@pytest.mark.parametrize("name", built.SERVICES)
+def test_lambda_makes_the_services_while_it_starts_and_sends_nothing(name: str) -> None:
     code = f"""
 import socket, gc
 def refuse(*_): raise AssertionError("a connection at import")
 socket.socket.connect = refuse
 import {name}
-print({name}.services.{services}.cache_info().currsize, gc.isenabled(), gc.get_freeze_count() > 10_000)
+made = [getattr({name}.services, service).cache_info().currsize for service in {built.SERVICES[name]!r}]
+print(set(made), gc.isenabled(), gc.get_freeze_count() > 10_000)
 """
-    assert run(code, **built.LAMBDA).split() == ["1", "True", "True"]
+    assert run(code, **built.LAMBDA).split() == ["{1}", "True", "True"]
 
 
 @pytest.mark.parametrize("name", ["submit", "generate"])

@@ -63,7 +63,7 @@ class FailureRecorder:
         if not begun:
             return item.resume
         # A request that a retry resumes was kept by the earlier run; what the item brings stands for it.
-        return self._tokens.load(*item.row) or (item.resume if item.run > 1 else None)
+        return self._tokens.load(*item.row_id) or (item.resume if item.run > 1 else None)
 
     def _failure(self, error: str) -> ProviderError:
         """The error of an item that was not begun."""

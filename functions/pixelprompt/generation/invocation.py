@@ -8,7 +8,7 @@ from pixelprompt.jobs.document import Row
 from pixelprompt.jobs.progress import Progress
 from pixelprompt.models.cost import UNKNOWN, added, computed, reported
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
-from pixelprompt.models.parameters import MOST_IMAGES, Receipt, as_made, receipt
+from pixelprompt.models.parameters import MOST_IMAGES, Receipt, as_made, seed_of_call
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Invocation:
         """The request of one call; each has a seed of its own, or they would all make the same image."""
         seed = self.request.seed
         if self.model and seed is not None and call:
-            seed = receipt({"seed": seed + call}, self.model.takes).used()["seed"]
+            seed = seed_of_call(seed, call, self.model)
         return replace(self.request, seed=seed, resume=self.progress.tokens.get(call))
 
     def refuse(self, error: ProviderError) -> None:
@@ -98,7 +98,10 @@ class Invocation:
         given = self.receipt
         kinds = [_kind_of(image) for image in images if image.get("width") and image.get("height")]
         made = as_made(given, kinds)
-        return {} if made == given else {"applied": made.applied, "adjusted": made.adjusted}
+        if made == given:
+            return {}
+        # A carried receipt does not know why others are ignored; the job document says so already.
+        return {"applied": made.applied, "adjusted": made.adjusted} if self.item.dumped_receipt else made.row()
 
 
 def _kind_of(image: Row) -> tuple[int, int, str]:

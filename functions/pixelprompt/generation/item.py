@@ -78,7 +78,7 @@ class Item:
         return self.redrives > self.redrives_met
 
     @property
-    def row(self) -> tuple[str, int, int]:
+    def row_id(self) -> tuple[str, int, int]:
         """Job id, index, and run: what names the item's row."""
         return self.job_id, self.index, self.run
 
@@ -95,7 +95,8 @@ class Item:
     def receipt(self, model: Model) -> Receipt:
         """What became of the job's parameters with the model when the job was made.
 
-        An item of an earlier release carries none; it is computed with the model as it is now.
+        The values are those of then; how many images a call makes, and at what price, follows the model as it is now.
+        An item of an earlier release carries no receipt: it is computed with the model as it is now.
         """
         if self.dumped_receipt is None:
             return receipt(self.parameters, model.takes)

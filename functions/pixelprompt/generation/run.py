@@ -150,9 +150,9 @@ class Generation:
         """Whether nothing is there that an earlier invocation of the item would have left."""
         if item.attempt > 1 or [row["status"] for row in rows] != ["pending"]:
             return False
-        return not (self._tokens.load(*item.row) or self._images.find(item.stem))
+        return not (self._tokens.load(*item.row_id) or self._images.find(item.stem))
 
-    def _make(self, turn: "Invocation") -> float | None:
+    def _make(self, turn: Invocation) -> float | None:
         """Make what is still open; the seconds after which to come again, or None at the end."""
         model = self._find(turn)
         if model is None:
@@ -190,7 +190,7 @@ class Generation:
             pool.submit(adapter, model.provider)
             return self._keys.credentials(model)
 
-    def _find(self, turn: "Invocation") -> Model | None:
+    def _find(self, turn: Invocation) -> Model | None:
         """The item's model as the catalogue has it now; one that was retired meanwhile still ends what it has begun."""
         name = turn.item.model
         model = self._registry().find(name) or self._registry(fresh=True).find(name)
@@ -198,7 +198,7 @@ class Generation:
             model = self._registry().find_retired(name)
         return model
 
-    def _call(self, turn: "Invocation", call: int) -> float | None:
+    def _call(self, turn: Invocation, call: int) -> float | None:
         """Bring one call to its end; the seconds after which to come again, or None at its end."""
         try:
             answer = self._ask(turn, call)
@@ -219,14 +219,14 @@ class Generation:
             turn.fail(call, ProviderError("internal", message, billable="yes", cost=answer.cost))
         return None
 
-    def _fail_call(self, turn: "Invocation", call: int, error: ProviderError) -> None:
+    def _fail_call(self, turn: Invocation, call: int, error: ProviderError) -> None:
         turn.fail(call, error)
         if error.code in _ENDED and call in turn.progress.tokens:
             # So that a retry places a new order instead of asking about this one.
             with turn.lock:
                 self._keep(turn)
 
-    def _ask(self, turn: "Invocation", call: int) -> "Generated | RetryLater":
+    def _ask(self, turn: Invocation, call: int) -> Generated | RetryLater:
         """Ask the provider, again where it certainly did not begin or is at work, and the wait is short.
 
         Raises
@@ -266,7 +266,7 @@ class Generation:
             waited += pause
         raise out_of_time
 
-    def _remember(self, turn: "Invocation", call: int, token: str) -> None:
+    def _remember(self, turn: Invocation, call: int, token: str) -> None:
         """Keep the token of a request before it is first polled."""
         with turn.lock:
             if turn.progress.tokens.get(call) == token:
@@ -274,14 +274,14 @@ class Generation:
             turn.progress.tokens[call] = token
             self._keep(turn)
 
-    def _keep(self, turn: "Invocation") -> None:
+    def _keep(self, turn: Invocation) -> None:
         """Store how far the item has come, for whoever resumes it after a crash."""
         try:
-            self._tokens.save(*turn.item.row, turn.progress.dump())
+            self._tokens.save(*turn.item.row_id, turn.progress.dump())
         except StorageError as error:
             log_failure("How far the model has come could not be kept; a crash would lose it.", error)
 
-    def _store(self, turn: "Invocation", call: int, generated: Generated) -> None:
+    def _store(self, turn: Invocation, call: int, generated: Generated) -> None:
         item = turn.item
         stored: list[Row] = []
         for number, image in enumerate(generated.images, start=call):
@@ -297,11 +297,11 @@ class Generation:
         if turn.calls > 1:
             self._recorded(lambda: self._jobs.mark_model_images(item.job_id, item.model, result, run=item.run))
 
-    def _wait(self, turn: "Invocation", pause: float) -> Outcome:
+    def _wait(self, turn: Invocation, pause: float) -> Outcome:
         resume = turn.progress.dump() if turn.progress != Progress() else None
         return turn.item.wait(pause, resume, turn.deadline)
 
-    def _close(self, turn: "Invocation", started_at: str) -> Outcome:
+    def _close(self, turn: Invocation, started_at: str) -> Outcome:
         item, progress = turn.item, turn.progress
         started = {"startedAt": started_at} if item.attempt == 1 else {}
         seconds = self._clock() - (turn.deadline - MAX_WAIT)

@@ -1,15 +1,15 @@
 """Cancel a job."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.errors import ServiceUnavailable
 from pixelprompt.jobs.document import is_job_id
 from pixelprompt.jobs.executions import FAILURES, execution_name
-from pixelprompt.jobs.request import Body
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.member_names import check_names
 from pixelprompt.observability import logger, record_unknown_cost
@@ -41,7 +41,7 @@ class Cancellation:
         self._clock = clock
         self._sleep = sleep
 
-    def cancel(self, job_id: str, body: Body = MappingProxyType({})) -> Value:
+    def cancel(self, job_id: str, body: Mapping[str, Any] = MappingProxyType({})) -> Value:
         """Close what is open as ``cancelled`` and stop the execution; returns the job document.
 
         The rows come first: when the stopped execution calls for *finish*, it finds nothing open. A repeat stops the

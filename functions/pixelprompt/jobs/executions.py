@@ -14,6 +14,8 @@ from pixelprompt.observability import log_failure
 from pixelprompt.storage.clients import NOT_SENT, was_unanswered
 from pixelprompt.storage.documents import Value
 
+# What writing a job's document and starting its execution may take, in seconds; with less, neither is begun.
+START_SECONDS = 5.0
 # What keeps an execution from being started or stopped.
 FAILURES = (ClientError, BotoCoreError, DeadlineExceeded)
 Failure: TypeAlias = ClientError | BotoCoreError | DeadlineExceeded
@@ -35,7 +37,7 @@ def may_have_started(error: Failure) -> bool:
     if was_unanswered(error):
         return True
     if isinstance(error, ClientError):
-        refused = http_status(error) < 500
+        refused = 400 <= (http_status(error) or 400) < 500
         return not refused or error_code(error) == "ExecutionAlreadyExists"
     return not isinstance(error, NOT_SENT)
 
@@ -92,7 +94,8 @@ def start_run(
         if may_have_started(error):
             # The caller gets the job; if it does not run after all, it is closed as an abandoned one.
             return
-        message = "The job could not be started. Try again in a few seconds."
+        what = "job" if document["run"] == 1 else "run"
+        message = f"The {what} could not be started. Try again in a few seconds."
         raise ServiceUnavailable(message, headers={"Retry-After": "5"}, jobId=document["jobId"]) from error
 
 

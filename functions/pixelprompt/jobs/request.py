@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pixelprompt.errors import InvalidParameter
+from pixelprompt.member_names import read_names
 from pixelprompt.models.model import Model
 from pixelprompt.models.parameters import NAMES, Receipt
 from pixelprompt.models.registry import ModelRegistry
@@ -26,21 +27,6 @@ def read_models(body: Body, registry: ModelRegistry) -> list[Model] | None:
         return None
     found = [registry.find(name) or _no_such_model(name, registry) for name in wanted]
     return [model for model in registry.get_all_models() if model in found]
-
-
-def read_names(body: Body, what: str) -> list[str] | None:
-    """The body's ``models``, a list of ``what``; None where it has none.
-
-    Raises
-    ------
-    InvalidParameter : no list of texts, or an empty one
-    """
-    names = body.get("models")
-    if names is None:
-        return None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InvalidParameter(f"models must be a list of {what}.", parameter="models")
-    return names
 
 
 def _no_such_model(name: str, registry: ModelRegistry) -> NoReturn:

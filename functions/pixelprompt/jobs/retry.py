@@ -1,21 +1,19 @@
 """Run again what has no image."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, ServiceUnavailable
 from pixelprompt.jobs.document import Row, counted, failed_rows, run_of_row
-from pixelprompt.jobs.executions import map_item, start_run
+from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.finish import stored_images
 from pixelprompt.jobs.progress import Progress, ResumeTokens
-from pixelprompt.jobs.request import Body, read_names
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.jobs.submit import START_SECONDS
 from pixelprompt.limits.caller import read_ip
 from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
-from pixelprompt.member_names import check_names
+from pixelprompt.member_names import check_names, read_names
 from pixelprompt.observability import logger
 from pixelprompt.storage.documents import Value
 from pixelprompt.storage.images import ImageStorage
@@ -54,7 +52,7 @@ class Retry:
         self._trust_body_ip = trust_body_ip
         self._deadline = deadline or Deadline()
 
-    def retry(self, job_id: str, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
+    def retry(self, job_id: str, body: Mapping[str, Any], source_ip: str, correlation_id: str) -> dict[str, Any]:
         """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.
 
         Where the body has ``models``, only with those of them; the others are not asked again.

@@ -107,7 +107,7 @@ class JobStatus:
         self._looked_for: dict[str, tuple[float, int]] = {}
 
     def get(self, job_id: str, wait: Wait = Wait()) -> tuple[Value, str]:
-        """The job document with an ``imageUrl`` for each image, and its ETag.
+        """The job document as ``with_image_urls`` shows it, and its ETag.
 
         With ``wait`` it is the first version other than ``since``, or the present one when too little time is left for
         another read. A job that has ended is not waited for.

@@ -9,7 +9,7 @@ from typing import Any
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import NoProviderConfigured, RequestError, ServiceUnavailable, StorageError
 from pixelprompt.jobs.document import counted
-from pixelprompt.jobs.executions import map_item, start_run
+from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
 from pixelprompt.jobs.request import MEMBERS, Body, Plan, read_flag, read_models
 from pixelprompt.jobs.store import JobManager
@@ -29,8 +29,6 @@ from pixelprompt.storage.documents import Value
 
 # How long one request waits for the job that another one with its key is making, in seconds.
 _PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
-# What writing a job's document and starting its execution may take, in seconds; with less, neither is begun.
-START_SECONDS = 5.0
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ NEGATIVE_PROMPT_LIMIT = 1000
 # How far an image may be from what was asked for: in the logarithm of its ratio, and in doublings of its area.
 _SAME_SHAPE = 0.05
 _SAME_AREA = 0.75
-# What a job document shows for those that were not given.
+# What the API, and the record of an image, show for those that were not given.
 DEFAULTS: Values = {"steps": 28, "guidance": 5, "control": 1.0}
 
 
@@ -258,6 +258,13 @@ def _nearest(name: str, value: Any, allowed: Any) -> Any:
     if name == "resolution":
         return min(allowed, key=lambda choice: abs(math.log2(side(choice) / side(value))))
     return allowed[0]
+
+
+def seed_of_call(seed: int, call: int, model: Model) -> int:
+    """The seed of one of several calls, folded into the model's range; each call has another."""
+    allowed = model.takes.get("seed")
+    whole = {"min": 0, "max": LARGEST_SEED}
+    return int(_nearest("seed", seed + call, allowed if isinstance(allowed, Mapping) else whole))
 
 
 def image_request(prompt: str, used: Mapping[str, Any], model: Model) -> ImageRequest:

@@ -4,24 +4,8 @@ import gc
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Protocol
 
-from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, Waiting
 from pixelprompt.models.provider import PROVIDERS
-
-
-class ImageAdapter(Protocol):
-    """The function that every adapter has."""
-
-    def __call__(
-        self, request: ImageRequest, model: Model, credentials: Credentials, deadline: float
-    ) -> Generated | Waiting:
-        """Ask the provider for the image; ``deadline`` is the epoch second by which it must have answered.
-
-        Raises
-        ------
-        ProviderError : the provider did not make an image
-        """
 
 
 def adapter(provider: str) -> ModuleType:

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pixelprompt.errors import InvalidParameter
 from pixelprompt.storage.documents import Value, iso, storage_error
 from pixelprompt.storage.images import ImageStorage
-from pixelprompt.storage.keys import IMAGES, INDEX, JOBS, LAST_MOMENT, file_name, gallery, job_of_folder, model_of
+from pixelprompt.storage.keys import IMAGES, INDEX, JOBS, file_name, gallery, job_of_folder, model_of, of_index_folder
 
 DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 100
@@ -105,8 +105,8 @@ class Galleries:
         }
 
     def _summary(self, folder: str, pictures: list[str]) -> dict[str, Any]:
-        moment, _, gallery_id = folder.partition("-")
-        created_at = datetime.fromtimestamp((LAST_MOMENT - int(moment)) / 1000, UTC)
+        created, gallery_id = of_index_folder(folder)
+        created_at = datetime.fromtimestamp(created / 1000, UTC)
         return {
             "galleryId": gallery_id,
             "createdAt": iso(created_at),

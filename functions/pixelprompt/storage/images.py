@@ -26,7 +26,17 @@ from pixelprompt.errors import PermissionMissing, StorageError
 from pixelprompt.observability import log_failure
 from pixelprompt.storage.documents import DocumentStore, storage_error
 from pixelprompt.storage.image_format import EXTENSIONS, image_format
-from pixelprompt.storage.keys import IMAGES, RECORDS, StoredImage, file_name, index_key, stem, stem_of
+from pixelprompt.storage.keys import (
+    IMAGES,
+    RECORDS,
+    StoredImage,
+    file_name,
+    image_key,
+    index_key,
+    record_key,
+    stem,
+    stem_of,
+)
 
 URL_SECONDS = 3600
 # Bytes that are encoded at once; a multiple of three, so that only the last piece is padded.
@@ -87,8 +97,8 @@ class ImageStorage:
         timestamp = metadata.get("timestamp") or round(time.time() * 1000)
         name = stem(target, str(metadata.get("model", "image")), timestamp, number)
         stored = {
-            "imageKey": f"{RECORDS}{name}.json",
-            "binaryKey": f"{IMAGES}{name}.{EXTENSIONS[found.mime_type]}",
+            "imageKey": record_key(name),
+            "binaryKey": image_key(name, EXTENSIONS[found.mime_type]),
         }
         record = {
             "NSFW": False,

@@ -78,6 +78,16 @@ def stem_in_job(job_id: str, created_at: str, model: str) -> str:
     return stem(gallery(job_id, created_at), model, epoch_milliseconds(created_at))
 
 
+def record_key(name: str) -> str:
+    """Key of the record of the image with this stem."""
+    return f"{RECORDS}{name}.json"
+
+
+def image_key(name: str, extension: str) -> str:
+    """Key of the image with this stem."""
+    return f"{IMAGES}{name}.{extension}"
+
+
 def stem_of(key: str) -> str:
     """The stem in the key of a record or an image."""
     return key.removeprefix(RECORDS).removeprefix(IMAGES).rpartition(".")[0]
@@ -97,6 +107,12 @@ def model_of(image_key: str) -> str:
 def index_key(timestamp: int, binary_key: str) -> str:
     """Key of the entry that lists an image in the index of galleries."""
     return f"{INDEX}{LAST_MOMENT - timestamp:013}-{binary_key.removeprefix(IMAGES)}"
+
+
+def of_index_folder(folder: str) -> tuple[int, str]:
+    """Creation (epoch milliseconds) and name of the gallery of a folder of the index."""
+    moment, _, name = folder.partition("-")
+    return LAST_MOMENT - int(moment), name
 
 
 def idempotency_key(caller: str, key: str) -> str:
