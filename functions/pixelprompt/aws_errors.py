@@ -1,4 +1,4 @@
-"""What an error of AWS's SDK says."""
+"""The code and the HTTP status in an error of AWS's SDK."""
 
 
 def error_code(error: object) -> str:

@@ -1,4 +1,4 @@
-"""What must not be read by others: keys, secrets, account details, image data, and what steers a terminal."""
+"""Redaction of keys, secrets, account details, image data, and control characters that steer a terminal."""
 
 import json
 import re

@@ -5,6 +5,8 @@ A service's modules are imported when it is built, so a Lambda loads those of it
 
 from __future__ import annotations
 
+import json
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +76,7 @@ def galleries() -> Galleries:
 
 @cache
 def submission() -> Submission:
-    """What starts jobs."""
+    """Starts jobs."""
     from pixelprompt.api.http import deadline
     from pixelprompt.jobs.idempotency import IdempotencyRecords
     from pixelprompt.jobs.submit import Submission
@@ -94,9 +96,7 @@ def submission() -> Submission:
 
 @cache
 def job_status() -> JobStatus:
-    """What reads jobs."""
-    import time
-
+    """Reads jobs."""
     from pixelprompt.api.http import deadline
     from pixelprompt.jobs.status import JobStatus
 
@@ -113,8 +113,6 @@ def job_status() -> JobStatus:
 
 def _ask_to_finish(job_id: str, run: int) -> None:
     """Have the finish Lambda close a run of a job, without waiting for it."""
-    import json
-
     from pixelprompt.observability import logger
 
     about = {"jobId": job_id, "run": run, "correlationId": logger.get_current_keys().get("correlation_id")}
@@ -127,7 +125,7 @@ def _ask_to_finish(job_id: str, run: int) -> None:
 
 @cache
 def cancellation() -> Cancellation:
-    """What cancels jobs."""
+    """Cancels jobs."""
     from pixelprompt.jobs.cancel import Cancellation
 
     return Cancellation(jobs(), _executions().stop)
@@ -135,7 +133,7 @@ def cancellation() -> Cancellation:
 
 @cache
 def retry() -> Retry:
-    """What runs again what has no image."""
+    """Runs again the models of a job that made no image."""
     from pixelprompt.api.http import deadline
     from pixelprompt.jobs.progress import ResumeTokens
     from pixelprompt.jobs.retry import Retry
@@ -153,7 +151,7 @@ def retry() -> Retry:
 
 @cache
 def enhancer() -> PromptEnhancer:
-    """What expands prompts."""
+    """Expands prompts."""
     from pixelprompt.api.enhance import PromptEnhancer
     from pixelprompt.api.http import deadline
     from pixelprompt.limits.rate_limit import RateLimiter
@@ -239,7 +237,7 @@ def _request_client(service: str) -> Any:
 
 @cache
 def generation() -> Generation:
-    """What asks providers for images."""
+    """Asks providers for images."""
     from pixelprompt.generation.run import Generation
     from pixelprompt.jobs.progress import ResumeTokens
     from pixelprompt.jobs.store import JobManager
@@ -263,7 +261,7 @@ def generation() -> Generation:
 
 @cache
 def failure_recorder() -> FailureRecorder:
-    """What finds out what an item has come to whose invocation broke."""
+    """Records the outcome of an item whose invocation broke."""
     from pixelprompt.generation.failure import FailureRecorder
     from pixelprompt.jobs.progress import ResumeTokens
     from pixelprompt.jobs.store import JobManager
@@ -276,7 +274,7 @@ def failure_recorder() -> FailureRecorder:
 
 @cache
 def completion() -> Completion:
-    """What finishes jobs."""
+    """Finishes jobs."""
     from pixelprompt.jobs.finish import Completion
     from pixelprompt.jobs.store import JobManager
     from pixelprompt.storage import clients

@@ -1,4 +1,4 @@
-"""Which pages may call, and read the answers."""
+"""CORS: the pages that may call the API and read its responses."""
 
 from functools import cache
 

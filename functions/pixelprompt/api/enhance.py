@@ -1,4 +1,4 @@
-"""What ``POST /enhance`` does: limits and moderation around the text model that expands a prompt."""
+"""``POST /enhance``: limits and moderation around the text model that expands a prompt."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

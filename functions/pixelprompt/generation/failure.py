@@ -1,4 +1,4 @@
-"""After an invocation that broke: what the item has come to all the same."""
+"""Recovery after a broken invocation: the image, the request or the error that it left."""
 
 import time
 from collections.abc import Callable

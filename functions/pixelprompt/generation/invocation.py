@@ -1,4 +1,4 @@
-"""One invocation's work on an item, and the row that comes of it."""
+"""One invocation's work on an item, and the row that results."""
 
 from dataclasses import dataclass, field, replace
 from threading import Lock

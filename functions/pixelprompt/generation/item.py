@@ -1,4 +1,4 @@
-"""What the state machine hands to an invocation for one model, and what it gets back."""
+"""The item that the state machine hands to an invocation for one model, and the outcome that it gets back."""
 
 import json
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ class Item:
         """What the keys of this model's images begin with."""
         return stem_in_job(self.job_id, self.created_at, self.model)
 
-    def receipt(self, model: Model) -> Receipt:
+    def receipt_for(self, model: Model) -> Receipt:
         """What became of the job's parameters with the model when the job was made.
 
         The values are those of then; how many images a call makes, and at what price, follows the model as it is now.

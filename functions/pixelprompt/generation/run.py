@@ -170,7 +170,7 @@ class Generation:
             turn.refuse(ProviderError("bad_credentials", message))
             return None
         turn.model, turn.credentials = model, credentials
-        turn.receipt = turn.item.receipt(model)
+        turn.receipt = turn.item.receipt_for(model)
         turn.used = turn.receipt.used()
         turn.request = image_request(turn.item.prompt, turn.used, model)
         calls = turn.used.get("n", 1) if turn.request.n == 1 else 1
@@ -336,7 +336,7 @@ class Generation:
             return None
 
 
-def _log_start(start: "Future[object]") -> None:
+def _log_start(start: Future[object]) -> None:
     """Wait for the start write; one that has not landed is merged into the closing write."""
     try:
         start.result()

@@ -1,4 +1,4 @@
-"""How far a row has come: images, failures, and the tokens of requests that a provider is working on."""
+"""Progress of a row: images, failures, and the tokens of requests that a provider is working on."""
 
 import functools
 import json

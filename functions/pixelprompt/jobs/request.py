@@ -1,4 +1,4 @@
-"""What the body of ``POST /generate`` asks for."""
+"""The request in the body of ``POST /generate``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

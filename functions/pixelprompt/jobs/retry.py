@@ -1,4 +1,4 @@
-"""Run again what has no image."""
+"""Run the models of a job again that made no image."""
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor

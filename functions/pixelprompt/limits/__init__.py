@@ -1,4 +1,4 @@
-"""How many requests a caller, and all callers, may send."""
+"""Limits on the requests of one caller and of all callers."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Which models there are, what they take and what they cost."""
+"""The available models: what they support and what they cost."""
 
 from typing import TYPE_CHECKING
 

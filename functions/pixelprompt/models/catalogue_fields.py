@@ -1,4 +1,4 @@
-"""What each field of a catalogue entry may hold."""
+"""The fields of a catalogue entry, and the values that each may have."""
 
 import json
 import math

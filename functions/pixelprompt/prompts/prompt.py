@@ -1,4 +1,4 @@
-"""A caller's prompt: how it is read, and how a text model gets it."""
+"""Reads a caller's prompt, and fences it for a text model."""
 
 from collections.abc import Mapping
 from typing import Any, Final

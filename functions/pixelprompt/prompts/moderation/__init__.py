@@ -1,1 +1,1 @@
-"""Which prompts may go to the image models."""
+"""Moderation: decides whether a prompt may go to the image models."""

@@ -1,4 +1,4 @@
-"""What different spellings of a word share."""
+"""Spellings of a word: look-alike letters, repeated letters, i for l."""
 
 from __future__ import annotations
 

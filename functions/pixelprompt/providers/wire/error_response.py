@@ -1,4 +1,4 @@
-"""Error responses: what a provider says in one."""
+"""Reads error responses: a provider's message, codes, and ``Retry-After``."""
 
 import itertools
 import json

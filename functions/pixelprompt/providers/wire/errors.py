@@ -1,4 +1,4 @@
-"""Which of our codes an error response of a provider is.
+"""Maps a provider's error response to one of our codes.
 
 An adapter looks for its provider's own codes first. What is left has a meaning in HTTP, or is said in words that many
 providers and the gateways in front of them use.

@@ -1,4 +1,4 @@
-"""From the bytes or the base64 of a response to an image."""
+"""Reads images from the bytes or the base64 of a response."""
 
 import binascii
 from typing import Any
