@@ -14,7 +14,12 @@ PROMPT = "a red fox in snow"
 
 
 def ask(
-    model: Model, base_url: str, *, seconds: float = 20.0, key: str | None = "test-key-0123456789", **request: Any
+    model: Model,
+    base_url: str | None,
+    *,
+    seconds: float = 20.0,
+    key: str | None = "test-key-0123456789",
+    **request: Any,
 ) -> Generated | Waiting | ProviderError:
     """Make images; where the provider wants to be asked again, ask until the deadline."""
     # Its first import takes time of its own.

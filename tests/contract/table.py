@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pixelprompt.models.model import Model
+from pixelprompt.models.provider import PROVIDERS
+from pixelprompt.models.sizes import PixelLimits
 
 PROTOCOLS = ("openai", "gemini", "bedrock", "stability", "bfl", "recraft", "compatible")
 
@@ -15,23 +17,19 @@ MODELS = {
     "openai": Model("GPT Image 2", "openai", "gpt-image-2", parameters={"size": "1024x1024", "quality": "low"}),
     "gemini": Model("Nano Banana 2.1", "gemini", "gemini-nano-banana-2.1", parameters={"aspect_ratio": "1:1"}),
     "bedrock": Model("Stable Image Core", "bedrock", "stability.stable-image-core-v1:1", region="us-west-2"),
-    "stability": Model("Stable Image Ultra", "stability", "stable-image-ultra"),
-    "bfl": Model("FLUX.2 pro", "bfl", "flux-2-pro", parameters={"disable_pup": True}),
+    "stability": Model("Stable Image Ultra", "stability", "ultra", path="/v2beta/stable-image/generate/ultra"),
+    "bfl": Model(
+        "FLUX.2 pro",
+        "bfl",
+        "flux-2-pro",
+        parameters={"disable_pup": True},
+        pixels=PixelLimits(multiple_of=16, shortest=64, longest=4096, largest=2048 * 2048),
+    ),
     "recraft": Model("Recraft V4.1", "recraft", "recraftv4_1"),
     "compatible": Model("Plain Diffusion", "compatible", "plain-diffusion"),
 }
-# The model as the wire names it, where that is not its id.
-ON_THE_WIRE = {"stability": "ultra"}
 # Below the simulator's own address.
-PATHS = {
-    "openai": "/openai/v1",
-    "gemini": "/gemini",
-    "bedrock": "/bedrock",
-    "stability": "/stability",
-    "bfl": "/bfl",
-    "recraft": "/recraft/v1",
-    "compatible": "/compatible/v1",
-}
+PATHS = {name: provider.simulator_path for name, provider in PROVIDERS.items()}
 
 
 @dataclass(frozen=True)

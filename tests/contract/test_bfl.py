@@ -10,6 +10,7 @@ import pytest
 
 from local.simulator import Simulator
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, ProviderError, Waiting
+from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.providers import bfl
 from tests.canned import Answer, Asked, Canned
 from tests.contract.calls import PROMPT, ask_simulator, images, orders
@@ -23,7 +24,8 @@ REQUEST = ImageRequest(PROMPT)
 
 def call(base_url: str | None, resume: str | None = None, key: str = KEY, seconds: float = 10) -> Any:
     request = replace(REQUEST, resume=resume)
-    return outcome(bfl.generate, request, MODEL, Credentials(key, base_url), time.time() + seconds)
+    credentials = Credentials(key, base_url or PROVIDERS["bfl"].base_url)
+    return outcome(bfl.generate, request, MODEL, credentials, time.time() + seconds)
 
 
 def polls(simulator: Simulator) -> list[Any]:

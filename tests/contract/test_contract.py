@@ -13,7 +13,7 @@ from pixelprompt.models.model import Generated, ProviderError, Waiting
 from pixelprompt.models.provider import PROVIDERS
 from tests.contract.calls import ask, orders
 from tests.contract.conftest import Dripping
-from tests.contract.table import CASES, MODELS, ON_THE_WIRE, PATHS, PROTOCOLS, Case, Outcome
+from tests.contract.table import CASES, MODELS, PATHS, PROTOCOLS, Case, Outcome
 
 CELLS = [
     pytest.param(case, protocol, id=f"{case.name}-{protocol}")
@@ -36,7 +36,7 @@ def test_contract(
     model = replace(known, parameters={**known.parameters, **case.parameters.get(protocol, {})})
     server = {"simulator": simulator.url, "dripping": dripping.url, "closed": closed_url}[case.server]
     if case.fault:
-        simulator.set_fault(ON_THE_WIRE.get(protocol, known.id), case.fault, **case.options)
+        simulator.set_fault(known.id, case.fault, **case.options)
 
     started = time.monotonic()
     answer = ask(model, server + PATHS[protocol], seconds=case.seconds, **case.request)
@@ -99,7 +99,10 @@ def wrong_session() -> Any:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_unknown_model_counts_as_retired(simulator: Simulator, protocol: str) -> None:
-    names = {"stability": "stable-image-nothing", "recraft": "nothing", "compatible": "unknown-model"}
-    model = replace(MODELS[protocol], id=names.get(protocol, "no-such-model"))
+    names = {"recraft": "nothing", "compatible": "unknown-model"}
+    known = MODELS[protocol]
+    # What a path names alone is gone with the path.
+    path = known.path and known.path.replace(known.id, "nothing")
+    model = replace(known, id=names.get(protocol, "no-such-model"), path=path)
     answer = ask(model, simulator.url + PATHS[protocol])
     assert isinstance(answer, ProviderError) and answer.code == "model_retired"

@@ -11,20 +11,22 @@ from pixelprompt.models.parameters import ASPECT_RATIOS
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.models.sizes import ratio
 from tests.contract.calls import ask_simulator, images, orders
-from tests.contract.table import MODELS, ON_THE_WIRE
+from tests.contract.table import MODELS
 
-CATALOGUE = {known.id: known.takes for known in ModelRegistry.load().get_all_models()}
+CATALOGUE = {known.id: known for known in ModelRegistry.load().get_all_models()}
 # Of servers that draw any size.
 USUAL = ASPECT_RATIOS[:13]
 
 
 def shapes_of(model_id: str) -> list[str]:
     """What the catalogue says that the model takes."""
-    shapes: list[str] = CATALOGUE[model_id]["aspectRatio"]
+    shapes: list[str] = CATALOGUE[model_id].takes["aspectRatio"]
     return shapes
 
 
 def model(provider: str, model_id: str, **fields: Any) -> Model:
+    known = CATALOGUE.get(model_id, Model(model_id, provider, model_id))
+    fields = {"path": known.path, "pixels": known.pixels, **fields}
     return replace(MODELS[provider], id=model_id, parameters={}, **fields)
 
 
@@ -50,7 +52,7 @@ SHAPES = [
 @pytest.mark.parametrize(("known", "shapes"), [pytest.param(*entry, id=entry[0].id) for entry in SHAPES])
 def test_the_provider_takes_these_shapes(simulator: Simulator, known: Model, shapes: list[str]) -> None:
     # Accepted, but not drawn: that is quicker.
-    simulator.set_fault(ON_THE_WIRE.get(known.provider, known.id), "no_image")
+    simulator.set_fault(known.id, "no_image")
     for shape in shapes:
         answer = ask_simulator(simulator, known, aspect_ratio=shape)
         assert isinstance(answer, ProviderError) and answer.code == "no_image", (shape, answer)
@@ -71,7 +73,7 @@ def test_the_picture_has_the_shape_that_was_asked_for(simulator: Simulator, know
         (MODELS["openai"], "2K", "16:9", (2704, 1520)),
         (MODELS["openai"], "4K", "16:9", (3840, 2160)),
         (model("openai", "gpt-image-1.5"), None, "16:9", (1536, 1024)),
-        (model("openai", "gpt-image-1-mini"), "1K", "3:4", (1024, 1536)),
+        (model("openai", "gpt-image-1.5"), "1K", "3:4", (1024, 1536)),
         (MODELS["gemini"], "1K", "1:1", (1024, 1024)),
         (MODELS["gemini"], "2K", "16:9", (2752, 1536)),
         (model("gemini", "gemini-3.1-flash-lite-image"), "1K", "1:1", (1024, 1024)),
@@ -212,7 +214,7 @@ def test_what_the_provider_says_it_charges_is_kept(
 
 @pytest.mark.parametrize("quality", ["low", "medium", "high", "xhigh", "max"])
 def test_openai_is_told_what_the_catalogue_says_it_takes(simulator: Simulator, quality: str) -> None:
-    flare = replace(model("openai", "gpt-image-2.5-flare"), takes=CATALOGUE["gpt-image-2.5-flare"])
+    flare = replace(model("openai", "gpt-image-2.5-flare"), takes=CATALOGUE["gpt-image-2.5-flare"].takes)
     made = images(
         simulator,
         flare,

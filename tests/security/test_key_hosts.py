@@ -17,7 +17,7 @@ import pytest
 
 from infra.settings import Settings as StackSettings
 from infra.settings import SettingsError
-from local import doctor, models_check
+from local import models_check
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.models import catalogue, overlay
 from pixelprompt.models.model import Credentials, ImageRequest, Model, ProviderError, Waiting
@@ -228,8 +228,8 @@ def test_the_operators_endpoints_get_keys() -> None:
     keys = ProviderKeys(Secrets(), "keys", endpoints, BUILT_IN.key_hosts)
     for url, base_url, key in (
         ("https://my.example/v1", endpoints["compatible"], SECRET["COMPATIBLE_API_KEY"]),
-        ("http://127.0.0.1:9000/v1", None, SECRET["COMPATIBLE_API_KEY"]),
-        ("http://127.0.0.1:9001/v1", None, None),
+        ("http://127.0.0.1:9000/v1", "http://127.0.0.1:9000/v1", SECRET["COMPATIBLE_API_KEY"]),
+        ("http://127.0.0.1:9001/v1", "http://127.0.0.1:9001/v1", None),
     ):
         credentials = keys.credentials(model({**SERVER, "baseUrl": url}))
         assert credentials == Credentials(key, base_url)
@@ -244,11 +244,14 @@ def test_the_built_in_catalogue_needs_no_setting() -> None:
         assert credentials and (credentials.key or found.provider == "bedrock"), found.name
 
 
-def test_the_hosts_are_those_that_the_adapters_and_the_doctor_call() -> None:
-    for name in ("stability", "bfl", "recraft"):
-        assert urlsplit(adapter(name)._HOME).hostname == PROVIDERS[name].hosts[0]
-    for name, check in doctor.CHECKS.items():
-        assert not check.base_url or urlsplit(check.base_url).hostname == PROVIDERS[name].hosts[0]
+def test_a_model_without_a_base_url_is_called_at_its_providers_own_host() -> None:
+    keys = ProviderKeys(Secrets(), "keys", None, BUILT_IN.key_hosts)
+    for name, provider in PROVIDERS.items():
+        credentials = keys.credentials(Model("x", name, "x"))
+        assert credentials
+        host = urlsplit(credentials.base_url).hostname if credentials.base_url else None
+        assert host == next(iter(provider.hosts), None)
+        assert provider.hosts or name in ("bedrock", "compatible")
 
 
 AWKWARD_URLS = [
@@ -381,7 +384,7 @@ def test_a_polling_url_carries_no_key_elsewhere(base_url: str | None, url: str, 
         adapter("bfl").generate,
         ImageRequest("a fox", resume=token),
         called,
-        Credentials("secret", None),
+        Credentials("secret", base_url or PROVIDERS["bfl"].base_url),
         time.time() + 5,
     )
     assert isinstance(answer, ProviderError)
@@ -393,7 +396,8 @@ def test_a_server_is_polled_where_its_key_may_go(no_connections: list[Any]) -> N
         token = json.dumps({"url": f"https://{host}/v1/get_result?id=1", "at": time.time(), "cost": None})
         called = Model("x", "bfl", "x", base_url=base_url)
         request = ImageRequest("a fox", resume=token)
-        answer = outcome(adapter("bfl").generate, request, called, Credentials("secret", None), time.time() + 5)
+        credentials = Credentials("secret", base_url or PROVIDERS["bfl"].base_url)
+        answer = outcome(adapter("bfl").generate, request, called, credentials, time.time() + 5)
         assert isinstance(answer, Waiting)
         assert no_connections.pop() == (host, 443)
 

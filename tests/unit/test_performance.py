@@ -249,7 +249,7 @@ print(gc.isenabled())
 def test_a_picture_is_in_memory_less_than_three_times(s3: Any) -> None:
     data = picture(1500)
     body = json.dumps({"image": base64.b64encode(data).decode(), "finish_reason": "SUCCESS"}).encode()
-    model = Model("Stable Image Core", "stability", "stable-image-core")
+    model = Model("Stable Image Core", "stability", "core")
     stored: list[int] = []
 
     class Sink:

@@ -7,17 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelprompt.models.parameters import ASPECT_RATIOS, RESOLUTIONS
-from pixelprompt.models.sizes import openai_pixels, pixels, ratio, side
+from pixelprompt.models.sizes import OPENAI_SIZES, FixedSizes, PixelLimits, ratio, side
 
-FLUX_2 = {"step": 16, "shortest": 64, "longest": 4096, "most": 2048 * 2048}
-FLUX_1 = {"step": 32, "shortest": 256, "longest": 1440, "most": 1440 * 1440}
-GPT_IMAGE_2 = {"step": 16, "shortest": 16, "longest": 3840, "least": 1024 * 640, "most": 3840 * 2160}
+FLUX_2 = PixelLimits(multiple_of=16, shortest=64, longest=4096, largest=2048 * 2048)
+FLUX_1 = PixelLimits(multiple_of=32, shortest=256, longest=1440)
 
 
 # FLUX.1 has no side five times as long as the other.
 SHAPES = [
     pytest.param(shape, limits, id=f"{shape}-{name}")
-    for name, limits in (("flux-2", FLUX_2), ("flux-1", FLUX_1), ("gpt-image-2", GPT_IMAGE_2))
+    for name, limits in (("flux-2", FLUX_2), ("flux-1", FLUX_1), ("gpt-image-2", OPENAI_SIZES))
     for shape in ASPECT_RATIOS
     if max(ratio(shape), 1 / ratio(shape)) < 5 or limits is not FLUX_1
 ]
@@ -25,25 +24,26 @@ SHAPES = [
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
 @pytest.mark.parametrize(("shape", "limits"), SHAPES)
-def test_a_size_keeps_the_shape_and_the_limits(shape: str, resolution: str, limits: dict[str, int]) -> None:
-    width, height = pixels(shape, resolution, **limits)
-    assert width % limits["step"] == height % limits["step"] == 0
-    assert limits["shortest"] <= min(width, height) and max(width, height) <= limits["longest"]
-    assert limits.get("least", 0) <= width * height <= limits["most"]
+def test_a_size_keeps_the_shape_and_the_limits(shape: str, resolution: str, limits: PixelLimits) -> None:
+    width, height = limits.nearest(shape, resolution)
+    assert width % limits.multiple_of == height % limits.multiple_of == 0
+    assert limits.shortest <= min(width, height) and max(width, height) <= limits.longest
+    assert limits.smallest <= width * height <= (limits.largest or limits.longest**2)
     assert math.isclose(width / height, ratio(shape), rel_tol=0.04)
 
 
 @given(
-    st.integers(1, 30), st.integers(1, 30), st.sampled_from(RESOLUTIONS), st.sampled_from([FLUX_2, FLUX_1, GPT_IMAGE_2])
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.sampled_from(RESOLUTIONS),
+    st.sampled_from([FLUX_2, FLUX_1, OPENAI_SIZES]),
 )
-def test_any_shape_within_one_to_three_has_a_size(
-    wide: int, high: int, resolution: str, limits: dict[str, int]
-) -> None:
+def test_any_shape_within_one_to_three_has_a_size(wide: int, high: int, resolution: str, limits: PixelLimits) -> None:
     if not 1 / 3 <= wide / high <= 3:
         return
-    width, height = pixels(f"{wide}:{high}", resolution, **limits)
-    assert width % limits["step"] == height % limits["step"] == 0
-    assert limits.get("least", 0) <= width * height <= limits["most"]
+    width, height = limits.nearest(f"{wide}:{high}", resolution)
+    assert width % limits.multiple_of == height % limits.multiple_of == 0
+    assert limits.smallest <= width * height <= (limits.largest or limits.longest**2)
     assert math.isclose(width / height, wide / high, rel_tol=0.05)
 
 
@@ -59,13 +59,13 @@ def test_any_shape_within_one_to_three_has_a_size(
     ],
 )
 def test_sizes_of_gpt_image_2(shape: str | None, resolution: str | None, size: tuple[int, int]) -> None:
-    assert openai_pixels(shape, resolution) == pixels(shape, resolution, **GPT_IMAGE_2) == size
+    assert OPENAI_SIZES.nearest(shape, resolution) == size
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
 @pytest.mark.parametrize("shape", [shape for shape in ASPECT_RATIOS if 1 / 3 <= ratio(shape) <= 3])
 def test_a_size_for_openai_is_one_that_openai_takes(shape: str, resolution: str) -> None:
-    width, height = openai_pixels(shape, resolution)
+    width, height = OPENAI_SIZES.nearest(shape, resolution)
     assert width % 16 == height % 16 == 0 and max(width, height) <= 3840
     assert 655_360 <= width * height <= 8_294_400
     assert math.isclose(width / height, ratio(shape), rel_tol=0.04)
@@ -74,7 +74,7 @@ def test_a_size_for_openai_is_one_that_openai_takes(shape: str, resolution: str)
 def test_a_shape_and_its_reverse_have_the_same_sides() -> None:
     for shape in ASPECT_RATIOS:
         width, height = shape.split(":")
-        assert pixels(shape, "1K", **GPT_IMAGE_2) == pixels(f"{height}:{width}", "1K", **GPT_IMAGE_2)[::-1]
+        assert OPENAI_SIZES.nearest(shape, "1K") == OPENAI_SIZES.nearest(f"{height}:{width}", "1K")[::-1]
 
 
 def test_resolutions_are_sides_of_squares() -> None:
@@ -84,9 +84,28 @@ def test_resolutions_are_sides_of_squares() -> None:
 
 
 def test_a_shape_beyond_the_limits_becomes_the_nearest_within() -> None:
-    assert pixels("40:1", "1K", **FLUX_1) == (1440, 256)
+    assert FLUX_1.nearest("40:1", "1K") == (1440, 256)
 
 
-def test_limits_that_leave_no_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="fits"):
-        pixels("1:1", "1K", step=16, shortest=16, longest=64, least=10_000, most=20_000)
+def test_a_shape_that_no_area_within_the_limits_has_keeps_the_limits_of_its_sides() -> None:
+    limits = PixelLimits(multiple_of=16, shortest=16, longest=1024, smallest=1_000_000)
+    assert limits.nearest("8:1", "1K") == (1024, 128)
+
+
+@pytest.mark.parametrize(
+    ("shape", "resolution", "size"),
+    [
+        (None, None, (1024, 1024)),
+        ("5:4", None, (1536, 1024)),
+        ("16:9", "4K", (1536, 1024)),
+        ("3:4", "1K", (1024, 1536)),
+        ("1:8", None, (1024, 1536)),
+        ("1:1", "2K", (2048, 2048)),
+        ("1:1", "512", (1024, 1024)),
+    ],
+)
+def test_of_fixed_sizes_the_nearest_shape_is_chosen_and_of_that_the_nearest_area(
+    shape: str | None, resolution: str | None, size: tuple[int, int]
+) -> None:
+    fixed = FixedSizes([(1024, 1024), (1536, 1024), (1024, 1536), (2048, 2048)])
+    assert fixed.nearest(shape, resolution) == size

@@ -1,9 +1,9 @@
 """The catalogue of models: what a file or an overlay may hold, and what it means.
 
 An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
-(sent as they are), ``takes`` (which of our parameters it takes), ``price``, ``region``, ``baseUrl``, ``path``,
-``dialect``, ``keyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody gave a day),
-``replacement`` (an id) and ``uncorroborated`` (which part rests on a single source).
+(sent as they are), ``takes`` (which of our parameters it takes), ``pixels`` (which sizes), ``price``, ``region``,
+``baseUrl``, ``path``, ``dialect``, ``keyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody
+gave a day), ``replacement`` (an id) and ``uncorroborated`` (which part rests on a single source).
 """
 
 import json
@@ -12,25 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.models.catalogue_fields import FIELDS, LISTS, is_text
+from pixelprompt.models.catalogue_fields import FIELDS, is_text, pixel_sizes
 from pixelprompt.models.model import Model
 from pixelprompt.models.provider import PROVIDERS, KeyHosts, called_host, key_name
 from pixelprompt.storage.keys import file_name
 
 Entry = Mapping[str, Any]
 SECTIONS = ("models", "textModels")
-# What each adapter sends, beside n.
-_SENT: dict[str, set[str]] = {
-    "openai": {*LISTS, "outputCompression"},
-    "gemini": {"aspectRatio", "resolution"},
-    "bedrock": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
-    "stability": {"aspectRatio", "seed", "outputFormat", "negativePrompt", "guidance"},
-    "bfl": {"aspectRatio", "resolution", "seed", "outputFormat", "steps", "guidance"},
-    "recraft": {"aspectRatio", "seed", "outputFormat", "negativePrompt"},
-    "compatible": {*LISTS, "outputCompression", "seed", "steps", "guidance", "negativePrompt"},
-}
-_SEVERAL_PER_CALL = frozenset({"openai", "recraft", "compatible"})
-_OWN_SERVERS = frozenset({"stability", "bfl", "recraft", "compatible"})
 
 
 def parse(catalogue: Any) -> dict[str, list[Model]]:
@@ -144,6 +132,7 @@ def _model(entry: Any, where: str) -> Model:
         time_limit=float(entry.get("timeLimit", 60)),
         parameters=entry.get("parameters", {}),
         takes=entry.get("takes", {}),
+        pixels=pixel_sizes(entry["pixels"]) if "pixels" in entry else None,
         price=entry.get("price"),
         region=entry.get("region"),
         base_url=entry.get("baseUrl"),
@@ -161,24 +150,27 @@ def _model(entry: Any, where: str) -> Model:
 def _check_provider(entry: Entry, where: str) -> None:
     """Refuse what the provider's adapter would not send."""
     provider, takes = entry["provider"], entry.get("takes", {})
-    unsent = sorted(set(takes) - _SENT[provider] - {"n"})
+    row = PROVIDERS[provider]
+    unsent = sorted(set(takes) - row.parameters - {"n"})
     if unsent:
         raise ConfigurationError(f"{where} takes {', '.join(unsent)}, which the adapter of {provider} does not send.")
-    if takes.get("n", {}).get("perCall") and provider not in _SEVERAL_PER_CALL:
+    if takes.get("n", {}).get("perCall") and not row.several_per_call:
         raise ConfigurationError(f"{where} has n.perCall, but {provider} makes one image in a call.")
-    if "baseUrl" in entry and provider not in _OWN_SERVERS:
-        raise ConfigurationError(f"{where} has baseUrl; only {', '.join(sorted(_OWN_SERVERS))} models may have one.")
-    if "keyName" in entry and PROVIDERS[provider].key_name is None:
+    if "pixels" in entry and not row.sends_pixels:
+        raise ConfigurationError(f"{where} has pixels, but {provider} models aren't told a size in pixels; remove it.")
+    if "baseUrl" in entry and not row.custom_servers:
+        allowed = ", ".join(sorted(name for name, other in PROVIDERS.items() if other.custom_servers))
+        raise ConfigurationError(f"{where} has baseUrl; only {allowed} models may have one.")
+    if "keyName" in entry and row.key_name is None:
         raise ConfigurationError(f"{where} has keyName, but {provider} uses the AWS role instead of a key; remove it.")
-    if provider == "gemini" and (moved := {"http_options", "httpOptions"} & set(entry.get("parameters", {}))):
-        # With these, the SDK calls any server, with the key.
-        raise ConfigurationError(f"{where} has {moved.pop()!r} in parameters, which is not allowed; remove it.")
+    if forbidden := sorted(row.forbidden_parameters & set(entry.get("parameters", {}))):
+        raise ConfigurationError(f"{where} has {forbidden[0]!r} in parameters, which is not allowed; remove it.")
 
 
 def _check_svg(entry: Entry, where: str) -> None:
     """Reject a model whose images are certainly SVG documents: they would be paid for and not stored."""
     parameters = {name: str(value).lower() for name, value in entry.get("parameters", {}).items()}
-    is_recraft = entry["provider"] == "recraft" or re.search(r"(^|[/_-])recraft", entry["id"].lower())
+    is_recraft = re.search(r"(^|[/_-])recraft", f"{entry['provider']}/{entry['id']}".lower())
     draws_vectors = re.search(r"[_-](vector|svg)\b", entry["id"].lower()) or parameters.get("style", "").startswith(
         "vector_illustration"
     )

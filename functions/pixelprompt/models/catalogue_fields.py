@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
+from pixelprompt.models.dialect import DIALECTS
 from pixelprompt.models.parameters import (
     ASPECT_RATIOS,
     BACKGROUNDS,
@@ -18,6 +19,7 @@ from pixelprompt.models.parameters import (
     RESOLUTIONS,
 )
 from pixelprompt.models.provider import PROVIDERS, url_host
+from pixelprompt.models.sizes import FixedSizes, PixelLimits, PixelSizes, Size
 from pixelprompt.storage.keys import file_name
 
 # A call must end well before its Lambda does (240 s), or its image could not be stored.
@@ -32,9 +34,10 @@ LISTS = {
     "background": BACKGROUNDS,
     "providerModeration": PROVIDER_MODERATION,
 }
-DIALECTS = ("openai", "xai", "openrouter", "siliconflow", "together", "azure")
 # Of an image in US dollars; no factor of a quality is larger either.
 _HIGHEST_PRICE = 1000
+# Of an image in pixels.
+_LARGEST_SIDE = 16384
 # What a price may hold beside amounts, the amounts of each unit, and its tables with their keys.
 _PRICE_TEXTS = {"unit", "date", "source", "uncorroborated"}
 _PRICE_AMOUNTS = {
@@ -112,6 +115,51 @@ def _takes_one(name: str, allowed: Any) -> bool:
     return name == "negativePrompt" and allowed is True
 
 
+def pixel_sizes(value: Any) -> PixelSizes:
+    """The sizes that an entry's ``pixels`` allows.
+
+    Raises
+    ------
+    ValueError, TypeError, AttributeError, KeyError : they are none
+    """
+    if isinstance(value, list):
+        return FixedSizes([_size(text) for text in value])
+    area = value.get("area", {})
+    return PixelLimits(
+        multiple_of=value["multipleOf"],
+        shortest=value["side"]["min"],
+        longest=value["side"]["max"],
+        smallest=area.get("min", 0),
+        largest=area.get("max"),
+    )
+
+
+def _size(text: str) -> Size:
+    if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text):
+        raise ValueError(f"{text!r} is not a size such as 1024x1536")
+    width, height = text.split("x")
+    return int(width), int(height)
+
+
+def _pixels(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and bool(pixel_sizes(value))
+    if set(value) - {"area"} != {"multipleOf", "side"} or set(value["side"]) != {"min", "max"}:
+        return False
+    step, shortest, longest = value["multipleOf"], value["side"]["min"], value["side"]["max"]
+    area = {"min": 1, "max": _LARGEST_SIDE**2, **value.get("area", {})}
+    numbers = (step, shortest, longest, *area.values())
+    return (
+        all(type(number) is int for number in numbers)
+        and 0 < step <= shortest <= longest <= _LARGEST_SIDE
+        and shortest % step == longest % step == 0
+        and set(area) == {"min", "max"}
+        and 0 < area["min"] <= area["max"]
+        and shortest**2 <= area["max"]
+        and area["min"] <= longest**2
+    )
+
+
 def _price(value: Any) -> bool:
     if not isinstance(value, Mapping) or value.get("unit") not in _PRICE_AMOUNTS:
         return False
@@ -156,6 +204,11 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "timeLimit": (lambda value: _amount(value) and 1 <= value <= LONGEST_CALL, f"1 to {LONGEST_CALL} seconds"),
     "parameters": (_parameters, f"a JSON object of finite numbers, without {', '.join(sorted(_CALLERS))}"),
     "takes": (_takes, "an object of parameters with lists of values, ranges {min, max}, or true"),
+    "pixels": (
+        _pixels,
+        'a list of sizes such as "1024x1536", or {multipleOf, side: {min, max}, area: {min, max}} in pixels, where '
+        "both ends of side are multiples",
+    ),
     "price": (_price, _PRICE_ALLOWED),
     "region": (lambda value: re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]+", value) is not None, "an AWS region"),
     "baseUrl": (_server, "an https URL without user and password, or http on loopback"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pixelprompt.models.model import Model
-from pixelprompt.models.sizes import openai_pixels
+from pixelprompt.models.sizes import OPENAI_SIZES
 
 Cost = dict[str, Any]
 
@@ -48,24 +48,24 @@ def _known(amount: float, basis: str) -> Cost:
 
 def estimate(model: Model | None, used: Mapping[str, Any]) -> Cost:
     """What a model's images will cost by the catalogue's price; ``used`` are the caller's parameters that it gets."""
-    amount = _one_image(model.price, model.parameters, used) if model and model.price else None
+    amount = _one_image(model, model.price, used) if model and model.price else None
     return UNKNOWN if amount is None else _computed(amount * used.get("n", 1))
 
 
-def _one_image(price: Mapping[str, Any], parameters: Mapping[str, Any], caller: Mapping[str, Any]) -> float | None:
-    """What one image costs with a model's own parameters and, on top of them, the caller's."""
-    used = {**({"quality": parameters["quality"]} if "quality" in parameters else {}), **caller}
+def _one_image(model: Model, price: Mapping[str, Any], caller: Mapping[str, Any]) -> float | None:
+    """What one image costs with the model's own parameters and, on top of them, the caller's."""
+    used = {**({"quality": model.parameters["quality"]} if "quality" in model.parameters else {}), **caller}
     if used.get("quality") == "auto":
         del used["quality"]
     if not isinstance(used.get("quality", ""), str):
         return None
     # An aspect ratio sets all of a size that is sent in pixels.
     is_sized = "resolution" in used or ("aspectRatio" in used and "qualityFactors" in price)
-    if not is_sized and not _SIZES.isdisjoint(parameters) and not price.keys().isdisjoint(_BY_SIZE):
+    if not is_sized and not _SIZES.isdisjoint(model.parameters) and not price.keys().isdisjoint(_BY_SIZE):
         return None
     if "qualityFactors" in price:
         factor = price["qualityFactors"].get(used.get("quality", _AUTO_QUALITY))
-        size = openai_pixels(used.get("aspectRatio"), used.get("resolution"))
+        size = (model.pixels or OPENAI_SIZES).nearest(used.get("aspectRatio"), used.get("resolution"))
         tokens = 0 if factor is None else image_tokens(factor, *size)
         return tokens * price["outputImage"] if tokens else None
     amount: float | None = price.get("estimate") if price["unit"] == "token" else price["amount"]

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from pixelprompt.errors import PixelPromptError
+from pixelprompt.models.sizes import PixelSizes
 from pixelprompt.redaction import clean
 
 # Sentence for a person and whether pressing "retry" may help, by code. The codes are a closed list.
@@ -45,11 +46,12 @@ class Model:
     parameters : the provider's own parameters that every request of this model carries
     takes : by the names of our parameters, what the model takes: a list of values, a range (``min``, ``max``), or true;
         ``n`` has ``max`` and ``perCall`` (whether one call makes several images)
+    pixels : the sizes it accepts, for protocols that send a width and a height; None where the catalogue does not say
     price : what an image or a token costs; see ``pixelprompt.models.cost``
     region : AWS region that serves the model
     base_url : address of the server, for protocols that many servers speak
     path : path below ``base_url`` that makes images, where it is not the protocol's usual one
-    dialect : whose names for size and shape the server takes; see ``pixelprompt.providers.compatible``
+    dialect : how the server words a request; see ``pixelprompt.models.dialect``
     key_name : name of the key in the secret, where it is not the provider's usual one
     released, shutdown : days (ISO 8601)
     retired : whether it is gone though nobody gave a day
@@ -63,6 +65,7 @@ class Model:
     time_limit: float = 60.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     takes: Mapping[str, Any] = field(default_factory=dict)
+    pixels: PixelSizes | None = None
     price: Mapping[str, Any] | None = None
     region: str | None = None
     base_url: str | None = None
@@ -82,7 +85,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Credentials:
-    """The key of a provider and, where it is not the provider's own, the address to call."""
+    """The key of a provider, and the URL of the server to call; None where AWS knows it."""
 
     key: str | None = field(repr=False)
     base_url: str | None = None

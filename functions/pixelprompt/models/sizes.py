@@ -2,6 +2,10 @@
 
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Size = tuple[int, int]
 
 
 def ratio(aspect_ratio: str | None) -> float:
@@ -20,53 +24,66 @@ def side(resolution: str | None) -> int:
     return int(match[1]) * (1024 if match[2] else 1)
 
 
-def pixels(
-    aspect_ratio: str | None,
-    resolution: str | None,
-    *,
-    step: int,
-    shortest: int,
-    longest: int,
-    least: int = 0,
-    most: int,
-) -> tuple[int, int]:
-    """Width and height of this shape with as many pixels as the square of the resolution, as far as the limits allow.
+@dataclass(frozen=True)
+class PixelLimits:
+    """The sizes that a model accepts: all within these limits.
 
-    Parameters
+    Attributes
     ----------
-    step : what both sides are multiples of
-    shortest, longest : limits of a side, multiples of ``step``
-    least, most : limits of the area in pixels
+    multiple_of : what width and height must be multiples of, in pixels
+    shortest, longest : of a side, in pixels
+    smallest, largest : of the area, in pixels; by default that of the shortest and of the longest sides
     """
-    shape = ratio(aspect_ratio)
-    area = min(max(side(resolution) ** 2, least), most)
-    width, height = math.sqrt(area * shape), math.sqrt(area / shape)
-    # Shrink or grow both sides alike, so that the shape is kept.
-    scale = min(1.0, longest / max(width, height))
-    scale = max(scale, shortest / min(width, height))
-    candidates = [
-        (wide, high)
-        for wide in _near(width * scale, step, shortest, longest)
-        for high in _near(height * scale, step, shortest, longest)
-        if least <= wide * high <= most
-    ]
-    if not candidates:
-        raise ValueError(f"No picture of {aspect_ratio} and {resolution} fits the limits of the model.")
-    # The truest shape; of the equally true ones, the nearest area.
-    return min(
-        candidates,
-        key=lambda size: (round(abs(math.log(size[0] / size[1] / shape)), 3), abs(size[0] * size[1] - area)),
-    )
+
+    multiple_of: int
+    shortest: int
+    longest: int
+    smallest: int = 0
+    largest: int | None = None
+
+    def nearest(self, aspect_ratio: str | None, resolution: str | None) -> Size:
+        """Width and height of this shape with as many pixels as the square of the resolution, as far as possible."""
+        shape = ratio(aspect_ratio)
+        area = min(max(side(resolution) ** 2, self.smallest), self._largest)
+        width, height = math.sqrt(area * shape), math.sqrt(area / shape)
+        # Shrink or grow both sides alike, so that the shape is kept.
+        scale = min(1.0, self.longest / max(width, height))
+        scale = max(scale, self.shortest / min(width, height))
+        candidates = [(wide, high) for wide in self._near(width * scale) for high in self._near(height * scale)]
+        allowed = [size for size in candidates if self.smallest <= math.prod(size) <= self._largest]
+        # The truest shape; of the equally true ones, the nearest area.
+        return min(
+            allowed or candidates,
+            key=lambda size: (round(abs(math.log(size[0] / size[1] / shape)), 3), abs(math.prod(size) - area)),
+        )
+
+    @property
+    def _largest(self) -> int:
+        return self.longest**2 if self.largest is None else self.largest
+
+    def _near(self, length: float) -> list[int]:
+        below = math.floor(length / self.multiple_of) * self.multiple_of
+        return sorted(
+            {min(max(below + offset * self.multiple_of, self.shortest), self.longest) for offset in (-1, 0, 1, 2)}
+        )
 
 
-def openai_pixels(aspect_ratio: str | None, resolution: str | None) -> tuple[int, int]:
-    """Width and height for OpenAI's models since gpt-image-2.
+@dataclass(frozen=True)
+class FixedSizes:
+    """The sizes that a model accepts: these, each a width and a height in pixels."""
 
-    Their sides are multiples of 16 up to 3840, their areas from 1024 × 640 to 3840 × 2160 pixels.
-    """
-    return pixels(aspect_ratio, resolution, step=16, shortest=16, longest=3840, least=1024 * 640, most=3840 * 2160)
+    sizes: Sequence[Size]
+
+    def nearest(self, aspect_ratio: str | None, resolution: str | None) -> Size:
+        """The size of the nearest shape and, of several with that shape, of the nearest area."""
+        shape, area = ratio(aspect_ratio), side(resolution) ** 2
+        return min(
+            self.sizes,
+            key=lambda size: (round(abs(math.log(size[0] / size[1] / shape)), 3), abs(math.prod(size) - area)),
+        )
 
 
-def _near(length: float, step: int, shortest: int, longest: int) -> list[int]:
-    below = math.floor(length / step) * step
-    return sorted({min(max(below + offset * step, shortest), longest) for offset in (-1, 0, 1, 2)})
+PixelSizes = PixelLimits | FixedSizes
+
+# Of OpenAI's models since gpt-image-2: https://platform.openai.com/docs/guides/image-generation
+OPENAI_SIZES = PixelLimits(multiple_of=16, shortest=16, longest=3840, smallest=1024 * 640, largest=3840 * 2160)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
-from pixelprompt.models.sizes import pixels
+from pixelprompt.models.provider import PROVIDERS, key_headers
 from pixelprompt.providers.wire.download import DownloadFailed, download
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import status_error
@@ -30,7 +30,6 @@ from pixelprompt.providers.wire.transport import (
     unreadable,
 )
 
-_HOME = "https://api.bfl.ai"
 # api.bfl.ai and the regions behind it, such as api.eu4.bfl.ai.
 _OUR_HOSTS = re.compile(r"api\.([a-z0-9-]+\.)?bfl\.ai")
 _CREDITS_PER_DOLLAR = 100
@@ -44,8 +43,8 @@ _LONGEST = 20.0
 # A question that was not answered; the order stands.
 _ASK_AGAIN = frozenset({408, 425, 429, 499})
 
-_BY_RATIO = ("flux-3", "flux-pro-1.1-ultra", "flux-kontext")
-_FLUX_3_RESOLUTIONS = {"512": "768sq", "1K": "1k", "2K": "2k", "4K": "4k"}
+_HEADER = PROVIDERS["bfl"].key_header
+_RESOLUTIONS = {"512": "768sq", "1K": "1k", "2K": "2k", "4K": "4k"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class _Order:
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated | Waiting:
     """Order one image, or with ``request.resume`` ask once whether it is ready."""
-    base = credentials.base_url or model.base_url or _HOME
+    base = str(credentials.base_url)
     if request.resume is None:
         return _submit(request, model, credentials.key, base, deadline)
     order = _Order.of(request.resume)
@@ -86,7 +85,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
 def _submit(request: ImageRequest, model: Model, key: str | None, base: str, deadline: float) -> Waiting:
     at = time.time()
     with exchange(deadline) as http:
-        answer = http.post(f"{base}/v1/{model.id}", headers={"x-key": str(key)}, json=_body(request, model))
+        answer = http.post(f"{base}/v1/{model.id}", headers=key_headers(_HEADER, key), json=_body(request, model))
     if not answer.is_success:
         raise status_error(read_error(answer, key), names_model=True)
     document = json_object(answer)
@@ -118,7 +117,7 @@ def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
         "steps": request.steps,
         "guidance": request.guidance,
         "output_format": request.output_format,
-        **(_shape(request, model.id) if request.aspect_ratio or request.resolution else {}),
+        **(_shape(request, model) if request.aspect_ratio or request.resolution else {}),
     }
     return {
         **model.parameters,
@@ -127,15 +126,10 @@ def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
     }
 
 
-def _shape(request: ImageRequest, model_id: str) -> dict[str, Any]:
-    if model_id.startswith(_BY_RATIO):
-        resolution = _FLUX_3_RESOLUTIONS.get(request.resolution or "") if model_id.startswith("flux-3") else None
-        return {"aspect_ratio": request.aspect_ratio, "resolution": resolution}
-    if model_id.startswith("flux-2"):
-        limits = {"step": 16, "shortest": 64, "longest": 4096, "most": 2048 * 2048}
-    else:
-        limits = {"step": 32, "shortest": 256, "longest": 1440, "most": 1440 * 1440}
-    width, height = pixels(request.aspect_ratio, request.resolution, **limits)
+def _shape(request: ImageRequest, model: Model) -> dict[str, Any]:
+    if model.pixels is None:
+        return {"aspect_ratio": request.aspect_ratio, "resolution": _RESOLUTIONS.get(request.resolution or "")}
+    width, height = model.pixels.nearest(request.aspect_ratio, request.resolution)
     return {"width": width, "height": height}
 
 
@@ -159,7 +153,7 @@ def _poll(order: _Order, request: ImageRequest, key: str | None, base: str, dead
     pause = next((seconds for until, seconds in _PAUSES if age < until), _LONG_PAUSE)
     try:
         with client(deadline) as http:
-            answer = http.get(order.url, headers={"x-key": str(key)})
+            answer = http.get(order.url, headers=key_headers(_HEADER, key))
     except httpx2.HTTPError:
         # The order stands whatever becomes of a question.
         return Waiting(_LONG_PAUSE, token)

@@ -1,23 +1,14 @@
 """Any server that speaks the OpenAI Images API, more or less: LocalAI, xAI, OpenRouter, Azure and others.
 
-The model says which: ``base_url``, ``path`` (``/images/generations`` unless the dialect has another), ``dialect`` and,
-in ``parameters``, whatever else the server shall get (such as ``response_format``). Without a key none is sent.
-
-Dialects tell the shape of the picture apart:
-
-- ``openai`` (the default): ``size`` as ``WIDTHxHEIGHT``
-- ``xai``: ``aspect_ratio`` and ``resolution`` (``1k``, ``2k``)
-- ``openrouter``: ``aspect_ratio`` and ``resolution`` (``1K``, ``2K``, …), at the path ``/images``
-- ``siliconflow``: ``image_size`` as ``WIDTHxHEIGHT``, and its own names for ``n`` and ``steps``
-- ``together``: ``width`` and ``height``
-- ``azure``: ``size`` as OpenAI's own models take it; ``model`` is the deployment's name, and the key has a header of
-  its own
+The model says which: ``base_url``, ``path`` where the dialect has another, ``dialect`` (``pixelprompt.models.dialect``)
+and, in ``parameters``, whatever else the server shall get (such as ``response_format``). Without a key none is sent.
 """
 
 from typing import Any
 
+from pixelprompt.models.dialect import Dialect, dialect
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
-from pixelprompt.models.sizes import openai_pixels, pixels
+from pixelprompt.models.provider import key_headers
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
 from pixelprompt.providers.wire.errors import charging, imageless, status_error
@@ -26,22 +17,19 @@ from pixelprompt.providers.wire.images_api import is_of_output, token_counts
 from pixelprompt.providers.wire.members import member, number, text, whole
 from pixelprompt.providers.wire.transport import exchange
 
-_USUAL_PATH = "/images/generations"
-_PATHS = {"openrouter": "/images", "azure": f"{_USUAL_PATH}?api-version=v1"}
 _TICKS_PER_DOLLAR = 10_000_000_000
-# Our names of members, where a dialect has others.
-_RENAMED = {"siliconflow": {"n": "batch_size", "steps": "num_inference_steps"}}
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """``n`` images in one call, where the server can; the parameters are those that the catalogue says it takes."""
-    base = credentials.base_url or model.base_url
+    base, spoken = credentials.base_url, dialect(model.dialect)
     if base is None:
         raise ProviderError("invalid_request", "The model has no address; its owner must set its baseUrl.")
-    path = model.path or _PATHS.get(model.dialect or "", _USUAL_PATH)
     with exchange(deadline) as http:
         answer = http.post(
-            base.rstrip("/") + path, headers=_headers(credentials.key, model.dialect), json=_body(request, model)
+            base.rstrip("/") + (model.path or spoken.path),
+            headers=key_headers(spoken.key_header, credentials.key),
+            json=_body(request, model, spoken),
         )
     if not answer.is_success:
         raise _status_error(read_error(answer, credentials.key))
@@ -53,13 +41,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     return _read(document, request_id, request, base, credentials.key, deadline)
 
 
-def _headers(key: str | None, dialect: str | None) -> dict[str, str]:
-    if not key:
-        return {}
-    return {"api-key": key} if dialect == "azure" else {"authorization": f"Bearer {key}"}
-
-
-def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
+def _body(request: ImageRequest, model: Model, spoken: Dialect) -> dict[str, Any]:
     asked = {
         "n": request.n if request.n > 1 else None,
         "seed": request.seed,
@@ -71,32 +53,25 @@ def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
         "background": request.background,
         "moderation": request.moderation,
         "negative_prompt": request.negative_prompt,
-        **(_shape(request, model.dialect) if request.aspect_ratio or request.resolution else {}),
+        **(_shape(request, model, spoken) if request.aspect_ratio or request.resolution else {}),
     }
-    names = _RENAMED.get(model.dialect or "", {})
     return {
         **model.parameters,
         "model": model.id,
         "prompt": request.prompt,
-        **{names.get(name, name): value for name, value in asked.items() if value is not None},
+        **{spoken.renamed.get(name, name): value for name, value in asked.items() if value is not None},
     }
 
 
-def _shape(request: ImageRequest, dialect: str | None) -> dict[str, Any]:
+def _shape(request: ImageRequest, model: Model, spoken: Dialect) -> dict[str, Any]:
     ratio, resolution = request.aspect_ratio, request.resolution
-    if dialect == "xai":
-        return {"aspect_ratio": ratio, "resolution": resolution.lower() if resolution else None}
-    if dialect == "openrouter":
-        return {"aspect_ratio": ratio, "resolution": resolution}
-    if dialect == "together":
-        width, height = pixels(ratio, resolution, step=16, shortest=64, longest=1792, most=1792 * 1792)
-        return {"width": width, "height": height}
-    if dialect == "azure":
-        width, height = openai_pixels(ratio, resolution)
-        return {"size": f"{width}x{height}"}
-    # Diffusion models draw in blocks; 64 suits all of them.
-    width, height = pixels(ratio, resolution, step=64, shortest=256, longest=4096, most=4096 * 4096)
-    return {"image_size" if dialect == "siliconflow" else "size": f"{width}x{height}"}
+    if not spoken.size:
+        written = resolution.lower() if resolution and spoken.lower_case else resolution
+        return {"aspect_ratio": ratio, "resolution": written}
+    size = (model.pixels or spoken.pixels).nearest(ratio, resolution)
+    if len(spoken.size) == 1:
+        return {spoken.size[0]: f"{size[0]}x{size[1]}"}
+    return dict(zip(spoken.size, size, strict=True))
 
 
 def _read(

@@ -74,7 +74,8 @@ class ProviderKeys:
             key = None
         if required and not key:
             return None
-        return Credentials(key, self._endpoint(model))
+        own = model.base_url or PROVIDERS[model.provider].base_url
+        return Credentials(key, self._endpoint(model) or own)
 
     def _endpoint(self, model: Model) -> str | None:
         # A server on this machine is called where it is.

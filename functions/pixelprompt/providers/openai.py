@@ -10,7 +10,7 @@ from typing import Any
 import openai
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
-from pixelprompt.models.sizes import openai_pixels, ratio
+from pixelprompt.models.sizes import OPENAI_SIZES
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import imageless, status_error
@@ -23,15 +23,11 @@ from pixelprompt.providers.wire.transport import exchange_error, parse_json, tim
 
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
 
-# The models before gpt-image-2 know three sizes only.
-_FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
-_OLD_MODELS = ("gpt-image-1", "chatgpt-image-latest")
-
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """``n`` images in one call; the gpt-image models have no seed, steps, guidance or negative prompt."""
     asked = {
-        "size": _size(request, model.id) if request.aspect_ratio or request.resolution else None,
+        "size": _size(request, model) if request.aspect_ratio or request.resolution else None,
         "quality": request.quality,
         "output_format": request.output_format,
         "output_compression": request.output_compression,
@@ -113,11 +109,8 @@ def _client(credentials: Credentials, deadline: float) -> Iterator[openai.OpenAI
         raise _provider_error(error, credentials.key) from error
 
 
-def _size(request: ImageRequest, model_id: str) -> str:
-    if model_id.startswith(_OLD_MODELS):
-        shape = ratio(request.aspect_ratio)
-        return _FIXED_SIZES[0 if shape == 1 else 1 if shape > 1 else 2]
-    width, height = openai_pixels(request.aspect_ratio, request.resolution)
+def _size(request: ImageRequest, model: Model) -> str:
+    width, height = (model.pixels or OPENAI_SIZES).nearest(request.aspect_ratio, request.resolution)
     return f"{width}x{height}"
 
 

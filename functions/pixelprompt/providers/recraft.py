@@ -6,6 +6,7 @@ Facts: https://www.recraft.ai/docs/api-reference
 import httpx2
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.models.provider import PROVIDERS, key_headers
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import charging, imageless, status_error
@@ -13,14 +14,13 @@ from pixelprompt.providers.wire.image_bytes import bare_image
 from pixelprompt.providers.wire.members import number, text
 from pixelprompt.providers.wire.transport import exchange
 
-_HOME = "https://external.api.recraft.ai/v1"
 _UNITS_PER_DOLLAR = 1000
 _RETIRED = r"no longer|not supported any ?more|deprecated|\bmodel\W+unsupported"
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
     """``n`` images in one call; the shape is a ratio, and a negative prompt is for V2 and V3 only."""
-    base = credentials.base_url or model.base_url or _HOME
+    base = str(credentials.base_url)
     asked = {
         "size": request.aspect_ratio,
         "n": request.n if request.n > 1 else None,
@@ -36,9 +36,8 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
         **{name: value for name, value in asked.items() if value is not None},
     }
     with exchange(deadline) as http:
-        answer = http.post(
-            f"{base}/images/generations", headers={"authorization": f"Bearer {credentials.key}"}, json=body
-        )
+        headers = key_headers(PROVIDERS["recraft"].key_header, credentials.key)
+        answer = http.post(f"{base}/images/generations", headers=headers, json=body)
     if not answer.is_success:
         raise _status_error(answer, credentials.key)
     document, request_id = as_document(answer), answer.headers.get("x-recraft-requestid")

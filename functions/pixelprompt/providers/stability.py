@@ -9,28 +9,28 @@ from typing import Any
 import httpx2
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.models.provider import PROVIDERS, key_headers
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image, decode_image
 from pixelprompt.providers.wire.members import text, whole
 from pixelprompt.providers.wire.transport import exchange, json_object
 
-_HOME = "https://api.stability.ai"
+# Of the models that are named in the request; the others have a path each (the catalogue's ``path``).
+_SHARED_PATH = "/v2beta/stable-image/generate/sd3"
 # Who exceeds the rate limit is locked out for a minute.
 _LOCKOUT = 60.0
 _WITHHELD = "CONTENT_FILTERED"
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """One image; there is no ``n``, no size but the ratio, and guidance with the sd3 models only."""
-    base = credentials.base_url or model.base_url or _HOME
-    headers = {"authorization": f"Bearer {credentials.key}", "accept": "application/json"}
+    """One image; there is no ``n``, no size but the ratio, and guidance with Stable Diffusion only."""
+    headers = key_headers(PROVIDERS["stability"].key_header, credentials.key) | {"accept": "application/json"}
+    url = str(credentials.base_url) + (model.path or _SHARED_PATH)
     with exchange(deadline) as http:
-        answer = http.post(
-            f"{base}/v2beta/stable-image/generate/{_endpoint(model.id)}", headers=headers, files=_form(request, model)
-        )
+        answer = http.post(url, headers=headers, files=_form(request, model))
     if not answer.is_success:
-        raise _status_error(answer, credentials.key, names_model=_endpoint(model.id) != "sd3")
+        raise _status_error(answer, credentials.key, names_model=model.path is not None)
     document, request_id = json_object(answer), answer.headers.get("x-request-id")
     if answer.headers.get("finish-reason") == _WITHHELD:
         document = {"finish_reason": _WITHHELD}
@@ -41,15 +41,11 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     return _read(document, request_id, credentials.key)
 
 
-def _endpoint(model_id: str) -> str:
-    return "sd3" if model_id.startswith("sd3") else model_id.removeprefix("stable-image-")
-
-
 def _form(request: ImageRequest, model: Model) -> dict[str, tuple[None, str]]:
     fields = {
         **model.parameters,
         "prompt": request.prompt,
-        "model": model.id if _endpoint(model.id) == "sd3" else None,
+        "model": None if model.path else model.id,
         "aspect_ratio": request.aspect_ratio or model.parameters.get("aspect_ratio"),
         "seed": request.seed if request.seed is not None else model.parameters.get("seed"),
         "output_format": request.output_format or model.parameters.get("output_format"),
