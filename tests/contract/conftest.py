@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pytest_socket import socket_allow_hosts
 
-from tests.contract.table import CASES, PROTOCOLS
+from tests.contract.cases import CASES
+from tests.contract.table import COLUMNS
 
 _CELL = "contract"
 _results: dict[tuple[str, str], bool] = {}
@@ -97,11 +98,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons: list[str] = []
     width = max(len(case.name) for case in CASES)
     terminalreporter.section("what every adapter did (✓ as it must, ✗ not, n/a cannot occur, · not run)")
-    terminalreporter.line(" " * width + "".join(f"  {protocol:6}" for protocol in PROTOCOLS))
+    terminalreporter.line(" " * width + "".join(f"  {protocol:6}" for protocol in COLUMNS))
     for case in CASES:
         line = case.name.ljust(width)
-        for protocol in PROTOCOLS:
-            line += "  " + _sign(case.name, protocol, case.absent.get(protocol), reasons).ljust(max(6, len(protocol)))
+        for protocol, column in COLUMNS.items():
+            sign = _sign(case.name, protocol, column.why_absent(case), reasons)
+            line += "  " + sign.ljust(max(6, len(protocol)))
         terminalreporter.line(line.rstrip())
     for number, reason in enumerate(reasons, 1):
         terminalreporter.line(f"  {number}) {reason}")

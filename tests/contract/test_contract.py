@@ -10,21 +10,27 @@ from PIL import Image as Picture
 
 from local.simulator import Simulator
 from pixelprompt.models.model import Generated, ProviderError, Waiting
-from pixelprompt.models.provider import PROVIDERS
 from tests.contract.calls import ask, orders
+from tests.contract.cases import CASES, Case, Column, Outcome
 from tests.contract.conftest import Dripping
-from tests.contract.table import CASES, MODELS, PATHS, PROTOCOLS, Case, Outcome
+from tests.contract.table import COLUMNS, MODELS, PATHS, PROTOCOLS
 
 CELLS = [
     pytest.param(case, protocol, id=f"{case.name}-{protocol}")
     for case in CASES
-    for protocol in PROTOCOLS
-    if protocol not in case.absent
+    for protocol, column in COLUMNS.items()
+    if not column.why_absent(case)
 ]
 
 
-def test_every_provider_is_in_the_table() -> None:
-    assert set(PROTOCOLS) == set(PROVIDERS) == set(MODELS)
+@pytest.mark.parametrize(("name", "column"), COLUMNS.items(), ids=COLUMNS)
+def test_a_column_names_cases_of_the_table(name: str, column: Column) -> None:
+    known = {case.name: case for case in CASES}
+    absent = [case for names in column.absent.values() for case in names]
+    assert known.keys() >= {*absent, *column.other, *column.rare}
+    assert all(known[case].rare for case in column.rare) and not any(known[case].rare for case in absent)
+    assert not {*absent} & {*column.other} and len({*absent}) == len(absent)
+    assert column.model.provider == column.unknown.provider == name
 
 
 @pytest.mark.parametrize(("case", "protocol"), CELLS)
@@ -32,8 +38,9 @@ def test_contract(
     case: Case, protocol: str, simulator: Simulator, dripping: Dripping, closed_url: str, cell: Any
 ) -> None:
     cell(case.name, protocol)
-    known = MODELS[protocol]
-    model = replace(known, parameters={**known.parameters, **case.parameters.get(protocol, {})})
+    column = COLUMNS[protocol]
+    known = column.model
+    model = replace(known, parameters={**known.parameters, **column.images_by.get(case.images_by or "", {})})
     server = {"simulator": simulator.url, "dripping": dripping.url, "closed": closed_url}[case.server]
     if case.fault:
         simulator.set_fault(known.id, case.fault, **case.options)
@@ -43,12 +50,12 @@ def test_contract(
 
     # What ends at its deadline would otherwise take a minute, or for ever.
     assert time.monotonic() - started < max(case.seconds, 0) + 20
-    expected = case.of(protocol)
+    expected = column.outcome(case)
     assert summary(answer) == replace(expected, requests=0)
     assert len(orders(simulator)) + dripping.orders == expected.requests
     if isinstance(answer, Generated):
         assert_images_are_what_they_say(answer)
-        assert answer.request_id or protocol == "compatible"
+        assert answer.request_id or not column.has_request_id
     if isinstance(answer, ProviderError):
         assert set(answer.row()) == {"error", "errorCode", "retryable", "billable"}
         assert 10 < len(str(answer)) <= 300
@@ -99,10 +106,5 @@ def wrong_session() -> Any:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_unknown_model_counts_as_retired(simulator: Simulator, protocol: str) -> None:
-    names = {"recraft": "nothing", "compatible": "unknown-model"}
-    known = MODELS[protocol]
-    # What a path names alone is gone with the path.
-    path = known.path and known.path.replace(known.id, "nothing")
-    model = replace(known, id=names.get(protocol, "no-such-model"), path=path)
-    answer = ask(model, simulator.url + PATHS[protocol])
+    answer = ask(COLUMNS[protocol].unknown, simulator.url + PATHS[protocol])
     assert isinstance(answer, ProviderError) and answer.code == "model_retired"

@@ -1,0 +1,17 @@
+"""The column of servers that speak the OpenAI Images API."""
+
+from dataclasses import replace
+
+from pixelprompt.models.model import Model
+from tests.contract.cases import REFUSED, Column
+
+MODEL = Model("Plain Diffusion", "compatible", "plain-diffusion")
+COLUMN = Column(
+    MODEL,
+    replace(MODEL, id="unknown-model"),
+    # A plain server answers HTTP 400 at either stage, and does not say at which.
+    other={"image withheld": REFUSED},
+    rare=("words instead", "no credit, no code", "wrong path", "data policy (404)"),
+    images_by={"url": {"response_format": "url"}, "base64": {"response_format": "b64_json"}},
+    has_request_id=False,
+)
