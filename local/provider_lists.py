@@ -24,18 +24,15 @@ _DRAWN = {
 class _Own:
     title: str
     provider: str
-    check: str
     base_url: str = ""
     path: str = ""
 
 
 _OWN = {
-    "OPENAI_API_KEY": _Own("OpenAI", "openai", "openai"),
-    "GEMINI_API_KEY": _Own("Gemini", "gemini", "gemini"),
-    "XAI_API_KEY": _Own("xAI", "compatible/xai", "compatible", "https://api.x.ai/v1"),
-    "OPENROUTER_API_KEY": _Own(
-        "OpenRouter", "compatible/openrouter", "compatible", "https://openrouter.ai/api/v1", "/images/models"
-    ),
+    "OPENAI_API_KEY": _Own("OpenAI", "openai"),
+    "GEMINI_API_KEY": _Own("Gemini", "gemini"),
+    "XAI_API_KEY": _Own("xAI", "compatible/xai", "https://api.x.ai/v1"),
+    "OPENROUTER_API_KEY": _Own("OpenRouter", "compatible/openrouter", "https://openrouter.ai/api/v1", "/images/models"),
 }
 KEY_NAMES = tuple(_OWN)
 
@@ -47,7 +44,7 @@ def read(
 
     Parameters
     ----------
-    endpoints : other addresses, by the name of the key
+    endpoints : other URLs, by the name of the key
     """
     keys = {name: environment.get(name, "").strip() for name in _OWN}
     with ThreadPoolExecutor() as pool:
@@ -70,20 +67,25 @@ def read(
 
 def _ask(name: str, key: str, endpoint: str) -> PriceList | str:
     # Imported late: it brings the SDK of AWS with it.
-    from local.doctor import CHECKS, Server, ask
+    from local.doctor.probe import Server, ask
+    from pixelprompt.models.provider import PROVIDERS
 
-    own, check = _OWN[name], CHECKS[_OWN[name].check]
-    check = replace(check, path=own.path or check.path)
-    base_url = endpoint or own.base_url or check.base_url
-    server = Server(own.check, base_url, key, name, check)
+    own = _OWN[name]
+    protocol = own.provider.partition("/")[0]
+    provider = PROVIDERS[protocol]
+    base_url = own.base_url or provider.base_url or ""
+    if provider.probe is None:
+        return "it lists no models."
+    probe = replace(provider.probe, path=own.path or provider.probe.path)
+    server = Server(protocol, endpoint or base_url, key, name, provider.key_header, probe)
     answer = ask(server, time.time() + _REQUEST_SECONDS, f"set {name} anew")
     if answer.shutdowns is None:
         return answer.problem.sentence if answer.problem else "it lists no models."
-    title, address = f"{own.title}'s own list", (own.base_url or check.base_url) + check.path.partition("?")[0]
+    title, source = f"{own.title}'s own list", base_url + probe.path.partition("?")[0]
     drawn = _DRAWN[own.provider]
     entries = [
         Listed(
-            title, own.provider, model, shutdown=end, source=address, shutdown_source=address,
+            title, own.provider, model, shutdown=end, source=source, shutdown_source=source,
             draws=bool(drawn.search(model)) and "edit" not in model,
         )
         for model, end in answer.shutdowns.items()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from local import doctor
 from pixelprompt.models.model import Generated, Image, ProviderError
 from pixelprompt.providers.response import accept, accept_answer
 from pixelprompt.redaction import HIDDEN, clean, scrub, without_key
@@ -114,7 +113,7 @@ def test_a_long_key_is_hidden_before_a_message_is_cut() -> None:
 
 def test_the_operator_sees_the_sentence_of_a_failed_subscription() -> None:
     said = "The payment of organization Acme was rejected."
-    assert said in doctor.clean(said)
+    assert said in clean(said)
     assert scrub("organization: Acme Corp", KEY) == f"organization: {HIDDEN}"
 
 

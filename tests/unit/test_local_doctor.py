@@ -18,10 +18,11 @@ from local import __main__ as command
 from local import deployment
 from local.cloud import CloudError
 from local.deployment import Deployment, former_secret
-from local.doctor import BAD, CHECKS, GOOD, WARNING, Row, examine, examine_access, line, report, subscribe_command
+from local.doctor import BAD, GOOD, WARNING, Row, examine, examine_access, line, report, subscribe_command
 from local.options import SIMULATED_PATHS
 from local.paths import ROOT
 from local.simulator import Simulator
+from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.storage.keys import OVERLAY_KEY
 from tests.canned import Answer, Asked, Canned
@@ -143,7 +144,7 @@ def test_a_key_that_is_not_accepted(deployed: Deployment, name: str, provider: s
         assert "bad-and-still-a-secret" not in line(row)
         assert (row.mark == BAD) == (row.subject in touched)
         assert (row.provider == f"{provider} (simulated)") == (row.subject in touched)
-        assert not row.findings or f"does not accept {name}; get a valid one and run `make keys" in sentences(row)
+        assert not row.findings or f"doesn't accept {name}; get a valid one and run `make keys" in sentences(row)
 
 
 def test_a_missing_key_is_named_and_nobody_is_asked(deployed: Deployment, simulator: Simulator) -> None:
@@ -195,7 +196,7 @@ def test_a_model_that_is_not_listed(deployed: Deployment, s3: Any) -> None:
     rows = rows_of(deployed)
     marks = {name: rows[name].mark for name in ("Gone", "Gone too", "Never there", "Perhaps", "Listed")}
     assert marks == {"Gone": BAD, "Gone too": BAD, "Never there": BAD, "Perhaps": WARNING, "Listed": GOOD}
-    assert "does not list gpt-image-0" in sentences(rows["Gone"])
+    assert "doesn't list gpt-image-0" in sentences(rows["Gone"])
     assert "use gpt-image-2 instead" in sentences(rows["Gone"])
 
 
@@ -239,7 +240,22 @@ def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator
         (Answer(content={"credits": 12}), GOOD, ""),
         (Answer(content={"credits": 0}), BAD, "no credit left"),
         (Answer(402), BAD, "no credit left"),
-        (Answer(401), BAD, "does not accept BFL_API_KEY"),
+        (Answer(401), BAD, "doesn't accept BFL_API_KEY"),
+        (Answer(403, {"detail": "Invalid API key."}), BAD, "doesn't accept BFL_API_KEY"),
+        (
+            Answer(429, {"detail": "Your account balance is insufficient."}),
+            BAD,
+            "no credit left; add some. It says: Your",
+        ),
+        (
+            Answer(403, {"detail": "You reached your monthly spending limit."}),
+            BAD,
+            "no credit left; add some. It says:",
+        ),
+        (Answer(403, {"detail": "Rate limit reached; retry in 9 s."}), WARNING, "busy or failing (HTTP 403)"),
+        (Answer(408), WARNING, "busy or failing (HTTP 408)"),
+        (Answer(403, b"<html>no</html>"), BAD, "denies access with BFL_API_KEY; check the account's"),
+        (Answer(404, b"<html>no</html>"), WARNING, "answered HTTP 404, so only a job can tell."),
         (Answer(403, b"Missing scopes: api.model.read"), WARNING, "may not list models"),
         (Answer(429), WARNING, "HTTP 429"),
         *(
@@ -259,6 +275,38 @@ def test_what_an_answer_means(deployed: Deployment, answer: Answer, mark: str, s
     assert KEYS["BFL_API_KEY"] not in sentences(row)
     (asked,) = server.asked
     assert (asked.path, asked.headers["x-key"]) == ("/v1/credits", KEYS["BFL_API_KEY"])
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "User location is not supported for the API use."),
+        (403, "This service is not available in your region."),
+        (403, "Your account has been suspended."),
+        (403, "This API method requires permissions that your organization lacks."),
+    ],
+)
+def test_an_account_that_is_denied_has_no_bad_key(deployed: Deployment, status: int, said: str) -> None:
+    with Canned(Answer(status, {"error": {"message": f"{said} {KEYS['BFL_API_KEY']}"}})) as server:
+        row = rows_of(with_endpoint(deployed, "bfl", server.url))["FLUX.2 Pro"]
+    assert (row.mark, row.key) == (BAD, "denied")
+    assert sentences(row).startswith(
+        "bfl denies access with BFL_API_KEY; check the account's permissions, status, billing, and region there, or "
+        f"get another key and run `make keys STAGE=dev`. It says: {said}"
+    )
+    assert KEYS["BFL_API_KEY"] not in sentences(row)
+
+
+@pytest.mark.parametrize(
+    ("said", "key"), [("Not authenticated", "missing"), ("Not available in your region.", "denied")]
+)
+def test_a_server_without_a_key_tells_whether_it_wants_one(deployed: Deployment, s3: Any, said: str, key: str) -> None:
+    with Canned(Answer(403, {"detail": said})) as server:
+        set_overlay(s3, {"name": "Mine", "provider": "compatible", "id": "sd", "baseUrl": f"{server.url}/v1"})
+        row = rows_of(replace(deployed, on_laptop=True))["Mine"]
+    assert (row.mark, row.key) == (BAD, key)
+    assert ("asks for a key; give the model a keyName" in sentences(row)) == (key == "missing")
+    assert ("denies access; check" in sentences(row)) == (key == "denied")
 
 
 def test_a_list_of_several_pages_is_read_to_its_end(deployed: Deployment) -> None:
@@ -288,7 +336,7 @@ def test_a_server_that_never_answers_holds_nobody_up(deployed: Deployment) -> No
         )  # fmt: skip
     assert time.monotonic() - began < 30
     assert (rows["FLUX.2 Pro"].mark, rows["GPT Image 2.6 Flare"].mark) == (BAD, GOOD)
-    assert "did not answer" in sentences(rows["FLUX.2 Pro"])
+    assert "didn't answer" in sentences(rows["FLUX.2 Pro"])
 
 
 def test_a_server_of_ones_own_is_asked_where_it_is(deployed: Deployment, s3: Any) -> None:
@@ -305,7 +353,36 @@ def test_a_server_of_ones_own_is_asked_where_it_is(deployed: Deployment, s3: Any
     with Canned(Answer(404)) as server:
         set_overlay(s3, {**entry, "baseUrl": f"{server.url}/v1"})
         row = rows_of(replace(deployed, on_laptop=True))["Mine"]
-        assert (row.mark, "does not list its models" in sentences(row)) == (WARNING, True)
+        assert (row.mark, "doesn't list its models" in sentences(row)) == (WARNING, True)
+
+
+@pytest.mark.parametrize(
+    ("models", "mark", "listed"),
+    [
+        ([{"id": "sd"}, {"name": "sd-2"}, "sd-3"], GOOD, "yes"),
+        ({"data": [{"id": "models/sd"}]}, GOOD, "yes"),
+        ({"data": [{"id": "sd-2"}]}, WARNING, "no"),
+        ({"data": {"id": "sd"}}, GOOD, ""),
+        ("sd", GOOD, ""),
+    ],
+)
+def test_a_list_of_models_however_it_is_written(
+    deployed: Deployment, s3: Any, models: Any, mark: str, listed: str
+) -> None:
+    with Canned(Answer(content=models)) as server:
+        set_overlay(s3, {"name": "Mine", "provider": "compatible", "id": "sd", "baseUrl": f"{server.url}/v1"})
+        row = rows_of(replace(deployed, on_laptop=True))["Mine"]
+    assert (row.mark, row.listed) == (mark, listed)
+
+
+@pytest.mark.parametrize(("left", "mark"), [(0, BAD), (-0.5, BAD), (0.5, GOOD), (None, GOOD)])
+def test_openrouter_is_asked_for_its_credit(deployed: Deployment, s3: Any, left: Any, mark: str) -> None:
+    entry = {"name": "Mine", "provider": "compatible", "id": "maker/picture", "dialect": "openrouter"}
+    with Canned(Answer(content={"data": {"limit_remaining": left}})) as server:
+        set_overlay(s3, {**entry, "baseUrl": f"{server.url}/api/v1"})
+        row = rows_of(replace(deployed, on_laptop=True))["Mine"]
+    assert [asked.path for asked in server.asked] == ["/api/v1/key"]
+    assert (row.mark, "no credit left" in sentences(row)) == (mark, mark == BAD)
 
 
 @pytest.mark.parametrize(("status", "mark"), [(200, GOOD), (401, BAD)])
@@ -363,7 +440,7 @@ def bedrock(availability: Any, lifecycle: Mapping[str, Any]) -> Callable[[Asked]
             BAD,
             "no card",
         ),
-        ({**OPEN, "authorizationStatus": "NOT_AUTHORIZED"}, ACTIVE, BAD, "not authorised"),
+        ({**OPEN, "authorizationStatus": "NOT_AUTHORIZED"}, ACTIVE, BAD, "not authorized"),
         ({**OPEN, "entitlementAvailability": "NOT_AVAILABLE"}, ACTIVE, BAD, "not entitled"),
         ({**OPEN, "regionAvailability": "NOT_AVAILABLE"}, ACTIVE, BAD, "another region"),
         (
@@ -482,9 +559,10 @@ def test_a_laptop_has_no_quota(deployed: Deployment) -> None:
         assert rows_of(replace(deployed, client=client, on_laptop=True))["Lambda concurrency"].mark == GOOD
 
 
-def test_every_provider_has_its_check() -> None:
-    assert set(CHECKS) == set(SIMULATED_PATHS) - {"bedrock"}
-    assert all(check.base_url.startswith("https://") for name, check in CHECKS.items() if name != "compatible")
+def test_every_provider_has_its_probe() -> None:
+    probed = {name: provider for name, provider in PROVIDERS.items() if provider.probe}
+    assert set(probed) == set(SIMULATED_PATHS) - {"bedrock"}
+    assert all(str(row.base_url).startswith("https://") for row in probed.values() if not row.is_any_server)
 
 
 def test_keys_left_in_the_secret_of_an_earlier_version_are_told_of(deployed: Deployment) -> None:

@@ -99,6 +99,13 @@ def test_an_account_may_be_kept_out(status: int, body: Any) -> None:
     assert sentence(body) not in str(answer)
 
 
+@pytest.mark.parametrize("said", ["Not authenticated", "Not authenticated - Invalid Authentication"])
+def test_a_caller_who_is_not_authenticated_has_a_bad_key(said: str) -> None:
+    answer = failure(403, {"detail": said})
+    assert (answer.code, answer.said) == ("bad_credentials", said)
+    assert "the key" in str(answer) and "this account" not in str(answer)
+
+
 @pytest.mark.parametrize("status", [400, 401, 403])
 def test_a_wrong_key_is_not_repeated(status: int) -> None:
     answer = failure(status, openai_like(f"Incorrect API key provided: {KEY[:6]}****6789."))

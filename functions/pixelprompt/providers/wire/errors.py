@@ -45,7 +45,10 @@ _NO_CREDIT = _words(
 _NO_QUOTA = _words(r"exceeded your current quota")
 _FOR_A_WHILE = _words(r"retry (in|after)", r"per.?(second|minute)", r"rate[ -]limit", r"concurren")
 _BAD_KEY_CODE = _words(r"(invalid|incorrect).?api.?key", r"api.?key.?invalid", r"authentication.?error")
-_BAD_KEY = _words(r"(incorrect|invalid|wrong) api.?key", r"api.?key (is )?(not valid|invalid|incorrect)")
+_BAD_KEY = _words(
+    r"(incorrect|invalid|wrong) api.?key", r"api.?key (is )?(not valid|invalid|incorrect)",
+    r"\bnot authenticated\b", r"\binvalid authentication\b",
+)  # fmt: skip
 _DENIED = _words(
     r"\b(resource|account|organi[sz]ation|subscription|workspace|team|project|api key)\b( \S+)?"
     r" (is|was|has been|have been) (\w+ )?(blocked|suspended|disabled|deactivated|banned)",
@@ -110,7 +113,7 @@ def status_error(error: ErrorResponse, *, names_model: bool = False) -> Provider
     status, said = error.status, error.message or None
     if failure := spoken_error(error):
         return failure
-    if status == 401 or (status in (400, 403) and error.says(_BAD_KEY, _BAD_KEY_CODE)):
+    if is_bad_key(error):
         return ProviderError("bad_credentials", said=said)
     if status == 429 or (status == 403 and matches(_FOR_A_WHILE, error.message)):
         return ProviderError("rate_limited", said=said, safe_to_repeat=True, retry_after=error.retry_after)
@@ -158,6 +161,11 @@ def is_out_of_credit(error: ErrorResponse) -> bool:
         return True
     is_passing = error.status == 429 and matches(_FOR_A_WHILE, error.words)
     return not is_passing and (matches(_NO_CREDIT, error.words) or matches(_NO_QUOTA, error.words))
+
+
+def is_bad_key(error: ErrorResponse) -> bool:
+    """Whether the provider doesn't accept the key, whatever the account may do."""
+    return error.status == 401 or (error.status in (400, 403) and error.says(_BAD_KEY, _BAD_KEY_CODE))
 
 
 def denied(error: ErrorResponse) -> ProviderError:
