@@ -9,8 +9,9 @@ from local.simulator import Simulator
 from pixelprompt.models.model import Model, ProviderError
 from pixelprompt.models.parameters import ASPECT_RATIOS
 from pixelprompt.models.registry import ModelRegistry
-from pixelprompt.models.sizes import ratio
-from tests.contract.calls import ask_simulator, images, orders
+from pixelprompt.models.sizes import FixedSizes, ratio
+from tests.canned import Answer, Canned
+from tests.contract.calls import ask, ask_simulator, images, orders
 from tests.contract.table import MODELS
 
 CATALOGUE = {known.id: known for known in ModelRegistry.load().get_all_models()}
@@ -95,6 +96,26 @@ def test_the_picture_has_the_size_that_was_asked_for(
 ) -> None:
     (image,) = images(simulator, known, resolution=resolution, aspect_ratio=shape).images
     assert (image.width, image.height) == size
+
+
+@pytest.mark.parametrize(
+    ("known", "sent"),
+    [
+        (MODELS["openai"], {"size": "512x768"}),
+        (MODELS["bfl"], {"width": 512, "height": 768}),
+        (MODELS["compatible"], {"size": "512x768"}),
+        (model("compatible", "together-flux-schnell", dialect="together"), {"width": 512, "height": 768}),
+        (model("compatible", "siliconflow-kolors", dialect="siliconflow"), {"image_size": "512x768"}),
+        (model("compatible", "my-gpt-image", dialect="azure"), {"size": "512x768"}),
+    ],
+    ids=lambda value: value.id if isinstance(value, Model) else "",
+)
+def test_a_size_is_one_that_the_catalogue_allows(known: Model, sent: dict[str, Any]) -> None:
+    own = replace(known, pixels=FixedSizes([(512, 512), (512, 768)]))
+    with Canned(Answer(500)) as server:
+        ask(own, server.url, aspect_ratio="9:16", resolution="4K")
+    (asked,) = server.asked
+    assert sent.items() <= asked.json().items()
 
 
 def test_a_size_of_the_request_replaces_the_one_of_the_catalogue(simulator: Simulator) -> None:

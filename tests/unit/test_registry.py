@@ -12,8 +12,10 @@ from pixelprompt.models.catalogue import overlay, parse
 from pixelprompt.models.cost import estimate
 from pixelprompt.models.listing import model_list
 from pixelprompt.models.overlay import CACHE_SECONDS, LiveRegistry
+from pixelprompt.models.parameters import NAMES
 from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.models.registry import CATALOGUE, ModelRegistry
+from pixelprompt.models.sizes import FixedSizes, PixelLimits, PixelSizes
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.storage.keys import OVERLAY_KEY
 from tests.today import TODAY
@@ -182,6 +184,84 @@ class TestCatalogue:
     def test_a_disabled_model_is_not_offered(self, tmp_path: Path) -> None:
         entries = [ENTRY, {**ENTRY, "name": "B", "id": "b", "enabled": False}]
         assert [m.name for m in load(tmp_path, {"models": entries, "textModels": []}).get_all_models()] == ["A"]
+
+
+LIMITS = {"multipleOf": 16, "side": {"min": 64, "max": 4096}, "area": {"min": 4096, "max": 4194304}}
+
+
+class TestPixels:
+    @pytest.mark.parametrize(
+        ("pixels", "sizes"),
+        [
+            (["1024x1024", "1024x1536"], FixedSizes([(1024, 1024), (1024, 1536)])),
+            (LIMITS, PixelLimits(16, 64, 4096, 4096, 4194304)),
+            ({**LIMITS, "area": {"max": 9000}}, PixelLimits(16, 64, 4096, 0, 9000)),
+            ({"multipleOf": 1, "side": {"min": 1, "max": 1}}, PixelLimits(1, 1, 1)),
+        ],
+    )
+    @pytest.mark.parametrize("entry", [{**ENTRY, "provider": "bfl"}, SERVER], ids=["bfl", "compatible"])
+    def test_an_entry_says_which_sizes_its_model_accepts(
+        self, entry: dict[str, Any], pixels: Any, sizes: PixelSizes
+    ) -> None:
+        (model,) = parse({"models": [{**entry, "pixels": pixels}], "textModels": []})["models"]
+        assert model.pixels == sizes
+
+    @pytest.mark.parametrize(
+        "pixels",
+        [
+            None,
+            True,
+            "1024x1024",
+            [],
+            [1024],
+            ["1024"],
+            ["1024x"],
+            ["0x0"],
+            ["1024X1024"],
+            ["1024x1024", "1024x1024 "],
+            ["100000x1"],
+            {},
+            {"multipleOf": 16},
+            {**LIMITS, "step": 16},
+            {**LIMITS, "multipleOf": 0},
+            {**LIMITS, "multipleOf": True},
+            {**LIMITS, "multipleOf": 16.0},
+            {**LIMITS, "side": {"min": 65, "max": 4096}},
+            {**LIMITS, "side": {"min": 64, "max": 4095}},
+            {**LIMITS, "side": {"min": 128, "max": 64}},
+            {**LIMITS, "side": {"min": 0, "max": 64}},
+            {**LIMITS, "side": {"min": 64}},
+            {**LIMITS, "side": {"min": 64, "max": 32768}},
+            {**LIMITS, "side": {"min": "64", "max": "4096"}},
+            {**LIMITS, "side": [64, 4096]},
+            {**LIMITS, "area": {"min": 9, "max": 8}},
+            {**LIMITS, "area": {"min": 0}},
+            {**LIMITS, "area": {"max": 4095}},
+            {**LIMITS, "area": {"min": 16777217}},
+            {**LIMITS, "area": {"most": 1}},
+            {**LIMITS, "area": None},
+        ],
+        ids=repr,
+    )
+    def test_other_sizes_are_refused(self, pixels: Any) -> None:
+        with pytest.raises(ConfigurationError, match=r"has pixels=.+; it must be a list of sizes"):
+            parse({"models": [{**SERVER, "pixels": pixels}], "textModels": []})
+
+    def test_a_provider_that_is_told_no_size_in_pixels_has_none(self) -> None:
+        for name, provider in PROVIDERS.items():
+            entry = {"name": "A", "provider": name, "id": "a", "pixels": LIMITS}
+            if provider.sends_pixels:
+                assert parse({"models": [entry], "textModels": []})["models"]
+                continue
+            with pytest.raises(ConfigurationError, match=f"has pixels, but {name} models"):
+                parse({"models": [entry], "textModels": []})
+
+
+def test_a_providers_row_names_parameters_of_ours() -> None:
+    for name, provider in PROVIDERS.items():
+        assert provider.parameters < {*NAMES} - {"n"}, name
+        assert provider.simulator_path.startswith(f"/{name}"), name
+        assert (provider.key_name is None) is (provider.probe is None), name
 
 
 class TestOverlay:
