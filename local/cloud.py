@@ -47,6 +47,12 @@ EMULATOR = tuple(
 ORIGINS = "origins.json"
 # Beside the emulator's log, where it enforces IAM: the calls of roles.
 CALLS_LOG = "calls.jsonl"
+# What the simulators are made from, with the rows of the providers.
+SIMULATOR = (
+    "local/simulator",
+    "functions/pixelprompt/models/provider.py",
+    "functions/pixelprompt/models/dialect.py",
+)
 PACKAGES = ("requirements.txt", "functions/requirements.txt", "functions/requirements-core.txt")
 # The id of the API in the emulator, so that its address is known beforehand.
 API_ID = "pixel-prompt"
@@ -394,7 +400,7 @@ class _Start:
         self._state = _State.load(self._state_file)
         self._emulator_made_from = _fingerprint((*PACKAGES, *EMULATOR), platform.python_version(), options.enforce_iam)
         self._network = _fingerprint((), options.network_environment())
-        self._simulator_made_from = _fingerprint(["local/simulator"], options.simulator_arguments())
+        self._simulator_made_from = _fingerprint(SIMULATOR, options.simulator_arguments())
 
     def run(self) -> Cloud:
         """The running cloud."""

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from infra.settings import LOOPBACK_HOSTS, MOST_MODELS
 from local import cloud
 from local.cloud import Cloud, CloudError, Endpoints
-from local.options import SIMULATED_PATHS
 from pixelprompt.aws_errors import error_code
+from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.settings import Settings
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def of_cloud(running: Cloud) -> Deployment:
         found["bucket"],
         found["providerSecret"],
         client,
-        {provider: found["simulator"] + SIMULATED_PATHS[provider] for provider in found["simulated"]},
+        {provider: found["simulator"] + PROVIDERS[provider].simulator_path for provider in found["simulated"]},
         on_laptop=True,
         api=found["api"],
         machine=found["stateMachineArn"],

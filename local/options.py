@@ -37,16 +37,6 @@ SETTINGS = (
     "KEY_HOSTS",
 )
 
-# Where the simulators play a provider, below their own address.
-SIMULATED_PATHS = {
-    "openai": "/openai/v1",
-    "gemini": "/gemini",
-    "bedrock": "/bedrock",
-    "stability": "/stability",
-    "bfl": "/bfl",
-    "recraft": "/recraft/v1",
-    "compatible": "/compatible/v1",
-}
 # In place of a key, for a simulated provider.
 SIMULATED_KEY = "simulated"
 # How a provider is reached from here, if it is a real one.
@@ -72,7 +62,7 @@ class Options:
     Attributes
     ----------
     settings : by the names of `SETTINGS`; the stack's own default holds for what is not there
-    keys : real keys by their names, such as OPENAI_API_KEY; a provider without one is simulated
+    keys : real keys by the names of their environment variables; a provider without one is simulated
     faults : faults of the simulators, such as ``gpt-image-2.6-flare=throttled:2:1,recraftv4_1=refused``
     latency : seconds that simulated images take, such as ``0.5-4`` or ``2``; empty is the simulator's own default
     enforce_iam : whether the emulator holds each Lambda to its role's policies; it then speaks TLS
@@ -168,11 +158,11 @@ class Options:
         """The providers that simulators play: those that no key is given for."""
         names = key_names(self.settings.get("KEY_HOSTS", ""))
         real = {provider for key in self.keys for provider in names[key]}
-        return [provider for provider in PROVIDERS if provider in SIMULATED_PATHS and provider not in real]
+        return [provider for provider, row in PROVIDERS.items() if row.simulator_path and provider not in real]
 
     def context(self, simulator_url: str, api_url: str) -> dict[str, Any]:
         """The CDK context of this cloud."""
-        endpoints = {provider: simulator_url + SIMULATED_PATHS[provider] for provider in self.simulated()}
+        endpoints = {provider: simulator_url + PROVIDERS[provider].simulator_path for provider in self.simulated()}
         fixed = {"target": "local", "stage": "dev", "providerEndpoints": endpoints, "apiUrl": api_url}
         return {**fixed, **self.setting_context()}
 
@@ -233,7 +223,8 @@ def key_names(key_hosts: str = "") -> dict[str, set[str]]:
     for model in ModelRegistry.load().get_all_models():
         if model.key_name:
             names.setdefault(model.key_name, set()).add(model.provider)
-    return {name: {"compatible"} for name in _names_in(key_hosts)} | names
+    own = {provider for provider, row in PROVIDERS.items() if row.is_any_server}
+    return dict.fromkeys(_names_in(key_hosts), own) | names
 
 
 def _names_in(key_hosts: str) -> list[str]:
@@ -248,10 +239,11 @@ def _names_in(key_hosts: str) -> list[str]:
 def _fault_id(wanted: str, registry: ModelRegistry) -> str:
     """The id of a model that may have a fault, by its name or id; ``*`` is every model."""
     # Imported only here: it brings Pillow along.
-    from local.simulator.openai import MODERATION_MODELS
+    from local.simulator.protocols import PREFIXES, protocol_of
 
     models = (*registry.get_all_models(), *registry.get_text_models())
-    ids = {model.id.casefold(): model.id for model in models} | {id: id for id in ("*", *MODERATION_MODELS)}
+    more = [id for provider in PREFIXES for id in protocol_of(provider).more_models]
+    ids = {model.id.casefold(): model.id for model in models} | {id: id for id in ("*", *more)}
     ids |= {model.name.casefold(): model.id for model in models}
     if known := ids.get(wanted.casefold()):
         return known

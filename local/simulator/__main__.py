@@ -13,7 +13,8 @@ from local import lease, terminal
 from local.processes import write_port
 from local.simulator.faults import FAULTS, FaultError, parse_faults
 from local.simulator.latency import LatencyError
-from local.simulator.server import PROVIDERS, Simulator
+from local.simulator.protocols import PREFIXES
+from local.simulator.server import Simulator
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     terminal.prepare()
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python -m local.simulator",
-        description=f"Plays image providers on 127.0.0.1: {', '.join(PROVIDERS)}. Each lies at its own path below the "
+        description=f"Plays image providers on 127.0.0.1: {', '.join(PREFIXES)}. Each lies at its own path below the "
         "port; /_simulator/ has health, requests, faults and latency.",
         epilog="SECONDS is how long throttled and poll_throttled ask the caller to wait, slow holds the answer back, "
         "and late_task keeps the task unknown. TIMES is how many requests meet the fault; without it, all do. "
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     with simulator:
         if options.port_file:
             write_port(options.port_file, simulator.port)
-        print(f"Simulating {', '.join(PROVIDERS)} at {simulator.url}", file=sys.stderr, flush=True)
+        print(f"Simulating {', '.join(PREFIXES)} at {simulator.url}", file=sys.stderr, flush=True)
         ended.wait()
     return 0
 

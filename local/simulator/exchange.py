@@ -20,13 +20,15 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from local.simulator.drawing import ImageFormat, draw, encode, seed_for
-from local.simulator.errors import ERRORS, Page, Words
+from local.simulator.errors import ERROR_FAULTS, Page, Words
 from local.simulator.faults import COMMON_FAULTS, Fault, FaultTable
 from local.simulator.latency import Latency
+from pixelprompt.models.dialect import DIALECTS
+from pixelprompt.models.provider import PROVIDERS
 
 JSON = "application/json"
 MIME_TYPES: dict[ImageFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-# What an image to edit may be; the simulators run without the functions' code, which has the same limit.
+# What an image to edit may be. The functions have the same limit, on which the simulators do not depend.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 MAX_PIXELS = 64_000_000
 SLOW_SECONDS = 300.0
@@ -34,6 +36,12 @@ SLOW_SECONDS = 300.0
 CHECK_SECONDS = 0.25
 SHELF_LENGTH = 200
 OVERSIZED_BYTES = 41 * 1024 * 1024
+# The headers that carry a key, in lower case.
+KEY_HEADERS = (
+    frozenset({"authorization"})
+    | {row.key_header for row in PROVIDERS.values()}
+    | {dialect.key_header for dialect in DIALECTS.values()}
+)
 
 # Faults that are answered as soon as the request is understood; the others show when the picture would be ready.
 EARLY_FAULTS = frozenset(
@@ -46,7 +54,7 @@ EARLY_FAULTS = frozenset(
         "bad_parameter",
         "server_error",
         "unavailable",
-        *ERRORS,
+        *ERROR_FAULTS,
     }
 )
 
@@ -309,7 +317,7 @@ class Shelf:
     def fetch(self, exchange: Exchange, path: Mapping[str, str]) -> Response:
         """Answer a request for a picture: signed, and without any key, which is nobody's business there."""
         request = exchange.request
-        if {"authorization", "x-key"} & set(request.headers):
+        if KEY_HEADERS & set(request.headers):
             return Response(403, b"This address takes no key: its signature is enough.", {"Content-Type": "text/plain"})
         with self._lock:
             item = self._items.get(path["name"])
@@ -341,11 +349,22 @@ def route(method: str, pattern: str, handler: Handler, *, model_in_path: bool = 
 
 
 class Provider(ABC):
-    """One wire protocol. A subclass fills `routes` and words the errors."""
+    """One wire protocol. A subclass fills `routes` and words the errors.
+
+    Attributes
+    ----------
+    name : of the provider
+    errors : the responses to the faults of `errors.py` that the protocol can have
+    playable : all faults that it can have
+    early : the faults that show before any work is done
+    more_models : models beside the catalogue's that a fault can be set for
+    """
 
     name: ClassVar[str]
+    errors: ClassVar[Mapping[str, Words | Page]]
     playable: ClassVar[frozenset[str]] = COMMON_FAULTS
     early: ClassVar[frozenset[str]] = EARLY_FAULTS
+    more_models: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -387,7 +406,7 @@ class Provider(ABC):
 
     @abstractmethod
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
-        """How the provider words a fault that is not in ERRORS: an early one, or a late one that is an HTTP answer."""
+        """The words of a fault that is not in `errors`: an early one, or a late one that is an HTTP response."""
 
     @abstractmethod
     def error(self, exchange: Exchange, words: Words) -> Response:
@@ -404,9 +423,9 @@ class Provider(ABC):
         fault = exchange.fault
         if fault is None or fault.name not in self.early:
             return
-        if fault.name not in ERRORS:
+        answer = self.errors.get(fault.name)
+        if answer is None:
             raise Refusal(self.fault_response(exchange, fault))
-        answer = ERRORS[fault.name][self.name]
         if isinstance(answer, Page):
             raise Refusal(Response(answer.status, answer.body.encode(), {"Content-Type": answer.content_type}))
         raise Refusal(self.error(exchange, answer))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
-from local.simulator.errors import ERRORS
+from local.simulator.errors import ERROR_FAULTS
 
 # What every protocol can play: these act on the connection, on the bytes of an answer, or exist at every provider.
 COMMON_FAULTS = frozenset(
@@ -55,7 +55,7 @@ SPECIAL_FAULTS = frozenset(
         "free_tier_zero",
     }
 )
-FAULTS = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | SPECIAL_FAULTS | frozenset(ERRORS)
+FAULTS = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | SPECIAL_FAULTS | ERROR_FAULTS
 
 ANY_MODEL = "*"
 _FIELDS = {"fault", "retryAfter", "seconds", "times"}

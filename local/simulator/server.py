@@ -20,32 +20,16 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psutil
 
-from local.simulator.bedrock import Bedrock
-from local.simulator.bfl import BFL
-from local.simulator.compatible import Compatible
-from local.simulator.exchange import CallerKilled, Dropped, Exchange, Provider, Request, Response, Stage
+from local.simulator.exchange import KEY_HEADERS, CallerKilled, Dropped, Exchange, Provider, Request, Response, Stage
 from local.simulator.faults import Fault, FaultError, FaultTable
-from local.simulator.gemini import Gemini
 from local.simulator.latency import Latency, LatencyError
-from local.simulator.openai import OpenAI
-from local.simulator.recraft import Recraft
-from local.simulator.stability import Stability
+from local.simulator.protocols import PREFIXES, protocol_of
 
 HOST = "127.0.0.1"
 CONTROL = "_simulator"
 MAX_BODY = 64 * 1024 * 1024
 MAX_RECORDS = 20_000
-SECRET_HEADERS = frozenset({"authorization", "x-goog-api-key", "x-key", "api-key"})
 LAMBDA_WORKER = "ministack-lambda-"
-PROVIDERS: dict[str, type[Provider]] = {
-    "openai": OpenAI,
-    "gemini": Gemini,
-    "bedrock": Bedrock,
-    "stability": Stability,
-    "bfl": BFL,
-    "recraft": Recraft,
-    "compatible": Compatible,
-}
 
 
 @dataclass
@@ -93,7 +77,7 @@ class RequestLog:
     def open(self, provider: str, request: Request, path: str) -> RecordedRequest:
         """Record a request that has arrived."""
         headers = {
-            name: hashlib.sha256(value.encode()).hexdigest() if name in SECRET_HEADERS else value
+            name: hashlib.sha256(value.encode()).hexdigest() if name in KEY_HEADERS else value
             for name, value in request.headers.items()
         }
         with self._lock:
@@ -151,7 +135,8 @@ class Simulator:
         self._stopping = threading.Event()
         day = (lambda: today) if today else date.today
         stage = Stage(self._faults, self._latency, self._stopping, self._other_port, day)
-        self.providers = {name: provider(stage) for name, provider in PROVIDERS.items()}
+        # By the first segment of their paths.
+        self.providers = {prefix: protocol_of(name)(stage) for name, prefix in PREFIXES.items()}
         self.stage = stage
         self._server = _Server((HOST, port), self)
         self._other: _Server | None = None
@@ -250,7 +235,7 @@ class Simulator:
         name = request.path.strip("/")
         method = request.method
         if name == "health" and method == "GET":
-            return Response.json(200, {"status": "ok", "providers": sorted(self.providers)})
+            return Response.json(200, {"status": "ok", "providers": sorted(PREFIXES)})
         if name == "requests" and method in {"GET", "DELETE"}:
             if method == "DELETE":
                 self.clear_requests()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
-from local.simulator.compatible import OPENROUTER_MODELS
+from local.simulator.protocols.compatible import OPENROUTER_MODELS
 from pixelprompt.models import catalogue
 from pixelprompt.models.model import Generated, Model, ProviderError
 from pixelprompt.models.parameters import ASPECT_RATIOS, RESOLUTIONS

@@ -19,7 +19,6 @@ from local import deployment
 from local.cloud import CloudError
 from local.deployment import Deployment, former_secret
 from local.doctor import BAD, GOOD, WARNING, Row, examine, examine_access, line, report, subscribe_command
-from local.options import SIMULATED_PATHS
 from local.paths import ROOT
 from local.simulator import Simulator
 from pixelprompt.models.provider import PROVIDERS
@@ -31,6 +30,7 @@ from tests.today import TODAY
 from tests.unit.conftest import stacks
 
 SECRET = "ProviderKeys-x1Y2"
+SIMULATED_PATHS = {name: row.simulator_path for name, row in PROVIDERS.items() if row.simulator_path}
 KEYS = {
     name: f"secret-of-{name.lower()}"
     for name in (

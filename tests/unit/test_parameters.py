@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.simulator import bedrock, compatible, gemini, stability
+from local.simulator.protocols import bedrock, compatible, gemini, stability
 from pixelprompt.models import cost
 from pixelprompt.models.model import Model
 from pixelprompt.models.parameters import ASPECT_RATIOS, RESOLUTIONS, as_made, image_request, receipt

@@ -13,7 +13,7 @@ from typing import Any
 
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, seed_for
-from local.simulator.errors import Words, errors_of
+from local.simulator.errors import UNTYPED_QUOTA, Words, answers
 from local.simulator.exchange import (
     JSON,
     Exchange,
@@ -32,7 +32,7 @@ from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 
 FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 MAX_EDGE, MAX_PIXELS, MIN_PIXELS = 3840, 3840 * 2160, 655_360
-# What the tokens of a picture follow from, beside its size: gpt-image-2, 2.5, and 2.6, whose own are not published.
+# What the tokens of an image follow from, beside its size: gpt-image-2, 2.5, and 2.6, whose own are not published.
 FACTORS = {"low": 16, "medium": 48, "high": 96}
 FACTORS_2_5 = {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}
 FACTORS_2_6 = {**FACTORS_2_5, "low": 30, "medium": 45}
@@ -41,7 +41,7 @@ FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 
 
 def image_tokens(factor: int, size: tuple[int, int]) -> int:
-    """Tokens of one picture, whose size is in pixels."""
+    """Tokens of one image, whose size is in pixels."""
     short = round(factor * min(size) / max(size))
     return math.ceil(factor * short * (2_000_000 + size[0] * size[1]) / 4_000_000)
 
@@ -86,20 +86,12 @@ IMAGE_MODELS = {
     "dall-e-3": ImageModel(1698785189, any_size=False, shutdown=date(2026, 5, 12)),
     "dall-e-2": ImageModel(1698798177, any_size=False, shutdown=date(2026, 5, 12)),
 }
+_GPT_6 = (
+    "gpt-6.2-astra", "gpt-6.2-sol", "gpt-6.1-sol", "gpt-6.1-terra", "gpt-6-astra", "gpt-6-sol", "gpt-6-luna",
+)  # fmt: skip
 _GPT_5_END, _GPT_4_END, _OLD_END = date(2026, 12, 11), date(2027, 1, 14), date(2026, 10, 23)
 TEXT_MODELS = {
-    **{
-        name: TextModel(1788220800)
-        for name in (
-            "gpt-6.2-astra",
-            "gpt-6.2-sol",
-            "gpt-6.1-sol",
-            "gpt-6.1-terra",
-            "gpt-6-astra",
-            "gpt-6-sol",
-            "gpt-6-luna",
-        )
-    },
+    **{name: TextModel(1788220800) for name in _GPT_6},
     **{name: TextModel(1780272000) for name in ("gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.6-luna")},
     **{name: TextModel(1776902400) for name in ("gpt-5.5", "gpt-5.5-2026-04-23")},
     **{name: TextModel(1772668800) for name in ("gpt-5.4", "gpt-5.4-mini", "gpt-5.4-mini-2026-03-17")},
@@ -162,13 +154,8 @@ CHAT_PARAMETERS = {
     "presence_penalty": float,
 }
 _JSON_NAMES = {
-    str: "a string",
-    int: "an integer",
-    bool: "a boolean",
-    float: "a decimal",
-    dict: "an object",
-    list: "an array",
-}
+    str: "a string", int: "an integer", bool: "a boolean", float: "a decimal", dict: "an object", list: "an array",
+}  # fmt: skip
 
 
 def _error(
@@ -228,7 +215,24 @@ class OpenAI(Provider):
     """`https://api.openai.com/v1`, here below `/openai/v1`."""
 
     name = "openai"
-    playable = COMMON_FAULTS | BASE64_FAULTS | errors_of(name) | {"text_only"}
+    errors = answers(
+        no_credit_429=Words(
+            429,
+            "Your account is not active, please check your billing details on our website.",
+            "billing_not_active",
+            "billing_not_active",
+        ),
+        no_credit_untyped=UNTYPED_QUOTA,
+        region_unsupported=Words(
+            403,
+            "Country, region, or territory not supported",
+            "unsupported_country_region_territory",
+            "request_forbidden",
+        ),
+        wrong_path=Words(404, "Invalid URL (POST /v1/images/generations)"),
+    )
+    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors, "text_only"}
+    more_models = MODERATION_MODELS
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -431,9 +435,8 @@ class OpenAI(Provider):
         key = exchange.request.bearer
         if not key:
             message = (
-                "You didn't provide an API key. You need to provide your API key in an Authorization header "
-                "using Bearer "
-                "auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "
+                "You didn't provide an API key. You need to provide your API key in an Authorization header using "
+                "Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "
                 "https://platform.openai.com/account/api-keys."
             )
             raise Refusal(_error(401, message))
@@ -446,9 +449,8 @@ class OpenAI(Provider):
         if request.content_type != JSON:
             given = request.headers.get("content-type", "")
             message = (
-                f"Unsupported content type: '{given}'. This API method only accepts 'application/json' requests, "
-                "but you "
-                f"specified the header 'Content-Type: {given}'. Please try again with a supported content type."
+                f"Unsupported content type: '{given}'. This API method only accepts 'application/json' requests, but "
+                f"you specified the header 'Content-Type: {given}'. Please try again with a supported content type."
             )
             raise Refusal(_error(400, message, code="unsupported_content_type"))
         try:
@@ -615,8 +617,7 @@ class OpenAI(Provider):
             if value not in (None, 1) and not traits.classic and body.get("reasoning_effort") != "none":
                 message = (
                     f"Unsupported value: '{name}' does not support {value} with this model. Only the default (1) "
-                    "value is "
-                    "supported."
+                    "value is supported."
                 )
                 raise Refusal(_error(400, message, code="unsupported_value", param=name))
         if body.get("reasoning_effort") is not None and traits.classic:
@@ -689,3 +690,6 @@ class OpenAI(Provider):
         headers = {"x-request-id": request_id}
         kind, code = "image_generation_user_error", "moderation_blocked"
         return _error(400, message, kind, code=code, headers=headers, moderation_details=details)
+
+
+PROTOCOL = OpenAI

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, palette_of, seed_for
-from local.simulator.errors import Words, errors_of
+from local.simulator.errors import Words, answers
 from local.simulator.exchange import (
     JSON,
     Exchange,
@@ -131,10 +131,9 @@ class Recraft(Provider):
     """`https://external.api.recraft.ai/v1`, here below `/recraft/v1`."""
 
     name = "recraft"
+    errors = answers(wrong_path=Words(404, "Not found"))
     # There is no refusal of an output here, and 429 never says when to come again.
-    playable = (
-        (COMMON_FAULTS - {"refused_output"}) | BASE64_FAULTS | URL_FAULTS | errors_of(name) | {"redirect_private"}
-    )
+    playable = (COMMON_FAULTS - {"refused_output"}) | BASE64_FAULTS | URL_FAULTS | {*errors, "redirect_private"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -330,3 +329,6 @@ def _vector(model: str, prompt: str, seed: int, size: tuple[int, int]) -> str:
         f"simulated · {escape(model)}</text></svg>"
     )
     return "".join(parts)
+
+
+PROTOCOL = Recraft

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, seed_for
-from local.simulator.errors import Words, errors_of
+from local.simulator.errors import UNTYPED_QUOTA, Words, answers
 from local.simulator.exchange import (
     JSON,
     Exchange,
@@ -31,7 +31,7 @@ from local.simulator.exchange import (
     route,
 )
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
-from local.simulator.openai import FACTORS, MAX_EDGE, MAX_PIXELS, MIN_PIXELS, image_tokens
+from local.simulator.protocols.openai import FACTORS, MAX_EDGE, MAX_PIXELS, MIN_PIXELS, image_tokens
 
 URL_LIFETIME = 3600.0
 TICKS_PER_CENT = 100_000_000
@@ -174,7 +174,7 @@ class Flavour(ABC):
         return request.bearer
 
     def check_route(self, request: Request, model: str) -> None:
-        """Refuse an address or a model that this endpoint does not have."""
+        """Refuse a URL or a model that this endpoint does not have."""
         if model.startswith(UNKNOWN_PREFIX) or model in RETIRED:
             raise Wrong("retired", f"The model {model} does not exist or is no longer available.")
 
@@ -239,7 +239,7 @@ class Plain(Flavour):
 
 
 class LocalAI(Flavour):
-    """LocalAI: no key, addresses by default, and no objection to parameters it does not know."""
+    """LocalAI: no key, URLs by default, and no objection to parameters it does not know."""
 
     prefixes = ("localai-",)
     fields = None
@@ -297,26 +297,10 @@ class OpenRouter(Flavour):
     """OpenRouter: slugs of others' models, base64 with its media type, and the cost in dollars."""
 
     prefixes = ("openrouter/", *OPENROUTER_MODELS)
-    fields = frozenset(
-        {
-            "model",
-            "prompt",
-            "aspect_ratio",
-            "resolution",
-            "size",
-            "n",
-            "quality",
-            "output_format",
-            "background",
-            "output_compression",
-            "input_references",
-            "seed",
-            "stream",
-            "provider",
-            "user",
-            "session_id",
-        }
-    )
+    fields = frozenset({
+        "model", "prompt", "aspect_ratio", "resolution", "size", "n", "quality", "output_format", "background",
+        "output_compression", "input_references", "seed", "stream", "provider", "user", "session_id",
+    })  # fmt: skip
     default_format = "b64_json"
     statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "refused": 403}
     _scales: ClassVar[dict[str, float]] = {"512": 0.5, "768": 0.75, "1K": 1, "1.5K": 1.5, "2K": 2, "4K": 4}
@@ -360,20 +344,10 @@ class Together(Flavour):
     """Together: width and height, and `base64` where others say `b64_json`."""
 
     prefixes = ("together-",)
-    fields = frozenset(
-        {
-            "model",
-            "prompt",
-            "n",
-            "width",
-            "height",
-            "steps",
-            "seed",
-            "negative_prompt",
-            "response_format",
-            "output_format",
-        }
-    )
+    fields = frozenset({
+        "model", "prompt", "n", "width", "height", "steps", "seed", "negative_prompt", "response_format",
+        "output_format",
+    })  # fmt: skip
     formats = ("url", "base64")
     most = 4
 
@@ -404,18 +378,10 @@ class SiliconFlow(Flavour):
     """SiliconFlow: names of its own for size and number, URLs only, and errors that are known by a number."""
 
     prefixes = ("siliconflow-",)
-    fields = frozenset(
-        {
-            "model",
-            "prompt",
-            "image_size",
-            "batch_size",
-            "seed",
-            "num_inference_steps",
-            "guidance_scale",
-            "negative_prompt",
-        }
-    )
+    fields = frozenset({
+        "model", "prompt", "image_size", "batch_size", "seed", "num_inference_steps", "guidance_scale",
+        "negative_prompt",
+    })  # fmt: skip
     formats = ("url",)
     most = 4
     size_field = "image_size"
@@ -430,7 +396,7 @@ class SiliconFlow(Flavour):
 
 
 class MiniMax(Flavour):
-    """MiniMax: OpenAI's sizes, more pictures in a call, and tokens."""
+    """MiniMax: OpenAI's sizes, more images in a call, and tokens."""
 
     prefixes = ("MiniMax-",)
     fields = frozenset({"model", "prompt", "n", "size", "response_format", "user"})
@@ -454,20 +420,10 @@ class Azure(Flavour):
     The name of a deployment is its owner's choice, so any is there but those that begin with UNKNOWN_PREFIX.
     """
 
-    fields = frozenset(
-        {
-            "model",
-            "prompt",
-            "n",
-            "size",
-            "quality",
-            "output_format",
-            "output_compression",
-            "background",
-            "moderation",
-            "user",
-        }
-    )
+    fields = frozenset({
+        "model", "prompt", "n", "size", "quality", "output_format", "output_compression", "background",
+        "moderation", "user",
+    })  # fmt: skip
     formats = ("b64_json",)
     default_format = "b64_json"
     statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "quota_exhausted": 429}
@@ -596,7 +552,22 @@ class Compatible(Provider):
     """
 
     name = "compatible"
-    playable = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | errors_of(name) | {"text_only", "redirect_private"}
+    errors = answers(
+        no_credit_429=Words(
+            429,
+            "Your team has either used all available credits or reached its monthly spending limit. To continue making "
+            "API requests, please purchase more credits or raise your spending limit.",
+            "rate_limit",
+        ),
+        no_credit_untyped=UNTYPED_QUOTA,
+        wrong_path=Words(404, "Not Found"),
+        data_policy=Words(
+            404,
+            "No endpoints found matching your data policy (Paid model training). Configure: "
+            "https://openrouter.ai/settings/privacy",
+        ),
+    )
+    playable = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | {*errors, "text_only", "redirect_private"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -710,3 +681,6 @@ class Compatible(Provider):
         wanted = body.get("response_format", flavour.default_format)
         if wanted not in flavour.formats:
             raise Wrong("bad_parameter", f"response_format must be one of {', '.join(flavour.formats)}.")
+
+
+PROTOCOL = Compatible

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from local.simulator import prose
-from local.simulator.errors import Words, errors_of
+from local.simulator.errors import Words, answers
 from local.simulator.exchange import (
     EARLY_FAULTS,
     JSON,
@@ -198,11 +198,17 @@ class Gemini(Provider):
     """`https://generativelanguage.googleapis.com`, here below `/gemini`."""
 
     name = "gemini"
+    errors = answers(
+        without=("refused_words", "refused_after_work", "validation_list", "validation_issues"),
+        no_credit_429=Words(
+            429,
+            "Your prepayment credits are depleted. Please go to AI Studio at https://ai.studio/projects to manage your "
+            "project and billing.",
+        ),
+        region_unsupported=Words(400, "User location is not supported for the API use.", kind="FAILED_PRECONDITION"),
+    )
     playable = (
-        COMMON_FAULTS
-        | BASE64_FAULTS
-        | errors_of(name)
-        | {"text_only", "thought_only", "unspecified_block", "free_tier_zero"}
+        COMMON_FAULTS | BASE64_FAULTS | {*errors, "text_only", "thought_only", "unspecified_block", "free_tier_zero"}
     )
     early = EARLY_FAULTS | {"free_tier_zero"}
 
@@ -580,3 +586,6 @@ class Gemini(Provider):
         if delay:
             details.append(_google("RetryInfo", retryDelay=f"{delay:g}s"))
         return _error(429, "RESOURCE_EXHAUSTED", message, details)
+
+
+PROTOCOL = Gemini

@@ -1,4 +1,4 @@
-"""Black Forest Labs: a request is submitted, polled, and its picture fetched from a signed address."""
+"""Black Forest Labs: a request is submitted, polled, and its image fetched from a signed URL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 from local.simulator.drawing import ImageFormat, seed_for
-from local.simulator.errors import Words, errors_of
+from local.simulator.errors import Words, answers
 from local.simulator.exchange import (
     EARLY_FAULTS,
     JSON,
@@ -168,11 +168,19 @@ class BFL(Provider):
     """`https://api.bfl.ai`, here below `/bfl`; a polling URL leads back to the simulator."""
 
     name = "bfl"
+    errors = answers()
     playable = (
         COMMON_FAULTS
         | URL_FAULTS
-        | errors_of(name)
-        | {"redirect_private", "late_task", "odd_status", "poll_throttled", "task_failed", "polling_without_id"}
+        | {
+            *errors,
+            "redirect_private",
+            "late_task",
+            "odd_status",
+            "poll_throttled",
+            "task_failed",
+            "polling_without_id",
+        }
     )
     # A refusal shows in the polled status, not when the request is submitted.
     early = EARLY_FAULTS - {"refused"}
@@ -433,3 +441,6 @@ def _ratio(text: Any) -> float | None:
     if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
         return None
     return int(parts[0]) / int(parts[1])
+
+
+PROTOCOL = BFL

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from local.simulator.drawing import ImageFormat, seed_for
-from local.simulator.errors import Words, errors_of
+from local.simulator.errors import Words, answers
 from local.simulator.exchange import (
     EARLY_FAULTS,
     JSON,
@@ -28,7 +28,7 @@ from local.simulator.exchange import (
     route,
 )
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
-from local.simulator.stability import MAX_SEED, RATIOS
+from local.simulator.protocols.stability import MAX_SEED, RATIOS
 
 HOME_REGION = "us-west-2"
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg"}
@@ -90,7 +90,20 @@ class Bedrock(Provider):
     """`https://bedrock-runtime.{region}.amazonaws.com` and `https://bedrock.…`, here both below `/bedrock`."""
 
     name = "bedrock"
-    playable = COMMON_FAULTS | BASE64_FAULTS | errors_of(name) | {"inference_error", "no_subscription"}
+    errors = answers(
+        without=(
+            "no_credit_429",
+            "no_credit_403",
+            "no_credit_412",
+            "region_unsupported",
+            "account_blocked",
+            "refused_words",
+            "refused_after_work",
+            "validation_list",
+            "validation_issues",
+        )
+    )
+    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors, "inference_error", "no_subscription"}
     early = EARLY_FAULTS | {"no_subscription"}
 
     def __init__(self, stage: Stage) -> None:
@@ -320,3 +333,6 @@ class Bedrock(Provider):
     @staticmethod
     def _wrong_key() -> Response:
         return _error(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
+
+
+PROTOCOL = Bedrock

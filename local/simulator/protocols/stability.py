@@ -12,7 +12,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from local.simulator.drawing import ImageFormat, seed_for
-from local.simulator.errors import Words, errors_of
+from local.simulator.errors import Words, answers
 from local.simulator.exchange import (
     JSON,
     Exchange,
@@ -86,7 +86,8 @@ class Stability(Provider):
     """
 
     name = "stability"
-    playable = COMMON_FAULTS | BASE64_FAULTS | errors_of(name)
+    errors = answers()
+    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -142,18 +143,18 @@ class Stability(Provider):
         return _error(500, "internal_error", "An unexpected server error has occurred, please try again later.")
 
     def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
-        door = path.get("model", "sd3")
+        endpoint = path.get("model", "sd3")
         self._check_key(exchange)
         as_json = self._wants_json(exchange)
         fields, files = self._read(exchange)
-        model = fields.get("model", SD3_MODELS[0]) if door == "sd3" else door
+        model = fields.get("model", SD3_MODELS[0]) if endpoint == "sd3" else endpoint
         exchange.identify(model)
-        size, image_format = self._check_fields(door, fields, files)
+        size, image_format = self._check_fields(endpoint, fields, files)
         self.refuse_early(exchange)
 
         prompt = fields["prompt"]
-        # The name in the picture: a bare "ultra" would mean little there.
-        title = model if door == "sd3" else f"stable-image-{model}"
+        # The name in the image: a bare "ultra" would mean little there.
+        title = model if endpoint == "sd3" else f"stable-image-{model}"
         seed = int(fields.get("seed") or 0) or seed_for(title, prompt)
         filtered = exchange.meets("refused_output")
         reason = "CONTENT_FILTERED" if filtered else "SUCCESS"
@@ -214,12 +215,12 @@ class Stability(Provider):
 
     @staticmethod
     def _check_fields(
-        door: str, fields: Mapping[str, str], files: Mapping[str, bytes]
+        endpoint: str, fields: Mapping[str, str], files: Mapping[str, bytes]
     ) -> tuple[tuple[int, int], ImageFormat]:
         """The size in pixels and the format."""
         problems = []
         for name in (*fields, *files):
-            if name not in _FIELDS | _EXTRA_FIELDS[door]:
+            if name not in _FIELDS | _EXTRA_FIELDS[endpoint]:
                 problems.append(f"{name}: unknown field")
         if not fields.get("prompt", "").strip():
             problems.append("prompt: is required")
@@ -246,17 +247,20 @@ class Stability(Provider):
             if not low <= value <= high:
                 problems.append(f"{name}: must be between {low} and {high}")
         size: tuple[int, int] | None = RATIOS.get(fields.get("aspect_ratio", "1:1"))
-        edits = fields.get("mode") == "image-to-image" if door == "sd3" else "image" in files
+        edits = fields.get("mode") == "image-to-image" if endpoint == "sd3" else "image" in files
         if edits:
             size = image_size(files.get("image", b""))
             if size is None:
                 problems.append("image: must be an image file")
             if "strength" not in fields:
                 problems.append("strength: is required with an image")
-            if "aspect_ratio" in fields and door == "sd3":
+            if "aspect_ratio" in fields and endpoint == "sd3":
                 problems.append("aspect_ratio: is not allowed with mode image-to-image")
         elif "image" in files or "strength" in fields:
             problems.append("image, strength: are allowed only with mode image-to-image")
         if problems or size is None:
             raise _bad_request(*problems)
         return size, FORMATS[fields.get("output_format", "png")]
+
+
+PROTOCOL = Stability
