@@ -1,5 +1,6 @@
 """A provider is added by five pieces, and by nothing else: ``new_provider`` has those of one that doesn't exist."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -8,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from pixelprompt.models.provider import PROVIDERS
+
 ROOT = Path(__file__).parents[2]
+SIMULATORS = "local/simulator/protocols"
 PIECES = Path(__file__).parent / "new_provider"
 ROWS = "PROVIDERS: dict[str, Provider] = {\n"
 ADDED = {
     "adapter.py": "functions/pixelprompt/providers/toy.py",
-    "simulator.py": "local/simulator/protocols/toy.py",
+    "simulator.py": f"{SIMULATORS}/toy.py",
     "column.py": "tests/contract/columns/toy.py",
     "page.md": "docs/providers/toy.md",
 }
@@ -84,6 +88,35 @@ def run(project: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return done.stdout
+
+
+# What is about some providers only, so that a new one has no part in it.
+ABOUT_SOME = {
+    "functions/pixelprompt/models/dialect.py": "dialects of the OpenAI Images API",
+    "functions/pixelprompt/prompts/moderation/classifier.py": "OpenAI's moderation",
+    "infra/settings.py": "OpenAI's moderation",
+    "infra/sbom.py": "a package",
+    "local/doctor/bedrock.py": "access to Bedrock's models",
+    "local/corroboration.py": "public price lists",
+    "local/model_price_differences.py": "public price lists",
+    "local/new_models.py": "public price lists",
+    "local/price_lists.py": "public price lists",
+    "local/provider_lists.py": "the model lists of providers",
+}
+
+
+def test_nothing_but_its_pieces_names_a_provider() -> None:
+    pieces = {"functions/pixelprompt/models/provider.py"}
+    for provider in PROVIDERS.values():
+        pieces |= {f"{folder}/{provider.module}.py" for folder in ("functions/pixelprompt/providers", SIMULATORS)}
+    naming = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("functions", "infra", "local")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in PROVIDERS
+    }
+    assert naming - pieces == {*ABOUT_SOME}
 
 
 def test_a_new_provider_is_five_pieces() -> None:
