@@ -280,7 +280,7 @@ class Functions(Construct):
             "KEY_HOSTS": json.dumps(dict(settings.key_hosts), sort_keys=True),
         }
         cors = {"CORS_ORIGINS": _cors_origins(settings, storage)}
-        delivery = {"CLOUDFRONT_DOMAIN": storage.domain}
+        delivery = {"CLOUDFRONT_DOMAIN": storage.domain} if storage.domain else {}
         # The text model that enhances prompts judges them as well, where one is asked.
         moderation = {"MODERATION": settings.moderation, "PROMPT_MODEL_INDEX": settings.prompt_model_index}
 

@@ -48,13 +48,9 @@ class TestCatalogue:
         assert {model.provider for model in defaults} == set(PROVIDERS)
         assert all(model.shutdown is None and estimate(model, {})["amount"] for model in defaults)
 
-    def test_models_are_found_by_place_name_and_id(self) -> None:
+    def test_models_are_found_by_name_and_id(self) -> None:
         registry = ModelRegistry.load(day=lambda: TODAY)
         models = registry.get_all_models()
-        assert registry.get_model_by_index(1) == models[0]
-        assert registry.get_model_by_index(len(models)) == models[-1]
-        assert registry.get_model_by_index(0) is None
-        assert registry.get_model_by_index(len(models) + 1) is None
         assert registry.find(models[2].id) == registry.find(models[2].name.upper()) == models[2]
         assert registry.find("no-such-model") is None
 

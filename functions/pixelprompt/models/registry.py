@@ -90,11 +90,6 @@ class ModelRegistry:
         """Every image model that is not retired."""
         return tuple(model for model in self._models if not model.has_ended(self._day()))
 
-    def get_model_by_index(self, index: int) -> Model | None:
-        """The image model at this place, counted from 1, or None."""
-        models = self.get_all_models()
-        return models[index - 1] if 1 <= index <= len(models) else None
-
     def find(self, name_or_id: str) -> Model | None:
         """The image model of this display name or provider's id, or None; case does not matter."""
         return _named(self.get_all_models(), name_or_id)

@@ -37,8 +37,6 @@ class ContentFilter:
 
     Parameters
     ----------
-    model_registry
-        The registry that the classifier's text model comes from; kept for whoever wires the classifier.
     classifier
         Says whether a prompt is inappropriate (True blocks); asked only about what the keyword filter lets through.
     fail_closed
@@ -51,14 +49,12 @@ class ContentFilter:
 
     def __init__(
         self,
-        model_registry: object | None = None,
         *,
         classifier: Classifier | None = None,
         fail_closed: bool = True,
         terms: Terms | None = None,
         negative_terms: Terms | None = None,
     ) -> None:
-        self.model_registry = model_registry
         self._classifier = classifier
         self._fail_closed = fail_closed
         self._terms = terms if terms is not None else load_terms()
