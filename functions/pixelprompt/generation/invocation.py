@@ -1,4 +1,4 @@
-"""One invocation's work on an item, and the row that results."""
+"""What an invocation asks a provider for, what became of each call, and the row that results."""
 
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -8,33 +8,25 @@ from pixelprompt.jobs.document import Row
 from pixelprompt.jobs.progress import Progress
 from pixelprompt.models.cost import UNKNOWN, added, computed, reported
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
-from pixelprompt.models.parameters import MOST_IMAGES, Receipt, as_made, seed_of_call
+from pixelprompt.models.parameters import MOST_IMAGES, Receipt, as_made, image_request, seed_of_call
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Until when, in epoch seconds: the model may wait or be polled, a provider may respond, images may be stored."""
+
+    item: float
+    response: float
+    storage: float
 
 
 @dataclass
-class Invocation:
-    """One invocation's work on an item; ``deadline``, ``call_until`` and ``store_until`` in epoch seconds."""
+class Calls:
+    """What became of an item's calls, in this invocation and in those before it; ``lock`` guards ``progress``."""
 
     item: Item
-    deadline: float
-    call_until: float
-    store_until: float
     progress: Progress
     lock: Lock = field(default_factory=Lock)
-    calls: int = 1
-
-    model: Model | None = None
-    receipt: Receipt = field(default_factory=Receipt)
-    used: Row = field(default_factory=dict)
-    credentials: Credentials = field(init=False)
-    request: ImageRequest = field(init=False)
-
-    def request_of(self, call: int) -> ImageRequest:
-        """The request of one call; each has a seed of its own, or they would all make the same image."""
-        seed = self.request.seed
-        if self.model and seed is not None and call:
-            seed = seed_of_call(seed, call, self.model)
-        return replace(self.request, seed=seed, resume=self.progress.tokens.get(call))
 
     def refuse(self, error: ProviderError) -> None:
         """Close what is open with an error of ours; what a provider is at work on may still be charged for."""
@@ -62,20 +54,20 @@ class Invocation:
         if (generated.usage or {}).get("outputImageTokens"):
             self.progress.counted.append(call)
 
-    def row(self) -> Row:
-        """The fields of the row at its end."""
-        progress = self.progress
+    def row(self, model: Model | None, receipt: Receipt) -> Row:
+        """The fields of the row at its end; without a model where it has left the catalogue."""
+        progress, used = self.progress, receipt.used()
         result = progress.result()
-        # A model that has left the catalogue meanwhile takes nothing any more; what was asked for stays.
-        made, wanted = len(result["images"]), (self.used or self.item.parameters).get("n", 1)
+        # A model that has left the catalogue has no receipt; what was asked for stays.
+        made, wanted = len(result["images"]), (used or self.item.parameters).get("n", 1)
         failure = progress.failure()
         if set(progress.costs) == set(progress.images):
             cost = reported(sum(progress.costs.values()))
         else:
             usage = progress.usage if set(progress.counted) == set(progress.images) else None
-            cost = computed(self.model, made, self.used, usage)
-        given = self._contradicted(result["images"])
-        price = (self.model.price if self.model else None) or {}
+            cost = computed(model, made, used, usage)
+        given = self._contradicted(receipt, result["images"])
+        price = (model.price if model else None) or {}
         if "resolution" in given.get("adjusted", {}) and price.get("unit") == "image" and price.get("byResolution"):
             # The price is of the size that was asked for.
             cost = cost if cost["basis"] == "reported" else UNKNOWN
@@ -93,15 +85,60 @@ class Invocation:
             row["missing"] = {"images": wanted - made, **failure}
         return row
 
-    def _contradicted(self, images: list[Row]) -> Row:
-        """The fields of the row's receipt where an image contradicts it."""
-        given = self.receipt
+    def _contradicted(self, receipt: Receipt, images: list[Row]) -> Row:
+        """The fields of a receipt where an image contradicts it."""
         kinds = [_kind_of(image) for image in images if image.get("width") and image.get("height")]
-        made = as_made(given, kinds)
-        if made == given:
+        made = as_made(receipt, kinds)
+        if made == receipt:
             return {}
         # A carried receipt does not know why others are ignored; the job document says so already.
         return {"applied": made.applied, "adjusted": made.adjusted} if self.item.dumped_receipt else made.row()
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What an invocation asks a provider for.
+
+    Attributes
+    ----------
+    receipt : what became of the caller's parameters with the model
+    request : what one call makes
+    """
+
+    calls: Calls
+    model: Model
+    credentials: Credentials
+    receipt: Receipt
+    request: ImageRequest
+    deadlines: Deadlines
+
+    @classmethod
+    def prepare(cls, calls: Calls, model: Model, credentials: Credentials, deadlines: Deadlines) -> "Invocation":
+        """The invocation that makes an item's images with a model as it is now."""
+        receipt = calls.item.receipt_for(model)
+        request = image_request(calls.item.prompt, receipt.used(), model)
+        return cls(calls, model, credentials, receipt, request, deadlines)
+
+    @property
+    def item(self) -> Item:
+        """The item."""
+        return self.calls.item
+
+    @property
+    def number_of_calls(self) -> int:
+        """How many calls make the images: one, where a call makes several."""
+        return int(self.receipt.used().get("n", 1)) if self.request.n == 1 else 1
+
+    def open_calls(self) -> list[int]:
+        """The calls that have neither images nor an error yet."""
+        return [call for call in range(self.number_of_calls) if not self.calls.progress.is_closed(call)]
+
+    def request_of(self, call: int) -> ImageRequest:
+        """The request of one call; each has a seed of its own, or they would all make the same image."""
+        seed = self.request.seed
+        if seed is not None and call:
+            seed = seed_of_call(seed, call, self.model)
+        return replace(self.request, seed=seed, resume=self.calls.progress.tokens.get(call))
 
 
 def _kind_of(image: Row) -> tuple[int, int, str]:

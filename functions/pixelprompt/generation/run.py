@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
-from pixelprompt.generation.invocation import Invocation
+from pixelprompt.generation.invocation import Calls, Deadlines, Invocation
 from pixelprompt.generation.item import MAX_WAIT, Item, Outcome, limited
 from pixelprompt.jobs.document import FINAL_ROW, Row, seconds_between
 from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.cost import UNKNOWN
 from pixelprompt.models.model import Credentials, Generated, Model, ProviderError
-from pixelprompt.models.parameters import image_request
+from pixelprompt.models.parameters import Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger, record, record_completion, record_failure
 from pixelprompt.providers import adapter
@@ -90,12 +90,11 @@ class Generation:
             return closed
         started_at = self._jobs.now()
         now = self._clock()
-        turn = Invocation(
-            item,
-            deadline=item.deadline or now + MAX_WAIT,
-            call_until=now + seconds_left - min(_RESERVE, seconds_left / 4),
-            store_until=now + seconds_left - min(_RECORDING, seconds_left / 8),
-            progress=Progress.load(item.resume),
+        calls = Calls(item, Progress.load(item.resume))
+        deadlines = Deadlines(
+            item=item.deadline or now + MAX_WAIT,
+            response=now + seconds_left - min(_RESERVE, seconds_left / 4),
+            storage=now + seconds_left - min(_RECORDING, seconds_left / 8),
         )
         answered = False
         with ThreadPoolExecutor(1) as pool:
@@ -110,9 +109,14 @@ class Generation:
                     place=item.index,
                     give_up=lambda: answered,
                 )
-            pause = self._make(turn)
+            invocation = self._prepare(calls, deadlines)
+            pause = self._make(invocation) if invocation else None
             answered = pause is None
-            outcome = self._close(turn, started_at) if pause is None else self._wait(turn, pause)
+            if pause is not None:
+                resume = calls.progress.dump() if calls.progress != Progress() else None
+                outcome = item.wait(pause, resume, deadlines.item)
+            else:
+                outcome = self._close(calls, invocation, started_at, deadlines.item - MAX_WAIT)
             if start:
                 _log_start(start)
         logger.info(
@@ -152,35 +156,33 @@ class Generation:
             return False
         return not (self._tokens.load(*item.row_id) or self._images.find(item.stem))
 
-    def _make(self, turn: Invocation) -> float | None:
-        """Make what is still open; the seconds after which to come again, or None at the end."""
-        model = self._find(turn)
+    def _prepare(self, calls: Calls, deadlines: Deadlines) -> Invocation | None:
+        """The invocation with all that its calls need; None where no provider can be asked, which closes the calls."""
+        model = self._find(calls)
         if model is None:
-            turn.refuse(ProviderError("model_retired", "This deployment does not offer the model any more."))
+            calls.refuse(ProviderError("model_retired", "This deployment does not offer the model any more."))
             return None
         try:
             credentials = self._credentials(model)
         except PixelPromptError as error:
             log_failure("The keys of the providers cannot be read.", error)
-            turn.refuse(ProviderError("internal", billable="no"))
+            calls.refuse(ProviderError("internal", billable="no"))
             return None
         if credentials is None:
             key = self._keys.key_name(model)
             message = f"The key {key} is missing; its owner sets it with `make keys`."
-            turn.refuse(ProviderError("bad_credentials", message))
+            calls.refuse(ProviderError("bad_credentials", message))
             return None
-        turn.model, turn.credentials = model, credentials
-        turn.receipt = turn.item.receipt_for(model)
-        turn.used = turn.receipt.used()
-        turn.request = image_request(turn.item.prompt, turn.used, model)
-        calls = turn.used.get("n", 1) if turn.request.n == 1 else 1
-        turn.calls = calls
-        waiting = [call for call in range(calls) if not turn.progress.is_closed(call)]
+        return Invocation.prepare(calls, model, credentials, deadlines)
+
+    def _make(self, invocation: Invocation) -> float | None:
+        """Make what is still open; the seconds after which to come again, or None at the end."""
+        waiting = invocation.open_calls()
         if len(waiting) <= 1:
-            pauses = [self._call(turn, call) for call in waiting]
+            pauses = [self._call(invocation, call) for call in waiting]
         else:
             with ThreadPoolExecutor(len(waiting)) as pool:
-                pauses = list(pool.map(lambda call: self._call(turn, call), waiting))
+                pauses = list(pool.map(lambda call: self._call(invocation, call), waiting))
         return min((pause for pause in pauses if pause is not None), default=None)
 
     def _credentials(self, model: Model) -> Credentials | None:
@@ -190,60 +192,59 @@ class Generation:
             pool.submit(adapter, model.provider)
             return self._keys.credentials(model)
 
-    def _find(self, turn: Invocation) -> Model | None:
+    def _find(self, calls: Calls) -> Model | None:
         """The item's model as the catalogue has it now; one that was retired meanwhile still ends what it has begun."""
-        name = turn.item.model
+        name = calls.item.model
         model = self._registry().find(name) or self._registry(fresh=True).find(name)
-        if model is None and turn.progress.tokens:
+        if model is None and calls.progress.tokens:
             model = self._registry().find_retired(name)
         return model
 
-    def _call(self, turn: Invocation, call: int) -> float | None:
+    def _call(self, invocation: Invocation, call: int) -> float | None:
         """Bring one call to its end; the seconds after which to come again, or None at its end."""
         try:
-            answer = self._ask(turn, call)
+            answer = self._ask(invocation, call)
         except ProviderError as error:
-            self._fail_call(turn, call, error)
+            self._fail_call(invocation.calls, call, error)
             return None
         except Exception as error:
             log_failure("The provider's adapter failed.", error)
-            turn.fail(call, ProviderError("internal", billable="unknown"))
+            invocation.calls.fail(call, ProviderError("internal", billable="unknown"))
             return None
         if isinstance(answer, RetryLater):
             return answer.seconds
         try:
-            self._store(turn, call, answer)
+            self._store(invocation, call, answer)
         except (StorageError, ValueError) as error:
             log_failure("The image could not be stored.", error)
             message = "The image was made but could not be stored."
-            turn.fail(call, ProviderError("internal", message, billable="yes", cost=answer.cost))
+            invocation.calls.fail(call, ProviderError("internal", message, billable="yes", cost=answer.cost))
         return None
 
-    def _fail_call(self, turn: Invocation, call: int, error: ProviderError) -> None:
-        turn.fail(call, error)
-        if error.code in _ENDED and call in turn.progress.tokens:
+    def _fail_call(self, calls: Calls, call: int, error: ProviderError) -> None:
+        calls.fail(call, error)
+        if error.code in _ENDED and call in calls.progress.tokens:
             # So that a retry places a new order instead of asking about this one.
-            with turn.lock:
-                self._keep(turn)
+            with calls.lock:
+                self._keep(calls)
 
-    def _ask(self, turn: Invocation, call: int) -> Generated | RetryLater:
+    def _ask(self, invocation: Invocation, call: int) -> Generated | RetryLater:
         """Ask the provider, again where it certainly did not begin or is at work, and the wait is short.
 
         Raises
         ------
         ProviderError
         """
-        item, model = turn.item, turn.model
-        assert model
+        item, model, deadlines = invocation.item, invocation.model, invocation.deadlines
         generate = adapter(model.provider).generate
         waited = 0.0
         for attempt in range(item.attempt, item.attempt + 1000):
             logger.info("The provider is asked.", provider=model.provider, attempt=attempt)
-            until = min(self._clock() + model.time_limit, turn.call_until)
-            request = turn.request_of(call)
-            ask = partial(generate, request, model, turn.credentials, until)
+            until = min(self._clock() + model.time_limit, deadlines.response)
+            request = invocation.request_of(call)
+            ask = partial(generate, request, model, invocation.credentials, until)
             try:
-                answer = accept(ask, turn.credentials.key, images=request.n)
+                answer = accept(ask, invocation.credentials.key, images=request.n)
             except ProviderError as error:
                 if not error.safe_to_repeat:
                     raise
@@ -255,63 +256,59 @@ class Generation:
             else:
                 if isinstance(answer, Generated):
                     return answer
-                self._remember(turn, call, answer.resume)
+                self._remember(invocation.calls, call, answer.resume)
                 pause = answer.seconds
                 out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
-            if self._clock() + pause > turn.deadline:
+            if self._clock() + pause > deadlines.item:
                 raise out_of_time
-            if waited + pause > WAIT_HERE or self._clock() + pause + model.time_limit > turn.call_until:
+            if waited + pause > WAIT_HERE or self._clock() + pause + model.time_limit > deadlines.response:
                 return RetryLater(max(pause, min(10.0, 1.5 * item.attempt)))
             self._sleep(pause)
             waited += pause
         raise out_of_time
 
-    def _remember(self, turn: Invocation, call: int, token: str) -> None:
+    def _remember(self, calls: Calls, call: int, token: str) -> None:
         """Keep the token of a request before it is first polled."""
-        with turn.lock:
-            if turn.progress.tokens.get(call) == token:
+        with calls.lock:
+            if calls.progress.tokens.get(call) == token:
                 return
-            turn.progress.tokens[call] = token
-            self._keep(turn)
+            calls.progress.tokens[call] = token
+            self._keep(calls)
 
-    def _keep(self, turn: Invocation) -> None:
+    def _keep(self, calls: Calls) -> None:
         """Store how far the item has come, for whoever resumes it after a crash."""
         try:
-            self._tokens.save(*turn.item.row_id, turn.progress.dump())
+            self._tokens.save(*calls.item.row_id, calls.progress.dump())
         except StorageError as error:
             log_failure("How far the model has come could not be kept; a crash would lose it.", error)
 
-    def _store(self, turn: Invocation, call: int, generated: Generated) -> None:
-        item = turn.item
+    def _store(self, invocation: Invocation, call: int, generated: Generated) -> None:
+        item, calls = invocation.item, invocation.calls
         stored: list[Row] = []
         for number, image in enumerate(generated.images, start=call):
-            patience = turn.store_until - self._clock()
+            patience = invocation.deadlines.storage - self._clock()
             keys = self._images.save(image.data, item.record(image), number, patience=patience)
             about = {"width": image.width, "height": image.height, "seed": image.seed}
             stored.append({**keys, **{name: value for name, value in about.items() if value is not None}})
-        with turn.lock:
-            turn.add(call, stored, generated)
-            result = turn.progress.result()
-            if turn.progress.tokens:
-                self._keep(turn)
-        if turn.calls > 1:
+        with calls.lock:
+            calls.add(call, stored, generated)
+            result = calls.progress.result()
+            if calls.progress.tokens:
+                self._keep(calls)
+        if invocation.number_of_calls > 1:
             self._recorded(lambda: self._jobs.mark_model_images(item.job_id, item.model, result, run=item.run))
 
-    def _wait(self, turn: Invocation, pause: float) -> Outcome:
-        resume = turn.progress.dump() if turn.progress != Progress() else None
-        return turn.item.wait(pause, resume, turn.deadline)
-
-    def _close(self, turn: Invocation, started_at: str) -> Outcome:
-        item, progress = turn.item, turn.progress
+    def _close(self, calls: Calls, invocation: Invocation | None, started_at: str, since: float) -> Outcome:
+        """Close the row; ``since`` is when its first invocation began, in epoch seconds."""
+        item = calls.item
         started = {"startedAt": started_at} if item.attempt == 1 else {}
-        seconds = self._clock() - (turn.deadline - MAX_WAIT)
-        if progress.images:
-            row = turn.row()
+        if calls.progress.images:
+            model, receipt = (invocation.model, invocation.receipt) if invocation else (None, Receipt())
+            row = calls.row(model, receipt)
             outcome = self._complete(item, {**started, **row})
-            record_completion(item.model, row["cost"]["amount"], seconds)
+            record_completion(item.model, row["cost"]["amount"], self._clock() - since)
             return outcome
-        failure = progress.failure()
-        return self._fail(item, {**started, **failure})
+        return self._fail(item, {**started, **calls.progress.failure()})
 
     def _complete(self, item: Item, row: Row) -> Outcome:
         row = limited(row)
