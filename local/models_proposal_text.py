@@ -24,7 +24,10 @@ def markdown(found: Refresh) -> str:
         shown = _fitting([code(model) for model in found.without_price], _LONGEST_MODELS)
         blocks.append(f"No list has the price of {', '.join(shown)}.{_cut(len(found.without_price) - len(shown))}")
     if any(one.kind == "new" for one in found.sure):
-        blocks.append("Say in `takes` which parameters a new model takes before you merge this.")
+        blocks.append(
+            "Before you merge this, say in `takes` which parameters a new model takes and, where its provider is told "
+            "sizes in pixels, in `pixels` which ones."
+        )
     return "\n\n".join(blocks) + "\n"
 
 

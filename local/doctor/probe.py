@@ -157,7 +157,10 @@ def _meaning(server: Server, error: ErrorResponse, cure: str) -> tuple[str, Find
         case "bad_credentials":
             return _bad_credentials(server, error, cure)
         case "quota_exhausted":
-            return "accepted", _no_credit(server)
+            return "accepted" if server.key and error.status != 401 else "unknown", _no_credit(server)
+        # Google's word for an account whose region or billing does not allow the API.
+        case "invalid_request" if "FAILED_PRECONDITION" in error.codes.split():
+            return "denied", _denied(server, cure)
         case "rate_limited" | "provider_unavailable" | "unknown_outcome":
             sentence = f"{title} is busy or failing (HTTP {error.status}); try again later."
         case _ if server.is_any_server and error.status in (404, 405):
@@ -177,9 +180,13 @@ def _bad_credentials(server: Server, error: ErrorResponse, cure: str) -> tuple[s
         return "missing", Finding(BAD, f"{title} asks for a key; {cure}.")
     if is_bad_key(error):
         return "refused", Finding(BAD, f"{title} doesn't accept {name}; get a valid one and {cure}.")
-    denial = f"{title} denies access with {name}" if server.key else f"{title} denies access"
+    return "denied", _denied(server, cure)
+
+
+def _denied(server: Server, cure: str) -> Finding:
+    denial = f"{server.title} denies access" + (f" with {server.key_name or 'a key'}" if server.key else "")
     checks = f"check the account's permissions, status, billing, and region there, or get another key and {cure}"
-    return "denied", Finding(BAD, f"{denial}; {checks}.")
+    return Finding(BAD, f"{denial}; {checks}.")
 
 
 def _no_credit(server: Server) -> Finding:

@@ -277,6 +277,50 @@ def test_what_an_answer_means(deployed: Deployment, answer: Answer, mark: str, s
     assert (asked.path, asked.headers["x-key"]) == ("/v1/credits", KEYS["BFL_API_KEY"])
 
 
+def google(status: str, message: str, reason: str | None = None) -> dict[str, Any]:
+    """An error in Google's envelope."""
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}] if reason else []
+    return {"error": {"code": 400, "status": status, "message": message, "details": details}}
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "says"),
+    [
+        (
+            google("INVALID_ARGUMENT", "API key expired. Please renew it.", "API_KEY_INVALID"),
+            "refused",
+            "accept GEMINI",
+        ),
+        (google("INVALID_ARGUMENT", "Renew it.", "API_KEY_INVALID"), "refused", "doesn't accept GEMINI_API_KEY"),
+        (google("INVALID_ARGUMENT", "API Key not found. Please pass a valid API key."), "refused", "doesn't accept"),
+        (google("FAILED_PRECONDITION", "User location is not supported for the API use."), "denied", "denies access"),
+        (google("FAILED_PRECONDITION", "Please set up the project first."), "denied", "billing, and region there"),
+        (google("FAILED_PRECONDITION", ""), "denied", "billing, and region there"),
+    ],
+)
+def test_googles_errors_mean_for_the_doctor_what_they_mean_for_jobs(
+    deployed: Deployment, content: Any, key: str, says: str
+) -> None:
+    with Canned(Answer(400, content)) as server:
+        row = rows_of(with_endpoint(deployed, "gemini", server.url))["Nano Banana 2.1"]
+    assert (row.mark, row.key) == (BAD, key)
+    assert says in sentences(row)
+
+
+@pytest.mark.parametrize("said", ["The API key has expired.", "This API key has been revoked.", "Expired API key."])
+def test_a_key_that_has_ended_is_not_an_account_that_is_denied(deployed: Deployment, said: str) -> None:
+    with Canned(Answer(403, {"error": {"message": said}})) as server:
+        row = rows_of(with_endpoint(deployed, "bfl", server.url))["FLUX.2 Pro"]
+    assert (row.mark, row.key) == (BAD, "refused")
+
+
+def test_no_credit_says_nothing_about_a_key_that_is_not_accepted(deployed: Deployment) -> None:
+    content = {"error": {"message": "Invalid API key, or your account has insufficient credits"}}
+    with Canned(Answer(401, content)) as server:
+        row = rows_of(with_endpoint(deployed, "bfl", server.url))["FLUX.2 Pro"]
+    assert (row.mark, row.key) == (BAD, "unknown")
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [

@@ -216,6 +216,9 @@ class TestPixels:
             ["1024X1024"],
             ["1024x1024", "1024x1024 "],
             ["100000x1"],
+            ["16385x1"],
+            ["1٠٢٤x1024"],
+            {"multipleOf": 64, "side": {"min": 64, "max": 128}, "area": {"min": 4097, "max": 8191}},
             {},
             {"multipleOf": 16},
             {**LIMITS, "step": 16},
@@ -267,6 +270,20 @@ class TestOverlay:
         changes = {"models": [{"name": "A", "timeLimit": 90}, {"name": "B", "enabled": False}, SERVER]}
         models = parse(overlay(self.BASE, changes))["models"]
         assert [(model.name, model.time_limit) for model in models] == [("A", 90), ("Own Server", 60)]
+
+    def test_another_provider_or_id_does_not_inherit_what_is_the_former_ones(self) -> None:
+        base = {**self.BASE, "models": [{**ENTRY, "provider": "bfl", "path": "/a", "pixels": ["1x1"]}]}
+        for changes, kept in (
+            ({"timeLimit": 90}, {"path", "pixels"}),
+            ({"provider": "bfl", "id": "a"}, {"path", "pixels"}),
+            ({"id": "b"}, {"pixels"}),
+            ({"id": "b", "path": "/b"}, {"path", "pixels"}),
+            ({"provider": "gemini"}, set()),
+            ({"provider": "recraft", "id": "b", "takes": {}}, set()),
+        ):
+            result = overlay(base, {"models": [{"name": "A", **changes}]})
+            assert {"path", "pixels"} & {*result["models"][0]} == kept, changes
+            assert parse(result)["models"]
 
     @pytest.mark.parametrize(
         "changes",

@@ -87,9 +87,40 @@ def test_a_shape_beyond_the_limits_becomes_the_nearest_within() -> None:
     assert FLUX_1.nearest("40:1", "1K") == (1440, 256)
 
 
-def test_a_shape_that_no_area_within_the_limits_has_keeps_the_limits_of_its_sides() -> None:
-    limits = PixelLimits(multiple_of=16, shortest=16, longest=1024, smallest=1_000_000)
-    assert limits.nearest("8:1", "1K") == (1024, 128)
+@pytest.mark.parametrize(
+    ("limits", "shape", "size"),
+    [
+        (PixelLimits(multiple_of=16, shortest=16, longest=1024, smallest=1_000_000), "8:1", (1024, 992)),
+        (PixelLimits(multiple_of=64, shortest=768, longest=1536, largest=1024 * 1024), "2:1", (1344, 768)),
+        (PixelLimits(multiple_of=64, shortest=64, longest=1024, smallest=655_360), "21:9", (1024, 640)),
+        (PixelLimits(multiple_of=64, shortest=64, longest=1024, smallest=655_360), "9:21", (640, 1024)),
+    ],
+)
+def test_where_no_size_of_the_shape_has_an_area_within_the_limits_the_nearest_shape_is_chosen(
+    limits: PixelLimits, shape: str, size: tuple[int, int]
+) -> None:
+    assert limits.nearest(shape, "1K") == size
+
+
+@given(
+    step=st.integers(1, 64),
+    least=st.integers(1, 20),
+    more=st.integers(0, 40),
+    area=st.tuples(st.integers(1), st.integers(1)),
+    shape=st.sampled_from(ASPECT_RATIOS),
+    resolution=st.sampled_from(RESOLUTIONS),
+)
+def test_a_size_is_within_any_limits_that_have_one(
+    step: int, least: int, more: int, area: tuple[int, int], shape: str, resolution: str
+) -> None:
+    shortest, longest = step * least, step * (least + more)
+    smallest, largest = sorted(number % (2 * longest**2) + 1 for number in area)
+    limits = PixelLimits(step, shortest, longest, smallest, largest)
+    sides = range(shortest, longest + 1, step)
+    assert limits.has_any() == any(smallest <= wide * high <= largest for wide in sides for high in sides)
+    if limits.has_any():
+        width, height = limits.nearest(shape, resolution)
+        assert {width, height} <= {*sides} and smallest <= width * height <= largest
 
 
 @pytest.mark.parametrize(

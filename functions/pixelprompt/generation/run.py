@@ -302,11 +302,12 @@ class Generation:
         """Close the row; ``since`` is when its first invocation began, in epoch seconds."""
         item = calls.item
         started = {"startedAt": started_at} if item.attempt == 1 else {}
+        seconds = self._clock() - since
         if calls.progress.images:
             model, receipt = (invocation.model, invocation.receipt) if invocation else (None, Receipt())
             row = calls.row(model, receipt)
             outcome = self._complete(item, {**started, **row})
-            record_completion(item.model, row["cost"]["amount"], self._clock() - since)
+            record_completion(item.model, row["cost"]["amount"], seconds)
             return outcome
         return self._fail(item, {**started, **calls.progress.failure()})
 

@@ -50,7 +50,7 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
         changed = {entry["name"]: entry for entry in entries}
         if len(changed) < len(entries):
             raise ConfigurationError(f"{section} of the overlay names a model twice.")
-        kept = [{**entry, **changed.pop(entry["name"], {})} for entry in catalogue[section]]
+        kept = [_changed(entry, changed.pop(entry["name"], {})) for entry in catalogue[section]]
         result[section] = [*kept, *changed.values()]
     return result
 
@@ -85,6 +85,17 @@ def check_keys(sections: Mapping[str, Sequence[Model]], allowed: KeyHosts) -> No
                 f"If {host} may have the key, deploy with the setting keyHosts={json.dumps({name: [host]})}. "
                 "Otherwise correct provider, baseUrl, or keyName."
             )
+
+
+def _changed(entry: Entry, changes: Entry) -> dict[str, Any]:
+    """An entry with changes on top; another provider or id does not inherit what is only the former one's."""
+    lost: set[str] = set()
+    if changes.get("provider", entry["provider"]) != entry["provider"]:
+        lost = {"path", "pixels"}
+    elif changes.get("id", entry["id"]) != entry["id"]:
+        # A path may name the model; sizes in pixels mostly hold for a family of models.
+        lost = {"path"}
+    return {**{name: value for name, value in entry.items() if name not in lost}, **changes}
 
 
 def _is_named(entry: Any) -> bool:

@@ -124,6 +124,10 @@ def pixel_sizes(value: Any) -> PixelSizes:
     """
     if isinstance(value, list):
         return FixedSizes([_size(text) for text in value])
+    return _pixel_limits(value)
+
+
+def _pixel_limits(value: Mapping[str, Any]) -> PixelLimits:
     area = value.get("area", {})
     return PixelLimits(
         multiple_of=value["multipleOf"],
@@ -135,10 +139,12 @@ def pixel_sizes(value: Any) -> PixelSizes:
 
 
 def _size(text: str) -> Size:
-    if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text):
+    if not re.fullmatch(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", text):
         raise ValueError(f"{text!r} is not a size such as 1024x1536")
-    width, height = text.split("x")
-    return int(width), int(height)
+    width, height = map(int, text.split("x"))
+    if max(width, height) > _LARGEST_SIDE:
+        raise ValueError(f"{text!r} has a side of more than {_LARGEST_SIDE} pixels")
+    return width, height
 
 
 def _pixels(value: Any) -> bool:
@@ -155,8 +161,7 @@ def _pixels(value: Any) -> bool:
         and shortest % step == longest % step == 0
         and set(area) == {"min", "max"}
         and 0 < area["min"] <= area["max"]
-        and shortest**2 <= area["max"]
-        and area["min"] <= longest**2
+        and _pixel_limits(value).has_any()
     )
 
 

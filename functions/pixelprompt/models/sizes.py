@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 Size = tuple[int, int]
@@ -26,7 +26,7 @@ def side(resolution: str | None) -> int:
 
 @dataclass(frozen=True)
 class PixelLimits:
-    """The sizes that a model accepts: all within these limits.
+    """The sizes that a model accepts: all within these limits, of which there must be one.
 
     Attributes
     ----------
@@ -51,15 +51,23 @@ class PixelLimits:
         scale = max(scale, self.shortest / min(width, height))
         candidates = [(wide, high) for wide in self._near(width * scale) for high in self._near(height * scale)]
         allowed = [size for size in candidates if self.smallest <= math.prod(size) <= self._largest]
-        # The truest shape; of the equally true ones, the nearest area.
-        return min(
-            allowed or candidates,
-            key=lambda size: (round(abs(math.log(size[0] / size[1] / shape)), 3), abs(math.prod(size) - area)),
-        )
+        return _nearest(allowed or self._all(shape), shape, area)
+
+    def has_any(self) -> bool:
+        """Whether any size is within the limits."""
+        return any(True for _ in self._all(1.0))
 
     @property
     def _largest(self) -> int:
         return self.longest**2 if self.largest is None else self.largest
+
+    def _all(self, shape: float) -> Iterator[Size]:
+        """One size within the limits for each width that has one: that of the nearest shape."""
+        for width in range(self.shortest, self.longest + 1, self.multiple_of):
+            lowest = max(self.shortest, math.ceil(self.smallest / width / self.multiple_of) * self.multiple_of)
+            highest = min(self.longest, self._largest // width // self.multiple_of * self.multiple_of)
+            if lowest <= highest:
+                yield width, min(max(round(width / shape / self.multiple_of) * self.multiple_of, lowest), highest)
 
     def _near(self, length: float) -> list[int]:
         below = math.floor(length / self.multiple_of) * self.multiple_of
@@ -76,11 +84,15 @@ class FixedSizes:
 
     def nearest(self, aspect_ratio: str | None, resolution: str | None) -> Size:
         """The size of the nearest shape and, of several with that shape, of the nearest area."""
-        shape, area = ratio(aspect_ratio), side(resolution) ** 2
-        return min(
-            self.sizes,
-            key=lambda size: (round(abs(math.log(size[0] / size[1] / shape)), 3), abs(math.prod(size) - area)),
-        )
+        return _nearest(self.sizes, ratio(aspect_ratio), side(resolution) ** 2)
+
+
+def _nearest(sizes: Iterable[Size], shape: float, area: float) -> Size:
+    """The size of the truest shape; of the equally true ones, that of the nearest area."""
+    return min(
+        sizes,
+        key=lambda size: (round(abs(math.log(size[0] / size[1] / shape)), 3), abs(math.prod(size) - area)),
+    )
 
 
 PixelSizes = PixelLimits | FixedSizes

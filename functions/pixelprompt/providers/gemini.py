@@ -219,8 +219,6 @@ def _count(value: dict[str, Any], name: str) -> int:
 def _status_error(error: ErrorResponse) -> ProviderError:
     envelope = member(error.document, "error")
     details, said = members(envelope, "details"), error.message
-    if any(text(detail, "reason") == "API_KEY_INVALID" for detail in details):
-        return ProviderError("bad_credentials", said=said)
     if error.status == 429:
         return _throttled(error, details)
     if error.status == 400 and text(envelope, "status") == "FAILED_PRECONDITION":

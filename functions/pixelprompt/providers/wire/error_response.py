@@ -19,6 +19,8 @@ _SPEAKING = (
 )  # fmt: skip
 # Members that hold each parameter's problem under its name.
 _BY_PARAMETER = ("errors", "fieldErrors")
+# Members that list problems, each with constants of its own.
+_PROBLEMS = ("detail", "details", "issues", "errors")
 # Members that hold a constant for programs.
 _CODES = ("code", "type", "status", "name", "reason")
 _PLACES = ("loc", "path")
@@ -91,7 +93,7 @@ def read_document(
         ": ".join(filter(None, (sentence(document, places=places), sentence(upstream, places=places))))
         for places in (True, False)
     )
-    problems = [p for envelope in envelopes for name in ("detail", "issues", "errors") for p in members(envelope, name)]
+    problems = [p for envelope in envelopes for name in _PROBLEMS for p in members(envelope, name)]
     codes = [
         str(found[name])
         for found in [*envelopes, *problems[:_MOST_PROBLEMS]]

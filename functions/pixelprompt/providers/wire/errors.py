@@ -46,7 +46,8 @@ _NO_QUOTA = _words(r"exceeded your current quota")
 _FOR_A_WHILE = _words(r"retry (in|after)", r"per.?(second|minute)", r"rate[ -]limit", r"concurren")
 _BAD_KEY_CODE = _words(r"(invalid|incorrect).?api.?key", r"api.?key.?invalid", r"authentication.?error")
 _BAD_KEY = _words(
-    r"(incorrect|invalid|wrong) api.?key", r"api.?key (is )?(not valid|invalid|incorrect)",
+    r"(incorrect|invalid|wrong|expired|revoked) api.?key",
+    r"api.?key( you provided)? ((is|has|was|been) ){0,2}(not valid|invalid|incorrect|expired|revoked|not found)",
     r"\bnot authenticated\b", r"\binvalid authentication\b",
 )  # fmt: skip
 _DENIED = _words(
