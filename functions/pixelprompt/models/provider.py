@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from pixelprompt.models.model import Model
 
@@ -70,7 +71,7 @@ class Provider:
     probe: Probe | None = None
     simulator_path: str = ""
 
-    @property
+    @cached_property
     def hosts(self) -> tuple[str, ...]:
         """Its own hosts, which its key may go to."""
         host = url_host(self.base_url) if self.base_url else None
@@ -202,8 +203,7 @@ def key_name(model: Model) -> str | None:
 
 def called_host(provider: str, base_url: str | None) -> str | None:
     """The host that a model is called at, or None where it is not known: for Bedrock, and without a ``baseUrl``."""
-    url = base_url or PROVIDERS[provider].base_url
-    return url_host(url) if url else None
+    return url_host(base_url) if base_url else next(iter(PROVIDERS[provider].hosts), None)
 
 
 class KeyHosts:
