@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from pixelprompt import errors
 from pixelprompt.api import routes
+from pixelprompt.api.enhance import EnhanceRequest
 from pixelprompt.jobs import idempotency
 from pixelprompt.jobs.document import FINAL_ROW, JOB_STATUSES
+from pixelprompt.jobs.request import CancelRequest, GenerateRequest, RetryRequest
 from pixelprompt.jobs.status import SINCE
 from pixelprompt.models.model import ERROR_CODES
-from pixelprompt.models.parameters import SCHEMAS
-from pixelprompt.prompts import enhancement
-from pixelprompt.prompts.prompt import PROMPT_LIMIT
 from pixelprompt.providers.response import MAX_FACT
 from pixelprompt.storage import galleries
 
@@ -30,7 +31,6 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _ANY_OBJECT: Schema = {"type": "object"}
 _MOMENT: Schema = {"type": "string", "format": "date-time"}
 _URL: Schema = {"type": "string", "format": "uri"}
-_IP: Schema = {"type": ["string", "null"], "description": "Who the request is counted for, where the owner trusts it."}
 
 _INVALID_BODY: RequestErrors = (errors.InvalidJson, errors.PayloadTooLarge)
 _PROMPT_ERRORS: RequestErrors = (
@@ -116,8 +116,36 @@ def _list_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def _or_null(schema: Schema) -> Schema:
-    return {"oneOf": [schema, {"type": "null"}]}
+def _components(*types: Any) -> Schema:
+    """The schemas of types, and of those that they refer to, by name."""
+    _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    return {name: _plain(schema) for name, schema in components.items()}
+
+
+def _plain(schema: Any) -> Any:
+    """A schema of msgspec as a person would write it."""
+    if isinstance(schema, list):
+        return [_plain(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {name: _plain(value) for name, value in schema.items() if name != "title"}
+    if "default" in plain and plain["default"] is None:
+        del plain["default"]
+    if isinstance(plain.get("enum"), list):
+        plain = {"type": "string", **plain}
+    if isinstance(plain.get("description"), str):
+        plain["description"] = plain["description"].replace("``", "`")
+    if "required" in plain:
+        first = {name: plain["properties"][name] for name in plain["required"]}
+        plain["properties"] = {**first, **plain["properties"]}
+    if "anyOf" in plain:
+        choices = plain["anyOf"]
+        if "number" in [choice.get("type") for choice in choices]:
+            choices = [choice for choice in choices if choice.get("type") != "integer"]
+        # What is said of the only choice beside null is said of the whole.
+        about = {name: choice.pop(name) for choice in choices for name in ("description", "examples") if name in choice}
+        plain = {**about, **plain, "anyOf": choices}
+    return plain
 
 
 def _query(name: str, schema: Schema, description: str) -> Schema:
@@ -128,19 +156,8 @@ def _header(name: str, schema: Schema, description: str) -> Schema:
     return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
 
 
-def _prompt(limit: int) -> Schema:
-    return {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": limit,
-        "pattern": r"\S",
-        "description": "Counted without the white space around it; no control characters.",
-    }
-
-
 def _schemas() -> Schema:
     """The named schemas."""
-    parameters = {name: _or_null(schema) for name, schema in SCHEMAS.items()}
     receipt = {
         "applied": {**_ANY_OBJECT, "description": "Parameters that are used as they were given."},
         "adjusted": {**_ANY_OBJECT, "description": "By name, `requested` and `used`."},
@@ -219,38 +236,7 @@ def _schemas() -> Schema:
     )
     text_model = _object({"name": _TEXT, "id": _TEXT, "provider": _TEXT, "enhances": {"type": "boolean"}})
     return {
-        "GenerateRequest": _object(
-            {"prompt": _prompt(PROMPT_LIMIT)},
-            {
-                **parameters,
-                "models": _or_null(
-                    {**_list_of(_TEXT), "minItems": 1, "description": "Names or ids; see `GET /models`."}
-                ),
-                "strict": {"type": ["boolean", "null"], "description": "Refuse parameters that a model does not take."},
-                "dryRun": {"type": ["boolean", "null"], "description": "Only say what it would cost."},
-                "ip": _IP,
-            },
-            additionalProperties=False,
-        ),
-        "CancelRequest": _object({}, additionalProperties=False),
-        "RetryRequest": _object(
-            {},
-            {
-                "models": _or_null(
-                    {
-                        **_list_of(_TEXT),
-                        "minItems": 1,
-                        "description": "Names of models of this job, as `results` has them; the others are not "
-                        "asked again. Without it all models without image run again.",
-                    }
-                ),
-                "ip": _IP,
-            },
-            additionalProperties=False,
-        ),
-        "EnhanceRequest": _object(
-            {"prompt": _prompt(enhancement.PROMPT_LIMIT)}, {"ip": _IP}, additionalProperties=False
-        ),
+        **_components(GenerateRequest, CancelRequest, RetryRequest, EnhanceRequest),
         "JobStarted": _object(
             {"jobId": {"type": "string", "format": "uuid"}, "message": _TEXT, "totalModels": _COUNT, "statusUrl": _URL},
             {"warnings": _list_of(_TEXT)},

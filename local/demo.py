@@ -73,7 +73,7 @@ def prompt_of(arguments: Sequence[str], environment: Mapping[str, str], default:
     given = " ".join(arguments) if arguments else environment.get("PROMPT", default)
     try:
         # Decoded before it is stripped: a byte of a letter may look like a space in the locale's encoding.
-        return read_prompt({"prompt": terminal.typed(given)})
+        return read_prompt(terminal.typed(given))
     except PixelPromptError as error:
         raise OptionError(str(error)) from None
     except ValueError:

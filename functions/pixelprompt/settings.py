@@ -9,9 +9,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from pixelprompt.errors import ConfigurationError
 
@@ -31,8 +32,7 @@ def runs_in_lambda() -> bool:
     return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What a deployment hands to its Lambdas as environment variables."""
 
     environment: Mapping[str, str]

@@ -1,8 +1,9 @@
 """Calling an adapter as the workflow does."""
 
 import time
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from local.simulator import Simulator
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting

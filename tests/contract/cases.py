@@ -4,14 +4,14 @@ A column (``tests.contract.columns``) says what its protocol does otherwise.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from pixelprompt.models.model import Model
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a call ends with.
 
     Attributes
@@ -32,8 +32,7 @@ class Outcome:
     requests: int = 1
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True):
     """A row of the table.
 
     Attributes
@@ -59,8 +58,7 @@ class Case:
     rare: str | None = None
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Struct, frozen=True):
     """A protocol's column of the table.
 
     Attributes

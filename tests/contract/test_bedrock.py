@@ -1,7 +1,6 @@
 """Amazon Bedrock: what AWS answers beyond the cases that all providers have."""
 
 import time
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,6 +8,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
+from msgspec.structs import replace
 
 from local.simulator import Simulator
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, ProviderError

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from local.simulator import Simulator
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, ProviderError, Waiting

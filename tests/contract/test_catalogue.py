@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from local.simulator import Simulator
 from pixelprompt.models import catalogue, cost
@@ -46,7 +47,7 @@ def test_the_provider_takes_what_the_catalogue_says(simulator: Simulator, model:
         # Only jpeg and webp are compressed.
         compressed = {**given, "outputFormat": "webp"} if "outputCompression" in given else given
         request: ImageRequest = image_request(PROMPT, compressed, model)
-        asked = {name: value for name, value in vars(request).items() if name not in ("prompt", "resume")}
+        asked = {name: value for name, value in asdict(request).items() if name not in ("prompt", "resume")}
         answer = ask_simulator(simulator, model, **asked)
         assert isinstance(answer, ProviderError) and answer.code == "no_image", (given, answer)
 

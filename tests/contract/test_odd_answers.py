@@ -3,10 +3,10 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.providers import adapter

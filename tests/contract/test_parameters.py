@@ -1,10 +1,10 @@
 """Our parameters, as each provider is told them and as its pictures show them."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from local.simulator import Simulator
 from pixelprompt.models import registry

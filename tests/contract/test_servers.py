@@ -3,10 +3,10 @@
 import base64
 import io
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image as Picture
 
 from local.simulator import Simulator

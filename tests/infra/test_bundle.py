@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from msgspec import to_builtins
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -242,7 +243,7 @@ def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> N
     assert (archive / "pixelprompt" / "models" / "models.json").is_file()
 
     libraries = [*archive.rglob("*.so"), *archive.rglob("*.so.*")]
-    assert bool(libraries) == (path == PROVIDERS)
+    assert any("msgspec" in library.parts for library in libraries)
     for library in libraries:
         header = library.read_bytes()[:20]
         assert header[:4] == b"\x7fELF"
@@ -392,9 +393,9 @@ def test_the_archive_is_enough_to_call_every_provider(
 ) -> None:
     """SDKs import much only when they are used: what they lack then is seen in a real call, over a socket."""
     archive, _ = archive_here
-    calls = {provider: (asdict(model), simulator.url + PATHS[provider]) for provider, model in MODELS.items()}
+    calls = {provider: (to_builtins(model), simulator.url + PATHS[provider]) for provider, model in MODELS.items()}
     texts = {
-        model.provider: (asdict(model), simulator.url + PATHS[model.provider])
+        model.provider: (to_builtins(model), simulator.url + PATHS[model.provider])
         for model in ModelRegistry.load().get_text_models()
     }
     program = CALLING.format(calls=json.dumps(calls), texts=json.dumps(texts))

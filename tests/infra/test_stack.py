@@ -19,7 +19,7 @@ from local.grants import Grant, listed
 from local.synthesis import built
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.jobs.status import STARTING_SECONDS
-from pixelprompt.models.catalogue_fields import LONGEST_CALL
+from pixelprompt.models.catalogue_entry import MAX_CALL
 
 from .conftest import ROOT, Synthesise
 
@@ -333,7 +333,7 @@ def test_who_finds_no_free_lambda_is_patient(resources: Resources) -> None:
     # Full jitter takes half of each delay on average: 14 minutes. In a new account four waves of nine models come
     # before the last of 40 models; each holds its Lambdas for at most the longest call of a provider.
     delays = [min(2**attempt, 30) for attempt in range(60)]
-    assert sum(delays) / 2 == 840.5 > 4 * LONGEST_CALL
+    assert sum(delays) / 2 == 840.5 > 4 * MAX_CALL
     # Scheduled, started, failed: an execution has room for 25 000 events.
     assert 40 * 2 * 60 * 3 < 25_000
 

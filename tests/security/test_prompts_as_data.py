@@ -3,10 +3,10 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import enhance
 from local.simulator import Simulator

@@ -19,7 +19,7 @@ from pixelprompt.jobs.progress import Progress
 from pixelprompt.jobs.status import JobStatus
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import ProviderError
-from pixelprompt.models.parameters import MOST_IMAGES, Receipt
+from pixelprompt.models.parameters import MAX_IMAGES, Receipt
 from pixelprompt.models.parameters import NAMES as PARAMETERS
 from pixelprompt.providers.response import MAX_TOKEN
 from pixelprompt.storage.images import ImageStorage
@@ -50,7 +50,7 @@ def test_the_largest_input_of_an_execution_is_below_the_limit() -> None:
     parameters = {"negativePrompt": WIDEST * 1000, **{f"parameter{number}": "x" * 20 for number in range(12)}}
     # A call has a token or an error, and only the first error has a sentence.
     progress = Progress(
-        tokens=dict.fromkeys(range(MOST_IMAGES), '"' * (MAX_TOKEN // 2)),
+        tokens=dict.fromkeys(range(MAX_IMAGES), '"' * (MAX_TOKEN // 2)),
         failures={0: ProviderError("provider_unavailable", WIDEST * 9000).row()},
     )
     resume = progress.dump()
@@ -76,14 +76,14 @@ def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any, monke
         key = f"2026-11-26-12-00-00-0123abcd/{name.replace(' ', '-')}-1795724541766"
         stored = [
             {"imageKey": f"group-images/{key}-{n}.json", "binaryKey": f"images/{key}-{n}.png", "width": 1, "height": 1}
-            for n in range(MOST_IMAGES)
+            for n in range(MAX_IMAGES)
         ]
         jobs.mark_model_complete(job_id, name, {"imageKey": stored[0]["imageKey"], "images": stored})
     document, _ = JobStatus(jobs, images, lambda *_: None, lambda name: True, clock=time.time).get(job_id)
     assert SESSION_TOKEN in document["results"][0]["imageUrl"]
     body = json.dumps(document)
     assert len(body) < LAMBDA_RESPONSE / 8
-    print(f"a response with {MOST_MODELS * MOST_IMAGES} presigned URLs has {len(body)} bytes")
+    print(f"a response with {MOST_MODELS * MAX_IMAGES} presigned URLs has {len(body)} bytes")
 
 
 def test_a_request_has_less_than_api_gateway_and_lambda_let_through() -> None:

@@ -449,7 +449,7 @@ class TestRetry:
         before = world.document
         with pytest.raises(InvalidParameter) as refused:
             world.retry(models=["B", "D"])
-        assert refused.value.message == "This job has no model 'D'. It has: A, B, C."
+        assert refused.value.message == "This job has no model 'D'. Available: A, B, C."
         assert refused.value.details == {"parameter": "models"}
         assert world.document == before and world.charged == {}
 

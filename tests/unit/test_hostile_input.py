@@ -103,14 +103,14 @@ UNKNOWN = TEXT.filter(lambda name: REGISTRY.find(name) is None and REGISTRY.find
 @given(st.lists(UNKNOWN, min_size=1, max_size=5))
 def test_a_model_that_does_not_exist_is_refused_in_one_printable_line(names: list[str]) -> None:
     with pytest.raises(InvalidParameter) as refused:
-        read_models({"models": names}, REGISTRY)
+        read_models(names, REGISTRY)
     assert refused.value.message.isprintable() and len(refused.value.message) < 5000
 
 
 @given(TEXT)
 def test_a_prompt_that_passes_has_no_control_character(prompt: str) -> None:
     try:
-        found = read_prompt({"prompt": prompt})
+        found = read_prompt(prompt)
     except RequestError:
         return
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", found)
@@ -119,7 +119,7 @@ def test_a_prompt_that_passes_has_no_control_character(prompt: str) -> None:
 @pytest.mark.parametrize("character", ["\x00", "\x08", "\x1b", "\x7f", "\x85", "\x9b"])
 def test_control_characters_of_both_sets_are_refused(character: str) -> None:
     with pytest.raises(InvalidParameter):
-        read_prompt({"prompt": f"a{character}b"})
+        read_prompt(f"a{character}b")
 
 
 @given(TEXT)

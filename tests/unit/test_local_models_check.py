@@ -88,7 +88,7 @@ def test_the_text_model_in_use_must_stay() -> None:
         ('{"model": []}', "must be an object with the lists models or textModels"),
         ('{"models": [{"name": "X", "provider": "nobody", "id": "x"}]}', "provider='nobody'; it must be one of"),
         ('{"models": [{"name": "X"}]}', "needs 'provider'"),
-        ('{"models": [{"name": "FLUX 3", "timeLimit": 9000}]}', "timeLimit=9000; it must be 1 to 200 seconds"),
+        ('{"models": [{"name": "FLUX 3", "timeLimit": 9000}]}', "timeLimit=9000; it must be a number from 1 to 200"),
     ],
 )
 def test_a_wrong_overlay_is_one_sentence(file: Path, capsys: pytest.CaptureFixture[str], text: str, says: str) -> None:

@@ -7,7 +7,6 @@ import logging
 import string
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import wordsegment
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from pixelprompt.prompts.moderation.classifier import INSTRUCTION, yes_no_classifier
 from pixelprompt.prompts.moderation.filter import MODEL_CATEGORY, UNAVAILABLE, ContentFilter, Verdict
@@ -962,9 +962,9 @@ def test_a_negative_prompt_may_name_what_nobody_wants_to_see(negative: str) -> N
     ],
 )  # fmt: skip
 def test_a_negative_prompt_may_not_ask_for_less_clothes(negative: str) -> None:
-    assert KEYWORDS.verdict("a portrait of a woman in a garden", negative) == Verdict(True, "sexual")
+    assert KEYWORDS.verdict("a portrait of a woman in a garden", negative) == Verdict(True, "sexual", in_negative=True)
     for minor in ("a child in a garden", "a 9 year old girl in a garden"):
-        assert KEYWORDS.verdict(minor, negative) == Verdict(True, "sexual_minors")
+        assert KEYWORDS.verdict(minor, negative) == Verdict(True, "sexual_minors", in_negative=True)
 
 
 def test_pieces_of_clothing_count_where_the_prompt_shows_people() -> None:
@@ -976,7 +976,7 @@ def test_pieces_of_clothing_count_where_the_prompt_shows_people() -> None:
 
 @pytest.mark.parametrize(("negative", "category"), [("jailbait", "sexual_minors"), ("n1gger", "hate")])
 def test_some_words_pass_nowhere(negative: str, category: str) -> None:
-    assert KEYWORDS.verdict("a red fox", negative) == Verdict(True, category)
+    assert KEYWORDS.verdict("a red fox", negative) == Verdict(True, category, in_negative=True)
 
 
 @pytest.mark.parametrize("negative", ["shirt, shorts", "clothes", "uniform", "diaper", "costume", "wetsuit"])
@@ -984,7 +984,7 @@ def test_some_words_pass_nowhere(negative: str, category: str) -> None:
 def test_a_disguised_minor_in_the_prompt_is_one_to_its_negative_prompt(minor: str, negative: str) -> None:
     # So it is where both stand in one text.
     assert KEYWORDS.verdict(f"seductive pose, {minor}") == Verdict(True, "sexual_minors")
-    assert KEYWORDS.verdict(minor, negative) == Verdict(True, "sexual_minors")
+    assert KEYWORDS.verdict(minor, negative) == Verdict(True, "sexual_minors", in_negative=True)
 
 
 @pytest.mark.parametrize("person", ["a g1rl", "a w0man", "a w.o.m.a.n"])
@@ -998,7 +998,7 @@ def test_a_disguised_person_is_one_too(person: str) -> None:
 def test_who_wants_no_adults_wants_minors(negative: str) -> None:
     for prompt in ("a woman in lingerie on a bed", "seductive pose, lingerie, bedroom"):
         assert KEYWORDS.verdict(prompt, "") == Verdict(False)
-        assert KEYWORDS.verdict(prompt, negative) == Verdict(True, "sexual_minors")
+        assert KEYWORDS.verdict(prompt, negative) == Verdict(True, "sexual_minors", in_negative=True)
     assert KEYWORDS.verdict("a playground", negative) == Verdict(False)
 
 
@@ -1041,8 +1041,8 @@ def test_no_adults_changes_nothing_where_nobody_is_shown(prompt: str, negative: 
 def test_the_categories_of_either_list_block() -> None:
     data = json.loads(TERMS_FILE.read_text())
     brands = compile_terms({**data, "categories": {"brands": {"always": {"noun": ["acme"]}}}, "fragments": {}})
-    assert ContentFilter(terms=brands).verdict("a woman", "clothes") == Verdict(True, "sexual")
-    assert ContentFilter(negative_terms=brands).verdict("a woman", "acme") == Verdict(True, "brands")
+    assert ContentFilter(terms=brands).verdict("a woman", "clothes") == Verdict(True, "sexual", in_negative=True)
+    assert ContentFilter(negative_terms=brands).verdict("a woman", "acme") == Verdict(True, "brands", in_negative=True)
 
 
 def test_a_list_of_ones_own_decides_about_negative_prompts_too() -> None:
@@ -1050,7 +1050,7 @@ def test_a_list_of_ones_own_decides_about_negative_prompts_too() -> None:
     data["negative"]["categories"] = {"sexual": {"always": {"noun": ["cloak"]}}}
     own = ContentFilter(negative_terms=compile_terms({**data, "categories": data["negative"]["categories"]}))
     assert own.verdict("a woman", "clothes") == Verdict(False)
-    assert own.verdict("a woman", "cloaks") == Verdict(True, "sexual")
+    assert own.verdict("a woman", "cloaks") == Verdict(True, "sexual", in_negative=True)
 
 
 def test_it_is_said_which_of_the_two_led_to_it() -> None:

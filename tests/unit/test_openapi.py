@@ -12,8 +12,11 @@ from local import openapi as written
 from local.api_description import description
 from pixelprompt import errors
 from pixelprompt.api import routes
+from pixelprompt.api.body import read_json
+from pixelprompt.jobs.request import GenerateRequest
 from pixelprompt.jobs.status import Wait
-from pixelprompt.models.parameters import NAMES, read_parameters
+from pixelprompt.models.parameters import NAMES
+from pixelprompt.prompts.prompt import read_body_with_prompt
 
 DESCRIPTION = description()
 OPERATIONS = {
@@ -112,7 +115,8 @@ def validator(name: str) -> jsonschema_rs.Validator:
 )  # fmt: skip
 def test_a_parameter_is_described_as_it_is_read(name: str, value: Any) -> None:
     try:
-        read_parameters({name: value})
+        body = read_json(json.dumps({"prompt": "a fox", name: value}).encode())
+        read_body_with_prompt(body, GenerateRequest).given()
     except errors.InvalidParameter:
         taken = False
     else:

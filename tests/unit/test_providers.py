@@ -3,11 +3,11 @@
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from local.simulator import Simulator
 from pixelprompt.models.model import ERROR_CODES, Credentials, Model, ProviderError

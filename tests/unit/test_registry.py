@@ -98,7 +98,10 @@ class TestCatalogue:
             ({"models": ["x"], "textModels": []}, "must be an object"),
             ({"models": [{"name": "A", "provider": "openai"}], "textModels": []}, "needs 'id'"),
             ({"models": [{**ENTRY, "provider": "acme"}], "textModels": []}, "provider='acme'; it must be one of"),
-            ({"models": [{**ENTRY, "timeLimit": 900}], "textModels": []}, "timeLimit=900; it must be 1 to 200"),
+            (
+                {"models": [{**ENTRY, "timeLimit": 900}], "textModels": []},
+                "timeLimit=900; it must be a number from 1 to 200",
+            ),
             ({"models": [{**ENTRY, "timelimit": 9}], "textModels": []}, "'timelimit', which is unknown"),
             ({"models": [{**ENTRY, "shutdown": "soon"}], "textModels": []}, "shutdown='soon'"),
             ({"models": [{**ENTRY, "takes": {"aspectRatio": ["5:5"]}}], "textModels": []}, "takes="),

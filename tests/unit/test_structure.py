@@ -32,7 +32,7 @@ GROUND = {
     "observability",
     "errors",
     "deadline",
-    "member_names",
+    "validation",
     "redaction",
     "cold_start",
     "deferred",

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pixelprompt.api.body import read_json
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import (
     DeadlineExceeded,
@@ -26,23 +27,32 @@ from pixelprompt.errors import (
     ServiceUnavailable,
 )
 from pixelprompt.jobs.idempotency import IdempotencyRecords
-from pixelprompt.jobs.request import MEMBERS, read_models
+from pixelprompt.jobs.request import GenerateRequest, read_models
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.jobs.submit import START_SECONDS, Submission
 from pixelprompt.limits.caller import read_ip
 from pixelprompt.limits.rate_limit import RateLimiter
-from pixelprompt.member_names import check_names
 from pixelprompt.models.model import Model
-from pixelprompt.models.parameters import Receipt, read_parameters
+from pixelprompt.models.parameters import Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.prompts.moderation.filter import ContentFilter
-from pixelprompt.prompts.prompt import read_prompt
+from pixelprompt.prompts.prompt import read_body_with_prompt, read_prompt
 from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.validation import check_names
 
 BUCKET = "test-bucket"
 REGISTRY = ModelRegistry(
     [Model("GPT Image 2", "openai", "gpt-image-2"), Model("Nano Banana 2.1", "gemini", "gemini-nano-banana-2.1")]
 )
+
+
+MEMBERS = GenerateRequest.__struct_encode_fields__
+
+
+def read_request(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The prompt and the parameters of a request's body."""
+    request = read_body_with_prompt(body, GenerateRequest)
+    return read_prompt(request.prompt), request.given()
 
 
 class Secrets:
@@ -115,12 +125,12 @@ BOTH = {"OPENAI_API_KEY": "a", "GEMINI_API_KEY": "b"}
 )
 def test_a_prompt_must_be_a_text_of_1_to_1000_characters(prompt: Any, error: type[RequestError]) -> None:
     with pytest.raises(error):
-        read_prompt({"prompt": prompt})
+        read_request({"prompt": prompt})
 
 
 @pytest.mark.parametrize("prompt", ["x", "x" * 1000, "  " + "x" * 1000 + "  ", "two\nlines", "кот 猫 🐈"])
 def test_a_prompt_is_trimmed(prompt: str) -> None:
-    assert read_prompt({"prompt": prompt}) == prompt.strip()
+    assert read_request({"prompt": prompt}) == (prompt.strip(), {})
 
 
 @pytest.mark.parametrize(
@@ -154,30 +164,34 @@ def test_a_prompt_is_trimmed(prompt: str) -> None:
 )
 def test_a_parameter_must_be_a_number_in_its_range(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter) as refused:
-        read_parameters(body)
+        read_request({"prompt": "a fox", **body})
     assert refused.value.details["parameter"] in body
 
 
 def test_only_what_is_given_is_read() -> None:
-    assert read_parameters({"steps": 25.0, "guidance": None, "aspectRatio": "16:9"}) == {
-        "steps": 25,
-        "aspectRatio": "16:9",
-    }
+    body = read_json(b'{"prompt": "a fox", "steps": 25.0, "guidance": null, "control": 1, "aspectRatio": "16:9"}')
+    _, parameters = read_request(body)
+    assert json.dumps(parameters) == '{"steps": 25, "control": 1, "aspectRatio": "16:9"}'
 
 
 NAMES = st.sampled_from(["prompt", "models", "ip", "n", "seed", "steps", "guidance", "aspectRatio", "negativePrompt"])
 
 
-@given(st.dictionaries(NAMES, st.from_type(object)))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(NAMES, VALUES))
 def test_no_body_breaks_the_readers(body: dict[str, Any]) -> None:
-    for read in (
-        lambda: read_prompt(body),
-        lambda: read_parameters(body),
-        lambda: read_models(body, REGISTRY),
-        lambda: read_ip(body, "192.0.2.1", True),
-    ):
-        with contextlib.suppress(RequestError):
-            read()
+    with contextlib.suppress(RequestError):
+        request = read_body_with_prompt(body, GenerateRequest)
+        read_prompt(request.prompt)
+        request.given()
+        read_models(request.models, REGISTRY)
+        read_ip(request.ip, "192.0.2.1", True)
 
 
 @st.composite
@@ -239,35 +253,35 @@ def test_an_unknown_member_names_what_was_meant(member: str, nearest: str | None
 
 @pytest.mark.parametrize("text", ["no text\nno border", "👩‍🎨 painters", "kein\u00a0Rahmen", "a\tb", "می‌خواهم"])
 def test_a_negative_prompt_may_be_what_a_prompt_may_be(text: str) -> None:
-    assert read_prompt({"prompt": text}) == text
-    assert read_parameters({"negativePrompt": f" {text}\n"}) == {"negativePrompt": text}
+    body = {"prompt": text, "negativePrompt": f" {text}\n"}
+    assert read_request(body) == (text, {"negativePrompt": text})
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\x1b[31m", " \n", "", 5])
 def test_a_negative_prompt_may_not_be_what_a_prompt_may_not_be(text: Any) -> None:
     with pytest.raises(InvalidParameter):
-        read_parameters({"negativePrompt": text})
+        read_request({"prompt": "a fox", "negativePrompt": text})
     with pytest.raises(RequestError):
-        read_prompt({"prompt": text})
+        read_request({"prompt": text})
 
 
 def test_models_are_named_by_name_or_id_and_keep_the_registrys_order() -> None:
-    body = {"models": ["gemini-nano-banana-2.1", "gpt image 2", "GPT Image 2"]}
-    assert [model.name for model in read_models(body, REGISTRY) or []] == ["GPT Image 2", "Nano Banana 2.1"]
+    wanted = ["gemini-nano-banana-2.1", "gpt image 2", "GPT Image 2"]
+    assert [model.name for model in read_models(wanted, REGISTRY) or []] == ["GPT Image 2", "Nano Banana 2.1"]
 
 
 @pytest.mark.parametrize("models", ["GPT Image 2", [], [1], ["no-such-model"], {}, 5])
 def test_an_unknown_model_is_refused(models: Any) -> None:
     with pytest.raises(InvalidParameter):
-        read_models({"models": models}, REGISTRY)
+        read_models(read_body_with_prompt({"prompt": "a fox", "models": models}, GenerateRequest).models, REGISTRY)
 
 
 def test_the_bodys_ip_counts_only_where_it_is_trusted() -> None:
-    assert read_ip({"ip": "198.51.100.1"}, "192.0.2.1", True) == "198.51.100.1"
-    assert read_ip({"ip": "198.51.100.1"}, "192.0.2.1", False) == "192.0.2.1"
-    assert read_ip({"ip": "nonsense"}, "192.0.2.1", False) == "192.0.2.1"
+    assert read_ip("198.51.100.1", "192.0.2.1", True) == "198.51.100.1"
+    assert read_ip("198.51.100.1", "192.0.2.1", False) == "192.0.2.1"
+    assert read_ip("nonsense", "192.0.2.1", False) == "192.0.2.1"
     with pytest.raises(InvalidParameter):
-        read_ip({"ip": "nonsense"}, "192.0.2.1", True)
+        read_ip("nonsense", "192.0.2.1", True)
 
 
 class TestSubmission:

@@ -37,17 +37,22 @@ def read_json(body: bytes) -> dict[str, Any]:
     PayloadTooLarge, InvalidJson
     """
     if len(body) > BODY_LIMIT:
-        raise PayloadTooLarge(f"The body has {len(body)} bytes; at most {BODY_LIMIT} are taken.", limit=BODY_LIMIT)
+        raise PayloadTooLarge(f"The body has {len(body)} bytes; the limit is {BODY_LIMIT}.", limit=BODY_LIMIT)
     try:
         # A byte-order mark is no part of the text (RFC 8259, section 8.1).
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        value = json.loads(
+            body.decode("utf-8-sig"),
+            parse_constant=_no_constant,
+            parse_float=_number,
+            object_pairs_hook=_no_duplicates,
+        )
         if _is_deeper(value, DEPTH_LIMIT):
             raise _NotStrict("The body is nested too deeply.")
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError:
         raise InvalidJson("The body is not valid UTF-8.") from None
     except UnicodeEncodeError:
-        raise InvalidJson("The body has half a surrogate pair, which is no character.") from None
+        raise InvalidJson("The body has an unpaired surrogate, which is invalid.") from None
     except RecursionError:
         raise InvalidJson("The body is nested too deeply.") from None
     except _NotStrict as error:
@@ -63,14 +68,20 @@ class _NotStrict(ValueError):
     """The text is JSON to Python, but not to the standard, or it is ambiguous."""
 
 
+def _number(text: str) -> float:
+    """A number with a fraction or an exponent; whole where its value is, as JSON has one type of numbers."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
 def _no_constant(name: str) -> None:
-    raise _NotStrict(f"{name} is no JSON number.")
+    raise _NotStrict(f"{name} is not valid JSON.")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise _NotStrict("The body names a member twice.")
+        raise _NotStrict("The body contains a duplicate key.")
     return value
 
 

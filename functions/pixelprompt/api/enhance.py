@@ -1,15 +1,15 @@
 """``POST /enhance``: limits and moderation around the text model that expands a prompt."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from pixelprompt.deadline import Deadline
-from pixelprompt.limits.caller import read_ip
+from pixelprompt.limits.caller import CallerIp, read_ip
 from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
-from pixelprompt.member_names import check_names
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.prompts.enhancement import (
-    MEMBERS,
     PROMPT_LIMIT,
     TIME_LIMIT,
     Enhancement,
@@ -19,8 +19,22 @@ from pixelprompt.prompts.enhancement import (
 )
 from pixelprompt.prompts.moderation.classifier import refuse_blocked
 from pixelprompt.prompts.moderation.filter import ContentFilter
-from pixelprompt.prompts.prompt import read_prompt
+from pixelprompt.prompts.prompt import read_body_with_prompt, read_prompt
 from pixelprompt.providers.keys import ProviderKeys
+
+
+class EnhanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of ``POST /enhance``."""
+
+    prompt: Annotated[
+        str,
+        Meta(
+            description="The prompt to expand. Counted without the white space around it; no control characters.",
+            examples=["a red fox"],
+            extra_json_schema={"minLength": 1, "maxLength": PROMPT_LIMIT, "pattern": r"\S"},
+        ),
+    ]
+    ip: CallerIp = None
 
 
 class PromptEnhancer:
@@ -62,9 +76,9 @@ class PromptEnhancer:
         ------
         RequestError : of the kind that tells what is wrong
         """
-        check_names(body, MEMBERS)
-        prompt = read_prompt(body, PROMPT_LIMIT)
-        ip = read_ip(body, source_ip, self._trust_body_ip)
+        request = read_body_with_prompt(body, EnhanceRequest)
+        prompt = read_prompt(request.prompt, PROMPT_LIMIT)
+        ip = read_ip(request.ip, source_ip, self._trust_body_ip)
         look = self._limiter.look(ip)
         refuse_limited(look.decision)
         refuse_blocked(self._moderation.screen(prompt))

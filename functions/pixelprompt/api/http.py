@@ -10,9 +10,10 @@ import re
 import uuid
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
+
+from msgspec import Struct, field
 
 from pixelprompt.api.body import raw_body, read_json
 from pixelprompt.api.cors import allowed_origins, cors_headers
@@ -25,18 +26,17 @@ from pixelprompt.errors import (
     StorageError,
 )
 from pixelprompt.jobs.document import is_job_id
-from pixelprompt.member_names import check_names
 from pixelprompt.observability import begin, log_failure, logger
 from pixelprompt.storage.clients import REQUEST_RESERVE
 from pixelprompt.storage.documents import may_pass
+from pixelprompt.validation import check_names
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Of the request that this process answers at present, for all that its entry point waits for.
 deadline = Deadline(REQUEST_RESERVE)
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """A request as API Gateway saw it; header names in lower case.
 
     ``route`` is the path of ``ROUTES`` that API Gateway has matched, empty where it is none; ``path`` is the caller's,
@@ -115,8 +115,7 @@ class Request:
         return read_json(self.body)
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(Struct, frozen=True):
     """An answer; ``body`` is JSON-serialisable, None sends no body."""
 
     body: Any = None

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pixelprompt.errors import MethodNotAllowed, RequestError, RouteNotFound
 
 Event = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(Struct, frozen=True):
     """A path of the API, and what responds to it.
 
     Attributes

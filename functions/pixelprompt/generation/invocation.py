@@ -1,18 +1,19 @@
 """What an invocation asks a provider for, what became of each call, and the row that results."""
 
-from dataclasses import dataclass, field, replace
 from threading import Lock
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pixelprompt.generation.item import Item
 from pixelprompt.jobs.document import Row
 from pixelprompt.jobs.progress import Progress
 from pixelprompt.models.cost import UNKNOWN, added, computed, reported
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
-from pixelprompt.models.parameters import MOST_IMAGES, Receipt, as_made, image_request, seed_of_call
+from pixelprompt.models.parameters import MAX_IMAGES, Receipt, as_made, image_request, seed_of_call
 
 
-@dataclass(frozen=True)
-class Deadlines:
+class Deadlines(Struct, frozen=True):
     """Until when, in epoch seconds: the model may wait or be polled, a provider may respond, images may be stored."""
 
     item: float
@@ -20,8 +21,7 @@ class Deadlines:
     storage: float
 
 
-@dataclass
-class Calls:
+class Calls(Struct):
     """What became of an item's calls, in this invocation and in those before it; ``lock`` guards ``progress``."""
 
     item: Item
@@ -33,7 +33,7 @@ class Calls:
         if self.progress.tokens:
             error.billable = "unknown"
         closed = set(self.progress.images) | set(self.progress.failures)
-        self.fail(min(set(range(2 * MOST_IMAGES + 1)) - closed), error)
+        self.fail(min(set(range(2 * MAX_IMAGES + 1)) - closed), error)
 
     def fail(self, call: int, error: ProviderError) -> None:
         """Close a call with its error."""
@@ -95,8 +95,7 @@ class Calls:
         return {"applied": made.applied, "adjusted": made.adjusted} if self.item.dumped_receipt else made.row()
 
 
-@dataclass(frozen=True)
-class Invocation:
+class Invocation(Struct, frozen=True):
     """What an invocation asks a provider for.
 
     Attributes

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pixelprompt.jobs.document import Row
 from pixelprompt.models.model import Image, Model
@@ -22,8 +23,7 @@ _OPTIONAL = (("used",), ("usage",), ("requestId",), ("applied", "ignored", "adju
 Outcome = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(Struct, frozen=True):
     """What the state machine hands to an invocation for one model.
 
     Attributes

@@ -4,8 +4,9 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
 from pixelprompt.generation.invocation import Calls, Deadlines, Invocation
@@ -42,8 +43,7 @@ class InvocationBroke(PixelPromptError):
     """What an earlier invocation of the item did is unknown; *Record failure* finds it out, as after any that broke."""
 
 
-@dataclass(frozen=True)
-class RetryLater:
+class RetryLater(Struct, frozen=True):
     """Come again in ``seconds``: the provider did not begin, or it is at work."""
 
     seconds: float

@@ -10,10 +10,11 @@ from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.errors import ServiceUnavailable
 from pixelprompt.jobs.document import is_job_id
 from pixelprompt.jobs.executions import FAILURES, execution_name
+from pixelprompt.jobs.request import CancelRequest
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.member_names import check_names
 from pixelprompt.observability import logger, record_unknown_cost
 from pixelprompt.storage.documents import Value
+from pixelprompt.validation import read_body
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
 
@@ -54,7 +55,7 @@ class Cancellation:
         """
         if body or not is_job_id(job_id):
             self._jobs.require(job_id)
-            check_names(body, ())
+            read_body(body, CancelRequest)
         document, cancelled = self._jobs.cancel(job_id)
         for row in cancelled:
             record_unknown_cost(row["billable"])

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pixelprompt.errors import JobNotFound
 from pixelprompt.jobs.document import FINAL_JOB, FINAL_ROW, is_of_run, seconds_between
@@ -15,8 +16,7 @@ from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import StoredImage, gallery, stem_in_job, stem_of
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """Which run of which job to finish, and the outcomes of its Map items as far as they are known.
 
     Without a run it is the present one.

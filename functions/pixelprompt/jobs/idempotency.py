@@ -17,9 +17,10 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.errors import IdempotencyConflict, InvalidParameter
@@ -54,8 +55,7 @@ def body_hash(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """What a request found out about its key.
 
     Attributes

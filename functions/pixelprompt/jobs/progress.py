@@ -3,8 +3,10 @@
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from pixelprompt.jobs.document import Row, images_result
 from pixelprompt.models.cost import UNKNOWN, added
@@ -29,8 +31,7 @@ class ResumeTokens:
         return found.value.get("resume") if found else None
 
 
-@dataclass
-class Progress:
+class Progress(Struct):
     """What the calls of an item have come to; an item of several images may need a call for each.
 
     Attributes
@@ -61,14 +62,15 @@ class Progress:
         for name in ("images", "tokens", "failures", "costs"):
             values[name] = {int(call): value for call, value in values.get(name, {}).items()}
         # A version that was rolled back may have added members.
-        return cls(**{known.name: values[known.name] for known in fields(cls) if known.name in values})
+        return cls(**{name: values[name] for name in cls.__struct_fields__ if name in values})
 
     def dump(self) -> str:
         """The text with which a later attempt goes on; of several errors only the first one's sentence counts."""
         values = asdict(self)
         values["tokens"] = {call: token for call, token in self.tokens.items() if not self.is_closed(call)}
         for call in sorted(self.failures)[1:]:
-            values["failures"][call].pop("error", None)
+            failure = self.failures[call]
+            values["failures"] = {**values["failures"], call: {k: v for k, v in failure.items() if k != "error"}}
         kept = {name: value for name, value in values.items() if value}
         return json.dumps(kept, separators=(",", ":"), allow_nan=False)
 

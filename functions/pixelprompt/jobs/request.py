@@ -1,28 +1,73 @@
-"""The request in the body of ``POST /generate``."""
+"""The bodies of the requests that start, retry, and cancel a job."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NoReturn
+
+from msgspec import Meta, Struct
 
 from pixelprompt.errors import InvalidParameter
-from pixelprompt.member_names import read_names
+from pixelprompt.limits.caller import CallerIp
 from pixelprompt.models.model import Model
-from pixelprompt.models.parameters import NAMES, Receipt
+from pixelprompt.models.parameters import Parameters, Receipt
 from pixelprompt.models.registry import ModelRegistry
+from pixelprompt.prompts.prompt import PROMPT_LIMIT
 
-# What the body of ``POST /generate`` may hold.
-MEMBERS = ("prompt", *NAMES, "models", "strict", "dryRun", "ip")
 Body = Mapping[str, Any]
+Prompt = Annotated[
+    str,
+    Meta(
+        description="What to draw. Counted without the white space around it; no control characters.",
+        examples=["a red fox in the snow"],
+        extra_json_schema={"minLength": 1, "maxLength": PROMPT_LIMIT, "pattern": r"\S"},
+    ),
+]
 
 
-def read_models(body: Body, registry: ModelRegistry) -> list[Model] | None:
-    """The models that the body names, each once, in the registry's order; None where it names none.
+class GenerateRequest(Parameters, frozen=True, kw_only=True):
+    """The body of ``POST /generate``."""
+
+    prompt: Prompt
+    models: Annotated[
+        Annotated[list[str], Meta(min_length=1)] | None,
+        Meta(
+            description="Names or IDs of models, see `GET /models`; without it, the default models.",
+            examples=[["GPT Image 2", "flux-3-pro"]],
+        ),
+    ] = None
+    strict: Annotated[
+        bool | None, Meta(description="Refuse parameters that a model doesn't support as given.", examples=[True])
+    ] = None
+    dry_run: Annotated[
+        bool | None, Meta(description="Only estimate the cost; nothing is started or counted.", examples=[True])
+    ] = None
+    ip: CallerIp = None
+
+
+class RetryRequest(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """The body of ``POST /retry/{jobId}``."""
+
+    models: Annotated[
+        Annotated[list[str], Meta(min_length=1)] | None,
+        Meta(
+            description="Names of models of this job, as `results` has them; the others don't run again. Without it, "
+            "every model without an image runs again.",
+            examples=[["GPT Image 2"]],
+        ),
+    ] = None
+    ip: CallerIp = None
+
+
+class CancelRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /cancel/{jobId}``, which has no members."""
+
+
+def read_models(wanted: Sequence[str] | None, registry: ModelRegistry) -> list[Model] | None:
+    """The models with these names or IDs, each once, in the registry's order; None where the caller names none.
 
     Raises
     ------
-    InvalidParameter : no list of names, an unknown name, or a model that was shut down
+    InvalidParameter : an unknown name, or a model that was shut down
     """
-    wanted = read_names(body, "model names or ids")
     if wanted is None:
         return None
     found = [registry.find(name) or _no_such_model(name, registry) for name in wanted]
@@ -41,26 +86,10 @@ def _no_such_model(name: str, registry: ModelRegistry) -> NoReturn:
             replacement=retired.replacement,
         )
     known = ", ".join(model.name for model in registry.get_all_models())
-    raise InvalidParameter(f"There is no model {name[:80]!r}. There are: {known}.", parameter="models")
+    raise InvalidParameter(f"Unknown model {name[:80]!r}. Available: {known}.", parameter="models")
 
 
-def read_flag(body: Body, name: str) -> bool:
-    """A member that is true or false; false where it is missing.
-
-    Raises
-    ------
-    InvalidParameter : anything else
-    """
-    value = body.get(name)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise InvalidParameter(f"{name} must be true or false.", parameter=name)
-    return value
-
-
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a request asks for: a prompt, parameters, and each model with what becomes of the parameters."""
 
     prompt: str

@@ -10,17 +10,15 @@ from pixelprompt.jobs.document import Row, counted, failed_rows, run_of_row
 from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.finish import stored_images
 from pixelprompt.jobs.progress import Progress, ResumeTokens
+from pixelprompt.jobs.request import RetryRequest
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.caller import read_ip
 from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
-from pixelprompt.member_names import check_names, read_names
 from pixelprompt.observability import logger
 from pixelprompt.storage.documents import Value
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import StoredImage, number_of, stem_in_job
-
-# What the body of ``POST /retry/{jobId}`` may hold.
-RETRY_MEMBERS = ("models", "ip")
+from pixelprompt.validation import read_body
 
 
 class Retry:
@@ -64,9 +62,9 @@ class Retry:
         RequestError : of the kind that tells what is wrong
         """
         document = self._jobs.require(job_id)
-        check_names(body, RETRY_MEMBERS)
-        ip = read_ip(body, source_ip, self._trust_body_ip)
-        names = read_names(body, "names of models of this job")
+        request = read_body(body, RetryRequest)
+        ip = read_ip(request.ip, source_ip, self._trust_body_ip)
+        names = request.models
         _check_names(names or (), document)
         failed = failed_rows(document, names)
         stored = stored_images(self._images, document)
@@ -117,7 +115,7 @@ def _check_names(names: Iterable[str], document: Value) -> None:
     """
     there = [row["model"] for row in document["results"]]
     for name in sorted(set(names).difference(there)):
-        message = f"This job has no model {name[:80]!r}. It has: {', '.join(there)}."
+        message = f"This job has no model {name[:80]!r}. Available: {', '.join(there)}."
         raise InvalidParameter(message, parameter="models")
 
 

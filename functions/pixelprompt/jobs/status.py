@@ -3,8 +3,9 @@
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.errors import InvalidParameter, JobNotFound
@@ -35,8 +36,7 @@ def is_version(if_none_match: str, etag: str) -> bool:
     return "*" in given or etag.removeprefix("W/") in given
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """How long to wait for a change, in ``seconds``, from the version that ``since`` names, an ``If-None-Match``."""
 
     seconds: float = 0.0
@@ -106,7 +106,7 @@ class JobStatus:
         # By the name of an execution, when it was looked for last, and how often in vain.
         self._looked_for: dict[str, tuple[float, int]] = {}
 
-    def get(self, job_id: str, wait: Wait = Wait()) -> tuple[Value, str]:
+    def get(self, job_id: str, wait: Wait | None = None) -> tuple[Value, str]:
         """The job document as ``with_image_urls`` shows it, and its ETag.
 
         With ``wait`` it is the first version other than ``since``, or the present one when too little time is left for
@@ -116,6 +116,7 @@ class JobStatus:
         ------
         JobNotFound
         """
+        wait = wait or Wait()
         document, etag = self._read(job_id)
         if document["status"] not in FINAL_JOB and (
             self._age(document) > self._longest_job or self._was_never_started(document)

@@ -3,27 +3,27 @@
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import NoProviderConfigured, RequestError, ServiceUnavailable, StorageError
 from pixelprompt.jobs.document import counted
 from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
-from pixelprompt.jobs.request import MEMBERS, Body, Plan, read_flag, read_models
+from pixelprompt.jobs.request import Body, GenerateRequest, Plan, read_models
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.caller import caller, read_ip
 from pixelprompt.limits.rate_limit import Look, RateLimiter, refuse_limited
-from pixelprompt.member_names import check_names
 from pixelprompt.models.cost import estimate, total
 from pixelprompt.models.model import Model
-from pixelprompt.models.parameters import Receipt, read_parameters, receipt
+from pixelprompt.models.parameters import Receipt, receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.prompts.moderation.classifier import refuse_blocked
 from pixelprompt.prompts.moderation.filter import ContentFilter, Verdict
-from pixelprompt.prompts.prompt import read_prompt
+from pixelprompt.prompts.prompt import read_body_with_prompt, read_prompt
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.storage.documents import Value
 
@@ -31,8 +31,7 @@ from pixelprompt.storage.documents import Value
 _PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
 
 
-@dataclass(frozen=True)
-class _Check:
+class _Check(Struct, frozen=True):
     """What a look at the limits and the word list say about a request."""
 
     look: Look
@@ -97,8 +96,9 @@ class Submission:
         ------
         RequestError : of the kind that tells what is wrong
         """
-        plan = self._plan(body, source_ip)
-        if read_flag(body, "dryRun"):
+        request = read_body_with_prompt(body, GenerateRequest)
+        plan = self._plan(request, source_ip)
+        if request.dry_run:
             self._screen(plan)
             return self._estimate(plan)
         check = self._check(plan)
@@ -120,8 +120,9 @@ class Submission:
         ------
         RequestError : of the kind that tells what is wrong
         """
-        plan = self._plan(body, source_ip)
-        if read_flag(body, "dryRun"):
+        request = read_body_with_prompt(body, GenerateRequest)
+        plan = self._plan(request, source_ip)
+        if request.dry_run:
             self._screen(plan)
             return self._estimate(plan), False
         owner, digest = principal or caller(plan.ip), body_hash(body)
@@ -191,14 +192,13 @@ class Submission:
         logger.info("A job was started.", models=len(rows))
         return _answer(document)
 
-    def _plan(self, body: Body, source_ip: str) -> Plan:
-        check_names(body, MEMBERS)
-        prompt = read_prompt(body)
-        parameters = read_parameters(body)
-        wanted = read_models(body, self._registry())
+    def _plan(self, request: GenerateRequest, source_ip: str) -> Plan:
+        prompt = read_prompt(request.prompt)
+        parameters = request.given()
+        wanted = read_models(request.models, self._registry())
         models = tuple((model, receipt(parameters, model.takes)) for model in self._usable(wanted))
-        plan = Plan(prompt, parameters, models, read_ip(body, source_ip, self._trust_body_ip))
-        if read_flag(body, "strict"):
+        plan = Plan(prompt, parameters, models, read_ip(request.ip, source_ip, self._trust_body_ip))
+        if request.strict:
             plan.check()
         return plan
 

@@ -1,30 +1,34 @@
 """The caller that a request is counted for."""
 
 import ipaddress
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from pixelprompt.errors import InvalidParameter
 
+CallerIp = Annotated[
+    str | None,
+    Meta(
+        description="IP address that the request is counted for, where the operator trusts it (`trustBodyIp`).",
+        examples=["198.51.100.7"],
+    ),
+]
 
-def read_ip(body: Mapping[str, Any], source_ip: str, trusted: bool) -> str:
-    """The address that the request is counted for: the one API Gateway saw, or the body's where that is trusted.
+
+def read_ip(ip: str | None, source_ip: str, trusted: bool) -> str:
+    """The IP address that a request is counted for: the one API Gateway saw, or the body's where that is trusted.
 
     Raises
     ------
-    InvalidParameter : the body's ``ip`` is trusted and is no address
+    InvalidParameter : the body's ``ip`` is trusted and isn't an IP address
     """
-    ip = body.get("ip")
     if not trusted or ip is None:
         return source_ip
     try:
-        return str(ipaddress.ip_address(ip)) if isinstance(ip, str) else _bad_ip()
+        return str(ipaddress.ip_address(ip))
     except ValueError:
-        return _bad_ip()
-
-
-def _bad_ip() -> str:
-    raise InvalidParameter("ip must be an IPv4 or IPv6 address.", parameter="ip")
+        raise InvalidParameter("`ip` must be an IPv4 or IPv6 address.", parameter="ip") from None
 
 
 def caller(address: str) -> str:

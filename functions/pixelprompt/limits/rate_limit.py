@@ -13,8 +13,9 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConflictError, RateLimitExceeded
@@ -31,8 +32,7 @@ _BUSY_SECONDS = (0.5, 3.0)
 _MAX_CONTENDERS = 128
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """Whether a request may pass. ``scope``: ``global``, ``ip`` or ``busy``; ``retry_after``: seconds until it may."""
 
     limited: bool
@@ -43,8 +43,7 @@ class Decision:
 PASS = Decision(False)
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(Struct, frozen=True):
     """What a request would get, and the document that says so; None where there is none yet."""
 
     decision: Decision

@@ -8,11 +8,11 @@ gave a day), ``replacement`` (an id) and ``uncorroborated`` (which part rests on
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.models.catalogue_fields import FIELDS, is_text, pixel_sizes
+from pixelprompt.models.catalogue_entry import FIELDS, EntryError, pixel_sizes, read_entry
 from pixelprompt.models.model import Model
 from pixelprompt.models.provider import PROVIDERS, KeyHosts, called_host, key_name
 from pixelprompt.storage.keys import file_name
@@ -98,8 +98,12 @@ def _changed(entry: Entry, changes: Entry) -> dict[str, Any]:
     return {**{name: value for name, value in entry.items() if name not in lost}, **changes}
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _is_named(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and is_text(entry.get("name"))
+    return isinstance(entry, Mapping) and _is_text(entry.get("name"))
 
 
 def _section(entries: Sequence[Any], section: str) -> list[Model]:
@@ -124,37 +128,38 @@ def _model(entry: Any, where: str) -> Model:
     if not isinstance(entry, Mapping):
         raise ConfigurationError(f"{where} in the model catalogue must be an object.")
     for name in ("name", "provider", "id"):
-        if not is_text(entry.get(name)):
-            raise ConfigurationError(f"{where} in the model catalogue needs {name!r}, a text.")
+        if not _is_text(entry.get(name)):
+            raise ConfigurationError(f"{where} in the model catalogue needs {name!r}, a string.")
     where = f"{where} ({entry['name']})"
-    for name, value in entry.items():
-        check, allowed = FIELDS.get(name, (None, ""))
-        if check is None:
-            raise ConfigurationError(f"{where} has {name!r}, which is unknown; known are {', '.join(FIELDS)}.")
-        if not _passes(check, value):
-            raise ConfigurationError(f"{where} has {name}={_shown(value)}; it must be {allowed}.")
+    if unknown := next((name for name in entry if name not in FIELDS), None):
+        raise ConfigurationError(f"{where} has {unknown!r}, which is unknown; known are {', '.join(FIELDS)}.")
+    try:
+        read = read_entry(entry)
+    except EntryError as error:
+        value = _shown(entry.get(error.field))
+        raise ConfigurationError(f"{where} has {error.field}={value}; it must be {error}.") from None
     _check_provider(entry, where)
-    if entry.get("enabled", True) and not entry.get("retired"):
+    if read.enabled and not read.retired:
         _check_svg(entry, where)
     return Model(
-        name=entry["name"],
-        provider=entry["provider"],
-        id=entry["id"],
-        time_limit=float(entry.get("timeLimit", 60)),
-        parameters=entry.get("parameters", {}),
+        name=read.name,
+        provider=read.provider,
+        id=read.id,
+        time_limit=read.time_limit,
+        parameters=read.parameters,
         takes=entry.get("takes", {}),
-        pixels=pixel_sizes(entry["pixels"]) if "pixels" in entry else None,
+        pixels=pixel_sizes(read.pixels) if read.pixels else None,
         price=entry.get("price"),
-        region=entry.get("region"),
-        base_url=entry.get("baseUrl"),
-        path=entry.get("path"),
-        dialect=entry.get("dialect"),
-        key_name=entry.get("keyName"),
+        region=read.region or None,
+        base_url=read.base_url or None,
+        path=read.path or None,
+        dialect=read.dialect or None,
+        key_name=read.key_name or None,
         released=entry.get("released"),
         shutdown=entry.get("shutdown"),
-        replacement=entry.get("replacement"),
-        retired=entry.get("retired", False),
-        default=entry.get("default", True),
+        replacement=read.replacement or None,
+        retired=read.retired,
+        default=read.default,
     )
 
 
@@ -191,14 +196,6 @@ def _check_svg(entry: Entry, where: str) -> None:
             f"{where} makes SVG images, which this service doesn't store. Use a raster model, such as recraftv4_1, or "
             "the output format png, jpeg, or webp."
         )
-
-
-def _passes(check: Callable[[Any], bool], value: Any) -> bool:
-    """Whether a value passes its check; one of an unexpected type, deep inside, does not."""
-    try:
-        return check(value)
-    except (TypeError, ValueError, AttributeError, RecursionError):
-        return False
 
 
 def _shown(value: Any) -> str:

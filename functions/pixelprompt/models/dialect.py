@@ -1,7 +1,8 @@
 """The dialects of the OpenAI Images API: how servers of the provider ``compatible`` differ from OpenAI's own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pixelprompt.models.provider import PROVIDERS, Probe
 from pixelprompt.models.sizes import OPENAI_SIZES, PixelLimits
@@ -10,8 +11,7 @@ from pixelprompt.models.sizes import OPENAI_SIZES, PixelLimits
 _USUAL_SIZES = PixelLimits(multiple_of=64, shortest=256, longest=4096)
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """How a server words a request.
 
     Attributes

@@ -5,7 +5,7 @@ from typing import Any
 
 from pixelprompt.models.cost import estimate
 from pixelprompt.models.model import Model
-from pixelprompt.models.parameters import MOST_IMAGES
+from pixelprompt.models.parameters import MAX_IMAGES
 from pixelprompt.models.registry import ModelRegistry
 
 
@@ -26,7 +26,7 @@ def model_list(registry: ModelRegistry, has_credentials: Callable[[Model], bool]
 
 
 def _image_model(model: Model, registry: ModelRegistry, has_credentials: Callable[[Model], bool]) -> dict[str, Any]:
-    takes = {**model.takes, "n": {"min": 1, "max": min(MOST_IMAGES, model.takes.get("n", {}).get("max", MOST_IMAGES))}}
+    takes = {**model.takes, "n": {"min": 1, "max": min(MAX_IMAGES, model.takes.get("n", {}).get("max", MAX_IMAGES))}}
     shown = {
         "name": model.name,
         "id": model.id,

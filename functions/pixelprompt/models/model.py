@@ -5,9 +5,10 @@ text models, a function ``complete``. Both raise a ``ProviderError`` where the p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+
+from msgspec import Struct, field
 
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.models.sizes import PixelSizes
@@ -33,8 +34,7 @@ _MEANING: dict[str, tuple[str, bool]] = {
 ERROR_CODES = frozenset(_MEANING)
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(Struct, frozen=True):
     """A model as an adapter needs it.
 
     Attributes
@@ -83,16 +83,17 @@ class Model:
         return self.retired or (self.shutdown is not None and self.shutdown <= day.isoformat())
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """The key of a provider, and the URL of the server to call; None where AWS knows it."""
 
-    key: str | None = field(repr=False)
+    key: str | None
     base_url: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Credentials(base_url={self.base_url!r})"
 
-@dataclass(frozen=True)
-class ImageRequest:
+
+class ImageRequest(Struct, frozen=True):
     """What one call of a provider shall make; a parameter that is None is left to the provider.
 
     Only parameters that the model takes are set.
@@ -126,20 +127,21 @@ class ImageRequest:
     resume: str | None = None
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image as the provider sent it; type and size are read from the bytes (pixels)."""
 
-    data: bytes = field(repr=False)
+    data: bytes
     mime_type: str
     width: int
     height: int
     seed: int | None = None
     revised_prompt: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Image({self.mime_type}, {self.width}x{self.height}, {len(self.data)} bytes)"
 
-@dataclass(frozen=True)
-class Generated:
+
+class Generated(Struct, frozen=True):
     """The provider made images.
 
     Attributes
@@ -157,8 +159,7 @@ class Generated:
     used: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """The provider is at work; ask again in ``seconds`` with the ``resume`` token."""
 
     seconds: float

@@ -5,10 +5,12 @@ value, and *ignored*, with the reason, where the model does not know it. Nothing
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args
 from unicodedata import category
+
+from msgspec import Meta, Struct, field, to_builtins
+from msgspec.structs import replace
 
 from pixelprompt.errors import InvalidParameter
 from pixelprompt.models.model import ImageRequest, Model
@@ -16,18 +18,21 @@ from pixelprompt.models.sizes import ratio, side
 
 Values = dict[str, Any]
 
-ASPECT_RATIOS = (
+AspectRatio = Literal[
     "1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21", "19.5:9", "9:19.5",
     "20:9", "9:20", "4:1", "1:4", "8:1", "1:8",
-)  # fmt: skip
-RESOLUTIONS = ("512", "1K", "2K", "4K")
+]  # fmt: skip
+Resolution = Literal["512", "1K", "2K", "4K"]
 # From the cheapest on.
-QUALITIES = ("low", "medium", "high", "xhigh", "max")
-FORMATS = ("png", "jpeg", "webp")
-BACKGROUNDS = ("transparent", "opaque")
-PROVIDER_MODERATION = ("auto", "low")
-MOST_IMAGES = 4
-LARGEST_SEED = 2**32 - 1
+Quality = Literal["low", "medium", "high", "xhigh", "max"]
+OutputFormat = Literal["png", "jpeg", "webp"]
+Background = Literal["transparent", "opaque"]
+ProviderModeration = Literal["auto", "low"]
+ASPECT_RATIOS: tuple[str, ...] = get_args(AspectRatio)
+RESOLUTIONS: tuple[str, ...] = get_args(Resolution)
+QUALITIES: tuple[str, ...] = get_args(Quality)
+MAX_IMAGES = 4
+MAX_SEED = 2**32 - 1
 NEGATIVE_PROMPT_LIMIT = 1000
 # How far an image may be from what was asked for: in the logarithm of its ratio, and in doublings of its area.
 _SAME_SHAPE = 0.05
@@ -36,13 +41,85 @@ _SAME_AREA = 0.75
 DEFAULTS: Values = {"steps": 28, "guidance": 5, "control": 1.0}
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """How a parameter is read: ``read`` raises ValueError for what is not ``allowed``; ``schema`` is JSON Schema."""
+class Parameters(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """The parameters of a request; None leaves a parameter to the model."""
 
-    read: Callable[[Any], Any]
-    allowed: str
-    schema: Values
+    steps: (
+        Annotated[int, Meta(ge=1, le=150, description="Denoising steps of a diffusion model.", examples=[28])] | None
+    ) = None
+    # Kept whole where it is given whole: the job document shows it as the caller wrote it.
+    guidance: Annotated[
+        Annotated[int, Meta(ge=0, le=30)] | Annotated[float, Meta(ge=0, le=30)] | None,
+        Meta(description="How closely a diffusion model follows the prompt.", examples=[5]),
+    ] = None
+    control: Annotated[
+        Annotated[int, Meta(ge=0, le=2)] | Annotated[float, Meta(ge=0, le=2)] | None,
+        Meta(description="Kept with the image; no present model supports it.", examples=[1.0]),
+    ] = None
+    aspect_ratio: Annotated[AspectRatio | None, Meta(description="Width to height.", examples=["16:9"])] = None
+    resolution: Annotated[
+        Resolution | None, Meta(description="Side of a square image with as many pixels.", examples=["1K"])
+    ] = None
+    n: Annotated[int, Meta(ge=1, le=MAX_IMAGES, description="Images per model.", examples=[1])] | None = None
+    seed: (
+        Annotated[int, Meta(ge=0, le=MAX_SEED, description="The same seed gives a similar image again.", examples=[42])]
+        | None
+    ) = None
+    quality: Annotated[
+        Quality | None, Meta(description="How much effort to spend, from the cheapest on.", examples=["medium"])
+    ] = None
+    output_format: Annotated[OutputFormat | None, Meta(description="Format of the images.", examples=["webp"])] = None
+    output_compression: (
+        Annotated[
+            int, Meta(ge=0, le=100, description="Compression of a jpeg or webp image, in percent.", examples=[80])
+        ]
+        | None
+    ) = None
+    background: Annotated[
+        Background | None,
+        Meta(description="Background of the image; jpeg has no transparent one.", examples=["opaque"]),
+    ] = None
+    provider_moderation: Annotated[
+        ProviderModeration | None, Meta(description="How strict the provider's own moderation is.", examples=["auto"])
+    ] = None
+    # Checked by `negative_prompt`, without the white space around it.
+    negative_prompt: (
+        Annotated[
+            str,
+            Meta(
+                description="What the image must not show; counted without the white space around it, and without "
+                "control characters.",
+                examples=["text, watermark"],
+                extra_json_schema={"minLength": 1, "maxLength": NEGATIVE_PROMPT_LIMIT},
+            ),
+        ]
+        | None
+    ) = None
+
+    def given(self) -> Values:
+        """The parameters that the request has, by their names in JSON.
+
+        Raises
+        ------
+        InvalidParameter : the negative prompt is blank, too long, or has control characters
+        """
+        found = {name: value for name, value in to_builtins(self).items() if name in NAMES}
+        if self.negative_prompt is not None:
+            found["negativePrompt"] = _negative_prompt(self.negative_prompt)
+        return found
+
+
+NAMES = Parameters.__struct_encode_fields__
+
+
+def _negative_prompt(text: str) -> str:
+    text = text.strip()
+    if not 0 < len(text) <= NEGATIVE_PROMPT_LIMIT or not is_plain_text(text):
+        raise InvalidParameter(
+            f"`negativePrompt` must be a string of 1 to {NEGATIVE_PROMPT_LIMIT} characters without control characters.",
+            parameter="negativePrompt",
+        )
+    return text
 
 
 def is_plain_text(text: str) -> bool:
@@ -50,78 +127,7 @@ def is_plain_text(text: str) -> bool:
     return not any(category(character) == "Cc" and character not in "\t\n\r" for character in text)
 
 
-def _number(lowest: float, highest: float, *, whole: bool = False) -> _Reader:
-    def read(value: Any) -> Any:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise ValueError
-        if whole and value != math.floor(value):
-            raise ValueError
-        return int(value) if whole else value
-
-    schema = {"type": "integer" if whole else "number", "minimum": lowest, "maximum": highest}
-    return _Reader(read, f"{'a whole number' if whole else 'a number'} from {lowest} to {highest}", schema)
-
-
-def _one_of(choices: tuple[str, ...]) -> _Reader:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise ValueError
-        return value
-
-    return _Reader(read, f"one of {', '.join(choices)}", {"type": "string", "enum": list(choices)})
-
-
-def _negative_prompt(value: Any) -> str:
-    text = value.strip() if isinstance(value, str) else ""
-    if not 0 < len(text) <= NEGATIVE_PROMPT_LIMIT or not is_plain_text(text):
-        raise ValueError
-    return text
-
-
-_READERS: dict[str, _Reader] = {
-    "steps": _number(1, 150, whole=True),
-    "guidance": _number(0, 30),
-    "control": _number(0, 2),
-    "aspectRatio": _one_of(ASPECT_RATIOS),
-    "resolution": _one_of(RESOLUTIONS),
-    "n": _number(1, MOST_IMAGES, whole=True),
-    "seed": _number(0, LARGEST_SEED, whole=True),
-    "quality": _one_of(QUALITIES),
-    "outputFormat": _one_of(FORMATS),
-    "outputCompression": _number(0, 100, whole=True),
-    "background": _one_of(BACKGROUNDS),
-    "providerModeration": _one_of(PROVIDER_MODERATION),
-    "negativePrompt": _Reader(
-        _negative_prompt,
-        f"a text of 1 to {NEGATIVE_PROMPT_LIMIT} characters without control characters",
-        {"type": "string", "minLength": 1, "maxLength": NEGATIVE_PROMPT_LIMIT},
-    ),
-}
-NAMES = tuple(_READERS)
-# What each parameter may be, as JSON Schema.
-SCHEMAS: Mapping[str, Values] = {name: reader.schema for name, reader in _READERS.items()}
-
-
-def read_parameters(body: Mapping[str, Any]) -> Values:
-    """The parameters that a request's body gives, checked; one that is missing or null is not there.
-
-    Raises
-    ------
-    InvalidParameter : of the wrong type or out of range
-    """
-    given = {}
-    for name, reader in _READERS.items():
-        value = body.get(name)
-        if value is not None:
-            try:
-                given[name] = reader.read(value)
-            except (ValueError, OverflowError):
-                raise InvalidParameter(f"{name} must be {reader.allowed}.", parameter=name) from None
-    return given
-
-
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What became of a caller's parameters with one model.
 
     Attributes
@@ -173,7 +179,7 @@ def receipt(given: Mapping[str, Any], takes: Mapping[str, Any]) -> Receipt:
     result = Receipt()
     for name, value in given.items():
         if name == "n":
-            used: Any = min(value, takes.get("n", {}).get("max", MOST_IMAGES))
+            used: Any = min(value, takes.get("n", {}).get("max", MAX_IMAGES))
         elif name not in takes:
             result.ignored[name] = f"This model takes no {name}."
             continue
@@ -263,7 +269,7 @@ def _nearest(name: str, value: Any, allowed: Any) -> Any:
 def seed_of_call(seed: int, call: int, model: Model) -> int:
     """The seed of one of several calls, folded into the model's range; each call has another."""
     allowed = model.takes.get("seed")
-    whole = {"min": 0, "max": LARGEST_SEED}
+    whole = {"min": 0, "max": MAX_SEED}
     return int(_nearest("seed", seed + call, allowed if isinstance(allowed, Mapping) else whole))
 
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from pixelprompt.models.model import Model
 
@@ -15,8 +16,7 @@ _URL = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """A provider's free GET request that tells whether a key is accepted, as ``make doctor`` sends it.
 
     Attributes
@@ -36,8 +36,7 @@ class Probe:
 _MODEL_LIST = Probe("/models", models="data")
 
 
-@dataclass(frozen=True)
-class Provider:
+class Provider(Struct, frozen=True, dict=True):
     """A provider that models can name, and what its protocol can do.
 
     Attributes

@@ -3,7 +3,8 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Size = tuple[int, int]
 
@@ -24,8 +25,7 @@ def side(resolution: str | None) -> int:
     return int(match[1]) * (1024 if match[2] else 1)
 
 
-@dataclass(frozen=True)
-class PixelLimits:
+class PixelLimits(Struct, frozen=True):
     """The sizes that a model accepts: all within these limits, of which there must be one.
 
     Attributes
@@ -76,8 +76,7 @@ class PixelLimits:
         )
 
 
-@dataclass(frozen=True)
-class FixedSizes:
+class FixedSizes(Struct, frozen=True):
     """The sizes that a model accepts: these, each a width and a height in pixels."""
 
     sizes: Sequence[Size]

@@ -3,9 +3,10 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import StorageError
@@ -19,8 +20,6 @@ from pixelprompt.storage.documents import DocumentStore
 from pixelprompt.storage.keys import enhanced_key
 
 PROMPT_LIMIT = 500
-# What the body of ``POST /enhance`` may hold.
-MEMBERS = ("prompt", "ip")
 TIME_LIMIT = 20.0
 
 _INSTRUCTION = """\
@@ -33,8 +32,7 @@ Long: the description"""
 _ANSWER = re.compile(r"\s*short:\s*(?P<short>[^\n]+?)\s*\n+\s*long:\s*(?P<long>.+?)\s*", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Enhancement:
+class Enhancement(Struct, frozen=True):
     """An enhanced prompt, or the original with the reason why it stays as it is."""
 
     original: str

@@ -1,33 +1,48 @@
 """Reads a caller's prompt, and fences it for a text model."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from pixelprompt.errors import InvalidParameter, PromptRequired, PromptTooLong
 from pixelprompt.models.parameters import is_plain_text
+from pixelprompt.validation import read_body
+
+T = TypeVar("T", bound=Struct)
 
 PROMPT_LIMIT = 1000
 
 
-def read_prompt(body: Mapping[str, Any], limit: int = PROMPT_LIMIT) -> str:
-    """The trimmed prompt.
+def read_body_with_prompt(body: Mapping[str, Any], kind: type[T]) -> T:
+    """Convert the body of a request to a type whose only required member is ``prompt``.
+
+    Raises
+    ------
+    PromptRequired, InvalidParameter
+    """
+    try:
+        return read_body(body, kind)
+    except InvalidParameter as error:
+        if error.details["parameter"] == "prompt" and body.get("prompt") is None:
+            raise PromptRequired("The body needs `prompt`, a string that describes the image.") from None
+        raise
+
+
+def read_prompt(prompt: str, limit: int = PROMPT_LIMIT) -> str:
+    """The prompt without the white space around it.
 
     Raises
     ------
     PromptRequired, PromptTooLong, InvalidParameter
     """
-    prompt = body.get("prompt")
-    if prompt is None:
-        raise PromptRequired("The body needs a prompt, a text that describes the picture.")
-    if not isinstance(prompt, str):
-        raise InvalidParameter("prompt must be a text.", parameter="prompt")
     prompt = prompt.strip()
     if not prompt:
-        raise PromptRequired("The prompt is blank.")
+        raise PromptRequired("`prompt` is blank.")
     if len(prompt) > limit:
-        raise PromptTooLong(f"The prompt has {len(prompt)} characters; at most {limit} are taken.", limit=limit)
+        raise PromptTooLong(f"`prompt` has {len(prompt)} characters; the limit is {limit}.", limit=limit)
     if not is_plain_text(prompt):
-        raise InvalidParameter("The prompt has control characters.", parameter="prompt")
+        raise InvalidParameter("`prompt` has control characters.", parameter="prompt")
     return prompt
 
 

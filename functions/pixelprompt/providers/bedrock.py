@@ -11,7 +11,6 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -19,6 +18,7 @@ import httpx2
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from msgspec.structs import replace
 
 from pixelprompt.aws_errors import error_code
 from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError

@@ -8,10 +8,11 @@ are the token to resume with: who holds it can ask again freely, without paying 
 import json
 import re
 import time
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx2
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.models.provider import PROVIDERS, key_headers
@@ -47,8 +48,7 @@ _HEADER = PROVIDERS["bfl"].key_header
 _RESOLUTIONS = {"512": "768sq", "1K": "1k", "2K": "2k", "4K": "4k"}
 
 
-@dataclass(frozen=True)
-class _Order:
+class _Order(Struct, frozen=True):
     """An order that the provider has taken; ``at`` in epoch seconds, ``cost`` in credits."""
 
     url: str

@@ -7,8 +7,9 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from pixelprompt.models.model import Generated, Image, ProviderError, Waiting
 from pixelprompt.observability import logger

@@ -11,13 +11,13 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnection
+from msgspec import Struct
 
 from pixelprompt.aws_errors import error_code, http_status
 from pixelprompt.deadline import Deadline
@@ -39,8 +39,7 @@ _LONGEST_ROUND_TRIP = 0.25
 _LOOK_UP = 0.05
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Struct, frozen=True):
     """A document as it was read.
 
     Attributes

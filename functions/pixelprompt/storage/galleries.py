@@ -7,12 +7,12 @@ as soon as it has an image, whatever becomes of its job.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
 
 from pixelprompt.errors import InvalidParameter
 from pixelprompt.storage.documents import Value, iso, storage_error
@@ -32,8 +32,7 @@ _NAMESAKES = 3
 _SHOWN = ("width", "height", "seed")
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(Struct, frozen=True):
     """Which galleries to list: at most ``limit``, those after ``cursor``."""
 
     limit: int = DEFAULT_LIMIT

@@ -10,7 +10,8 @@ Formats: PNG (W3C PNG third edition, with APNG), JPEG (ITU-T T.81, annex B), Web
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 # Of a larger image no pixel is stored, decoded, or shown; the largest that models make have 17 million.
@@ -32,8 +33,7 @@ _JPEG_FILL = re.compile(b"\xff+")
 _Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class ImageFormat:
+class ImageFormat(Struct, frozen=True):
     """Type and size of an image; width and height in pixels."""
 
     mime_type: str

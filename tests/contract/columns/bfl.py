@@ -1,6 +1,6 @@
 """The column of Black Forest Labs."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pixelprompt.models.model import Model
 from pixelprompt.models.sizes import PixelLimits

@@ -1,6 +1,6 @@
 """The column of servers that speak the OpenAI Images API."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pixelprompt.models.model import Model
 from tests.contract.cases import REFUSED, Column

@@ -1,6 +1,6 @@
 """The column of Gemini."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pixelprompt.models.model import Model
 from tests.contract.cases import NO_URL, NO_VALIDATION_LISTS, ONE_PER_CALL, REFUSES_IN_REASONS, Column

@@ -1,6 +1,6 @@
 """The column of Toy."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pixelprompt.models.model import Model
 from tests.contract.cases import NO_URL, ONE_PER_CALL, Column

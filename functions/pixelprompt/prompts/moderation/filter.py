@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
 
 from pixelprompt.prompts.moderation.matching import categories_found, most_serious, shows_minors, words_of
 from pixelprompt.prompts.moderation.readings import Readings
@@ -20,8 +21,7 @@ Classifier = Callable[[str, str], bool]
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """The filter's answer. It names a category, never the words that led to it.
 
     ``in_negative`` says that the negative prompt led to it, and not the prompt by itself.
@@ -29,7 +29,7 @@ class Verdict:
 
     blocked: bool
     category: str | None = None
-    in_negative: bool = field(default=False, compare=False)
+    in_negative: bool = False
 
 
 class ContentFilter:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from pixelprompt.prompts.moderation.spelling import PREFIX, fold, normalise
 
@@ -56,8 +57,7 @@ class Context(NamedTuple):
     beside: Trie  # what the rest of the prompt may hold besides the scenery; the company is part of it
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """The word list, compiled into look-up tables by `compile_terms`."""
 
     words: Mapping[str, Term]  # the terms of one word

@@ -4,10 +4,10 @@ import itertools
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+from msgspec import Struct
 
 from pixelprompt.providers.wire.members import member, members, text
 from pixelprompt.providers.wire.transport import excerpt, parse_json, retry_after
@@ -36,8 +36,7 @@ _PYTHON_TRACE = "Traceback (most recent call last)"
 _JAVA_TRACE = "\n\tat "
 
 
-@dataclass(frozen=True)
-class ErrorResponse:
+class ErrorResponse(Struct, frozen=True):
     """An error response, read.
 
     Attributes

@@ -1,0 +1,322 @@
+"""An entry of the model catalogue: its fields, their types, and what a type can't say."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
+
+from pixelprompt.models.dialect import DIALECTS
+from pixelprompt.models.parameters import (
+    MAX_IMAGES,
+    AspectRatio,
+    Background,
+    OutputFormat,
+    ProviderModeration,
+    Quality,
+    Resolution,
+)
+from pixelprompt.models.provider import PROVIDERS, url_host
+from pixelprompt.models.sizes import FixedSizes, PixelLimits, PixelSizes
+from pixelprompt.settings import LOOPBACK_HOSTS
+from pixelprompt.storage.keys import file_name
+from pixelprompt.validation import allowed, wrong_member
+
+# A call must end well before its Lambda does (240 s), or its image could not be stored.
+MAX_CALL = 200
+# Characters of a model's name: keys, with at most 1024 bytes, and file names have it.
+MAX_NAME = 100
+# Of an image in pixels.
+_MAX_SIDE = 16384
+# What each request says for itself.
+_CALLERS = frozenset({"model", "n", "prompt"})
+
+Text = Annotated[str, Meta(pattern=r"\S")]
+# US dollars.
+Amount = Annotated[float, Meta(ge=0, le=1000)]
+Bound = Annotated[float, Meta(ge=0, le=2**53)]
+Factor = Annotated[float, Meta(ge=1, le=1000)]
+Side = Annotated[int, Meta(ge=1, le=_MAX_SIDE)]
+Area = Annotated[int, Meta(ge=1, le=_MAX_SIDE**2)]
+
+
+class Range(Struct, forbid_unknown_fields=True):
+    """The values of a parameter from ``min`` to ``max``."""
+
+    min: Bound
+    max: Bound
+
+    def __post_init__(self) -> None:
+        if self.min > self.max:
+            raise ValueError("min is larger than max")
+
+
+class Images(Struct, rename="camel", forbid_unknown_fields=True):
+    """How many images a request may ask for, and whether one call makes several."""
+
+    max: Annotated[int, Meta(ge=1, le=10)] = MAX_IMAGES
+    per_call: bool = False
+
+
+class Takes(Struct, rename="camel", forbid_unknown_fields=True):
+    """What a model supports of the parameters of a request."""
+
+    aspect_ratio: Annotated[list[AspectRatio], Meta(min_length=1)] | UnsetType = UNSET
+    resolution: Annotated[list[Resolution], Meta(min_length=1)] | UnsetType = UNSET
+    quality: Annotated[list[Quality], Meta(min_length=1)] | UnsetType = UNSET
+    output_format: Annotated[list[OutputFormat], Meta(min_length=1)] | UnsetType = UNSET
+    background: Annotated[list[Background], Meta(min_length=1)] | UnsetType = UNSET
+    provider_moderation: Annotated[list[ProviderModeration], Meta(min_length=1)] | UnsetType = UNSET
+    seed: Range | UnsetType = UNSET
+    steps: Range | UnsetType = UNSET
+    guidance: Range | UnsetType = UNSET
+    output_compression: Range | UnsetType = UNSET
+    n: Images | UnsetType = UNSET
+    negative_prompt: bool | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.negative_prompt is False:
+            raise ValueError("negativePrompt is true, or missing")
+
+
+class Sides(Struct, forbid_unknown_fields=True):
+    """Length of a side in pixels."""
+
+    min: Side
+    max: Side
+
+
+class Areas(Struct, forbid_unknown_fields=True):
+    """Area of an image in pixels."""
+
+    min: Area | UnsetType = UNSET
+    max: Area | UnsetType = UNSET
+
+
+class Pixels(Struct, rename="camel", forbid_unknown_fields=True):
+    """The sizes that a model accepts, where it accepts all within limits."""
+
+    multiple_of: Side
+    side: Sides
+    area: Areas | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.side.min % self.multiple_of or self.side.max % self.multiple_of or not self.limits().has_any():
+            raise ValueError("both ends of side are multiples, and there is a size within the limits")
+
+    def limits(self) -> PixelLimits:
+        """The limits as adapters use them."""
+        area = self.area or Areas()
+        return PixelLimits(
+            multiple_of=self.multiple_of,
+            shortest=self.side.min,
+            longest=self.side.max,
+            smallest=area.min or 0,
+            largest=area.max or None,
+        )
+
+
+class Price(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The day when a price was read, and the URL where."""
+
+    date: date
+    source: Text
+    uncorroborated: Text | UnsetType = UNSET
+
+
+class ImagePrice(Price, rename="camel", kw_only=True, tag_field="unit", tag="image"):
+    """A price by the image."""
+
+    amount: Amount
+    by_resolution: dict[Resolution, Amount | None] = {}
+    by_quality: dict[Quality, Amount | None] = {}
+
+
+class TokenPrice(Price, rename="camel", kw_only=True, tag_field="unit", tag="token"):
+    """A price by the token, and what an image is estimated at."""
+
+    input_text: Amount | UnsetType = UNSET
+    input_image: Amount | UnsetType = UNSET
+    output_text: Amount | UnsetType = UNSET
+    output_image: Amount | UnsetType = UNSET
+    estimate: Amount | UnsetType = UNSET
+    by_resolution: dict[Resolution, Amount | None] | UnsetType = UNSET
+    quality_factors: dict[Quality, Factor | None] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.quality_factors is not UNSET:
+            if self.output_image is UNSET:
+                raise ValueError("qualityFactors needs outputImage")
+        elif self.by_resolution is not UNSET and self.estimate is UNSET:
+            raise ValueError("byResolution needs estimate")
+
+
+def _text(words: str, description: str, pattern: str = r"\S") -> Meta:
+    return Meta(pattern=pattern, description=description, extra_json_schema={"x-allowed": words})
+
+
+def _about(words: str, description: str) -> Meta:
+    return Meta(description=description, extra_json_schema={"x-allowed": words})
+
+
+class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """An entry of the catalogue, or of an overlay once it is merged."""
+
+    name: Annotated[
+        str, _text(f"a string of at most {MAX_NAME} characters with at least one letter or digit", "Display name.")
+    ]
+    provider: Annotated[str, _text(f"one of {', '.join(sorted(PROVIDERS))}", "Wire protocol and account.")]
+    id: Annotated[str, _text("a string that isn't blank", "The provider's own name of the model.")]
+    enabled: Annotated[bool, Meta(description="False hides the model.")] = True
+    default: Annotated[bool, Meta(description="Whether a job without `models` asks it.")] = True
+    time_limit: Annotated[float, Meta(ge=1, le=MAX_CALL, description="Seconds that one call may take.")] = 60
+    parameters: Annotated[
+        dict[str, Any],
+        _about(
+            f"a JSON object of finite numbers, without {', '.join(sorted(_CALLERS))}",
+            "The provider's own parameters, sent as they are with every request.",
+        ),
+    ] = {}
+    takes: Annotated[
+        Takes | UnsetType,
+        _about(
+            "an object of parameters with lists of values, ranges {min, max}, or true",
+            "What the model supports of the parameters of a request.",
+        ),
+    ] = UNSET
+    pixels: Annotated[
+        Annotated[list[Annotated[str, Meta(pattern="^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")]], Meta(min_length=1)]
+        | Pixels
+        | UnsetType,
+        _about(
+            'a list of sizes such as "1024x1536", or {multipleOf, side: {min, max}, area: {min, max}} in pixels, where '
+            "both ends of side are multiples",
+            "The sizes that the model accepts, for protocols that send a width and a height.",
+        ),
+    ] = UNSET
+    price: Annotated[
+        ImagePrice | TokenPrice | UnsetType,
+        _about(
+            "an object with date, source and unit; in dollars, for the unit image amount, byResolution and byQuality, "
+            "for the unit token inputText, inputImage, outputText, outputImage, estimate, byResolution and "
+            "qualityFactors (1 to 1000)",
+            "What an image or a token costs, in US dollars.",
+        ),
+    ] = UNSET
+    region: (
+        Annotated[str, _text("an AWS region", "AWS Region that serves it.", r"^[a-z]+(-[a-z]+)+-[0-9]+$")] | UnsetType
+    ) = UNSET
+    base_url: (
+        Annotated[
+            str, _text("an https URL without user and password, or http on loopback", "URL of the server to call.")
+        ]
+        | UnsetType
+    ) = UNSET
+    # With one slash at the start and no backslash, no parser can take it for a host.
+    path: (
+        Annotated[
+            str,
+            _text(
+                "a path such as /images/generations",
+                "Path below the URL, where it isn't the protocol's usual one.",
+                r"^/(?:[!-.0-\[\]-~][!-\[\]-~]*)?$",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    dialect: (
+        Annotated[str, _text(f"one of {', '.join(DIALECTS)}", "Dialect of a server of `compatible`.")] | UnsetType
+    ) = UNSET
+    key_name: (
+        Annotated[
+            str,
+            _text("the name of a key in the secret", "Name of the API key, where it isn't the provider's usual one."),
+        ]
+        | UnsetType
+    ) = UNSET
+    released: date | UnsetType = UNSET
+    shutdown: date | UnsetType = UNSET
+    retired: Annotated[bool, Meta(description="Whether it is gone though the provider never said a day.")] = False
+    uncorroborated: (
+        Annotated[
+            str,
+            _text(
+                "a sentence that says which part rests on a single source",
+                "Which part of the entry rests on a single source.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    replacement: Annotated[str, _text("the id of a model", "ID of the model to use instead.")] | UnsetType = UNSET
+
+
+FIELDS = Entry.__struct_encode_fields__
+
+
+def read_entry(entry: Mapping[str, Any]) -> Entry:
+    """An entry, checked.
+
+    Raises
+    ------
+    EntryError : the first field that is wrong
+    """
+    try:
+        read = convert(entry, Entry)
+    except ValidationError as error:
+        raise EntryError(wrong_member(error)) from None
+    except RecursionError:
+        raise EntryError("parameters") from None
+    for name, check in _CHECKS.items():
+        value = entry.get(name)
+        if value is not None and not check(value):
+            raise EntryError(name)
+    return read
+
+
+class EntryError(ValueError):
+    """A field of an entry is wrong; ``field`` names it, and the message says what it must be."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(allowed(Entry, field))
+        self.field = field
+
+
+def pixel_sizes(pixels: list[str] | Pixels) -> PixelSizes:
+    """The sizes that an entry's ``pixels`` allows."""
+    if isinstance(pixels, Pixels):
+        return pixels.limits()
+    return FixedSizes([(int(width), int(height)) for width, _, height in (size.partition("x") for size in pixels)])
+
+
+def _is_json(parameters: Mapping[str, Any]) -> bool:
+    try:
+        return bool(json.dumps(parameters, allow_nan=False))
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def _is_server(url: str) -> bool:
+    if url_host(url) is None:
+        return False
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in LOOPBACK_HOSTS
+
+
+def _fits(pixels: list[str] | Mapping[str, Any]) -> bool:
+    return isinstance(pixels, Mapping) or all(max(map(int, size.split("x"))) <= _MAX_SIDE for size in pixels)
+
+
+# What no type says of a field.
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "name": lambda name: bool(file_name(name)) and len(name) <= MAX_NAME,
+    "provider": PROVIDERS.__contains__,
+    "parameters": lambda parameters: parameters.keys().isdisjoint(_CALLERS) and _is_json(parameters),
+    "pixels": _fits,
+    "baseUrl": _is_server,
+    "path": lambda path: "\n" not in path,
+    "region": lambda region: "\n" not in region,
+    "dialect": DIALECTS.__contains__,
+    "keyName": str.isidentifier,
+}
