@@ -4,10 +4,12 @@ import io
 import os
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
@@ -45,6 +47,17 @@ def _process_alone(self: BotocoreStubber, request: Any) -> Any:
 
 
 BotocoreStubber.process_request = _process_alone  # type: ignore[method-assign]
+
+# Moto begins a new session of boto3 for each test, and each reads the descriptions of all its services: they are parsed
+# once in a process. Within a session, botocore shares them between clients as well.
+_described = cache(JSONFileLoader().load_file)
+
+
+def _parsed_once(self: JSONFileLoader, file_path: str) -> Any:
+    return _described(file_path)
+
+
+JSONFileLoader.load_file = _parsed_once  # type: ignore[method-assign]
 
 # The bucket that ``s3`` has.
 BUCKET = "test-bucket"

@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import app
 from infra import caches
+from infra.interpreters import interpreter
 from infra.settings import INTERPRETER, PYTHON_VERSIONS
 
 from .conftest import ROOT
@@ -40,6 +43,13 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
     return "".join(line for line in result.stderr.splitlines(keepends=True) if not line.startswith("b'!!"))
 
 
+def run_here(context: dict[str, Any], directory: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run what app.py runs in this process, whose CDK's library has started long ago; its exit code."""
+    whole = app.App(context=context, outdir=str(directory), tree_metadata=False)
+    monkeypatch.setattr(app, "App", lambda: whole)
+    return app.main()
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -57,29 +67,46 @@ def test_wrong_setting_is_one_sentence(
     assert said(result).count("\n") == 1
 
 
+LACKING = next(version for version in PYTHON_VERSIONS if version != INTERPRETER)
+
+
+def no_python(folder: Path) -> dict[str, str]:
+    """The variables of a machine that has no other Python."""
+    return dict.fromkeys(("PATH", "HOME", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR"), str(folder))
+
+
+def no_packages(folder: Path) -> dict[str, str]:
+    """The variables of a machine that has no packages, nor a way to them."""
+    return {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(folder / "empty")}
+
+
 def test_a_python_that_this_machine_lacks_is_one_sentence(context: dict[str, Any], tmp_path: Path) -> None:
-    lacking = next(version for version in PYTHON_VERSIONS if version != INTERPRETER)
-    nowhere = dict.fromkeys(("PATH", "HOME", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR"), str(tmp_path))
-    result = run({**context, "pythonVersion": lacking}, tmp_path / "out", **nowhere)
+    result = run({**context, "pythonVersion": LACKING}, tmp_path / "out", **no_python(tmp_path))
     assert result.returncode == 1
-    assert said(result).startswith(f'pythonVersion is "{lacking}", but this machine has no Python {lacking}')
+    assert said(result).startswith(f'pythonVersion is "{LACKING}", but this machine has no Python {LACKING}')
     assert said(result).count("\n") == 1
-    # What bundles nothing, such as a look at the template, needs none.
-    unbundled = {**context, "pythonVersion": lacking, "aws:cdk:bundling-stacks": []}
-    assert run(unbundled, tmp_path / "out", **nowhere).returncode == 0
 
 
 def test_a_package_that_cannot_be_had_is_one_sentence(context: dict[str, Any], tmp_path: Path) -> None:
     """Not the traceback of the CDK, which asks for the archives from within its own JavaScript."""
-    nothing = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "empty")}
-    result = run(context, tmp_path / "out", **nothing)
+    result = run(context, tmp_path / "out", **no_packages(tmp_path))
     assert result.returncode == 1
     assert said(result).startswith("uv could not install requirements-core.txt for aarch64-manylinux2014, Python ")
     assert "; check the network and the pins: " in said(result)
     assert said(result).count("\n") == 1
-    # What bundles nothing, such as `cdk ls`, needs none.
-    unbundled = {**context, "aws:cdk:bundling-stacks": []}
-    assert run(unbundled, tmp_path / "out", **nothing).returncode == 0
+
+
+def test_what_bundles_nothing_needs_neither_a_python_nor_packages(
+    context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as `cdk ls`, or a look at the template."""
+    for name, value in (no_python(tmp_path) | no_packages(tmp_path)).items():
+        monkeypatch.setenv(name, value)
+    # Another test may have found one.
+    interpreter.cache_clear()
+    unbundled = {**context, "pythonVersion": LACKING, "aws:cdk:bundling-stacks": []}
+    assert run_here(unbundled, tmp_path / "out", monkeypatch) == 0
+    assert [path.name for path in (tmp_path / "out").glob("*.template.json")] == ["PixelPrompt-dev.template.json"]
 
 
 def test_a_missing_uv_is_one_sentence(context: dict[str, Any], tmp_path: Path) -> None:
@@ -89,33 +116,46 @@ def test_a_missing_uv_is_one_sentence(context: dict[str, Any], tmp_path: Path) -
     assert said(result) == "uv is missing; install it into the virtual environment: pip install uv.\n"
 
 
-def test_the_umask_may_let_the_group_write_and_home_stays_as_it_is(context: dict[str, Any], tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Synthesised:
+    """What app.py has written for the emulator, and the home and an archive for AWS beside it."""
+
+    out: Path
+    home: Path
+    archive: Path
+
+
+@pytest.fixture(scope="module")
+def synthesised(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
     """As a plain `cdk synth` runs it, with none of the folders chosen that tools keep their files in."""
+    folder = tmp_path_factory.mktemp("synthesised")
+    made = Synthesised(folder / "out", folder / "home", folder / "archive")
     unset = dict.fromkeys(caches.VARIABLES, "")
-    home = tmp_path / "home"
-    home.mkdir(mode=0o775)
-    home.chmod(0o775)
+    made.home.mkdir(mode=0o775)
+    made.home.chmod(0o775)
     # One archive is enough to see where uv keeps its files.
     program = (
         "import sys, pathlib, app; code = app.main(); from infra.functions import CORE, Bundle; "
-        f"Bundle(CORE).fill(pathlib.Path({str(tmp_path / 'archive')!r})); sys.exit(code)"
+        f"Bundle(CORE).fill(pathlib.Path({str(made.archive)!r})); sys.exit(code)"
     )
-    unbundled = {**context, "aws:cdk:bundling-stacks": []}
-    result = run(unbundled, tmp_path / "out", program=("-c", program), HOME=str(home), umask=0o002, **unset)
+    local = {**context, "target": "local"}
+    result = run(local, made.out, program=("-c", program), HOME=str(made.home), umask=0o002, **unset)
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "archive" / "botocore").is_dir()
-    assert [*home.rglob("*")] == []
+    return made
 
 
-def test_synthesises_without_an_account(context: dict[str, Any], tmp_path: Path) -> None:
-    result = run({**context, "target": "local"}, tmp_path)
-    assert result.returncode == 0, result.stderr
-    template = json.loads((tmp_path / "PixelPrompt-dev.template.json").read_text())
+def test_the_umask_may_let_the_group_write_and_home_stays_as_it_is(synthesised: Synthesised) -> None:
+    assert (synthesised.archive / "botocore").is_dir()
+    assert [*synthesised.home.rglob("*")] == []
+
+
+def test_synthesises_without_an_account(synthesised: Synthesised) -> None:
+    template = json.loads((synthesised.out / "PixelPrompt-dev.template.json").read_text())
     types = [entry["Type"] for entry in template["Resources"].values()]
     assert types.count("AWS::Lambda::Function") == len(list((ROOT / "functions").glob("*.py")))
     assert types.count("AWS::StepFunctions::StateMachine") == 1
     # The emulator's interpreter has the packages: the one archive holds our own code only.
-    (archive,) = tmp_path.glob("asset.*")
+    (archive,) = synthesised.out.glob("asset.*")
     assert {path.name for path in archive.iterdir()} == {
         "pixelprompt",
         *(path.name for path in (ROOT / "functions").glob("*.py")),

@@ -12,7 +12,7 @@ from infra.pipeline import PixelPromptPipelineRole
 from infra.pipeline_settings import PipelineSettings
 from infra.settings import SettingsError
 
-from .test_app import run, said
+from .test_app import run_here
 
 PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
 REPOSITORY = "owner/name, or owner@id/name@id, of the repository on GitHub"
@@ -126,10 +126,11 @@ def test_a_repository_is_asked_for_and_a_wrong_name_is_told() -> None:
         PipelineSettings.from_context({"pipeline": "true", "repositry": "owner/name"})
 
 
-def test_the_app_makes_the_one_stack_or_the_other(context: dict[str, Any], tmp_path: Path) -> None:
-    made = run({**context, "pipeline": "true", "repository": "owner/name"}, tmp_path)
-    assert made.returncode == 0, made.stderr
+def test_the_app_makes_the_one_stack_or_the_other(
+    context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        assert run_here({**context, "pipeline": "true", "repository": "owner/name"}, tmp_path, patch) == 0
     assert [path.name for path in tmp_path.glob("*.template.json")] == ["PixelPromptPipelineRole.template.json"]
-    refused = run({**context, "repository": "owner/name"}, tmp_path)
-    assert refused.returncode == 1
-    assert said(refused).startswith('repository is "owner/name", but there is no such setting')
+    assert run_here({**context, "repository": "owner/name"}, tmp_path / "refused", monkeypatch) == 1
+    assert capsys.readouterr().err.startswith('repository is "owner/name", but there is no such setting')

@@ -290,8 +290,8 @@ def hostile_answer(provider: str, chance: random.Random) -> Answer:
     )
 
 
-def attack(s3: Any, provider: str, seed: int) -> str:
-    """Run a job with a hostile server; the status of its row."""
+def attack(s3: Any, provider: str, seed: int, *, beside: int = 8) -> str:
+    """Run a job with a hostile server, and as many good models beside; the status of its row."""
     chance = random.Random(f"{provider} {seed}")
 
     def answer(asked: Asked) -> Answer:
@@ -299,12 +299,12 @@ def attack(s3: Any, provider: str, seed: int) -> str:
 
     with Canned(answer) as server, Canned(GOOD) as good:
         n = chance.choice([1, 4]) if provider in ("openai", "compatible", "recraft") else 1
-        job = Job(s3, provider, server.url, good.url, n=n)
+        job = Job(s3, provider, server.url, good.url, beside=beside, n=n)
         row = job.run()
         for place in range(1, len(job.names)):
             job.run(place)
     document = job.document()
-    assert [r["status"] for r in document["results"][1:]] == ["completed"] * 8
+    assert [r["status"] for r in document["results"][1:]] == ["completed"] * beside
     text = json.dumps(row, ensure_ascii=False)
     assert row["status"] in ("completed", "error")
     assert len(json.dumps(row)) < 2 * ROW_LIMIT
@@ -320,9 +320,9 @@ def attack(s3: Any, provider: str, seed: int) -> str:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_any_value_in_any_field_harms_its_own_row_only(s3: Any, provider: str) -> None:
-    # For all providers together, about a minute.
+    # Eight good models beside take most of the time of a job, and two see as much of the hostile one.
     for seed in range(16):
-        attack(s3, provider, seed)
+        attack(s3, provider, seed, beside=2 if seed else 8)
 
 
 @pytest.mark.skipif("FUZZ_SECONDS" not in os.environ, reason="takes as long as FUZZ_SECONDS says")
