@@ -300,7 +300,7 @@ class Recraft(Provider):
 
 def _vector(model: str, prompt: str, seed: int, size: tuple[int, int]) -> str:
     """A vector picture: a sun over hills, with the prompt and the watermark."""
-    palette, chance = palette_of(model), random.Random(f"{model}\n{prompt}\n{seed}")
+    palette, chance = palette_of(model, prompt), random.Random(f"{model}\n{prompt}\n{seed}")
     width, height = size
     colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in palette]
     deep, middle, light, accent, pale = colours
