@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import re
-import secrets
 import time
-from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from threading import Event, Lock
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from PIL import Image
+from werkzeug.wrappers import Response
 
 from local.simulator.drawing import ImageFormat, draw, encode, seed_for
-from local.simulator.errors import ERROR_FAULTS, Page, Words
-from local.simulator.faults import COMMON_FAULTS, Fault, FaultTable
+from local.simulator.faults import Fault, FaultTable
 from local.simulator.latency import Latency
-from pixelprompt.models.dialect import DIALECTS
-from pixelprompt.models.provider import PROVIDERS
+from local.simulator.messages import KEY_HEADERS, Request, json_response, new_id
 
-JSON = "application/json"
 MIME_TYPES: dict[ImageFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 # What an image to edit may be. The functions have the same limit, on which the simulators do not depend.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -36,66 +30,6 @@ SLOW_SECONDS = 300.0
 CHECK_SECONDS = 0.25
 SHELF_LENGTH = 200
 OVERSIZED_BYTES = 41 * 1024 * 1024
-# The headers that carry a key, in lower case.
-KEY_HEADERS = (
-    frozenset({"authorization"})
-    | {row.key_header for row in PROVIDERS.values()}
-    | {dialect.key_header for dialect in DIALECTS.values()}
-)
-
-# Faults that are answered as soon as the request is understood; the others show when the picture would be ready.
-EARLY_FAULTS = frozenset(
-    {
-        "throttled",
-        "quota_exhausted",
-        "refused",
-        "retired",
-        "bad_key",
-        "bad_parameter",
-        "server_error",
-        "unavailable",
-        *ERROR_FAULTS,
-    }
-)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request as it came: `path` without the provider's prefix, header names in lower case."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    url: str
-    received: float
-
-    @property
-    def content_type(self) -> str:
-        """The media type without its parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-    @property
-    def bearer(self) -> str:
-        """The bearer token, or nothing."""
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else ""
-
-
-@dataclass
-class Response:
-    """An answer; `headers` holds its content type."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def json(cls, status: int, document: Any, headers: Mapping[str, str] | None = None) -> Response:
-        """An answer whose body is this document."""
-        body = json.dumps(document, separators=(",", ":")).encode()
-        return cls(status, body, {"Content-Type": JSON, **(headers or {})})
 
 
 class Refusal(Exception):
@@ -118,7 +52,7 @@ class CallerKilled(Dropped):
     """As Dropped, after the process of the caller has been killed where it is a Lambda worker of the emulator."""
 
 
-class Picture(NamedTuple):
+class EncodedImage(NamedTuple):
     """An encoded image; `mime_type` is what the provider calls it, which a fault can make wrong."""
 
     data: bytes
@@ -182,7 +116,7 @@ class Exchange:
             return
         if fault.name not in self._playable:
             sentence = f"The fault {fault.name!r} does not exist in this protocol; it has: {sorted(self._playable)}."
-            raise Refusal(Response.json(501, {"simulator": sentence}))
+            raise Refusal(json_response(501, {"simulator": sentence}))
         if fault.name == "dropped":
             raise Dropped
         if fault.name == "dropped_before":
@@ -194,7 +128,7 @@ class Exchange:
         """Whether this request meets one of these faults."""
         return self.fault is not None and self.fault.name in names
 
-    def picture(
+    def draw_image(
         self,
         model: str,
         prompt: str,
@@ -206,19 +140,19 @@ class Exchange:
         lossless: bool = False,
         transparent: bool = False,
         blurred: bool = False,
-    ) -> Picture:
-        """Draw the picture; the faults that spoil an image's bytes act here."""
+    ) -> EncodedImage:
+        """Draw the image; the faults that spoil an image's bytes act here."""
         number = seed_for(model, prompt) if seed is None else seed
         mime_type = MIME_TYPES[image_format]
         if self.meets("not_an_image"):
             page = b"<!DOCTYPE html><html><head><title>Error</title></head><body>Something went wrong</body></html>"
-            return Picture(page, mime_type, size, number)
+            return EncodedImage(page, mime_type, size, number)
         if self.meets("svg"):
             drawing = (
                 f'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}">'
                 '<circle cx="50%" cy="50%" r="30%" fill="#c63"/></svg>'
             )
-            return Picture(drawing.encode(), mime_type, size, number)
+            return EncodedImage(drawing.encode(), mime_type, size, number)
         drawn: ImageFormat = image_format
         if self.meets("wrong_mime"):
             drawn = "png" if image_format == "jpeg" else "jpeg"
@@ -228,13 +162,13 @@ class Exchange:
         data = encode(image, drawn, quality, lossless=lossless)
         if self.meets("oversized"):
             data += bytes(max(0, OVERSIZED_BYTES - len(data)))
-        return Picture(data, mime_type, size, number)
+        return EncodedImage(data, mime_type, size, number)
 
-    def base64(self, picture: Picture) -> str:
+    def base64(self, image: EncodedImage) -> str:
         """The bytes of the image in base64; the faults that spoil this text act here."""
-        data = picture.data
+        data = image.data
         if self.meets("base64_data_url"):
-            return _data_url(picture)
+            return _data_url(image)
         if self.meets("base64_lines"):
             return base64.encodebytes(data).decode()
         if self.meets("base64_unpadded"):
@@ -280,7 +214,7 @@ class Exchange:
 
 
 class Shelf:
-    """Pictures that are fetched by a signed address of limited life.
+    """Images that are fetched by a signed address of limited life.
 
     Parameters
     ----------
@@ -291,20 +225,20 @@ class Shelf:
     def __init__(self, lifetime: float) -> None:
         self._lifetime = lifetime
         self._lock = Lock()
-        self._items: OrderedDict[str, tuple[Picture, str, float, str | None]] = OrderedDict()
+        self._items: OrderedDict[str, tuple[EncodedImage, str, float, str | None]] = OrderedDict()
 
-    def put(self, exchange: Exchange, picture: Picture) -> str:
-        """Keep the picture; return the address to fetch it from. The faults that spoil a URL act here."""
+    def put(self, exchange: Exchange, image: EncodedImage) -> str:
+        """Keep the image; return the address to fetch it from. The faults that spoil a URL act here."""
         if exchange.meets("data_url"):
-            return _data_url(picture)
-        name = f"{new_id(length=24)}.{picture.mime_type.rpartition('/')[2].partition('+')[0]}"
+            return _data_url(image)
+        name = f"{new_id(length=24)}.{image.mime_type.rpartition('/')[2].partition('+')[0]}"
         signature = new_id(length=40)
         with self._lock:
             expiry = time.time() + self._lifetime
-            self._items[name] = picture, signature, expiry, exchange.fault.name if exchange.fault else None
+            self._items[name] = image, signature, expiry, exchange.fault.name if exchange.fault else None
             while len(self._items) > SHELF_LENGTH:
                 self._items.popitem(last=False)
-        url = f"{exchange.request.url}/delivery/{name}?se={int(expiry)}&sig={signature}"
+        url = f"{exchange.request.provider_url}/delivery/{name}?se={int(expiry)}&sig={signature}"
         parts = urlsplit(url)
         if exchange.meets("relative_url"):
             return parts._replace(scheme="", netloc="").geturl()
@@ -315,140 +249,24 @@ class Shelf:
         return url
 
     def fetch(self, exchange: Exchange, path: Mapping[str, str]) -> Response:
-        """Answer a request for a picture: signed, and without any key, which is nobody's business there."""
+        """Answer a request for an image: signed, and without any key, which is nobody's business there."""
         request = exchange.request
-        if KEY_HEADERS & set(request.headers):
-            return Response(403, b"This address takes no key: its signature is enough.", {"Content-Type": "text/plain"})
+        if any(name in request.headers for name in KEY_HEADERS):
+            return Response("This address takes no key: its signature is enough.", 403)
         with self._lock:
             item = self._items.get(path["name"])
-        if item is None or item[1] != request.query.get("sig") or item[2] < time.time():
-            return Response(403, b"The signature is wrong or has expired.", {"Content-Type": "text/plain"})
-        picture, _, _, fault = item
+        if item is None or item[1] != request.args.get("sig") or item[2] < time.time():
+            return Response("The signature is wrong or has expired.", 403)
+        image, _, _, fault = item
         if fault == "redirect_private":
             return Response(
-                302, b"", {"Location": "http://169.254.169.254/latest/meta-data/", "Content-Type": "text/plain"}
+                b"", 302, {"Location": "http://169.254.169.254/latest/meta-data/", "Content-Type": "text/plain"}
             )
-        return Response(201 if fault == "created" else 200, picture.data, {"Content-Type": picture.mime_type})
+        return Response(image.data, 201 if fault == "created" else 200, {"Content-Type": image.mime_type})
 
 
-Handler = Callable[[Exchange, dict[str, str]], Response]
-
-
-class Route(NamedTuple):
-    """A method and a path (named groups become arguments) with what answers them."""
-
-    method: str
-    pattern: re.Pattern[str]
-    handler: Handler
-    model_in_path: bool = False
-
-
-def route(method: str, pattern: str, handler: Handler, *, model_in_path: bool = False) -> Route:
-    """A route whose pattern must match the whole path; `model_in_path` marks one that makes something with `model`."""
-    return Route(method, re.compile(pattern), handler, model_in_path)
-
-
-class Provider(ABC):
-    """One wire protocol. A subclass fills `routes` and words the errors.
-
-    Attributes
-    ----------
-    name : of the provider
-    errors : the responses to the faults of `errors.py` that the protocol can have
-    playable : all faults that it can have
-    early : the faults that show before any work is done
-    more_models : models beside the catalogue's that a fault can be set for
-    """
-
-    name: ClassVar[str]
-    errors: ClassVar[Mapping[str, Words | Page]]
-    playable: ClassVar[frozenset[str]] = COMMON_FAULTS
-    early: ClassVar[frozenset[str]] = EARLY_FAULTS
-    more_models: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.routes: list[Route] = []
-
-    def handle(self, exchange: Exchange) -> Response:
-        """Answer a request.
-
-        Raises
-        ------
-        Dropped
-            If the connection is to end without an answer.
-        """
-        try:
-            response = self._route(exchange)
-        except Refusal as refusal:
-            return refusal.response
-        if response.status == 200 and exchange.makes_image and exchange.meets("created"):
-            response.status = 201
-        return response
-
-    def _route(self, exchange: Exchange) -> Response:
-        for candidate in self.routes:
-            match = candidate.pattern.fullmatch(exchange.request.path)
-            if match and candidate.method == exchange.request.method:
-                return candidate.handler(exchange, match.groupdict())
-        return self.no_such_route(exchange)
-
-    def model_before_body(self, method: str, path: str) -> str | None:
-        """The model, where the path alone names it: a connection can then end before the body is read."""
-        for candidate in self.routes:
-            if candidate.model_in_path and candidate.method == method and (match := candidate.pattern.fullmatch(path)):
-                return match.group("model")
-        return None
-
-    @abstractmethod
-    def no_such_route(self, exchange: Exchange) -> Response:
-        """What the provider answers on a path it does not have."""
-
-    @abstractmethod
-    def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
-        """The words of a fault that is not in `errors`: an early one, or a late one that is an HTTP response."""
-
-    @abstractmethod
-    def error(self, exchange: Exchange, words: Words) -> Response:
-        """These words in the provider's own envelope."""
-
-    def refuse_early(self, exchange: Exchange) -> None:
-        """Answer the faults that show before any work is done.
-
-        Raises
-        ------
-        Refusal
-            If the request meets such a fault.
-        """
-        fault = exchange.fault
-        if fault is None or fault.name not in self.early:
-            return
-        answer = self.errors.get(fault.name)
-        if answer is None:
-            raise Refusal(self.fault_response(exchange, fault))
-        if isinstance(answer, Page):
-            raise Refusal(Response(answer.status, answer.body.encode(), {"Content-Type": answer.content_type}))
-        raise Refusal(self.error(exchange, answer))
-
-
-def _data_url(picture: Picture) -> str:
-    return f"data:{picture.mime_type};base64,{base64.b64encode(picture.data).decode()}"
-
-
-def read_json(body: bytes) -> Any:
-    """The document in a request body.
-
-    Raises
-    ------
-    ValueError
-        If it is no JSON, is nested too deeply, or holds text that is no Unicode.
-    """
-    try:
-        document = json.loads(body)
-        json.dumps(document, ensure_ascii=False).encode()
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    return document
+def _data_url(image: EncodedImage) -> str:
+    return f"data:{image.mime_type};base64,{base64.b64encode(image.data).decode()}"
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
@@ -460,24 +278,3 @@ def image_size(data: bytes) -> tuple[int, int] | None:
     # A damaged file raises whatever the reader of its format comes across.
     except Exception:
         return None
-
-
-def is_bad_key(key: str) -> bool:
-    """Whether the simulators refuse this key: any other one is welcome."""
-    return key.startswith("bad")
-
-
-def masked(key: str) -> str:
-    """The key as providers quote it in an error."""
-    return f"{key[:4]}****{key[-4:]}" if len(key) > 8 else f"{key[:2]}****"
-
-
-def retry_after(fault: Fault) -> dict[str, str]:
-    """The Retry-After header of a fault, if it has one."""
-    seconds = fault.retry_after
-    return {"Retry-After": str(int(seconds) if seconds == int(seconds) else seconds)} if seconds else {}
-
-
-def new_id(prefix: str = "", length: int = 32) -> str:
-    """A fresh identifier of hexadecimal digits behind a prefix."""
-    return prefix + secrets.token_hex((length + 1) // 2)[:length]

@@ -21,7 +21,7 @@ import urllib3
 from PIL import Image, ImageChops, ImageStat
 
 from local.simulator import Fault, Simulator
-from local.simulator.drawing import draw, encode, seed_for
+from local.simulator.drawing import draw, encode, palette_of, seed_for
 from local.simulator.faults import FaultError, parse_faults
 from local.simulator.latency import Latency, LatencyError
 
@@ -62,6 +62,10 @@ class TestDrawing:
     def test_models_differ_visibly(self) -> None:
         pictures = [draw(model, "a lighthouse in fog", 1, (256, 256)) for model in MODELS]
         assert min(difference(a, b) for a, b in combinations(pictures, 2)) > 20
+
+    def test_the_colors_follow_from_the_words_of_the_prompt(self) -> None:
+        assert palette_of("m", "A forest.") == palette_of("m", "frog between trees")
+        assert palette_of("m", "A forest.") != palette_of("m", "a sunset")
 
     @pytest.mark.parametrize("size", [(64, 64), (3072, 384), (96, 1024), (1024, 1024)])
     @pytest.mark.parametrize("prompt", ["", "x" * 400, "Крепость на холме 城堡 🏰", "\ud800 \x00\n", "word " * 400])

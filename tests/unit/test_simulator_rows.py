@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from local.simulator.errors import ERROR_FAULTS
-from local.simulator.exchange import KEY_HEADERS
 from local.simulator.faults import FAULTS
+from local.simulator.messages import KEY_HEADERS
 from local.simulator.protocols import PREFIXES, protocol_of
 from pixelprompt.models.dialect import DIALECTS
 from pixelprompt.models.provider import PROVIDERS

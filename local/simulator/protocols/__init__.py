@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from local.simulator.exchange import Provider
+from local.simulator.provider import Provider
 from pixelprompt.models.provider import PROVIDERS
 
 # The simulated providers, each with the first segment of its path.

@@ -10,25 +10,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from werkzeug.wrappers import Response
+
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import Words, answers
-from local.simulator.exchange import (
-    EARLY_FAULTS,
-    JSON,
-    Exchange,
-    Provider,
-    Refusal,
-    Response,
-    Stage,
-    image_size,
-    is_bad_key,
-    new_id,
-    read_json,
-    retry_after,
-    route,
-)
+from local.simulator.exchange import Exchange, Refusal, Stage, image_size
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
+from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json, retry_after
 from local.simulator.protocols.stability import MAX_SEED, RATIOS
+from local.simulator.provider import EARLY_FAULTS, Provider, route
 
 HOME_REGION = "us-west-2"
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg"}
@@ -66,7 +56,7 @@ _MODE_FIELDS = {"mode", "image", "strength"}
 
 def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     shown = {"x-amzn-ErrorType": f"{kind}:http://internal.amazon.com/coral/com.amazon.bedrock/", **(headers or {})}
-    return Response.json(status, {"message": message, **more}, shown)
+    return json_response(status, {"message": message, **more}, shown)
 
 
 def _malformed(problem: str) -> Refusal:
@@ -122,13 +112,13 @@ class Bedrock(Provider):
         return response
 
     def no_such_route(self, exchange: Exchange) -> Response:
-        return Response.json(404, {}, {"x-amzn-ErrorType": "UnknownOperationException"})
+        return json_response(404, {}, {"x-amzn-ErrorType": "UnknownOperationException"})
 
     def error(self, exchange: Exchange, words: Words) -> Response:
         if words.status == 400:
             return _error(400, "ValidationException", words.message)
         # A status that Bedrock does not have comes from before it, and names no exception.
-        return Response.json(words.status, {"message": words.message})
+        return json_response(words.status, {"message": words.message})
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         match fault.name:
@@ -144,7 +134,7 @@ class Bedrock(Provider):
                     "Refer to the Amazon Bedrock documentation for further details."
                 )
             case "refused":
-                return Response.json(200, {"finish_reasons": ["Filter reason: prompt"]})
+                return json_response(200, {"finish_reasons": ["Filter reason: prompt"]})
             case "retired":
                 return self._ended()
             case "bad_key":
@@ -173,18 +163,18 @@ class Bedrock(Provider):
             reason = {"refused_output": "Filter reason: output image", "inference_error": "Inference error"}
             exchange.wait_for_image(model)
             document = {"seeds": [seed], "finish_reasons": [reason.get(exchange.fault.name if exchange.fault else "")]}
-            return Response.json(200, {**document, "images": []}, self._latency(exchange))
-        picture = exchange.picture(model, prompt, size, image_format, seed=seed)
+            return json_response(200, {**document, "images": []}, self._latency(exchange))
+        picture = exchange.draw_image(model, prompt, size, image_format, seed=seed)
         exchange.wait_for_image(model)
         images = [exchange.base64(picture)]
         document = {"seeds": [seed], "finish_reasons": [None], "images": images}
-        return Response.json(200, document, self._latency(exchange))
+        return json_response(200, document, self._latency(exchange))
 
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_authorization(exchange)
-        wanted = exchange.request.query.get("byOutputModality", "IMAGE")
+        wanted = exchange.request.args.get("byOutputModality", "IMAGE")
         live = [model for model in MODELS if not self._is_over(model)] if wanted == "IMAGE" else []
-        return Response.json(200, {"modelSummaries": [self._describe(model) for model in live]})
+        return json_response(200, {"modelSummaries": [self._describe(model) for model in live]})
 
     def get_model(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_authorization(exchange)
@@ -192,7 +182,7 @@ class Bedrock(Provider):
         if model not in MODELS or self._is_over(model):
             message = "Could not resolve the foundation model from the provided model identifier."
             raise Refusal(_error(404, "ResourceNotFoundException", message))
-        return Response.json(200, {"modelDetails": self._describe(model)})
+        return json_response(200, {"modelDetails": self._describe(model)})
 
     @staticmethod
     def _latency(exchange: Exchange) -> dict[str, str]:
@@ -251,12 +241,12 @@ class Bedrock(Provider):
     def _read(exchange: Exchange) -> dict[str, Any]:
         request = exchange.request
         # The content type may be left out, and is then JSON.
-        if request.content_type not in (JSON, ""):
+        if request.mimetype not in (JSON, ""):
             raise _invalid("The provided content type is invalid or not supported for this model.")
         if request.headers.get("accept", "*/*").partition(";")[0].strip() not in (JSON, "*/*"):
             raise _invalid("The provided accept type is invalid or not supported for this model.")
         try:
-            body = exchange.body = read_json(request.body)
+            body = exchange.body = read_json(request.get_data())
         except ValueError as error:
             raise _malformed("expected a JSON object") from error
         if not isinstance(body, dict):

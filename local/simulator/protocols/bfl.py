@@ -12,24 +12,14 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
+from werkzeug.wrappers import Response
+
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import Words, answers
-from local.simulator.exchange import (
-    EARLY_FAULTS,
-    JSON,
-    Exchange,
-    Provider,
-    Refusal,
-    Response,
-    Shelf,
-    Stage,
-    is_bad_key,
-    new_id,
-    read_json,
-    retry_after,
-    route,
-)
+from local.simulator.exchange import Exchange, Refusal, Shelf, Stage
 from local.simulator.faults import COMMON_FAULTS, URL_FAULTS, Fault
+from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json, retry_after
+from local.simulator.provider import EARLY_FAULTS, Provider, route
 
 FORMATS: dict[str, ImageFormat] = {"jpeg": "jpeg", "png": "png", "webp": "webp"}
 SAMPLE_LIFETIME = 600.0
@@ -156,7 +146,7 @@ class Task:
 
 
 def _detail(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> Response:
-    return Response.json(status, {"detail": detail}, headers)
+    return json_response(status, {"detail": detail}, headers)
 
 
 def _problem(kind: str, name: str, message: str, value: Any, **context: Any) -> dict[str, Any]:
@@ -251,16 +241,16 @@ class BFL(Provider):
         query = "" if exchange.meets("polling_without_id") else f"?id={task.id}"
         document = {
             "id": task.id,
-            "polling_url": f"{exchange.request.url}/v1/get_result{query}",
+            "polling_url": f"{exchange.request.provider_url}/v1/get_result{query}",
             "cost": MODELS[model].charge(body),
             "input_mp": 0,
             "output_mp": round(size[0] * size[1] / 1_000_000, 2),
         }
-        return Response.json(200, document)
+        return json_response(200, document)
 
     def poll(self, exchange: Exchange, path: dict[str, str]) -> Response:
         key = self._check_key(exchange)
-        task_id = exchange.request.query.get("id")
+        task_id = exchange.request.args.get("id")
         if not task_id:
             problem = {"type": "missing", "loc": ["query", "id"], "msg": "Field required", "input": None}
             raise Refusal(_detail(422, [problem]))
@@ -291,12 +281,12 @@ class BFL(Provider):
 
     def credits(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
-        return Response.json(200, {"credits": 1234.5})
+        return json_response(200, {"credits": 1234.5})
 
     def _finished(self, exchange: Exchange, task: Task) -> Response:
         with task.lock:
             if task.sample is None and not task.meets("no_image"):
-                picture = exchange.picture(task.model, task.prompt, task.size, task.image_format, seed=task.seed)
+                picture = exchange.draw_image(task.model, task.prompt, task.size, task.image_format, seed=task.seed)
                 task.sample = self._shelf.put(exchange, picture)
         ready = task.ready_at()
         result = {
@@ -322,7 +312,7 @@ class BFL(Provider):
     @staticmethod
     def _state(status: int, task_id: str, name: str, **more: Any) -> Response:
         blank = {"result": None, "progress": None, "details": None, "preview": None}
-        return Response.json(status, {"id": task_id, "status": name, **blank, **more})
+        return json_response(status, {"id": task_id, "status": name, **blank, **more})
 
     @staticmethod
     def _check_key(exchange: Exchange) -> str:
@@ -336,11 +326,11 @@ class BFL(Provider):
     @staticmethod
     def _read(exchange: Exchange) -> dict[str, Any]:
         request = exchange.request
-        text = request.body.decode("utf-8", "replace")
+        text = request.get_data().decode("utf-8", "replace")
         body: Any = text
-        if request.content_type == JSON:
+        if request.mimetype == JSON:
             try:
-                body = read_json(request.body)
+                body = read_json(request.get_data())
             except ValueError as error:
                 problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
                 raise Refusal(_detail(422, [problem])) from error
@@ -356,7 +346,7 @@ class BFL(Provider):
         """The size in pixels."""
         problems = []
         if {"webhook_url", "webhook_secret"} & set(body):
-            raise Refusal(Response.json(501, {"simulator": "Webhooks are not simulated: poll the polling_url."}))
+            raise Refusal(json_response(501, {"simulator": "Webhooks are not simulated: poll the polling_url."}))
         known = {"prompt", "output_format", "safety_tolerance"} | model.fields
         for name, value in body.items():
             if name not in known:

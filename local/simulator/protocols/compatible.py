@@ -11,27 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from werkzeug.wrappers import Response
+
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import UNTYPED_QUOTA, Words, answers
-from local.simulator.exchange import (
-    JSON,
-    Exchange,
-    Picture,
-    Provider,
-    Refusal,
-    Request,
-    Response,
-    Shelf,
-    Stage,
-    is_bad_key,
-    new_id,
-    read_json,
-    retry_after,
-    route,
-)
+from local.simulator.exchange import EncodedImage, Exchange, Refusal, Shelf, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
+from local.simulator.messages import JSON, Request, is_bad_key, json_response, new_id, read_json, retry_after
 from local.simulator.protocols.openai import FACTORS, MAX_EDGE, MAX_PIXELS, MIN_PIXELS, image_tokens
+from local.simulator.provider import Provider, route
 
 URL_LIFETIME = 3600.0
 TICKS_PER_CENT = 100_000_000
@@ -192,7 +181,7 @@ class Flavour(ABC):
         """The format of the image."""
         return "png"
 
-    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         """One item of `data`; `image` has the URL or the base64 text."""
         return image
 
@@ -233,9 +222,9 @@ class Plain(Flavour):
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         if kind == "unavailable":
             page = b"<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head></html>"
-            return Response(503, page, {"Content-Type": "text/html", **headers})
+            return Response(page, 503, {"Content-Type": "text/html", **headers})
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": kind}
-        return Response.json(status, {"error": error}, headers)
+        return json_response(status, {"error": error}, headers)
 
 
 class LocalAI(Flavour):
@@ -246,9 +235,9 @@ class LocalAI(Flavour):
     keyless = True
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
-        return Response.json(status, {"error": {"code": status, "message": message, "type": ""}}, headers)
+        return json_response(status, {"error": {"code": status, "message": message, "type": ""}}, headers)
 
-    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {"embedding": None, "index": index, **image}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -271,7 +260,7 @@ class XAI(Flavour):
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         codes = {"bad_parameter": "Client specified an invalid argument", "throttled": "Too many requests"}
-        return Response.json(status, {"code": codes.get(kind, kind), "error": message}, headers)
+        return json_response(status, {"code": codes.get(kind, kind), "error": message}, headers)
 
     def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
         ratio, resolution = body.get("aspect_ratio", "1:1"), body.get("resolution", "1k")
@@ -285,7 +274,7 @@ class XAI(Flavour):
     def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
         return "jpeg"
 
-    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "revised_prompt": "", "respect_moderation": True}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -307,7 +296,7 @@ class OpenRouter(Flavour):
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         metadata = {"reasons": ["violence"]} if kind == "refused" else {}
-        return Response.json(status, {"error": {"code": status, "message": message, "metadata": metadata}}, headers)
+        return json_response(status, {"error": {"code": status, "message": message, "metadata": metadata}}, headers)
 
     def check_route(self, request: Request, model: str) -> None:
         if model not in OPENROUTER_MODELS and not model.startswith("openrouter/"):
@@ -329,7 +318,7 @@ class OpenRouter(Flavour):
     def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
         return _named_format(body)
 
-    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "media_type": picture.mime_type}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -353,7 +342,7 @@ class Together(Flavour):
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": kind}
-        return Response.json(status, {"id": new_id(), "error": error}, headers)
+        return json_response(status, {"id": new_id(), "error": error}, headers)
 
     def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
         size = (body.get("width", 1024), body.get("height", 768))
@@ -367,7 +356,7 @@ class Together(Flavour):
             raise Wrong("bad_parameter", "output_format must be jpeg or png.")
         return FORMATS[name]
 
-    def entry(self, index: int, picture: Picture, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {"index": index, **image}
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -389,7 +378,7 @@ class SiliconFlow(Flavour):
     statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "refused": 451}
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
-        return Response.json(status, {"code": 20012, "message": message, "data": None}, headers)
+        return json_response(status, {"code": 20012, "message": message, "data": None}, headers)
 
     def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         return {"images": data, "timings": {"inference": 1.0}, "seed": _seed(body)}
@@ -403,7 +392,7 @@ class MiniMax(Flavour):
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         error = {"type": kind, "message": message, "http_code": str(status)}
-        return Response.json(status, {"type": "error", "error": error, "request_id": new_id()}, headers)
+        return json_response(status, {"type": "error", "error": error, "request_id": new_id()}, headers)
 
     def check_route(self, request: Request, model: str) -> None:
         if model not in MINIMAX_MODELS:
@@ -459,20 +448,20 @@ class Azure(Flavour):
     @staticmethod
     def is_asked(request: Request) -> bool:
         """Whether a request is meant for Azure."""
-        return request.path.startswith(AZURE_PREFIX) or "api-key" in request.headers or "api-version" in request.query
+        return request.path.startswith(AZURE_PREFIX) or "api-key" in request.headers or "api-version" in request.args
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         error: dict[str, Any] = {"code": self._codes.get(kind, str(status)), "message": message}
         if kind == "refused":
             results = {"violence": {"filtered": True, "severity": "high"}}
             error["inner_error"] = {"code": "ResponsibleAIPolicyViolation", "content_filter_results": results}
-        return Response.json(status, {"error": error}, {**self.headers(), **headers})
+        return json_response(status, {"error": error}, {**self.headers(), **headers})
 
     def key(self, request: Request) -> str:
         return request.headers.get("api-key", "")
 
     def check_route(self, request: Request, model: str) -> None:
-        if not request.query.get("api-version"):
+        if not request.args.get("api-version"):
             raise Wrong("no_route")
         if model.startswith(UNKNOWN_PREFIX):
             raise Wrong("retired")
@@ -580,7 +569,7 @@ class Compatible(Provider):
         ]
 
     def no_such_route(self, exchange: Exchange) -> Response:
-        return Response(404, b"404 page not found\n", {"Content-Type": "text/plain; charset=utf-8"})
+        return Response(b"404 page not found\n", 404, {"Content-Type": "text/plain; charset=utf-8"})
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         kind = fault.name if fault.name in _STATUS else "server_error"
@@ -595,21 +584,21 @@ class Compatible(Provider):
 
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         entries = [{"id": model, "object": "model", "created": 1, "owned_by": "simulated"} for model in LISTED]
-        return Response.json(200, {"object": "list", "data": entries})
+        return json_response(200, {"object": "list", "data": entries})
 
     def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
         request = exchange.request
         problem, body = None, None
         try:
-            body = read_json(request.body)
+            body = read_json(request.get_data())
         except ValueError:
             problem = "The request body is not valid JSON."
-        exchange.body = body if problem is None else request.body.decode("utf-8", "replace")
+        exchange.body = body if problem is None else request.get_data().decode("utf-8", "replace")
         model = body.get("model") if isinstance(body, dict) else None
         flavour = flavour_of(model if isinstance(model, str) else "", request)
         try:
             self._check_key(exchange, flavour)
-            if problem or not isinstance(body, dict) or request.content_type != JSON:
+            if problem or not isinstance(body, dict) or request.mimetype != JSON:
                 raise Wrong("bad_parameter", problem or "Send a JSON object with Content-Type: application/json.")
             if not isinstance(model, str) or not model:
                 raise Wrong("bad_parameter", "model is required.")
@@ -637,7 +626,7 @@ class Compatible(Provider):
         seed = _seed(body)
         empty = exchange.meets("no_image", "text_only", "refused", "refused_output")
         pictures = [
-            exchange.picture(model, prompt, size, image_format, seed=seed + number)
+            exchange.draw_image(model, prompt, size, image_format, seed=seed + number)
             for number in range(0 if empty else count)
         ]
         exchange.wait_for_image(model)
@@ -650,13 +639,13 @@ class Compatible(Provider):
             if not isinstance(flavour, XAI):
                 raise Refusal(flavour.failure("refused"))
             if exchange.meets("refused_output"):
-                return Response.json(200, {**flavour.document(body, [], size), "respect_moderation": False})
+                return json_response(200, {**flavour.document(body, [], size), "respect_moderation": False})
             data = [{"url": "", "revised_prompt": "", "respect_moderation": False}]
         elif exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
         elif exchange.meets("no_image") and isinstance(flavour, LocalAI):
             data = [None]
-        return Response.json(200, flavour.document(body, data, size), flavour.headers())
+        return json_response(200, flavour.document(body, data, size), flavour.headers())
 
     @staticmethod
     def _check_key(exchange: Exchange, flavour: Flavour) -> None:

@@ -10,23 +10,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from werkzeug.wrappers import Response
+
 from local.simulator import prose
 from local.simulator.errors import Words, answers
-from local.simulator.exchange import (
-    EARLY_FAULTS,
-    JSON,
-    Exchange,
-    Picture,
-    Provider,
-    Refusal,
-    Response,
-    Stage,
-    is_bad_key,
-    new_id,
-    read_json,
-    route,
-)
+from local.simulator.exchange import EncodedImage, Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
+from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json
+from local.simulator.provider import EARLY_FAULTS, Provider, route
 
 # Pixels at 1K; 512 halves them, 2K and 4K multiply them.
 RATIOS = {
@@ -144,7 +135,7 @@ def _error(status: int, name: str, message: str, details: list[dict[str, Any]] |
     error: dict[str, Any] = {"code": status, "message": message, "status": name}
     if details:
         error["details"] = details
-    return Response.json(status, {"error": error}, {"Content-Type": "application/json; charset=UTF-8"})
+    return json_response(status, {"error": error}, {"Content-Type": "application/json; charset=UTF-8"})
 
 
 def _invalid(message: str, details: list[dict[str, Any]] | None = None) -> Refusal:
@@ -232,7 +223,7 @@ class Gemini(Provider):
         return response
 
     def no_such_route(self, exchange: Exchange) -> Response:
-        return Response(404, b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", {"Content-Type": "text/html"})
+        return Response(b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", 404, {"Content-Type": "text/html"})
 
     def error(self, exchange: Exchange, words: Words) -> Response:
         name = words.kind or STATUS_NAMES.get(words.status, "PERMISSION_DENIED")
@@ -261,7 +252,7 @@ class Gemini(Provider):
                     "modelVersion": model,
                     "responseId": new_id(length=22),
                 }
-                return Response.json(200, document)
+                return json_response(200, document)
             case "retired":
                 return self._not_found(exchange, model)
             case "bad_key":
@@ -302,7 +293,7 @@ class Gemini(Provider):
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
         models = [self._describe(model) for model in (*IMAGE_MODELS, *TEXT_MODELS) if not self._is_shut_down(model)]
-        return Response.json(200, {"models": models})
+        return json_response(200, {"models": models})
 
     def get_model(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
@@ -311,7 +302,7 @@ class Gemini(Provider):
         self._check_model(exchange, path["model"])
         if fault is not None and fault.name == "retired":
             return self._not_found(exchange, path["model"])
-        return Response.json(200, self._describe(path["model"]))
+        return json_response(200, self._describe(path["model"]))
 
     def _draw(
         self,
@@ -328,7 +319,7 @@ class Gemini(Provider):
         seed = config.get("seed")
         hidden = exchange.meets("thought_only")
         if drawn and not hidden and (config.get("thinkingConfig") or {}).get("includeThoughts"):
-            draft = exchange.picture(model, f"draft: {prompt}", size, "jpeg", seed=seed, quality=60)
+            draft = exchange.draw_image(model, f"draft: {prompt}", size, "jpeg", seed=seed, quality=60)
             parts.append({"inlineData": self._inline(exchange, draft), "thought": True})
         if "TEXT" in modalities and not exchange.meets("refused_output", "no_image"):
             text = "Here is the picture you asked for." if drawn else "I can describe this scene, but I cannot draw it."
@@ -336,7 +327,7 @@ class Gemini(Provider):
         elif exchange.meets("text_only"):
             parts.append({"text": "Could you tell me more about the scene you have in mind?"})
         if drawn:
-            picture = exchange.picture(model, prompt, size, "jpeg", seed=seed)
+            picture = exchange.draw_image(model, prompt, size, "jpeg", seed=seed)
             signature = base64.b64encode(new_id(length=64).encode()).decode()
             part = {"inlineData": self._inline(exchange, picture), "thoughtSignature": signature}
             parts.append({**part, "thought": True} if hidden else part)
@@ -406,7 +397,7 @@ class Gemini(Provider):
             "modelVersion": model,
             "responseId": new_id(length=22),
         }
-        return Response.json(200, {**document, "promptFeedback": feedback} if feedback else document)
+        return json_response(200, {**document, "promptFeedback": feedback} if feedback else document)
 
     @staticmethod
     def _check_deadline(exchange: Exchange) -> None:
@@ -420,7 +411,7 @@ class Gemini(Provider):
 
     def _check_key(self, exchange: Exchange) -> None:
         request = exchange.request
-        key = request.headers.get("x-goog-api-key") or request.query.get("key", "")
+        key = request.headers.get("x-goog-api-key") or request.args.get("key", "")
         if not key:
             message = (
                 "Method doesn't allow unregistered callers (callers without established identity). Please use "
@@ -434,12 +425,12 @@ class Gemini(Provider):
     @staticmethod
     def _read(exchange: Exchange) -> dict[str, Any]:
         request = exchange.request
-        if request.content_type != JSON:
+        if request.mimetype != JSON:
             name = request.headers.get("content-type", "")
             message = f"Invalid JSON payload received. Unknown content type '{name}': send application/json."
             raise _invalid(message)
         try:
-            exchange.body = read_json(request.body)
+            exchange.body = read_json(request.get_data())
         except ValueError as error:
             raise _invalid(f"Invalid JSON payload received. {error}") from error
         body: dict[str, Any] = _canonical(exchange.body, _SCHEMA)
@@ -550,7 +541,7 @@ class Gemini(Provider):
         }
 
     @staticmethod
-    def _inline(exchange: Exchange, picture: Picture) -> dict[str, str]:
+    def _inline(exchange: Exchange, picture: EncodedImage) -> dict[str, str]:
         return {"mimeType": picture.mime_type, "data": exchange.base64(picture)}
 
     @staticmethod

@@ -11,24 +11,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from werkzeug.wrappers import Response
+
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import UNTYPED_QUOTA, Words, answers
-from local.simulator.exchange import (
-    JSON,
-    Exchange,
-    Provider,
-    Refusal,
-    Response,
-    Stage,
-    is_bad_key,
-    masked,
-    new_id,
-    read_json,
-    retry_after,
-    route,
-)
+from local.simulator.exchange import Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
+from local.simulator.messages import JSON, is_bad_key, json_response, masked, new_id, read_json, retry_after
+from local.simulator.provider import Provider, route
 
 FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 MAX_EDGE, MAX_PIXELS, MIN_PIXELS = 3840, 3840 * 2160, 655_360
@@ -169,7 +160,7 @@ def _error(
     **more: Any,
 ) -> Response:
     error = {"message": message, "type": kind, "param": param, "code": code, **more}
-    return Response.json(status, {"error": error}, headers)
+    return json_response(status, {"error": error}, headers)
 
 
 def _listed(values: list[str]) -> str:
@@ -313,7 +304,7 @@ class OpenAI(Provider):
         count = 1 if body.get("n") is None else int(body["n"])
         seed = seed_for(model, prompt)
         pictures = [
-            exchange.picture(
+            exchange.draw_image(
                 model,
                 prompt,
                 size,
@@ -348,7 +339,7 @@ class OpenAI(Provider):
         if exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
         document = {"created": int(time.time()), **shared, "data": data, "usage": usage}
-        return Response.json(200, document, headers)
+        return json_response(200, document, headers)
 
     def complete_chat(self, exchange: Exchange, path: dict[str, str]) -> Response:
         body = self._read(exchange)
@@ -395,7 +386,7 @@ class OpenAI(Provider):
             "service_tier": "default",
             "system_fingerprint": None,
         }
-        return Response.json(200, document)
+        return json_response(200, document)
 
     def moderate(self, exchange: Exchange, path: dict[str, str]) -> Response:
         body = self._read(exchange)
@@ -415,12 +406,12 @@ class OpenAI(Provider):
             "category_scores": {"sexual": 0.98 if flagged else 0.01},
             "category_applied_input_types": {"sexual": ["text"]},
         }
-        return Response.json(200, {"id": new_id("modr-", 24), "model": model, "results": [result]})
+        return json_response(200, {"id": new_id("modr-", 24), "model": model, "results": [result]})
 
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
         models = [self._describe(model) for model in (*IMAGE_MODELS, *TEXT_MODELS) if not self._is_shut_down(model)]
-        return Response.json(200, {"object": "list", "data": models})
+        return json_response(200, {"object": "list", "data": models})
 
     def get_model(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
@@ -429,7 +420,7 @@ class OpenAI(Provider):
         fault = self.stage.faults.peek(path["model"], self.playable)
         if fault is not None and fault.name == "retired":
             return self._shut_down(path["model"])
-        return Response.json(200, self._describe(path["model"]))
+        return json_response(200, self._describe(path["model"]))
 
     def _check_key(self, exchange: Exchange) -> None:
         key = exchange.request.bearer
@@ -446,7 +437,7 @@ class OpenAI(Provider):
     def _read(self, exchange: Exchange) -> dict[str, Any]:
         self._check_key(exchange)
         request = exchange.request
-        if request.content_type != JSON:
+        if request.mimetype != JSON:
             given = request.headers.get("content-type", "")
             message = (
                 f"Unsupported content type: '{given}'. This API method only accepts 'application/json' requests, but "
@@ -454,7 +445,7 @@ class OpenAI(Provider):
             )
             raise Refusal(_error(400, message, code="unsupported_content_type"))
         try:
-            body = exchange.body = read_json(request.body)
+            body = exchange.body = read_json(request.get_data())
         except ValueError as error:
             message = (
                 "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
@@ -599,7 +590,7 @@ class OpenAI(Provider):
                 events.append({"type": "image_generation.partial_image", "partial_image_index": index, **base})
             events.append({"type": "image_generation.completed", "usage": usage, **base})
         text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
-        return Response(200, text.encode(), {"Content-Type": "text/event-stream; charset=utf-8", **headers})
+        return Response(text.encode(), 200, {"Content-Type": "text/event-stream; charset=utf-8", **headers})
 
     @staticmethod
     def _check_chat_parameters(body: Mapping[str, Any], model: str, traits: TextModel) -> int | None:

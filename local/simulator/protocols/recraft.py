@@ -9,24 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
+from werkzeug.wrappers import Response
+
 from local.simulator import prose
 from local.simulator.drawing import ImageFormat, palette_of, seed_for
 from local.simulator.errors import Words, answers
-from local.simulator.exchange import (
-    JSON,
-    Exchange,
-    Picture,
-    Provider,
-    Refusal,
-    Response,
-    Shelf,
-    Stage,
-    is_bad_key,
-    new_id,
-    read_json,
-    route,
-)
+from local.simulator.exchange import EncodedImage, Exchange, Refusal, Shelf, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
+from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json
+from local.simulator.provider import Provider, route
 
 URL_LIFETIME = 24 * 3600.0
 FORMATS: dict[str, ImageFormat] = {"webp": "webp", "png": "png"}
@@ -120,7 +111,7 @@ _CONTROLS = {"colors", "background_color", "artistic_level", "no_text"}
 
 
 def _error(status: int, code: str, message: str) -> Response:
-    return Response.json(status, {"code": code, "message": message})
+    return json_response(status, {"code": code, "message": message})
 
 
 def _invalid(message: str, code: str = "invalid_request_parameter") -> Refusal:
@@ -201,10 +192,10 @@ class Recraft(Provider):
         for number in range(0 if exchange.meets("no_image") else count):
             if model.vector and not exchange.meets("not_an_image", "wrong_mime", "oversized"):
                 drawing = _vector(name, prompt, first + number, size).encode()
-                pictures.append(Picture(drawing, "image/svg+xml", size, first + number))
+                pictures.append(EncodedImage(drawing, "image/svg+xml", size, first + number))
             else:
                 pictures.append(
-                    exchange.picture(
+                    exchange.draw_image(
                         name, prompt, size, image_format, seed=first + number, lossless=image_format == "webp"
                     )
                 )
@@ -217,18 +208,18 @@ class Recraft(Provider):
             else:
                 entry["url"] = self._shelf.put(exchange, picture)
             data.append(entry)
-        return Response.json(200, {"created": int(time.time()), "credits": model.units * count, "data": data})
+        return json_response(200, {"created": int(time.time()), "credits": model.units * count, "data": data})
 
     def enhance(self, exchange: Exchange, path: dict[str, str]) -> Response:
         body = self._read(exchange)
         prompt = body.get("prompt")
         if not isinstance(prompt, str) or not 1 <= len(prompt) <= 2000:
             raise _invalid("prompt: must be 1 to 2000 characters")
-        return Response.json(200, {"enhanced_prompt": prose.describe(prompt, "recraft"), "credits": 4})
+        return json_response(200, {"enhanced_prompt": prose.describe(prompt, "recraft"), "credits": 4})
 
     def account(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
-        return Response.json(200, {"id": "simulated", "name": "Simulated", "email": "", "credits": 12_345})
+        return json_response(200, {"id": "simulated", "name": "Simulated", "email": "", "credits": 12_345})
 
     @staticmethod
     def _check_key(exchange: Exchange) -> None:
@@ -240,11 +231,11 @@ class Recraft(Provider):
     def _read(self, exchange: Exchange) -> dict[str, Any]:
         self._check_key(exchange)
         request = exchange.request
-        if request.content_type != JSON:
-            exchange.body = request.body.decode("utf-8", "replace")
+        if request.mimetype != JSON:
+            exchange.body = request.get_data().decode("utf-8", "replace")
             raise Refusal(_error(415, "unsupported_media_type", "Content-Type must be application/json"))
         try:
-            body = exchange.body = read_json(request.body)
+            body = exchange.body = read_json(request.get_data())
         except ValueError as error:
             raise _invalid("The request body is not valid JSON", "invalid_json") from error
         if not isinstance(body, dict):
@@ -299,8 +290,8 @@ class Recraft(Provider):
 
 
 def _vector(model: str, prompt: str, seed: int, size: tuple[int, int]) -> str:
-    """A vector picture: a sun over hills, with the prompt and the watermark."""
-    palette, chance = palette_of(model), random.Random(f"{model}\n{prompt}\n{seed}")
+    """A vector image: a sun over hills, with the prompt and the watermark."""
+    palette, chance = palette_of(model, prompt), random.Random(f"{model}\n{prompt}\n{seed}")
     width, height = size
     colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in palette]
     deep, middle, light, accent, pale = colours

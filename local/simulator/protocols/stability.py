@@ -10,23 +10,14 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
+from werkzeug.wrappers import Response
 
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import Words, answers
-from local.simulator.exchange import (
-    JSON,
-    Exchange,
-    Provider,
-    Refusal,
-    Response,
-    Stage,
-    image_size,
-    is_bad_key,
-    new_id,
-    retry_after,
-    route,
-)
+from local.simulator.exchange import Exchange, Refusal, Stage, image_size
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
+from local.simulator.messages import JSON, is_bad_key, json_response, new_id, retry_after
+from local.simulator.provider import Provider, route
 
 MAX_SEED = 4_294_967_294
 MAX_REQUEST = 10 * 1024 * 1024
@@ -72,7 +63,7 @@ _EXTRA_FIELDS = {
 
 
 def _error(status: int, name: str, *errors: str, headers: Mapping[str, str] | None = None) -> Response:
-    return Response.json(status, {"id": new_id(), "name": name, "errors": list(errors)}, headers)
+    return json_response(status, {"id": new_id(), "name": name, "errors": list(errors)}, headers)
 
 
 def _bad_request(*errors: str) -> Refusal:
@@ -158,20 +149,20 @@ class Stability(Provider):
         seed = int(fields.get("seed") or 0) or seed_for(title, prompt)
         filtered = exchange.meets("refused_output")
         reason = "CONTENT_FILTERED" if filtered else "SUCCESS"
-        picture = exchange.picture(title, prompt, size, image_format, seed=seed, blurred=filtered)
+        picture = exchange.draw_image(title, prompt, size, image_format, seed=seed, blurred=filtered)
         exchange.wait_for_image(model)
         empty = exchange.meets("no_image")
         if as_json:
             document: dict[str, Any] = {"finish_reason": reason, "seed": seed}
             if not empty:
                 document = {"image": exchange.base64(picture), **document}
-            return Response.json(200, document)
+            return json_response(200, document)
         headers = {"Content-Type": picture.mime_type, "finish-reason": reason, "seed": str(seed)}
-        return Response(200, b"" if empty else picture.data, headers)
+        return Response(b"" if empty else picture.data, 200, headers)
 
     def balance(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
-        return Response.json(200, {"credits": 1234.5})
+        return json_response(200, {"credits": 1234.5})
 
     @staticmethod
     def _check_key(exchange: Exchange) -> None:
@@ -194,15 +185,15 @@ class Stability(Provider):
     def _read(exchange: Exchange) -> tuple[dict[str, str], dict[str, bytes]]:
         """The text fields and the files of the form."""
         request = exchange.request
-        if len(request.body) > MAX_REQUEST:
+        if len(request.get_data()) > MAX_REQUEST:
             raise Refusal(_error(413, "payload_too_large", "The request is larger than 10 MiB."))
         mime_type, options = parse_options_header(request.headers.get("content-type", ""))
         if mime_type != "multipart/form-data":
-            exchange.body = request.body.decode("utf-8", "replace")
+            exchange.body = request.get_data().decode("utf-8", "replace")
             raise _bad_request("content-type: must be multipart/form-data")
         try:
             parser = FormDataParser(silent=False)
-            _, form, uploads = parser.parse(io.BytesIO(request.body), mime_type, len(request.body), options)
+            _, form, uploads = parser.parse(io.BytesIO(request.get_data()), mime_type, len(request.get_data()), options)
         except (ValueError, HTTPException) as error:
             raise _bad_request("body: could not be read as multipart/form-data") from error
         fields = {name: value for name, value in form.items() if name not in ("image", "none")}

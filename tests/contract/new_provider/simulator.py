@@ -2,21 +2,14 @@
 
 from typing import Any
 
+from werkzeug.wrappers import Response
+
 from local.simulator.drawing import seed_for
 from local.simulator.errors import Words, answers
-from local.simulator.exchange import (
-    Exchange,
-    Provider,
-    Refusal,
-    Response,
-    Stage,
-    is_bad_key,
-    new_id,
-    read_json,
-    retry_after,
-    route,
-)
+from local.simulator.exchange import Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
+from local.simulator.messages import is_bad_key, json_response, new_id, read_json, retry_after
+from local.simulator.provider import Provider, route
 
 MODELS = ("toy-1",)
 # The answers that have no words in ``answers``.
@@ -52,7 +45,7 @@ class Toy(Provider):
         return self.error(exchange, Words(404, "Page not found."))
 
     def error(self, exchange: Exchange, words: Words) -> Response:
-        return Response.json(words.status, {"error": {"code": words.name, "message": words.message}})
+        return json_response(words.status, {"error": {"code": words.name, "message": words.message}})
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         response = self.error(exchange, WORDS[fault.name])
@@ -61,23 +54,23 @@ class Toy(Provider):
 
     def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
-        body = exchange.body = read_json(exchange.request.body)
+        body = exchange.body = read_json(exchange.request.get_data())
         model, prompt, seed = body["model"], body["prompt"], body.get("seed")
         exchange.identify(model)
         if model not in MODELS:
             raise Refusal(self.error(exchange, WORDS["retired"]))
         self.refuse_early(exchange)
         seed = seed_for(model, prompt) if seed is None else seed
-        drawn = exchange.picture(model, prompt, (512, 512), "png", seed=seed)
+        drawn = exchange.draw_image(model, prompt, (512, 512), "png", seed=seed)
         exchange.wait_for_image(model)
         document: dict[str, Any] = {"seed": seed}
         if not exchange.meets("no_image"):
             document["image"] = exchange.base64(drawn)
-        return Response.json(200, document)
+        return json_response(200, document)
 
     def models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
-        return Response.json(200, {"models": [{"name": name} for name in MODELS]})
+        return json_response(200, {"models": [{"name": name} for name in MODELS]})
 
     def _check_key(self, exchange: Exchange) -> None:
         key = exchange.request.bearer
