@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +14,15 @@ from pixelprompt import errors
 from pixelprompt.api import routes
 from pixelprompt.api.enhance import EnhanceRequest
 from pixelprompt.jobs import idempotency
-from pixelprompt.jobs.document import FINAL_ROW, JOB_STATUSES
-from pixelprompt.jobs.request import CancelRequest, GenerateRequest, RetryRequest
+from pixelprompt.jobs.cancel import CancelRequest
+from pixelprompt.jobs.request import GenerateRequest
+from pixelprompt.jobs.retry import RetryRequest
+from pixelprompt.jobs.schema import Estimate, Job, JobStarted, RunStarted
 from pixelprompt.jobs.status import SINCE
-from pixelprompt.models.model import ERROR_CODES
-from pixelprompt.providers.response import MAX_FACT
+from pixelprompt.models.listing import ModelList
+from pixelprompt.prompts.enhancement import EnhancedPrompt
 from pixelprompt.storage import galleries
+from pixelprompt.storage.galleries import Gallery, GalleryPage
 
 VERSION = "1.0.0"
 
@@ -27,29 +30,12 @@ Schema = dict[str, Any]
 RequestErrors = tuple[type[errors.RequestError], ...]
 
 _TEXT: Schema = {"type": "string"}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
 _ANY_OBJECT: Schema = {"type": "object"}
-_MOMENT: Schema = {"type": "string", "format": "date-time"}
-_URL: Schema = {"type": "string", "format": "uri"}
 
 _INVALID_BODY: RequestErrors = (errors.InvalidJson, errors.PayloadTooLarge)
 _PROMPT_ERRORS: RequestErrors = (
     errors.PromptRequired, errors.PromptTooLong, errors.InvalidParameter, errors.InappropriateContent,
 )  # fmt: skip
-_DETAILS: Schema = {
-    "limit": {**_COUNT, "description": "The most that is taken."},
-    "parameter": {**_TEXT, "description": "The member, query parameter or header that is wrong."},
-    "nearest": {"type": ["string", "null"], "description": "The accepted name that resembles an unknown one."},
-    "misfits": {"type": "array", "items": _ANY_OBJECT, "description": "What `strict` objects to."},
-    "category": {"type": ["string", "null"], "description": "Why moderation blocked the prompt."},
-    "retryAfter": {"type": "integer", "minimum": 1, "description": "Seconds after which the next request may pass."},
-    "scope": {"type": ["string", "null"], "enum": ["global", "ip", "busy", None]},
-    "jobId": _TEXT,
-    "shutdown": {"type": ["string", "null"]},
-    "replacement": {"type": ["string", "null"]},
-    "path": _TEXT,
-    "method": _TEXT,
-}
 _OPTIONAL = "A deployment may have its gallery off; this path then returns 404 `NOT_FOUND`."
 _REASONS = {
     400: "The request is wrong; `error` says how.",
@@ -95,6 +81,7 @@ class _Operation:
 
     id: str
     summary: str
+    description: str
     answers: tuple[_Answer, ...]
     errors: RequestErrors = ()
     body: Schema | None = None
@@ -105,15 +92,6 @@ class _Operation:
 
 def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, **more: Any) -> Schema:
-    properties = {**required, **(optional or {})}
-    return {"type": "object", "required": [*required], "properties": properties, **more}
-
-
-def _list_of(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
 
 
 def _components(*types: Any) -> Schema:
@@ -158,163 +136,33 @@ def _header(name: str, schema: Schema, description: str) -> Schema:
 
 def _schemas() -> Schema:
     """The named schemas."""
-    receipt = {
-        "applied": {**_ANY_OBJECT, "description": "Parameters that are used as they were given."},
-        "adjusted": {**_ANY_OBJECT, "description": "By name, `requested` and `used`."},
-        "ignored": {**_ANY_OBJECT, "description": "By name, the reason."},
+    found = _components(
+        GenerateRequest,
+        JobStarted,
+        Estimate,
+        Job,
+        CancelRequest,
+        RetryRequest,
+        RunStarted,
+        EnhanceRequest,
+        EnhancedPrompt,
+        ModelList,
+        GalleryPage,
+        Gallery,
+        errors.ErrorResponse,
+    )
+    # Stored documents lack them; responses have them.
+    found["Image"]["required"].append("imageUrl")
+    found["GatewayError"] = {
+        "description": "An error of API Gateway itself: above its throttling, or when it reaches no function.",
+        "type": "object",
+        "required": ["message"],
+        "properties": {
+            "message": {"type": "string", "description": "A word for a person.", "examples": ["Too Many Requests"]}
+        },
+        "additionalProperties": False,
     }
-    image = _object(
-        {"imageKey": _TEXT, "binaryKey": _TEXT, "imageUrl": _URL},
-        {"width": _COUNT, "height": _COUNT, "seed": {"type": "integer"}},
-    )
-    row = _object(
-        {
-            "index": _COUNT,
-            "model": _TEXT,
-            "provider": _TEXT,
-            "status": {"type": "string", "enum": sorted(FINAL_ROW | {"pending", "in_progress"})},
-        },
-        {
-            **receipt,
-            "startedAt": _MOMENT,
-            "completedAt": _MOMENT,
-            "duration": {"type": "number", "minimum": 0, "description": "Seconds."},
-            "imageKey": _TEXT,
-            "imageUrl": _URL,
-            "images": _list_of(_ref("Image")),
-            "error": {**_TEXT, "maxLength": 300, "description": "One sentence for a person."},
-            "errorCode": {"type": "string", "enum": sorted(ERROR_CODES)},
-            "retryable": {"type": "boolean"},
-            "billable": {"type": "string", "enum": ["no", "yes", "unknown"]},
-            "cost": _ref("Cost"),
-            "earlierCosts": _list_of(_ref("Cost")),
-            "run": {
-                "type": "integer",
-                "minimum": 1,
-                "description": "The last run it took part in, where a later one has left it as it was.",
-            },
-            "requestId": {"type": "string", "maxLength": MAX_FACT},
-            "usage": _ANY_OBJECT,
-            "missing": _ANY_OBJECT,
-            "warning": _TEXT,
-        },
-    )
-    job = _object(
-        {
-            "jobId": {"type": "string", "format": "uuid"},
-            "status": {"type": "string", "enum": sorted(JOB_STATUSES)},
-            "run": {"type": "integer", "minimum": 1},
-            "createdAt": _MOMENT,
-            "updatedAt": _MOMENT,
-            "schemaVersion": {"type": "integer"},
-            "totalModels": _COUNT,
-            "completedModels": _COUNT,
-            "prompt": _TEXT,
-            "parameters": _ANY_OBJECT,
-            "results": _list_of(_ref("Row")),
-        },
-        {"runStartedAt": _MOMENT, "cancelRequested": _MOMENT, "cost": _ref("TotalCost")},
-    )
-    amount = {"type": ["number", "null"], "minimum": 0, "description": "Null where it is unknown."}
-    cost = {
-        "amount": amount,
-        "currency": _TEXT,
-        "basis": {"type": "string", "enum": ["computed", "reported", "unknown"]},
-    }
-    model = _object(
-        {
-            "name": _TEXT,
-            "id": _TEXT,
-            "provider": _TEXT,
-            "default": {"type": "boolean", "description": "Whether a job without `models` takes it."},
-            "configured": {"type": "boolean", "description": "Whether its provider's key is there."},
-            "parameters": _ANY_OBJECT,
-            "price": _ref("Price"),
-            "timeLimit": {"type": "number", "description": "Seconds."},
-        },
-        {"released": _TEXT, "shutdown": _TEXT, "replacement": _TEXT, "warning": _TEXT},
-    )
-    text_model = _object({"name": _TEXT, "id": _TEXT, "provider": _TEXT, "enhances": {"type": "boolean"}})
-    return {
-        **_components(GenerateRequest, CancelRequest, RetryRequest, EnhanceRequest),
-        "JobStarted": _object(
-            {"jobId": {"type": "string", "format": "uuid"}, "message": _TEXT, "totalModels": _COUNT, "statusUrl": _URL},
-            {"warnings": _list_of(_TEXT)},
-        ),
-        "Estimate": _object(
-            {
-                "dryRun": {"const": True},
-                "totalModels": _COUNT,
-                "models": _list_of(_object({"model": _TEXT, "provider": _TEXT, "cost": _ref("Cost"), **receipt})),
-                "cost": _ref("TotalCost"),
-            }
-        ),
-        "Job": job,
-        "Row": row,
-        "Image": image,
-        "Cost": _object(cost),
-        "Price": _object(
-            cost,
-            {
-                "date": {**_TEXT, "description": "The day the price was read."},
-                "source": {**_TEXT, "description": "Where."},
-                "uncorroborated": {**_TEXT, "description": "Which part of it rests on a single source."},
-            },
-        ),
-        "TotalCost": _object({"amount": amount, "currency": _TEXT, "known": _COUNT, "unknown": _COUNT}),
-        "RunStarted": _object(
-            {
-                "jobId": {"type": "string", "format": "uuid"},
-                "message": _TEXT,
-                "run": {"type": "integer", "minimum": 1},
-                "totalModels": _COUNT,
-                "statusUrl": _URL,
-            }
-        ),
-        "Enhancement": _object(
-            {"original": _TEXT, "enhanced": _TEXT, "short_prompt": _TEXT, "long_prompt": _TEXT},
-            {"warning": {**_TEXT, "description": "Why the prompt is the original."}},
-        ),
-        "Models": _object({"models": _list_of(model), "total": _COUNT, "textModels": _list_of(text_model)}),
-        "GalleryPage": _object(
-            {
-                "galleries": _list_of(
-                    _object(
-                        {
-                            "galleryId": _TEXT,
-                            "createdAt": _MOMENT,
-                            "coverUrl": _URL,
-                            "images": {"type": "integer", "minimum": 1, "description": "How many it has."},
-                        }
-                    )
-                ),
-                "total": {**_COUNT, "description": f"Galleries in all, counted to {galleries.LISTING}."},
-                "totalIsExact": {"type": "boolean", "description": "False: there are more than `total`."},
-                "nextCursor": {
-                    "type": ["string", "null"],
-                    "description": "`cursor` of the next page; null at the end.",
-                },
-            }
-        ),
-        "Gallery": _object(
-            {
-                "galleryId": _TEXT,
-                "images": _list_of(
-                    _object(
-                        {"model": _TEXT, "imageUrl": _URL, "imageKey": _TEXT},
-                        {"width": _COUNT, "height": _COUNT, "seed": {"type": "integer"}},
-                    )
-                ),
-                "total": _COUNT,
-            }
-        ),
-        "Error": _object({"error": {**_TEXT, "description": "Constant for programs."}, "message": _TEXT}, _DETAILS),
-        "GatewayError": _object(
-            {"message": _TEXT},
-            description="What API Gateway itself answers: above its throttling, or when a function cannot be reached.",
-            additionalProperties=False,
-        ),
-    }
+    return found
 
 
 _TO_JOB: Schema = {
@@ -324,8 +172,11 @@ _TO_JOB: Schema = {
 
 _OPERATIONS = {
     "/generate": _Operation(
-        "generate",
+        "createJob",
         "Start a job: one prompt to many models.",
+        "Checks limits and moderation, then asks all models at once. The response comes before any image: "
+        "follow the job with `GET /status/{jobId}`. With `dryRun`, nothing is started or counted, and the "
+        "response is the estimated cost.",
         (_Answer("The job, or with `dryRun` its cost.", {"oneOf": [_ref("JobStarted"), _ref("Estimate")]},
                  (idempotency.REPLAYED,)),),
         (*_INVALID_BODY, *_PROMPT_ERRORS, errors.IdempotencyConflict, errors.RateLimitExceeded,
@@ -342,7 +193,9 @@ _OPERATIONS = {
     ),
     "/status/{jobId}": _Operation(
         "getJob",
-        "A job as it is now.",
+        "Get a job.",
+        "Each model's result is there the moment it is ready. Send the `ETag` of the last response as `If-"
+        "None-Match` to get 304 while nothing has changed, and `wait` to be answered at the next change.",
         (_Answer("The job.", _ref("Job"), ("ETag",)), _Answer("The caller has this version.", None, ("ETag",), 304)),
         (errors.JobNotFound,),
         parameters=(
@@ -361,7 +214,9 @@ _OPERATIONS = {
     ),
     "/cancel/{jobId}": _Operation(
         "cancelJob",
-        "End a job; what is finished stays.",
+        "Cancel a job.",
+        "Models that are not finished end as `cancelled`; finished images stay. A provider that was asked "
+        "already may charge for it (`billable`). Cancelling a finished job changes nothing.",
         (_Answer("The job.", _ref("Job")),),
         (*_INVALID_BODY, errors.JobNotFound),
         body=_ref("CancelRequest"),
@@ -369,7 +224,9 @@ _OPERATIONS = {
     ),
     "/retry/{jobId}": _Operation(
         "retryJob",
-        "Run a job's models again that have made no image.",
+        "Run models without an image again.",
+        "Begins the next run of a finished job. Images that are there, and requests that a provider is still "
+        "working on, are used instead of paid for again.",
         (_Answer("The run.", _ref("RunStarted")),),
         (*_INVALID_BODY, errors.NothingToRetry, errors.JobNotFound, errors.JobNotFinished,
          errors.RateLimitExceeded),
@@ -377,18 +234,24 @@ _OPERATIONS = {
         needs_body=False,
     ),
     "/enhance": _Operation(
-        "enhance",
-        "Make a prompt vivid.",
-        (_Answer("The prompt, or the original with a warning.", _ref("Enhancement")),),
+        "enhancePrompt",
+        "Expand a short prompt.",
+        "A text model writes a vivid prompt of about 100 tokens. If it fails, or its text is blocked by "
+        "moderation, the response has the original prompt and a warning.",
+        (_Answer("The prompt, or the original with a warning.", _ref("EnhancedPrompt")),),
         (*_INVALID_BODY, *_PROMPT_ERRORS, errors.RateLimitExceeded),
         body=_ref("EnhanceRequest"),
     ),
     "/models": _Operation(
-        "listModels", "The models and what they take and cost.", (_Answer("The models.", _ref("Models")),)
+        "listModels",
+        "List the models.",
+        "Image models with the parameters that they support and the price of an image, and text models.",
+        (_Answer("The models.", _ref("ModelList")),)
     ),
     "/gallery/list": _Operation(
         "listGalleries",
-        "A page of galleries, newest first.",
+        "List galleries, newest first.",
+        "A gallery holds the images of a job. Use `nextCursor` as `cursor` to get the next page.",
         (_Answer("The page.", _ref("GalleryPage")),),
         parameters=(
             _query(
@@ -396,24 +259,28 @@ _OPERATIONS = {
                 {
                     "type": "integer",
                     "minimum": 1,
-                    "maximum": galleries.LARGEST_LIMIT,
+                    "maximum": galleries.MAX_LIMIT,
                     "default": galleries.DEFAULT_LIMIT,
                 },
                 "How many galleries at most.",
             ),
             _query(
                 "cursor",
-                {"type": "string", "maxLength": galleries.LONGEST_CURSOR},
+                {"type": "string", "maxLength": galleries.MAX_CURSOR},
                 "`nextCursor` of the page before.",
             ),
         ),
     ),
     "/gallery/{galleryId}": _Operation(
         "getGallery",
-        "The images of a gallery; one that does not exist has none.",
+        "Get the images of a gallery.",
+        "A gallery that does not exist has no images.",
         (_Answer("The images.", _ref("Gallery")),),
     ),
-    "/openapi.json": _Operation("getDescription", "This description.", (_Answer("OpenAPI 3.1.", _ANY_OBJECT),)),
+    "/openapi.json": _Operation(
+        "getDescription",
+        "Get this document.",
+        "The description of this API in OpenAPI 3.1.", (_Answer("OpenAPI 3.1.", _ANY_OBJECT),)),
 }  # fmt: skip
 
 
@@ -452,7 +319,7 @@ def _path(route: routes.Route, operation: _Operation) -> Schema:
     described: Schema = {
         "operationId": operation.id,
         "summary": operation.summary,
-        **({"description": _OPTIONAL} if route.is_gallery else {}),
+        "description": f"{operation.description} {_OPTIONAL}" if route.is_gallery else operation.description,
         "parameters": parameters,
         "responses": {
             **{str(answer.status): _success(answer, operation.links) for answer in operation.answers},
@@ -495,7 +362,7 @@ def _failures(kinds: RequestErrors, method: str) -> Schema:
 
 
 def _failure(reason: str, codes: Iterable[str], status: int) -> Schema:
-    ours = {"allOf": [_ref("Error"), {"properties": {"error": {"enum": [*codes]}}}]}
+    ours = {"allOf": [_ref("ErrorResponse"), {"properties": {"error": {"enum": [*codes]}}}]}
     gateways = _ref("GatewayError")
     schema = ours
     if status in _BY_GATEWAY:

@@ -30,7 +30,9 @@
         └── ServiceUnavailable     503 SERVICE_UNAVAILABLE
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal, Required, TypedDict
+
+from msgspec import Meta
 
 
 class PixelPromptError(Exception):
@@ -59,6 +61,50 @@ class DeadlineExceeded(StorageError):
 
 class Interrupted(DeadlineExceeded):
     """Something was under way when the time of the request was over; it may have been carried out."""
+
+
+class UnsupportedParameter(TypedDict):
+    """A parameter that a model doesn't support as it was given."""
+
+    model: Annotated[str, Meta(description="Name of the model.", examples=["GPT Image 2"])]
+    parameter: Annotated[str, Meta(description="Name of the parameter.", examples=["steps"])]
+    reason: Annotated[str, Meta(description="One sentence for a person.", examples=["This model takes no steps."])]
+
+
+class ErrorResponse(TypedDict, total=False):
+    """An error. Which members it has beside `error` and `message` follows from `error`."""
+
+    error: Required[Annotated[str, Meta(description="Constant for programs.", examples=["INVALID_PARAMETER"])]]
+    message: Required[
+        Annotated[
+            str,
+            Meta(
+                description="One or two sentences for a person.",
+                examples=["`steps` must be a whole number from 1 to 150."],
+            ),
+        ]
+    ]
+    limit: Annotated[int, Meta(ge=0, description="The limit that was exceeded.", examples=[1000])]
+    parameter: Annotated[
+        str, Meta(description="The member, query parameter, or header that is wrong.", examples=["steps"])
+    ]
+    nearest: Annotated[
+        str | None, Meta(description="The accepted name that resembles an unknown one.", examples=["aspectRatio"])
+    ]
+    misfits: Annotated[list[UnsupportedParameter], Meta(description="What `strict` objects to.")]
+    category: Annotated[str | None, Meta(description="Why moderation blocked the prompt.", examples=["violence"])]
+    retryAfter: Annotated[int, Meta(ge=1, description="Seconds after which the next request may pass.", examples=[120])]
+    scope: Annotated[
+        Literal["global", "ip", "busy"] | None, Meta(description="Which limit is reached.", examples=["ip"])
+    ]
+    jobId: Annotated[
+        str,
+        Meta(description="The job that the request is about.", examples=["3f2b8c1e-5d6a-4b7c-8d9e-0f1a2b3c4d5e"]),
+    ]
+    shutdown: Annotated[str | None, Meta(description="Day when the model was shut down.", examples=["2026-12-01"])]
+    replacement: Annotated[str | None, Meta(description="ID of the model to use instead.", examples=["gpt-image-2.5"])]
+    path: Annotated[str, Meta(description="The path of the request.", examples=["/genrate"])]
+    method: Annotated[str, Meta(description="The method of the request.", examples=["PUT"])]
 
 
 class RequestError(PixelPromptError):

@@ -61,4 +61,4 @@ def test_a_page_that_cannot_be_is_refused(service: Service) -> None:
 def test_the_description_is_served(service: Service) -> None:
     answer = service.cloud.request("GET", "/openapi.json")
     assert answer.status == 200 and answer.headers["content-type"] == "application/json"
-    assert answer.json() == json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
+    assert answer.json() == json.loads((ROOT / "functions/pixelprompt/api/openapi.json").read_text(encoding="utf-8"))

@@ -4,12 +4,14 @@ import json
 import uuid
 from typing import Any
 
+import msgspec
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound, PermissionMissing
 from pixelprompt.jobs.document import complete_row, fail_row, finish_rows, is_job_id, job_status, start_row
+from pixelprompt.jobs.schema import Job
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.storage.documents import DocumentStore
 from pixelprompt.storage.keys import gallery
@@ -19,7 +21,10 @@ NOW = "2026-11-23T12:00:00.000Z"
 LATER = "2026-11-23T12:00:12.500Z"
 MODELS = [{"name": f"Model {letter}", "provider": "openai"} for letter in "ABC"]
 FAILURE = {"error": "No.", "errorCode": "refused", "retryable": False, "billable": "no"}
-RESULT = {"imageKey": "group-images/g/Model-A-1.json", "images": [{"imageKey": "group-images/g/Model-A-1.json"}]}
+RESULT = {
+    "imageKey": "group-images/g/Model-A-1.json",
+    "images": [{"imageKey": "group-images/g/Model-A-1.json", "binaryKey": "images/g/Model-A-1.png"}],
+}
 
 
 def rows(*states: str) -> list[dict[str, Any]]:
@@ -280,3 +285,50 @@ def test_what_only_later_code_can_read_is_shown_and_not_changed(s3: Any) -> None
         with pytest.raises(ConfigurationError, match="later release"):
             write()
     assert jobs.get_job_status(job_id) == document
+
+
+def with_unknown_members(value: Any) -> Any:
+    """A JSON value as a later release might write it: each object has a member that this one doesn't know."""
+    if isinstance(value, dict):
+        return {name: with_unknown_members(inner) for name, inner in value.items()} | {"later": {"note": 1}}
+    return [with_unknown_members(entry) for entry in value] if isinstance(value, list) else value
+
+
+def unknown_members(value: Any) -> int:
+    """How many objects of a JSON value have that member."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = isinstance(value, dict) and value.get("later") == {"note": 1}
+    return own + sum(unknown_members(entry) for entry in inner)
+
+
+def test_a_document_of_a_later_release_keeps_what_this_one_does_not_know(s3: Any) -> None:
+    jobs = JobManager(s3, BUCKET)
+    receipt = {"applied": {}, "adjusted": {"n": {"requested": 9, "used": 4}}, "ignored": {}}
+    job_id = jobs.create_job("a fox", {"n": 9}, [{**model, **receipt} for model in MODELS])
+    jobs.mark_model_images(job_id, "Model A", RESULT)
+    found = jobs.read(job_id)
+    assert found
+    later = with_unknown_members(found.value)
+    assert jobs.documents.replace(f"jobs/{job_id}/status.json", later, found.etag)
+
+    jobs.mark_model_started(job_id, "Model A")
+    jobs.mark_model_started(job_id, "Model B")
+    jobs.mark_model_error(job_id, "Model B", FAILURE)
+    jobs.update_job_status(job_id, {"note": 1})
+    jobs.cancel(job_id)
+    document, again = jobs.begin_run(job_id, 1, {}, 1)
+    assert [row["model"] for row in again] == ["Model A", "Model B", "Model C"]
+    document = jobs.finish(job_id, {}, lambda document: {}, run=2)
+
+    assert document["status"] == "failed" and document["note"] == 1
+    assert unknown_members(document) == unknown_members(later) > 10
+
+
+def test_a_jobs_document_has_the_declared_types(s3: Any) -> None:
+    jobs = JobManager(s3, BUCKET)
+    job_id = jobs.create_job("a fox", {"n": 1}, MODELS)
+    jobs.mark_model_complete(
+        job_id, "Model A", {**RESULT, "cost": {"amount": 0.1, "currency": "USD", "basis": "computed"}}
+    )
+    document = jobs.mark_model_error(job_id, "Model B", FAILURE)
+    assert msgspec.convert(document, Job) == document

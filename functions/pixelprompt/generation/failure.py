@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from typing import cast
 
 from pixelprompt.generation.item import MAX_WAIT, Item, Outcome
 from pixelprompt.jobs.document import images_result
 from pixelprompt.jobs.progress import Progress, ResumeTokens
+from pixelprompt.jobs.schema import Image
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import ProviderError
 from pixelprompt.observability import record_completion, record_failure
@@ -43,7 +45,7 @@ class FailureRecorder:
         if resume and self._clock() < deadline and item.attempt < self.MOST_ATTEMPTS:
             progress = Progress.load(resume)
             if begun:
-                progress.recover(wanted, {number_of(item.stem, image): image for image in stored})
+                progress.recover(wanted, {number_of(item.stem, image): cast(Image, image) for image in stored})
             return item.wait(1.0, progress.dump(), deadline)
         if stored:
             self._jobs.mark_model_complete(item.job_id, item.model, images_result(stored))

@@ -1,13 +1,14 @@
 """What an invocation asks a provider for, what became of each call, and the row that results."""
 
 from threading import Lock
+from typing import cast
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pixelprompt.generation.item import Item
-from pixelprompt.jobs.document import Row
 from pixelprompt.jobs.progress import Progress
+from pixelprompt.jobs.schema import FailedResult, Image, Missing, ResultFields
 from pixelprompt.models.cost import UNKNOWN, added, computed, reported
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.models.parameters import MAX_IMAGES, Receipt, as_made, image_request, seed_of_call
@@ -37,11 +38,13 @@ class Calls(Struct):
 
     def fail(self, call: int, error: ProviderError) -> None:
         """Close a call with its error."""
-        cost = {"cost": reported(error.cost)} if error.cost else {}
+        failure = cast(FailedResult, error.row())
+        if error.cost:
+            failure["cost"] = reported(error.cost)
         with self.lock:
-            self.progress.failures[call] = {**error.row(), **cost}
+            self.progress.failures[call] = failure
 
-    def add(self, call: int, images: list[Row], generated: Generated) -> None:
+    def add(self, call: int, images: list[Image], generated: Generated) -> None:
         """Close a call with its images."""
         self.progress.images[call] = images
         self.progress.request_id = self.progress.request_id or generated.request_id
@@ -54,7 +57,7 @@ class Calls(Struct):
         if (generated.usage or {}).get("outputImageTokens"):
             self.progress.counted.append(call)
 
-    def row(self, model: Model | None, receipt: Receipt) -> Row:
+    def row(self, model: Model | None, receipt: Receipt) -> ResultFields:
         """The fields of the row at its end; without a model where it has left the catalogue."""
         progress, used = self.progress, receipt.used()
         result = progress.result()
@@ -73,26 +76,28 @@ class Calls(Struct):
             cost = cost if cost["basis"] == "reported" else UNKNOWN
         # One of the calls may have been charged for although it gave no image.
         cost = added(cost, failure.pop("cost", None))
-        row = {
-            **result,
-            "cost": cost,
-            "requestId": progress.request_id,
-            "usage": progress.usage or None,
-            "used": progress.used or None,
-        }
-        row.update(given)
+        row: ResultFields = {**result, "cost": cost, **given}
+        if progress.request_id:
+            row["requestId"] = progress.request_id
+        if progress.usage:
+            row["usage"] = progress.usage
+        if progress.used:
+            row["used"] = progress.used
         if made < wanted:
-            row["missing"] = {"images": wanted - made, **failure}
+            row["missing"] = Missing(images=wanted - made, **failure)
         return row
 
-    def _contradicted(self, receipt: Receipt, images: list[Row]) -> Row:
+    def _contradicted(self, receipt: Receipt, images: list[Image]) -> ResultFields:
         """The fields of a receipt where an image contradicts it."""
         kinds = [_kind_of(image) for image in images if image.get("width") and image.get("height")]
         made = as_made(receipt, kinds)
         if made == receipt:
             return {}
         # A carried receipt does not know why others are ignored; the job document says so already.
-        return {"applied": made.applied, "adjusted": made.adjusted} if self.item.dumped_receipt else made.row()
+        fields: ResultFields = {"applied": made.applied, "adjusted": made.adjusted}
+        if not self.item.dumped_receipt:
+            fields["ignored"] = made.ignored
+        return fields
 
 
 class Invocation(Struct, frozen=True):
@@ -140,7 +145,7 @@ class Invocation(Struct, frozen=True):
         return replace(self.request, seed=seed, resume=self.calls.progress.tokens.get(call))
 
 
-def _kind_of(image: Row) -> tuple[int, int, str]:
+def _kind_of(image: Image) -> tuple[int, int, str]:
     """Width, height, and format of a stored image."""
     kind = str(image["binaryKey"]).rpartition(".")[2]
     return image["width"], image["height"], "jpeg" if kind == "jpg" else kind

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, Required, TypedDict, cast
 
 from msgspec import Struct
 
-from pixelprompt.jobs.document import Row
+from pixelprompt.jobs.schema import ResultFields
 from pixelprompt.models.model import Image, Model
 from pixelprompt.models.parameters import DEFAULTS, Receipt, receipt
 from pixelprompt.observability import logger
@@ -20,7 +20,29 @@ ROW_LIMIT = 4096
 # What such a row can do without, the least important first. The receipt goes as a whole: its parts replace those of the
 # job document, which keeps an earlier one, and parts of two would contradict each other.
 _OPTIONAL = (("used",), ("usage",), ("requestId",), ("applied", "ignored", "adjusted"), ("missing",))
-Outcome = dict[str, Any]
+
+
+class Outcome(TypedDict, total=False):
+    """What the state machine gets from an invocation for one model.
+
+    Attributes
+    ----------
+    state : whether the model is done, has failed, or comes again after ``waitSeconds``
+    recorded : whether the job document holds the result; otherwise ``row`` has it
+    attempt, resume, deadline, receipt : of the next invocation
+    """
+
+    state: Required[Literal["done", "failed", "wait"]]
+    index: Required[int]
+    model: Required[str]
+    recorded: bool
+    row: ResultFields
+    errorCode: str | None
+    waitSeconds: float
+    attempt: int
+    resume: str | None
+    deadline: float
+    receipt: Mapping[str, Any] | None
 
 
 class Item(Struct, frozen=True):
@@ -115,9 +137,9 @@ class Item(Struct, frozen=True):
             "revisedPrompt": image.revised_prompt,
         }
 
-    def outcome(self, state: str, **fields: Any) -> Outcome:
+    def outcome(self, state: Literal["done", "failed", "wait"], **fields: Any) -> Outcome:
         """An outcome of this item."""
-        return {"state": state, "index": self.index, "model": self.model, **fields}
+        return cast(Outcome, {"state": state, "index": self.index, "model": self.model, **fields})
 
     def wait(self, seconds: float, resume: str | None, deadline: float) -> Outcome:
         """The outcome that brings the item back after a pause."""
@@ -132,7 +154,7 @@ class Item(Struct, frozen=True):
         )
 
 
-def limited(row: Row) -> Row:
+def limited(row: ResultFields) -> ResultFields:
     """Return a row without as much of what is optional as it takes to be within the limit."""
     if len(json.dumps(row)) <= ROW_LIMIT:
         return row
@@ -145,6 +167,6 @@ def limited(row: Row) -> Row:
         if len(json.dumps(row)) <= ROW_LIMIT:
             break
         dropped += [name for name in names if name in row]
-        row = {name: value for name, value in row.items() if name not in names}
+        row = cast(ResultFields, {name: value for name, value in row.items() if name not in names})
     logger.warning("The row is too large; parts of it are dropped.", dropped=dropped)
     return row

@@ -11,8 +11,9 @@ from msgspec import Struct
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
 from pixelprompt.generation.invocation import Calls, Deadlines, Invocation
 from pixelprompt.generation.item import MAX_WAIT, Item, Outcome, limited
-from pixelprompt.jobs.document import FINAL_ROW, Row, seconds_between
+from pixelprompt.jobs.document import FINAL_ROW, seconds_between
 from pixelprompt.jobs.progress import Progress, ResumeTokens
+from pixelprompt.jobs.schema import Image, Job, ModelResult, ResultFields
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.cost import UNKNOWN
 from pixelprompt.models.model import Credentials, Generated, Model, ProviderError
@@ -22,7 +23,6 @@ from pixelprompt.observability import log_failure, logger, record, record_comple
 from pixelprompt.providers import adapter
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.providers.response import accept
-from pixelprompt.storage.documents import Value
 from pixelprompt.storage.images import ImageStorage
 
 WAIT_HERE = 10.0
@@ -150,7 +150,7 @@ class Generation:
             raise InvocationBroke("An invocation before the redrive may have asked the provider.")
         return None
 
-    def _is_untouched(self, item: Item, rows: list[Row]) -> bool:
+    def _is_untouched(self, item: Item, rows: list[ModelResult]) -> bool:
         """Whether nothing is there that an earlier invocation of the item would have left."""
         if item.attempt > 1 or [row["status"] for row in rows] != ["pending"]:
             return False
@@ -284,12 +284,16 @@ class Generation:
 
     def _store(self, invocation: Invocation, call: int, generated: Generated) -> None:
         item, calls = invocation.item, invocation.calls
-        stored: list[Row] = []
+        stored: list[Image] = []
         for number, image in enumerate(generated.images, start=call):
             patience = invocation.deadlines.storage - self._clock()
             keys = self._images.save(image.data, item.record(image), number, patience=patience)
-            about = {"width": image.width, "height": image.height, "seed": image.seed}
-            stored.append({**keys, **{name: value for name, value in about.items() if value is not None}})
+            shown = Image(
+                imageKey=keys["imageKey"], binaryKey=keys["binaryKey"], width=image.width, height=image.height
+            )
+            if image.seed is not None:
+                shown["seed"] = image.seed
+            stored.append(shown)
         with calls.lock:
             calls.add(call, stored, generated)
             result = calls.progress.result()
@@ -301,7 +305,7 @@ class Generation:
     def _close(self, calls: Calls, invocation: Invocation | None, started_at: str, since: float) -> Outcome:
         """Close the row; ``since`` is when its first invocation began, in epoch seconds."""
         item = calls.item
-        started = {"startedAt": started_at} if item.attempt == 1 else {}
+        started: ResultFields = {"startedAt": started_at} if item.attempt == 1 else {}
         seconds = self._clock() - since
         if calls.progress.images:
             model, receipt = (invocation.model, invocation.receipt) if invocation else (None, Receipt())
@@ -311,12 +315,12 @@ class Generation:
             return outcome
         return self._fail(item, {**started, **calls.progress.failure()})
 
-    def _complete(self, item: Item, row: Row) -> Outcome:
+    def _complete(self, item: Item, row: ResultFields) -> Outcome:
         row = limited(row)
         document = self._recorded(lambda: self._jobs.mark_model_complete(item.job_id, item.model, row))
         return item.outcome("done", recorded=True) if document else item.outcome("done", recorded=False, row=row)
 
-    def _fail(self, item: Item, row: Row) -> Outcome:
+    def _fail(self, item: Item, row: ResultFields) -> Outcome:
         document = self._recorded(lambda: self._jobs.mark_model_error(item.job_id, item.model, row, run=item.run))
         # The unknown cost of a model that was cancelled is counted already.
         is_counted = document and document["results"][item.index]["status"] == "cancelled"
@@ -325,7 +329,7 @@ class Generation:
         extra = {} if document else {"row": row}
         return item.outcome("failed", recorded=bool(document), errorCode=row["errorCode"], **extra)
 
-    def _recorded(self, write: Callable[[], Value]) -> Value | None:
+    def _recorded(self, write: Callable[[], Job]) -> Job | None:
         """The job document as it was written; None where it could not be."""
         try:
             return write()

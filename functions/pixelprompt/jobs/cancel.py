@@ -6,17 +6,22 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import Struct
+
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.errors import ServiceUnavailable
 from pixelprompt.jobs.document import is_job_id
 from pixelprompt.jobs.executions import FAILURES, execution_name
-from pixelprompt.jobs.request import CancelRequest
+from pixelprompt.jobs.schema import Job
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.observability import logger, record_unknown_cost
-from pixelprompt.storage.documents import Value
 from pixelprompt.validation import read_body
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5)
+
+
+class CancelRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /cancel/{jobId}``, which has no members."""
 
 
 class Cancellation:
@@ -42,7 +47,7 @@ class Cancellation:
         self._clock = clock
         self._sleep = sleep
 
-    def cancel(self, job_id: str, body: Mapping[str, Any] = MappingProxyType({})) -> Value:
+    def cancel(self, job_id: str, body: Mapping[str, Any] = MappingProxyType({})) -> Job:
         """Close what is open as ``cancelled`` and stop the execution; returns the job document.
 
         The rows come first: when the stopped execution calls for *finish*, it finds nothing open. A repeat stops the
@@ -68,7 +73,7 @@ class Cancellation:
             logger.info("A job was cancelled.", status=document["status"])
         return document
 
-    def _stop_execution(self, document: Value) -> None:
+    def _stop_execution(self, document: Job) -> None:
         name = execution_name(document["jobId"], document["run"])
         for pause in _PAUSES:
             # The request that has written the document may still be about to start its execution.
@@ -78,6 +83,6 @@ class Cancellation:
         self._stop(name)
 
 
-def _age(document: Value, now: float) -> float:
+def _age(document: Job, now: float) -> float:
     began_at = document.get("runStartedAt") or document["createdAt"]
     return now - datetime.fromisoformat(began_at).timestamp()

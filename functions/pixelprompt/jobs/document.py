@@ -5,16 +5,16 @@ under conditional writes.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from pixelprompt.errors import JobNotFinished, NothingToRetry
-from pixelprompt.models.cost import UNKNOWN
-from pixelprompt.models.model import ProviderError
-from pixelprompt.storage.documents import Value
+from pixelprompt.jobs.schema import Image, Job, JobStatusName, ModelResult, ResultFields, RowStatus
+from pixelprompt.models.cost import UNKNOWN, Cost
+from pixelprompt.models.model import Failure, ProviderError
+from pixelprompt.storage.keys import StoredImage
 
-Row = dict[str, Any]
 SCHEMA_VERSION = 1
 FINAL_ROW = frozenset({"completed", "error", "cancelled"})
 # A row that a retry runs again.
@@ -43,7 +43,7 @@ def seconds_between(start: str, end: str) -> float:
 
 def new_document(
     job_id: str, prompt: str, parameters: Mapping[str, Any], models: Sequence[Mapping[str, Any]], now: str
-) -> Value:
+) -> Job:
     """A job document in which no model has started; rows in the order of ``models``.
 
     Each of ``models`` has ``name``, ``provider`` and whatever else its row shall show from the beginning.
@@ -59,20 +59,17 @@ def new_document(
         "completedModels": 0,
         "prompt": prompt,
         "parameters": dict(parameters),
-        "results": [
-            {
-                "index": index,
-                "model": model["name"],
-                "provider": model["provider"],
-                "status": "pending",
-                **{name: value for name, value in model.items() if name not in ("name", "provider")},
-            }
-            for index, model in enumerate(models)
-        ],
+        "results": [_new_row(index, model) for index, model in enumerate(models)],
     }
 
 
-def job_status(rows: Sequence[Row]) -> str:
+def _new_row(index: int, model: Mapping[str, Any]) -> ModelResult:
+    row = ModelResult(index=index, model=model["name"], provider=model["provider"], status="pending")
+    row.update(_free_fields({name: value for name, value in model.items() if name != "name"}))
+    return row
+
+
+def job_status(rows: Sequence[ModelResult]) -> JobStatusName:
     """How a job's status follows from its rows."""
     states = {row["status"] for row in rows}
     if not rows:
@@ -86,37 +83,37 @@ def job_status(rows: Sequence[Row]) -> str:
     return "partial" if "completed" in states else "failed"
 
 
-def open_rows(document: Value) -> int:
+def open_rows(document: Job) -> int:
     """How many rows are not final yet."""
     return sum(row["status"] not in FINAL_ROW for row in document["results"])
 
 
-def closing_rows(document: Value, losses: int) -> int:
+def closing_rows(document: Job, losses: int) -> int:
     """How many rows are perhaps being closed now, as guessed from lost races: few at the first, all when it goes on."""
     return min(open_rows(document), int(8**losses))
 
 
-def starting_rows(document: Value, losses: int) -> int:
+def starting_rows(document: Job, losses: int) -> int:
     """Over how many round trips starts spread that have lost a race, though each has a time of its own."""
     return 2 * open_rows(document)
 
 
-def start_row(row: Row, now: str) -> bool:
+def start_row(row: ModelResult, now: str) -> bool:
     """Mark a row as begun. False: nothing changed.
 
     A start is written beside the request to the provider, so a row may be cancelled as pending although its provider
     was asked. It stays cancelled, but says then that it may have been billed.
     """
     if row["status"] == "cancelled" and row.get("billable") == "no":
-        row.update(billable="unknown", cost=UNKNOWN)
+        row["billable"], row["cost"] = "unknown", UNKNOWN
         return True
     if row["status"] != "pending":
         return False
-    row.update(status="in_progress", startedAt=now)
+    row["status"], row["startedAt"] = "in_progress", now
     return True
 
 
-def add_images(row: Row, result: Mapping[str, Any]) -> bool:
+def add_images(row: ModelResult, result: ResultFields) -> bool:
     """Show the images that a row has so far. False: nothing changed."""
     if row["status"] in FINAL_ROW or len(row.get("images", [])) >= len(result["images"]):
         return False
@@ -124,18 +121,18 @@ def add_images(row: Row, result: Mapping[str, Any]) -> bool:
     return True
 
 
-def complete_row(row: Row, result: Mapping[str, Any], now: str) -> bool:
+def complete_row(row: ModelResult, result: Mapping[str, object], now: str) -> bool:
     """Close a row with its image; this holds against an error or a cancellation too. False: nothing changed."""
     if row["status"] == "completed":
         return False
-    for name in ("error", "errorCode", "retryable"):
-        row.pop(name, None)
-    row.update({"billable": "yes", "cost": UNKNOWN, **_free_fields(result)})
+    _remove(row, ("error", "errorCode", "retryable"))
+    row["billable"], row["cost"] = "yes", UNKNOWN
+    row.update(_free_fields(result))
     _close(row, "completed", now)
     return True
 
 
-def fail_row(row: Row, failure: Mapping[str, Any], now: str) -> bool:
+def fail_row(row: ModelResult, failure: Mapping[str, object], now: str) -> bool:
     """Close a row with its error. False: nothing changed."""
     if row["status"] in FINAL_ROW:
         return False
@@ -146,7 +143,7 @@ def fail_row(row: Row, failure: Mapping[str, Any], now: str) -> bool:
     return True
 
 
-def cancel_row(row: Row, now: str) -> bool:
+def cancel_row(row: ModelResult, now: str) -> bool:
     """Close a row without its image. False: nothing changed.
 
     A Lambda that has asked its provider goes on, so such a row may have been billed, and its image is kept if it comes.
@@ -156,12 +153,12 @@ def cancel_row(row: Row, now: str) -> bool:
     if row["status"] == "pending":
         row["billable"] = "no"
     else:
-        row.update(billable="yes" if row.get("images") else "unknown", cost=UNKNOWN)
+        row["billable"], row["cost"] = "yes" if row.get("images") else "unknown", UNKNOWN
     _close(row, "cancelled", now)
     return True
 
 
-def reopen_row(row: Row) -> bool:
+def reopen_row(row: ModelResult) -> bool:
     """Make a row that ended without its image pending again, for a new run. False: nothing changed.
 
     Images that it has stay, and so does what it may have cost.
@@ -170,13 +167,12 @@ def reopen_row(row: Row) -> bool:
         return False
     if "cost" in row:
         row["earlierCosts"] = [*row.get("earlierCosts", []), row["cost"]]
-    for name in _OF_RUN:
-        row.pop(name, None)
+    _remove(row, _OF_RUN)
     row["status"] = "pending"
     return True
 
 
-def failed_rows(document: Value, names: Collection[str] | None = None) -> list[Row]:
+def failed_rows(document: Job, names: Collection[str] | None = None) -> list[ModelResult]:
     """The rows that a retry runs again: those without image, of the models with these ``names`` or of all.
 
     Raises
@@ -199,37 +195,45 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def is_of_run(document: Value, run: int | None) -> bool:
+def is_of_run(document: Job, run: int | None) -> bool:
     """Whether an event belongs to the document's present run; one that names no run does."""
     return run is None or run == document["run"]
 
 
-def run_of_row(document: Value, row: Row) -> int:
+def run_of_row(document: Job, row: ModelResult) -> int:
     """The last run that a row took part in: the present one, unless a retry has left the row as it was."""
     run: int = row["run"] if "run" in row else document["run"]
     return run
 
 
-def row_costs(row: Row) -> list[dict[str, Any]]:
+def row_costs(row: ModelResult) -> list[Cost]:
     """What a row has cost in its runs, as far as it has cost anything."""
     return [*row.get("earlierCosts", []), *([row["cost"]] if "cost" in row else [])]
 
 
-def _free_fields(fields: Mapping[str, Any]) -> Row:
+def _free_fields(fields: Mapping[str, object]) -> ModelResult:
     fixed = ("index", "model", "provider", "status", "completedAt")
-    return {name: value for name, value in fields.items() if name not in fixed and value is not None}
+    free = {name: value for name, value in fields.items() if name not in fixed and value is not None}
+    # Without the fixed ones: it is only written over a whole result.
+    return cast(ModelResult, free)
 
 
-def _close(row: Row, status: str, now: str) -> None:
-    row.update(status=status, completedAt=now)
+def _remove(row: ModelResult, names: Iterable[str]) -> None:
+    fields = cast(dict[str, Any], row)
+    for name in names:
+        fields.pop(name, None)
+
+
+def _close(row: ModelResult, status: RowStatus, now: str) -> None:
+    row["status"], row["completedAt"] = status, now
     if "startedAt" in row:
         row.setdefault("duration", seconds_between(row["startedAt"], now))
 
 
 def finish_rows(
-    rows: Sequence[Row],
+    rows: Sequence[ModelResult],
     outcomes: Mapping[int, Mapping[str, Any]],
-    stored: Mapping[str, Sequence[Mapping[str, str]]],
+    stored: Mapping[str, Sequence[StoredImage]],
     now: str,
 ) -> bool:
     """Close what is still open at the end of an execution. False: nothing changed.
@@ -254,7 +258,7 @@ def finish_rows(
     return changed
 
 
-def keep_images(rows: Sequence[Row], outcomes: Mapping[int, Mapping[str, Any]], now: str) -> bool:
+def keep_images(rows: Sequence[ModelResult], outcomes: Mapping[int, Mapping[str, Any]], now: str) -> bool:
     """Complete the rows whose image an earlier run has made after all. False: nothing changed."""
     changed = False
     for row in rows:
@@ -264,12 +268,12 @@ def keep_images(rows: Sequence[Row], outcomes: Mapping[int, Mapping[str, Any]], 
     return changed
 
 
-def images_result(images: Sequence[Mapping[str, str]]) -> Row:
-    """The fields of a row whose images lie in S3."""
-    return {"imageKey": images[0]["imageKey"], "images": [dict(image) for image in images]}
+def images_result(images: Sequence[StoredImage | Image]) -> ResultFields:
+    """The fields of a row whose images are stored in S3."""
+    return {"imageKey": images[0]["imageKey"], "images": [Image(**image) for image in images]}
 
 
-def _abandoned(row: Row) -> Row:
+def _abandoned(row: ModelResult) -> Failure:
     if row["status"] == "pending":
         return ProviderError("internal", "The job ended before this model was started.", billable="no").row()
     return ProviderError(

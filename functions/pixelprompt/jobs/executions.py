@@ -8,11 +8,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pixelprompt.aws_errors import error_code, http_status
 from pixelprompt.errors import DeadlineExceeded, ServiceUnavailable
-from pixelprompt.jobs.document import Row
+from pixelprompt.jobs.schema import Job, ModelResult
 from pixelprompt.models.parameters import Receipt
 from pixelprompt.observability import log_failure
 from pixelprompt.storage.clients import NOT_SENT, was_unanswered
-from pixelprompt.storage.documents import Value
 
 # What writing a job's document and starting its execution may take, in seconds; with less, neither is begun.
 START_SECONDS = 5.0
@@ -42,7 +41,7 @@ def may_have_started(error: Failure) -> bool:
     return not isinstance(error, NOT_SENT)
 
 
-def map_item(row: Row, resume: str | None = None) -> dict[str, Any]:
+def map_item(row: ModelResult, resume: str | None = None) -> dict[str, Any]:
     """A row as the state machine's Map takes it; ``resume`` is how far it has come in earlier runs."""
     receipt = Receipt.of_row(row)
     return {
@@ -55,7 +54,7 @@ def map_item(row: Row, resume: str | None = None) -> dict[str, Any]:
 
 def start_run(
     start: Callable[[str, str], None],
-    document: Value,
+    document: Job,
     parameters: Mapping[str, Any],
     items: Sequence[Mapping[str, Any]],
     correlation_id: str,

@@ -9,9 +9,9 @@ from msgspec import Struct
 from pixelprompt.errors import JobNotFound
 from pixelprompt.jobs.document import FINAL_JOB, FINAL_ROW, is_of_run, seconds_between
 from pixelprompt.jobs.executions import job_and_run
+from pixelprompt.jobs.schema import Job
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.observability import logger, record, record_completion, record_failure
-from pixelprompt.storage.documents import Value
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import StoredImage, gallery, stem_in_job, stem_of
 
@@ -49,7 +49,7 @@ class Completion:
         self._jobs = jobs
         self._images = images
 
-    def finish(self, ending: Ending) -> Value:
+    def finish(self, ending: Ending) -> Job:
         """Close what is open; returns the job document.
 
         Raises
@@ -59,7 +59,7 @@ class Completion:
         untold = {outcome["index"]: outcome for outcome in ending.outcomes if outcome.get("row")}
         abandoned: set[str] = set()
 
-        def stored(document: Value) -> dict[str, list[StoredImage]]:
+        def stored(document: Job) -> dict[str, list[StoredImage]]:
             rows = document["results"]
             abandoned.update(r["model"] for r in rows if r["status"] not in FINAL_ROW and r["index"] not in untold)
             return stored_images(self._images, document)
@@ -88,7 +88,7 @@ class Completion:
         return {name: document[name] for name in ("jobId", "status", "totalModels", "completedModels")}
 
 
-def stored_images(images: ImageStorage, document: Value) -> dict[str, list[StoredImage]]:
+def stored_images(images: ImageStorage, document: Job) -> dict[str, list[StoredImage]]:
     """The images of a job that lie in S3, by model name."""
     found = images.find(f"{gallery(document['jobId'], document['createdAt'])}/")
     by_model = {}

@@ -3,14 +3,15 @@
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
-from pixelprompt.jobs.document import Row, images_result
+from pixelprompt.jobs.document import images_result
+from pixelprompt.jobs.schema import FailedResult, Image, ResultFields
 from pixelprompt.models.cost import UNKNOWN, added
-from pixelprompt.models.model import ProviderError
+from pixelprompt.models.model import Billable, ProviderError
 from pixelprompt.storage.documents import DocumentStore
 from pixelprompt.storage.keys import resume_key
 
@@ -44,9 +45,9 @@ class Progress(Struct):
     counted : the calls whose image tokens are in `usage`
     """
 
-    images: dict[int, list[Row]] = field(default_factory=dict)
+    images: dict[int, list[Image]] = field(default_factory=dict)
     tokens: dict[int, str] = field(default_factory=dict)
-    failures: dict[int, Row] = field(default_factory=dict)
+    failures: dict[int, FailedResult] = field(default_factory=dict)
     costs: dict[int, float] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
     counted: list[int] = field(default_factory=list)
@@ -78,15 +79,15 @@ class Progress(Struct):
         """Whether a call has its images or its error."""
         return call in self.images or call in self.failures
 
-    def recover(self, calls: int, stored: Mapping[int, Row]) -> None:
+    def recover(self, calls: int, stored: Mapping[int, Image]) -> None:
         """Take up what a broken invocation has left; a call without image and token may have been sent already."""
         for call in range(calls):
             if call in stored and call not in self.images:
                 self.images[call] = [stored[call]]
             if not self.is_closed(call) and call not in self.tokens:
-                self.failures[call] = ProviderError("unknown_outcome").row()
+                self.failures[call] = cast(FailedResult, ProviderError("unknown_outcome").row())
 
-    def failure(self) -> Row:
+    def failure(self) -> FailedResult:
         """The first error, with the worst that any call may be billed; nothing where no call has failed.
 
         It has a cost where the provider has said one for each call that it may bill.
@@ -95,12 +96,14 @@ class Progress(Struct):
             return {}
         rows = self.failures.values()
         billable = {row["billable"] for row in rows}
-        worst = next((word for word in ("yes", "unknown") if word in billable), "no")
+        worst: Billable = "yes" if "yes" in billable else "unknown" if "unknown" in billable else "no"
         costs = [row.get("cost", UNKNOWN) for row in rows if "cost" in row or row["billable"] != "no"]
-        first = {**self.failures[min(self.failures)], "billable": worst}
+        first: FailedResult = {**self.failures[min(self.failures)], "billable": worst}
         first.pop("cost", None)
-        return {**first, "cost": functools.reduce(added, costs)} if costs else first
+        if costs:
+            first["cost"] = functools.reduce(added, costs)
+        return first
 
-    def result(self) -> Row:
+    def result(self) -> ResultFields:
         """The fields of a row with all images so far."""
         return images_result([image for call in sorted(self.images) for image in self.images[call]])

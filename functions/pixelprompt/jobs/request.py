@@ -1,4 +1,4 @@
-"""The bodies of the requests that start, retry, and cancel a job."""
+"""The request that starts a job."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NoReturn
@@ -41,24 +41,6 @@ class GenerateRequest(Parameters, frozen=True, kw_only=True):
         bool | None, Meta(description="Only estimate the cost; nothing is started or counted.", examples=[True])
     ] = None
     ip: CallerIp = None
-
-
-class RetryRequest(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
-    """The body of ``POST /retry/{jobId}``."""
-
-    models: Annotated[
-        Annotated[list[str], Meta(min_length=1)] | None,
-        Meta(
-            description="Names of models of this job, as `results` has them; the others don't run again. Without it, "
-            "every model without an image runs again.",
-            examples=[["GPT Image 2"]],
-        ),
-    ] = None
-    ip: CallerIp = None
-
-
-class CancelRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /cancel/{jobId}``, which has no members."""
 
 
 def read_models(wanted: Sequence[str] | None, registry: ModelRegistry) -> list[Model] | None:

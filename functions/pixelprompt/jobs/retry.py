@@ -2,23 +2,38 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any, cast
+
+from msgspec import Meta, Struct
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, ServiceUnavailable
-from pixelprompt.jobs.document import Row, counted, failed_rows, run_of_row
+from pixelprompt.jobs.document import counted, failed_rows, run_of_row
 from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.finish import stored_images
 from pixelprompt.jobs.progress import Progress, ResumeTokens
-from pixelprompt.jobs.request import RetryRequest
+from pixelprompt.jobs.schema import Image, Job, ModelResult, RunStarted
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.limits.caller import read_ip
+from pixelprompt.limits.caller import CallerIp, read_ip
 from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
 from pixelprompt.observability import logger
-from pixelprompt.storage.documents import Value
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import StoredImage, number_of, stem_in_job
 from pixelprompt.validation import read_body
+
+
+class RetryRequest(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """The body of ``POST /retry/{jobId}``."""
+
+    models: Annotated[
+        Annotated[list[str], Meta(min_length=1)] | None,
+        Meta(
+            description="Names of models of this job, as `results` has them; the others don't run again. Without it, "
+            "every model without an image runs again.",
+            examples=[["GPT Image 2"]],
+        ),
+    ] = None
+    ip: CallerIp = None
 
 
 class Retry:
@@ -50,7 +65,7 @@ class Retry:
         self._trust_body_ip = trust_body_ip
         self._deadline = deadline or Deadline()
 
-    def retry(self, job_id: str, body: Mapping[str, Any], source_ip: str, correlation_id: str) -> dict[str, Any]:
+    def retry(self, job_id: str, body: Mapping[str, Any], source_ip: str, correlation_id: str) -> RunStarted:
         """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.
 
         Where the body has ``models``, only with those of them; the others are not asked again.
@@ -95,7 +110,7 @@ class Retry:
             "totalModels": len(rows),
         }
 
-    def _resumable(self, document: Value, failed: Iterable[Row]) -> dict[int, str]:
+    def _resumable(self, document: Job, failed: Iterable[ModelResult]) -> dict[int, str]:
         """By row index, the tokens of requests that a provider may still be working on."""
         asked = [r for r in failed if r["status"] == "cancelled" or r.get("billable") == "unknown"]
         if not asked:
@@ -106,7 +121,7 @@ class Retry:
             return {row["index"]: token for row, token in zip(asked, tokens, strict=True) if token}
 
 
-def _check_names(names: Iterable[str], document: Value) -> None:
+def _check_names(names: Iterable[str], document: Job) -> None:
     """Compare the names with those of the job's models.
 
     Raises
@@ -119,17 +134,23 @@ def _check_names(names: Iterable[str], document: Value) -> None:
         raise InvalidParameter(message, parameter="models")
 
 
-def given_parameters(document: Value) -> dict[str, Any]:
+def given_parameters(document: Job) -> dict[str, Any]:
     """The parameters that the job's caller gave; a document of an earlier release holds the defaults of others, too."""
     rows = document["results"]
-    named = {name for row in rows for part in ("applied", "adjusted", "ignored") for name in row.get(part, {})}
+    named = {
+        name
+        for row in rows
+        for part in (row.get("applied", {}), row.get("adjusted", {}), row.get("ignored", {}))
+        for name in part
+    }
     return {name: value for name, value in document["parameters"].items() if name in named}
 
 
-def progress(document: Value, row: Row, stored: Iterable[StoredImage], token: str | None) -> str | None:
+def progress(document: Job, row: ModelResult, stored: Iterable[StoredImage], token: str | None) -> str | None:
     """How far a row has come in earlier runs, as its next item takes it; None where nothing is left of them."""
     name = stem_in_job(document["jobId"], document["createdAt"], row["model"])
-    images = {number_of(name, image): [dict(image)] for image in [*stored, *row.get("images", [])]}
+    there: list[Image | StoredImage] = [*stored, *row.get("images", [])]
+    images = {number_of(name, image): [cast(Image, dict(image))] for image in there}
     earlier = Progress.load(token)
     tokens = {
         call: value for call, value in earlier.tokens.items() if call not in images and call not in earlier.failures

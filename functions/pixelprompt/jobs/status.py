@@ -11,11 +11,11 @@ from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.errors import InvalidParameter, JobNotFound
 from pixelprompt.jobs.document import FINAL_JOB, FINAL_ROW
 from pixelprompt.jobs.executions import execution_name
-from pixelprompt.jobs.store import NO_SUCH_JOB, JobManager
+from pixelprompt.jobs.schema import Job
+from pixelprompt.jobs.store import NO_SUCH_JOB, JobManager, as_job
 from pixelprompt.models.parameters import DEFAULTS
 from pixelprompt.observability import log_failure, record
 from pixelprompt.settings import LONGEST_JOB
-from pixelprompt.storage.documents import Value
 from pixelprompt.storage.images import URL_SECONDS, ImageStorage
 
 # While a request waits for a change, seconds between two reads of the document.
@@ -59,7 +59,7 @@ class Wait(Struct, frozen=True):
         return cls(min(float(text), longest), f'"{since[1]}"' if since[1] else if_none_match)
 
 
-def with_image_urls(document: Value, images: ImageStorage) -> Value:
+def with_image_urls(document: Job, images: ImageStorage) -> Job:
     """The document as callers get it: with an ``imageUrl`` for each image, and the defaults of parameters."""
     document["parameters"] = {**DEFAULTS, **document["parameters"]}
     for row in document["results"]:
@@ -106,7 +106,7 @@ class JobStatus:
         # By the name of an execution, when it was looked for last, and how often in vain.
         self._looked_for: dict[str, tuple[float, int]] = {}
 
-    def get(self, job_id: str, wait: Wait | None = None) -> tuple[Value, str]:
+    def get(self, job_id: str, wait: Wait | None = None) -> tuple[Job, str]:
         """The job document as ``with_image_urls`` shows it, and its ETag.
 
         With ``wait`` it is the first version other than ``since``, or the present one when too little time is left for
@@ -132,13 +132,13 @@ class JobStatus:
             left = until - self._clock()
         return with_image_urls(document, self._images), etag
 
-    def _read(self, job_id: str) -> tuple[Value, str]:
+    def _read(self, job_id: str) -> tuple[Job, str]:
         found = self._jobs.read(job_id)
         if found is None:
             raise JobNotFound(NO_SUCH_JOB)
-        return found.value, self._etag(found.etag)
+        return as_job(found.value), self._etag(found.etag)
 
-    def _was_never_started(self, document: Value) -> bool:
+    def _was_never_started(self, document: Job) -> bool:
         """Whether a run has no execution, and will have none: what is open in it is still pending."""
         is_open = {row["status"] for row in document["results"]} - FINAL_ROW
         if is_open != {"pending"} or self._age(document) < STARTING_SECONDS:
@@ -157,11 +157,11 @@ class JobStatus:
         self._looked_for[name] = now, missed
         return missed >= LOOKS
 
-    def _age(self, document: Value) -> float:
+    def _age(self, document: Job) -> float:
         began_at = document.get("runStartedAt") or document["createdAt"]
         return self._clock() - datetime.fromisoformat(began_at).timestamp()
 
-    def _close(self, document: Value) -> None:
+    def _close(self, document: Job) -> None:
         record({"JobsAbandoned": 1})
         try:
             self._finish(document["jobId"], document["run"])

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFinished, JobNotFound
 from pixelprompt.jobs.document import (
@@ -12,7 +12,6 @@ from pixelprompt.jobs.document import (
     JOB_STATUSES,
     RETRIED_ROW,
     SCHEMA_VERSION,
-    Row,
     add_images,
     cancel_row,
     closing_rows,
@@ -33,10 +32,11 @@ from pixelprompt.jobs.document import (
     start_row,
     starting_rows,
 )
+from pixelprompt.jobs.schema import Job, ModelResult, ResultFields
 from pixelprompt.models.cost import total
 from pixelprompt.models.model import ProviderError
 from pixelprompt.storage.documents import Document, DocumentStore, Value, iso, wait
-from pixelprompt.storage.keys import status_key
+from pixelprompt.storage.keys import StoredImage, status_key
 
 # Seconds between the start records of a job's rows: a read and a write of S3 take about as long.
 START_SLOT = 0.1
@@ -99,22 +99,24 @@ class JobManager:
         *,
         job_id: str,
         created_at: str | None = None,
-    ) -> Value:
+    ) -> Job:
         """Write the document of a new job, unless it is there; returns the one that is there then."""
         document = new_document(job_id, prompt, params, models, created_at or self.now())
-        written = self.documents.update(status_key(job_id), lambda current: None if current else document, new=True)
-        return written or document
+        written = self.documents.update(
+            status_key(job_id), lambda current: None if current else cast(Value, document), new=True
+        )
+        return as_job(written) if written else document
 
     def read(self, job_id: str) -> Document | None:
         """The job document with its ETag, or None."""
         return self.documents.read(status_key(job_id)) if is_job_id(job_id) else None
 
-    def get_job_status(self, job_id: str) -> Value | None:
+    def get_job_status(self, job_id: str) -> Job | None:
         """The job document, or None where there is no such job."""
         document = self.read(job_id)
-        return document.value if document else None
+        return as_job(document.value) if document else None
 
-    def require(self, job_id: str) -> Value:
+    def require(self, job_id: str) -> Job:
         """The job document.
 
         Raises
@@ -124,9 +126,9 @@ class JobManager:
         document = self.read(job_id)
         if document is None:
             raise JobNotFound(NO_SUCH_JOB)
-        return document.value
+        return as_job(document.value)
 
-    def update_job_status(self, job_id: str, updates: Mapping[str, Any]) -> Value:
+    def update_job_status(self, job_id: str, updates: Mapping[str, Any]) -> Job:
         """Set top-level fields of the document; rows and what follows from them change only by the ``mark_`` methods.
 
         Raises
@@ -139,9 +141,9 @@ class JobManager:
         if updates.get("status", "pending") not in JOB_STATUSES:
             raise ValueError(f"{updates['status']!r} is no job status.")
 
-        def change(document: Value) -> bool:
+        def change(document: Job) -> bool:
             changed = any(document.get(name) != value for name, value in updates.items())
-            document.update(updates)
+            cast(Value, document).update(updates)
             return changed
 
         return self._change(job_id, change, recompute=False)
@@ -155,7 +157,7 @@ class JobManager:
         run: int | None = None,
         place: int = 0,
         give_up: Callable[[], bool] = lambda: False,
-    ) -> Value:
+    ) -> Job:
         """Mark a model's row as begun; ``give_up`` ends the attempts early with a ``ConflictError``.
 
         What belongs to an earlier ``run`` changes nothing. Rows start together, so each writes in a time of its own, by
@@ -166,23 +168,21 @@ class JobManager:
         if give_up():
             raise ConflictError("The row is about to be closed.")
 
-        def change(document: Value) -> bool:
+        def change(document: Job) -> bool:
             row = _row(document, model_name)
             return run in (None, run_of_row(document, row)) and start_row(row, now)
 
         return self._change(job_id, change, contenders=starting_rows, give_up=give_up)
 
-    def mark_model_images(
-        self, job_id: str, model_name: str, result: Mapping[str, Any], *, run: int | None = None
-    ) -> Value:
+    def mark_model_images(self, job_id: str, model_name: str, result: ResultFields, *, run: int | None = None) -> Job:
         """Show the images that a model has made so far: ``result`` has ``imageKey`` and ``images``."""
 
-        def change(document: Value) -> bool:
+        def change(document: Job) -> bool:
             return is_of_run(document, run) and add_images(_row(document, model_name), result)
 
         return self._change(job_id, change)
 
-    def mark_model_complete(self, job_id: str, model_name: str, result: Mapping[str, Any]) -> Value:
+    def mark_model_complete(self, job_id: str, model_name: str, result: Mapping[str, object]) -> Job:
         """Close a model's row with its image: ``result`` has ``imageKey`` and may have ``images``, ``duration``, …
 
         The image of an earlier run counts as well: it was paid for.
@@ -192,21 +192,21 @@ class JobManager:
 
     def mark_model_error(
         self, job_id: str, model_name: str, error: "str | Mapping[str, Any]", *, run: int | None = None
-    ) -> Value:
+    ) -> Job:
         """Close a model's row with an error: a sentence, or a mapping with ``error``, ``errorCode``, …"""
         now = self.now()
         failure = ProviderError("internal", error).row() if isinstance(error, str) else error
 
-        def change(document: Value) -> bool:
+        def change(document: Job) -> bool:
             return is_of_run(document, run) and fail_row(_row(document, model_name), failure, now)
 
         return self._change(job_id, change)
 
-    def cancel(self, job_id: str) -> tuple[Value, list[Row]]:
+    def cancel(self, job_id: str) -> tuple[Job, list[ModelResult]]:
         """Close every open row as ``cancelled``; the document, and the rows that were open."""
-        cancelled: list[Row] = []
+        cancelled: list[ModelResult] = []
 
-        def change(document: Value) -> bool:
+        def change(document: Job) -> bool:
             now = self.now()
             cancelled[:] = [row for row in document["results"] if cancel_row(row, now)]
             if cancelled:
@@ -219,10 +219,10 @@ class JobManager:
         self,
         job_id: str,
         earlier: int,
-        stored: Mapping[str, Sequence[Mapping[str, str]]],
+        stored: Mapping[str, Sequence[StoredImage]],
         images_wanted: int,
         names: Collection[str] | None = None,
-    ) -> tuple[Value, list[Row]]:
+    ) -> tuple[Job, list[ModelResult]]:
         """Begin the run after run ``earlier``; of two who try, one succeeds.
 
         Parameters
@@ -241,9 +241,9 @@ class JobManager:
         NothingToRetry : every row that may run again is completed
         """
         began_at = self.now()
-        rerun: list[Row] = []
+        rerun: list[ModelResult] = []
 
-        def change(document: Value) -> bool:
+        def change(document: Job) -> bool:
             if document["run"] != earlier:
                 raise JobNotFinished(AT_WORK)
             asked = failed_rows(document, names)
@@ -256,11 +256,11 @@ class JobManager:
                 for row in document["results"]:
                     if row["status"] in RETRIED_ROW:
                         row.setdefault("run", earlier)
-                document.update(run=earlier + 1, runStartedAt=began_at)
+                document["run"], document["runStartedAt"] = earlier + 1, began_at
                 document.pop("cancelRequested", None)
             return True
 
-        def landed(document: Value) -> bool:
+        def landed(document: Job) -> bool:
             return document["run"] == earlier + 1 and document.get("runStartedAt") == began_at
 
         document = self._change(job_id, change, landed=landed)
@@ -270,18 +270,18 @@ class JobManager:
         self,
         job_id: str,
         outcomes: Mapping[int, Mapping[str, Any]],
-        stored: Callable[[Value], Mapping[str, Sequence[Mapping[str, str]]]],
+        stored: Callable[[Job], Mapping[str, Sequence[StoredImage]]],
         *,
         run: int | None = None,
-    ) -> Value:
+    ) -> Job:
         """Bring a job to its end: close every open row, compute the status.
 
         ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended. The end of
         an earlier ``run`` closes no row but with an image.
         """
-        found: Mapping[str, Sequence[Mapping[str, str]]] | None = None
+        found: Mapping[str, Sequence[StoredImage]] | None = None
 
-        def change(document: Value) -> bool:
+        def change(document: Job) -> bool:
             nonlocal found
             rows = document["results"]
             if not is_of_run(document, run):
@@ -297,16 +297,17 @@ class JobManager:
     def _change(
         self,
         job_id: str,
-        change: Callable[[Value], bool],
+        change: Callable[[Job], bool],
         *,
         recompute: bool = True,
-        contenders: Callable[[Value, int], int] = closing_rows,
-        landed: Callable[[Value], bool] = lambda document: False,
+        contenders: Callable[[Job, int], int] = closing_rows,
+        landed: Callable[[Job], bool] = lambda document: False,
         give_up: Callable[[], bool] = lambda: False,
-    ) -> Value:
-        def apply(document: Value | None) -> Value | None:
-            if document is None:
+    ) -> Job:
+        def apply(stored: Value | None) -> Value | None:
+            if stored is None:
                 return None
+            document = as_job(stored)
             if document["schemaVersion"] > SCHEMA_VERSION:
                 raise ConfigurationError("A later release has written this job; deploy that release, or a later one.")
             if not change(document):
@@ -318,25 +319,29 @@ class JobManager:
                 costs = [cost for row in document["results"] for cost in row_costs(row)]
                 if costs:
                     document["cost"] = total(costs)
-            return document
+            return stored
 
-        document = self.documents.update(
+        written = self.documents.update(
             status_key(job_id),
             apply,
-            contenders=contenders,
-            landed=landed,
+            contenders=lambda stored, losses: contenders(as_job(stored), losses),
+            landed=lambda stored: landed(as_job(stored)),
             give_up=give_up,
             # Who works on the only open row is the only one to write.
-            alone=lambda document: open_rows(document) <= 1,
+            alone=lambda stored: open_rows(as_job(stored)) <= 1,
         )
-        if document is None:
+        if written is None:
             raise JobNotFound(NO_SUCH_JOB)
-        return document
+        return as_job(written)
 
 
-def _row(document: Value, model_name: str) -> Row:
+def as_job(document: Value) -> Job:
+    """A stored document as a job; it may have members that this release does not know, and keeps them."""
+    return cast(Job, document)
+
+
+def _row(document: Job, model_name: str) -> ModelResult:
     for row in document["results"]:
         if row["model"] == model_name:
-            found: Row = row
-            return found
+            return row
     raise KeyError(f"The job has no model {model_name!r}.")

@@ -13,6 +13,7 @@ from pixelprompt.jobs.document import counted
 from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
 from pixelprompt.jobs.request import Body, GenerateRequest, Plan, read_models
+from pixelprompt.jobs.schema import Estimate, EstimatedModel, Job, JobStarted
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.caller import caller, read_ip
 from pixelprompt.limits.rate_limit import Look, RateLimiter, refuse_limited
@@ -25,7 +26,6 @@ from pixelprompt.prompts.moderation.classifier import refuse_blocked
 from pixelprompt.prompts.moderation.filter import ContentFilter, Verdict
 from pixelprompt.prompts.prompt import read_body_with_prompt, read_prompt
 from pixelprompt.providers.keys import ProviderKeys
-from pixelprompt.storage.documents import Value
 
 # How long one request waits for the job that another one with its key is making, in seconds.
 _PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
@@ -89,7 +89,7 @@ class Submission:
         self._deadline = deadline or Deadline()
         self._sleep = sleep
 
-    def submit(self, body: Body, source_ip: str, correlation_id: str) -> dict[str, Any]:
+    def submit(self, body: Body, source_ip: str, correlation_id: str) -> JobStarted | Estimate:
         """Start a job, or with ``dryRun`` say what it would cost; the JSON of the answer.
 
         Raises
@@ -107,7 +107,7 @@ class Submission:
 
     def submit_once(
         self, body: Body, source_ip: str, correlation_id: str, key: str, principal: str = ""
-    ) -> tuple[dict[str, Any], bool]:
+    ) -> tuple[JobStarted | Estimate, bool]:
         """Likewise, but only one job for one idempotency key of a caller.
 
         The key belongs to whom API Gateway has authenticated, the ``principal``; without one, to the address.
@@ -149,7 +149,7 @@ class Submission:
         message = f"Another request with this {HEADER} is still being worked on. Try again in a few seconds."
         raise ServiceUnavailable(message, headers={"Retry-After": "5"})
 
-    def _submit_claimed(self, claim: Claim, plan: Plan, look: Look, correlation_id: str) -> dict[str, Any]:
+    def _submit_claimed(self, claim: Claim, plan: Plan, look: Look, correlation_id: str) -> JobStarted:
         """Make the job of a key; a request that fails leaves the key to the next."""
         try:
             return self._submit(claim.job_id, plan, look, correlation_id)
@@ -163,7 +163,7 @@ class Submission:
                 log_failure("The idempotency record could not be given up; it is held until its time is over.", second)
             raise
 
-    def _replay(self, document: Value, plan: Plan, correlation_id: str) -> dict[str, Any]:
+    def _replay(self, document: Job, plan: Plan, correlation_id: str) -> JobStarted:
         """The answer of a job that was made; it is started where the request that made it has died before that."""
         if document["status"] == "pending" and document["run"] == 1:
             logger.append_keys(job_id=document["jobId"])
@@ -176,7 +176,7 @@ class Submission:
         verdict = Verdict(False) if look.decision.limited else self._filter.screen(plan.prompt, plan.negative_prompt)
         return _Check(look, verdict)
 
-    def _submit(self, job_id: str, plan: Plan, look: Look, correlation_id: str) -> dict[str, Any]:
+    def _submit(self, job_id: str, plan: Plan, look: Look, correlation_id: str) -> JobStarted:
         refuse_limited(self._limiter.check(plan.ip, look))
         # Asking a model costs something, so it comes after the count, which stays whatever it says.
         refuse_blocked(self._filter.judge(plan.prompt, plan.negative_prompt))
@@ -211,13 +211,15 @@ class Submission:
             raise NoProviderConfigured(f"{which}; the owner of this deployment sets it with `make keys`.")
         return models
 
-    def _estimate(self, plan: Plan) -> dict[str, Any]:
-        rows = [
+    def _estimate(self, plan: Plan) -> Estimate:
+        rows: list[EstimatedModel] = [
             {
                 "model": model.name,
                 "provider": model.provider,
                 "cost": estimate(model, given.used()),
-                **given.row(),
+                "applied": given.applied,
+                "adjusted": given.adjusted,
+                "ignored": given.ignored,
             }
             for model, given in plan.models
         ]
@@ -226,7 +228,7 @@ class Submission:
     def _screen(self, plan: Plan) -> None:
         refuse_blocked(self._filter.screen(plan.prompt, plan.negative_prompt))
 
-    def _start_execution(self, document: Value, plan: Plan, correlation_id: str, *, late: bool = False) -> None:
+    def _start_execution(self, document: Job, plan: Plan, correlation_id: str, *, late: bool = False) -> None:
         items = [map_item(row) for row in document["results"]]
         start_run(self._start, document, plan.parameters, items, correlation_id, late=late)
 
@@ -236,13 +238,15 @@ class Submission:
         return row | {"warning": warning} if warning else row
 
 
-def _answer(document: Value) -> dict[str, Any]:
-    """The answer to the request that made a job."""
+def _answer(document: Job) -> JobStarted:
+    """The response to the request that made a job."""
     models = document["totalModels"]
-    answer = {
+    answer: JobStarted = {
         "jobId": document["jobId"],
         "message": f"The job was started with {counted(models, 'model')}.",
         "totalModels": models,
     }
     warnings = [row["warning"] for row in document["results"] if "warning" in row]
-    return answer | {"warnings": warnings} if warnings else answer
+    if warnings:
+        answer["warnings"] = warnings
+    return answer

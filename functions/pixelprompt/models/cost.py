@@ -9,14 +9,41 @@ A price of the catalogue has a ``unit``, in US dollars:
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
+
+from msgspec import Meta
 
 from pixelprompt.models.model import Model
 from pixelprompt.models.sizes import OPENAI_SIZES
 
-Cost = dict[str, Any]
-
 CURRENCY = "USD"
+Amount = Annotated[float | None, Meta(description="US dollars; null where it is unknown.", examples=[0.053])]
+Currency = Annotated[str, Meta(description="ISO 4217.", examples=["USD"])]
+
+
+class Cost(TypedDict):
+    """The cost of a model's images."""
+
+    amount: Amount
+    currency: Currency
+    basis: Annotated[
+        Literal["computed", "reported", "unknown"],
+        Meta(
+            description="Whether it is computed from the catalogue's price, or reported by the provider.",
+            examples=["computed"],
+        ),
+    ]
+
+
+class TotalCost(TypedDict):
+    """The cost of a job."""
+
+    amount: Amount
+    currency: Currency
+    known: Annotated[int, Meta(ge=0, description="Number of costs that the amount contains.", examples=[8])]
+    unknown: Annotated[int, Meta(ge=0, description="Number of costs that are unknown.", examples=[1])]
+
+
 UNKNOWN: Cost = {"amount": None, "currency": CURRENCY, "basis": "unknown"}
 
 _TOKEN_KINDS = {
@@ -41,7 +68,7 @@ def _computed(amount: float) -> Cost:
     return _known(amount, "computed")
 
 
-def _known(amount: float, basis: str) -> Cost:
+def _known(amount: float, basis: Literal["computed", "reported"]) -> Cost:
     # What is less than a millionth is still more than nothing.
     return {"amount": round(amount, 6) or amount, "currency": CURRENCY, "basis": basis}
 
@@ -104,7 +131,7 @@ def added(cost: Cost, more: Cost | None) -> Cost:
     return {**cost, "amount": round(cost["amount"] + more["amount"], 6)}
 
 
-def total(costs: Iterable[Cost]) -> Cost:
+def total(costs: Iterable[Cost]) -> TotalCost:
     """The sum of what is known; ``unknown`` counts what is not."""
     listed = list(costs)
     known = [cost["amount"] for cost in listed if cost["amount"] is not None]

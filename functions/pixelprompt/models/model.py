@@ -6,13 +6,20 @@ text models, a function ``complete``. Both raise a ``ProviderError`` where the p
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.models.sizes import PixelSizes
 from pixelprompt.redaction import clean
+
+ErrorCode = Literal[
+    "refused", "rate_limited", "quota_exhausted", "bad_credentials", "model_retired", "invalid_request",
+    "provider_unavailable", "timeout", "no_image", "unknown_outcome", "internal",
+]  # fmt: skip
+
+Billable = Literal["no", "yes", "unknown"]
 
 # Sentence for a person and whether pressing "retry" may help, by code. The codes are a closed list.
 _MEANING: dict[str, tuple[str, bool]] = {
@@ -166,6 +173,18 @@ class Waiting(Struct, frozen=True):
     resume: str
 
 
+class Failure(TypedDict, total=False):
+    """How a model failed."""
+
+    error: Annotated[
+        str,
+        Meta(max_length=300, description="One sentence for a person.", examples=["The provider refused this prompt."]),
+    ]
+    errorCode: Annotated[ErrorCode, Meta(description="Constant for programs.", examples=["refused"])]
+    retryable: Annotated[bool, Meta(description="Whether a retry may help.", examples=[False])]
+    billable: Annotated[Billable, Meta(description="Whether the provider may charge for it.", examples=["no"])]
+
+
 class ProviderError(PixelPromptError):
     """The provider did not make an image.
 
@@ -184,11 +203,11 @@ class ProviderError(PixelPromptError):
 
     def __init__(
         self,
-        code: str,
+        code: ErrorCode,
         message: str | None = None,
         *,
         said: str | None = None,
-        billable: str | None = None,
+        billable: Billable | None = None,
         retryable: bool | None = None,
         safe_to_repeat: bool = False,
         retry_after: float | None = None,
@@ -199,9 +218,9 @@ class ProviderError(PixelPromptError):
         self._message, self._said = message or "", said or message or ""
         super().__init__(clean(self._message, public=True) or sentence)
         self.said = clean(self._said)
-        self.code = code
+        self.code: ErrorCode = code
         self.retryable = usually if retryable is None else retryable
-        self.billable = billable or ("unknown" if code in ("unknown_outcome", "timeout") else "no")
+        self.billable: Billable = billable or ("unknown" if code in ("unknown_outcome", "timeout") else "no")
         self.safe_to_repeat = safe_to_repeat
         self.retry_after = retry_after
         self.cost = cost
@@ -211,7 +230,7 @@ class ProviderError(PixelPromptError):
         self.said = clean(self._said, key)
         self.args = (clean(self._message, key, public=True) or _MEANING[self.code][0],)
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Failure:
         """The fields of a job's row that ended with this error."""
         return {
             "error": str(self),

@@ -6,7 +6,7 @@ value, and *ignored*, with the reason, where the model does not know it. Nothing
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypedDict, get_args
 from unicodedata import category
 
 from msgspec import Meta, Struct, field, to_builtins
@@ -127,6 +127,13 @@ def is_plain_text(text: str) -> bool:
     return not any(category(character) == "Cc" and character not in "\t\n\r" for character in text)
 
 
+class Adjustment(TypedDict):
+    """A parameter that a model supports with another value."""
+
+    requested: Annotated[Any, Meta(description="The value of the request.")]
+    used: Annotated[Any, Meta(description="The value that the model got, or what the image shows.")]
+
+
 class Receipt(Struct, frozen=True):
     """What became of a caller's parameters with one model.
 
@@ -138,7 +145,7 @@ class Receipt(Struct, frozen=True):
     """
 
     applied: Values = field(default_factory=dict)
-    adjusted: dict[str, Values] = field(default_factory=dict)
+    adjusted: dict[str, Adjustment] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -153,7 +160,7 @@ class Receipt(Struct, frozen=True):
     @classmethod
     def load(cls, dumped: Mapping[str, Any], given: Mapping[str, Any]) -> "Receipt":
         """The receipt of a Map item whose job has these parameters; it does not say why others are ignored."""
-        adjusted = {name: {"requested": given[name], "used": used} for name, used in dumped["adjusted"].items()}
+        adjusted = {name: Adjustment(requested=given[name], used=used) for name, used in dumped["adjusted"].items()}
         return cls({name: given[name] for name in dumped["applied"]}, adjusted)
 
     def used(self) -> Values:

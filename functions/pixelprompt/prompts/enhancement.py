@@ -4,9 +4,9 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Required, TypedDict
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import StorageError
@@ -32,6 +32,25 @@ Long: the description"""
 _ANSWER = re.compile(r"\s*short:\s*(?P<short>[^\n]+?)\s*\n+\s*long:\s*(?P<long>.+?)\s*", re.IGNORECASE | re.DOTALL)
 
 
+class EnhancedPrompt(TypedDict, total=False):
+    """The response of ``POST /enhance``: the enhanced prompt, or the original with a warning."""
+
+    original: Required[Annotated[str, Meta(description="The prompt of the request.", examples=["a red fox"])]]
+    enhanced: Required[
+        Annotated[str, Meta(description="The same as `long_prompt`.", examples=["A vivid red fox in deep snow, …"])]
+    ]
+    short_prompt: Required[
+        Annotated[str, Meta(description="The enhanced prompt as one sentence.", examples=["A red fox in deep snow."])]
+    ]
+    long_prompt: Required[
+        Annotated[str, Meta(description="The enhanced prompt.", examples=["A vivid red fox in deep snow, …"])]
+    ]
+    warning: Annotated[
+        str,
+        Meta(description="Why the prompt is the original.", examples=["The text model did not answer in time."]),
+    ]
+
+
 class Enhancement(Struct, frozen=True):
     """An enhanced prompt, or the original with the reason why it stays as it is."""
 
@@ -40,15 +59,17 @@ class Enhancement(Struct, frozen=True):
     long: str
     warning: str | None = None
 
-    def answer(self) -> dict[str, str]:
+    def answer(self) -> EnhancedPrompt:
         """The JSON of ``POST /enhance``."""
-        body = {
+        body: EnhancedPrompt = {
             "original": self.original,
             "enhanced": self.long,
             "short_prompt": self.short,
             "long_prompt": self.long,
         }
-        return body | {"warning": self.warning} if self.warning else body
+        if self.warning:
+            body["warning"] = self.warning
+        return body
 
 
 def unchanged(prompt: str, warning: str) -> Enhancement:

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from msgspec.structs import replace
 
 from pixelprompt.aws_errors import error_code
-from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError
+from pixelprompt.models.model import Billable, Credentials, Generated, Image, ImageRequest, Model, ProviderError
 from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
 from pixelprompt.providers.wire.errors import status_error
 from pixelprompt.providers.wire.image_bytes import decode_image
@@ -165,7 +165,7 @@ def _list(document: Mapping[str, Any], name: str) -> list[Any]:
 
 def _withheld(reason: str) -> ProviderError:
     # Filtered before anything was made, or after.
-    billable = "unknown" if "output" in reason else "no"
+    billable: Billable = "unknown" if "output" in reason else "no"
     return ProviderError("refused", f"The provider refused this prompt ({reason}).", billable=billable)
 
 

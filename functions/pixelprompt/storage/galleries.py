@@ -9,27 +9,41 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
+from typing import Annotated, Any, Required, TypedDict, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pixelprompt.errors import InvalidParameter
-from pixelprompt.storage.documents import Value, iso, storage_error
+from pixelprompt.storage.documents import iso, storage_error
 from pixelprompt.storage.images import ImageStorage
-from pixelprompt.storage.keys import IMAGES, INDEX, JOBS, file_name, gallery, job_of_folder, model_of, of_index_folder
+from pixelprompt.storage.keys import (
+    IMAGES,
+    INDEX,
+    JOBS,
+    ImageUrl,
+    StoredImage,
+    file_name,
+    gallery,
+    job_of_folder,
+    model_of,
+    of_index_folder,
+)
 
 DEFAULT_LIMIT = 20
-LARGEST_LIMIT = 100
-LONGEST_CURSOR = 200
+MAX_LIMIT = 100
+MAX_CURSOR = 200
 # What one request of S3 lists at most.
 LISTING = 1000
 
-_LONGEST_ID = 100
+_MAX_ID = 100
 _CURSOR = re.compile(r"[0-9]{13}-[A-Za-z0-9.-]+")
 # Of a job that shares the beginning of its id with others, so many are looked at.
 _NAMESAKES = 3
 _SHOWN = ("width", "height", "seed")
+
+
+GalleryId = Annotated[str, Meta(description="ID of the gallery.", examples=["2026-11-28-09-30-00-3f2b8c1e"])]
 
 
 class Page(Struct, frozen=True):
@@ -47,12 +61,62 @@ class Page(Struct, frozen=True):
         InvalidParameter
         """
         text = query.get("limit", str(DEFAULT_LIMIT))
-        if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= LARGEST_LIMIT:
-            raise InvalidParameter(f"limit must be a whole number from 1 to {LARGEST_LIMIT}.", parameter="limit")
+        if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
+            raise InvalidParameter(f"limit must be a whole number from 1 to {MAX_LIMIT}.", parameter="limit")
         cursor = query.get("cursor")
-        if cursor is not None and (len(cursor) > LONGEST_CURSOR or not _CURSOR.fullmatch(cursor)):
+        if cursor is not None and (len(cursor) > MAX_CURSOR or not _CURSOR.fullmatch(cursor)):
             raise InvalidParameter("cursor must be the nextCursor of an earlier page.", parameter="cursor")
         return cls(int(text), cursor)
+
+
+class GallerySummary(TypedDict):
+    """A gallery of a page."""
+
+    galleryId: GalleryId
+    createdAt: Annotated[
+        str,
+        Meta(
+            description="ISO 8601, in UTC.",
+            examples=["2026-11-28T09:30:00.000Z"],
+            extra_json_schema={"format": "date-time"},
+        ),
+    ]
+    coverUrl: ImageUrl
+    images: Annotated[int, Meta(ge=1, description="Number of images.", examples=[9])]
+
+
+class GalleryPage(TypedDict):
+    """A page of galleries, newest first."""
+
+    galleries: Annotated[list[GallerySummary], Meta(description="The galleries of the page.")]
+    total: Annotated[int, Meta(ge=0, description=f"Number of all galleries, counted to {LISTING}.", examples=[57])]
+    totalIsExact: Annotated[bool, Meta(description="False: there are more than `total`.", examples=[True])]
+    nextCursor: Annotated[
+        str | None,
+        Meta(
+            description="`cursor` of the next page; null at the end.",
+            examples=["8236403899999-2026-11-28-09-30-00-3f2b8c1e"],
+        ),
+    ]
+
+
+class GalleryImage(TypedDict, total=False):
+    """An image of a gallery."""
+
+    model: Required[Annotated[str, Meta(description="Name of the model.", examples=["GPT Image 2"])]]
+    imageUrl: Required[ImageUrl]
+    imageKey: Required[Annotated[str, Meta(description="Key of its record.", examples=["group-images/…"])]]
+    width: Annotated[int, Meta(ge=0, description="Pixels.", examples=[1024])]
+    height: Annotated[int, Meta(ge=0, description="Pixels.", examples=[1024])]
+    seed: Annotated[int, Meta(description="The seed that the provider used, where it says so.", examples=[42])]
+
+
+class Gallery(TypedDict):
+    """The images of a gallery."""
+
+    galleryId: GalleryId
+    images: Annotated[list[GalleryImage], Meta(description="The images, in the order of their keys.")]
+    total: Annotated[int, Meta(ge=0, description="Number of images.", examples=[9])]
 
 
 class Galleries:
@@ -64,14 +128,14 @@ class Galleries:
     """
 
     def __init__(
-        self, s3_client: Any, bucket: str, images: ImageStorage, read_job: Callable[[str], Value | None]
+        self, s3_client: Any, bucket: str, images: ImageStorage, read_job: Callable[[str], Mapping[str, Any] | None]
     ) -> None:
         self.s3 = s3_client
         self.bucket = bucket
         self._images = images
         self._read_job = read_job
 
-    def page(self, page: Page) -> dict[str, Any]:
+    def page(self, page: Page) -> GalleryPage:
         """The JSON of ``GET /gallery/list``.
 
         A page ends early where its galleries have more than a thousand images together. ``total`` counts to a thousand;
@@ -103,7 +167,7 @@ class Galleries:
             "nextCursor": shown[-1][0] if shown and not (is_last and len(shown) == len(folders)) else None,
         }
 
-    def _summary(self, folder: str, pictures: list[str]) -> dict[str, Any]:
+    def _summary(self, folder: str, pictures: list[str]) -> GallerySummary:
         created, gallery_id = of_index_folder(folder)
         created_at = datetime.fromtimestamp(created / 1000, UTC)
         return {
@@ -113,26 +177,27 @@ class Galleries:
             "images": len(pictures),
         }
 
-    def gallery(self, gallery_id: str) -> dict[str, Any]:
+    def gallery(self, gallery_id: str) -> Gallery:
         """The JSON of ``GET /gallery/{galleryId}``; a gallery that does not exist has no images.
 
         Raises
         ------
         StorageError : S3 failed
         """
-        is_name = len(gallery_id) <= _LONGEST_ID and file_name(gallery_id) == gallery_id
+        is_name = len(gallery_id) <= _MAX_ID and file_name(gallery_id) == gallery_id
         stored = self._images.find(f"{gallery_id}/") if is_name and gallery_id else []
         about = self._about(gallery_id) if stored else {}
-        images = [
-            {
-                "model": model_of(image["imageKey"]),
-                **about.get(image["binaryKey"], {}),
-                "imageUrl": self._images.image_url(image["binaryKey"]),
-                "imageKey": image["imageKey"],
-            }
-            for image in stored
-        ]
+        images = [self._image(image, about.get(image["binaryKey"], {})) for image in stored]
         return {"galleryId": gallery_id, "images": images, "total": len(images)}
+
+    def _image(self, image: StoredImage, about: Mapping[str, Any]) -> GalleryImage:
+        shown = {
+            "model": model_of(image["imageKey"]),
+            **about,
+            "imageUrl": self._images.image_url(image["binaryKey"]),
+            "imageKey": image["imageKey"],
+        }
+        return cast(GalleryImage, shown)
 
     def _about(self, gallery_id: str) -> dict[str, dict[str, Any]]:
         """By picture, what the job document says of it: the model by its full name, width, height, seed."""

@@ -96,7 +96,7 @@ class ImageStorage:
         target = metadata.get("target") or f"{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
         timestamp = metadata.get("timestamp") or round(time.time() * 1000)
         name = stem(target, str(metadata.get("model", "image")), timestamp, number)
-        stored = {
+        stored: StoredImage = {
             "imageKey": record_key(name),
             "binaryKey": image_key(name, EXTENSIONS[found.mime_type]),
         }

@@ -16,6 +16,9 @@
 import hashlib
 import re
 from datetime import datetime
+from typing import Annotated, TypedDict
+
+from msgspec import Meta
 
 JOBS = "jobs/"
 RECORDS = "group-images/"
@@ -35,7 +38,24 @@ LAST_MOMENT = 10**13 - 1
 
 _TIMESTAMP = re.compile(r"-[0-9]{13}(-[0-9]+)?$")
 
-StoredImage = dict[str, str]
+
+ImageUrl = Annotated[
+    str,
+    Meta(
+        description="URL of the image, from which anybody can load it for an hour.",
+        examples=["https://….s3.amazonaws.com/images/…"],
+        extra_json_schema={"format": "uri"},
+    ),
+]
+
+
+class StoredImage(TypedDict):
+    """The keys of a stored image."""
+
+    imageKey: Annotated[
+        str, Meta(description="Key of its record, which has the image in base64.", examples=["group-images/…"])
+    ]
+    binaryKey: Annotated[str, Meta(description="Key of the image itself.", examples=["images/…"])]
 
 
 def file_name(text: str) -> str:

@@ -1,0 +1,208 @@
+"""Types of the job document, as it is stored and as callers get it.
+
+They are dictionaries to the running code: a document of a later release keeps the members that this one doesn't know.
+"""
+
+from typing import Annotated, Any, Literal, Required, TypedDict, final
+
+from msgspec import Meta
+
+from pixelprompt.models.cost import Cost, TotalCost
+from pixelprompt.models.model import Failure
+from pixelprompt.models.parameters import Adjustment
+from pixelprompt.storage.keys import ImageUrl, StoredImage
+
+Moment = Annotated[
+    str,
+    Meta(
+        description="ISO 8601, in UTC.",
+        examples=["2026-11-28T09:30:00.000Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+JobId = Annotated[
+    str,
+    Meta(
+        description="ID of the job.",
+        examples=["3f2b8c1e-5d6a-4b7c-8d9e-0f1a2b3c4d5e"],
+        extra_json_schema={"format": "uuid"},
+    ),
+]
+ModelName = Annotated[str, Meta(description="Name of the model.", examples=["GPT Image 2"])]
+ProviderName = Annotated[str, Meta(description="Provider of the model.", examples=["openai"])]
+RowStatus = Literal["pending", "in_progress", "completed", "error", "cancelled"]
+JobStatusName = Literal["pending", "in_progress", "completed", "partial", "failed", "cancelled"]
+Applied = Annotated[
+    dict[str, Any], Meta(description="Parameters that are used as they were given.", examples=[{"seed": 42}])
+]
+Adjusted = Annotated[
+    dict[str, Adjustment],
+    Meta(
+        description="Parameters that the model supports with another value.",
+        examples=[{"aspectRatio": {"requested": "5:4", "used": "4:3"}}],
+    ),
+]
+Ignored = Annotated[
+    dict[str, str],
+    Meta(
+        description="Parameters that aren't used, with the reason.", examples=[{"steps": "This model takes no steps."}]
+    ),
+]
+
+
+class Image(StoredImage, total=False):
+    """An image of a model's result."""
+
+    imageUrl: ImageUrl
+    width: Annotated[int, Meta(ge=0, description="Pixels.", examples=[1024])]
+    height: Annotated[int, Meta(ge=0, description="Pixels.", examples=[1024])]
+    seed: Annotated[int, Meta(description="The seed that the provider used, where it says so.", examples=[42])]
+
+
+class FailedResult(Failure, total=False):
+    """How a model failed, and its cost where the provider may charge for it."""
+
+    cost: Cost
+
+
+class Missing(FailedResult, total=False):
+    """The images that a completed model lacks, and why."""
+
+    images: Annotated[int, Meta(ge=1, description="Number of images that are missing.", examples=[1])]
+
+
+class ResultFields(FailedResult, total=False):
+    """What a result has besides its model and its state."""
+
+    applied: Applied
+    adjusted: Adjusted
+    ignored: Ignored
+    startedAt: Moment
+    completedAt: Moment
+    duration: Annotated[float, Meta(ge=0, description="Seconds.", examples=[12.5])]
+    imageKey: Annotated[str, Meta(description="Key of the record of the first image.", examples=["group-images/…"])]
+    imageUrl: ImageUrl
+    images: Annotated[list[Image], Meta(description="The images that are there so far.")]
+    earlierCosts: Annotated[list[Cost], Meta(description="Costs of earlier runs.")]
+    run: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="The last run it took part in, where a later one has left it as it was.",
+            examples=[1],
+        ),
+    ]
+    requestId: Annotated[
+        str, Meta(max_length=200, description="The provider's own name of the request.", examples=["req_8f3a"])
+    ]
+    usage: Annotated[
+        dict[str, int],
+        Meta(description="Tokens by kind, as the provider counts them.", examples=[{"outputImageTokens": 1056}]),
+    ]
+    used: Annotated[
+        dict[str, str],
+        Meta(description="What the provider says it used, by its own names.", examples=[{"quality": "medium"}]),
+    ]
+    missing: Missing
+    warning: Annotated[
+        str,
+        Meta(
+            description="What is coming for this model.",
+            examples=["GPT Image 1.5 is shut down on 2026-12-01; use gpt-image-2.5."],
+        ),
+    ]
+
+
+class ModelResult(ResultFields):
+    """One model's part of a job."""
+
+    index: Annotated[int, Meta(ge=0, description="Place in `results`.", examples=[0])]
+    model: ModelName
+    provider: ProviderName
+    status: Annotated[RowStatus, Meta(description="State of the model.", examples=["completed"])]
+
+
+class Job(TypedDict, total=False):
+    """A job: one prompt to many models."""
+
+    jobId: Required[JobId]
+    status: Required[Annotated[JobStatusName, Meta(description="State of the job.", examples=["in_progress"])]]
+    run: Required[Annotated[int, Meta(ge=1, description="Number of the run; a retry begins the next.", examples=[1])]]
+    createdAt: Required[Moment]
+    updatedAt: Required[Moment]
+    schemaVersion: Required[Annotated[int, Meta(description="Version of this document's form.", examples=[1])]]
+    totalModels: Required[Annotated[int, Meta(ge=0, description="Number of models.", examples=[9])]]
+    completedModels: Required[Annotated[int, Meta(ge=0, description="Number of models with an image.", examples=[4])]]
+    prompt: Required[Annotated[str, Meta(description="The prompt.", examples=["a red fox in the snow"])]]
+    parameters: Required[
+        Annotated[
+            dict[str, Any],
+            Meta(
+                description="Parameters of the request, with defaults.", examples=[{"steps": 28, "aspectRatio": "16:9"}]
+            ),
+        ]
+    ]
+    results: Required[
+        Annotated[list[ModelResult], Meta(description="One entry a model, in the order of the catalogue.")]
+    ]
+    runStartedAt: Moment
+    cancelRequested: Moment
+    cost: TotalCost
+
+
+StatusUrl = Annotated[
+    str,
+    Meta(
+        description="URL of `GET /status/{jobId}`.",
+        examples=["https://abc123.execute-api.us-east-1.amazonaws.com/status/3f2b8c1e-5d6a-4b7c-8d9e-0f1a2b3c4d5e"],
+        extra_json_schema={"format": "uri"},
+    ),
+]
+
+
+@final
+class JobStarted(TypedDict, total=False):
+    """The response to a request that started a job."""
+
+    jobId: Required[JobId]
+    message: Required[
+        Annotated[str, Meta(description="A sentence for a person.", examples=["The job was started with 9 models."])]
+    ]
+    totalModels: Required[Annotated[int, Meta(ge=0, description="Number of models.", examples=[9])]]
+    statusUrl: StatusUrl
+    warnings: Annotated[
+        list[str], Meta(description="What is coming for models of the job, such as the day of a shutdown.")
+    ]
+
+
+class EstimatedModel(TypedDict):
+    """What a model would cost, and what would become of the parameters."""
+
+    model: ModelName
+    provider: ProviderName
+    cost: Cost
+    applied: Applied
+    adjusted: Adjusted
+    ignored: Ignored
+
+
+@final
+class Estimate(TypedDict):
+    """The response to a request with `dryRun`; nothing was started or counted."""
+
+    dryRun: Annotated[bool, Meta(description="Always true.", examples=[True], extra_json_schema={"const": True})]
+    totalModels: Annotated[int, Meta(ge=0, description="Number of models.", examples=[9])]
+    models: Annotated[list[EstimatedModel], Meta(description="One entry a model, in the order of the catalogue.")]
+    cost: TotalCost
+
+
+class RunStarted(TypedDict, total=False):
+    """The response to a request that runs models again."""
+
+    jobId: Required[JobId]
+    message: Required[
+        Annotated[str, Meta(description="A sentence for a person.", examples=["Run 2 was started with 1 model."])]
+    ]
+    run: Required[Annotated[int, Meta(ge=1, description="Number of the run.", examples=[2])]]
+    totalModels: Required[Annotated[int, Meta(ge=0, description="Number of models that run again.", examples=[1])]]
+    statusUrl: StatusUrl
