@@ -11,10 +11,11 @@ from infra import cdk_library  # noqa: F401
 # Only after the line above, which starts the process of the CDK's library.
 from aws_cdk import App, Stack
 
+from infra.context import SettingsError
 from infra.packages import BundlingError
 from infra.pipeline import PixelPromptPipelineRole
 from infra.pipeline_settings import PipelineSettings
-from infra.settings import Settings, SettingsError
+from infra.settings import Settings
 from infra.stack import PixelPromptStack
 
 

@@ -6,7 +6,8 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from infra.settings import Settings, SettingsError
+from infra.context import SettingsError
+from infra.settings import Settings
 
 DEFINITION = Path(__file__).resolve().parent.parent / "statemachine" / "generate_images.asl.json"
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from infra.settings import INTERPRETER, PYTHON_VERSIONS, SettingsError
+from infra.context import SettingsError
+from infra.settings import INTERPRETER, PYTHON_VERSIONS
 
 # Prints the interpreter itself, not a shim that starts it, if its bytecode is what Lambda reads.
 _PROBE = (

@@ -35,7 +35,7 @@ class PixelPromptPipelineRole(Stack):
         )
         self._repository = settings.repository
         self._provider_arn = settings.github_provider_arn or self._provider()
-        for environment in settings.environments:
+        for environment in settings.stages:
             role = self._role(
                 f"{environment.capitalize()}Role",
                 f"environment:{environment}",

@@ -2,29 +2,54 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from infra.settings import STAGES, Reader, SettingsError, read_values, single_values
+from msgspec import Struct
+
+from infra.context import Check, SettingsError, read_values, single_values
+from infra.settings import STAGES
+from pixelprompt.validation import about, allowed
 
 STACK_NAME = "PixelPromptPipelineRole"
 ISSUER = "token.actions.githubusercontent.com"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PipelineSettings:
-    """Who may deploy; in the CDK context the names are in camel case.
+class PipelineSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who may deploy; in the CDK context the names are in camel case."""
 
-    Attributes
-    ----------
-    repository : ``owner/name``, or ``owner@id/name@id`` where GitHub names the repository with its ids
-    environments : the environments of the repository that may deploy, each the stage of its name
-    github_provider_arn : ARN of GitHub's OIDC provider where the account has one already; empty makes it
-    """
+    repository: Annotated[
+        str,
+        about(
+            "`owner/name`, or `owner@id/name@id` where GitHub names the repository with its IDs.",
+            "owner/name, or owner@id/name@id, of the repository on GitHub",
+        ),
+    ]
+    environments: Annotated[
+        str,
+        about(
+            "The environments of the repository that may deploy, each the stage of its name.",
+            "names of stages such as dev,prod, separated by commas",
+        ),
+    ] = ",".join(STAGES)
+    github_provider_arn: Annotated[
+        str,
+        about(
+            "ARN of GitHub's OIDC provider where the account has one already; empty creates it.",
+            f"the ARN of the account's OIDC provider {ISSUER}, or empty",
+        ),
+    ] = ""
+    pipeline: Annotated[
+        bool,
+        about(
+            "Whether to deploy the role instead.",
+            "true",
+        ),
+    ] = True
 
-    repository: str
-    environments: tuple[str, ...] = STAGES
-    github_provider_arn: str = ""
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The environments one by one."""
+        return tuple(self.environments.split(","))
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> "PipelineSettings":
@@ -34,15 +59,16 @@ class PipelineSettings:
         ------
         SettingsError : a name is unknown, a value is not allowed, or there is no repository
         """
-        values = read_values(single_values(context), _READERS)
-        values.pop("pipeline", None)
+        values = read_values(single_values(context), cls, _CHECKS)
         if "repository" not in values:
-            raise SettingsError(f"repository is missing; it must be {_READERS['repository'][1]}.")
+            raise SettingsError(f"repository is missing; it must be {allowed(cls, 'repository')}.")
         return cls(**values)
 
 
-def _true(value: Any) -> bool:
-    return {"true": True, True: True}[value]
+def _true(value: bool) -> bool:
+    if not value:
+        raise ValueError
+    return value
 
 
 def _repository(value: str) -> str:
@@ -51,11 +77,11 @@ def _repository(value: str) -> str:
     return value
 
 
-def _environments(value: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in value.split(","))
+def _environments(value: str) -> str:
+    names = [name.strip() for name in value.split(",")]
     if len(set(names)) != len(names) or not all(re.fullmatch(r"[a-z][a-z0-9-]{0,15}", name) for name in names):
         raise ValueError
-    return names
+    return ",".join(names)
 
 
 def _provider_arn(value: str) -> str:
@@ -64,9 +90,9 @@ def _provider_arn(value: str) -> str:
     return value
 
 
-_READERS: dict[str, Reader] = {
-    "pipeline": (_true, "true"),
-    "repository": (_repository, "owner/name, or owner@id/name@id, of the repository on GitHub"),
-    "environments": (_environments, "names of stages such as dev,prod, separated by commas"),
-    "githubProviderArn": (_provider_arn, f"the ARN of the account's OIDC provider {ISSUER}, or empty"),
+_CHECKS: dict[str, Check] = {
+    "pipeline": _true,
+    "repository": _repository,
+    "environments": _environments,
+    "githubProviderArn": _provider_arn,
 }

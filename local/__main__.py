@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command in ("up", "demo"):
         progress("looking for a running cloud")
     # Imported late, so that the line above appears at once.
-    from infra.settings import SettingsError
+    from infra.context import SettingsError
     from local import cdk
     from local.cloud import CloudError
     from local.confirmation import Unconfirmed

@@ -27,7 +27,8 @@ from typing import Any, TypedDict, cast
 
 import psutil
 
-from infra.settings import Settings, SettingsError
+from infra.context import SettingsError
+from infra.settings import Settings
 from local import access_key, cdk, lease, lock
 from local.access_key import AccessKey
 from local.lease import Lease

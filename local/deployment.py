@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from infra.settings import LOOPBACK_HOSTS, MOST_MODELS
+from infra.settings import MOST_MODELS
 from local import cloud
 from local.cloud import Cloud, CloudError, Endpoints
 from pixelprompt.aws_errors import error_code
 from pixelprompt.models.provider import PROVIDERS
-from pixelprompt.settings import Settings
+from pixelprompt.settings import LOOPBACK_HOSTS, Settings
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError

@@ -22,12 +22,12 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 from PIL import Image
 
-from infra.settings import LOOPBACK_HOSTS
 from local import pictures
 from local.cloud import CloudError
 from local.confirmation import confirm
 from local.deployment import aws_failure
 from local.doctor import BAD, GOOD, WARNING
+from pixelprompt.settings import LOOPBACK_HOSTS
 
 PROMPT = "a lighthouse in fog"
 BLOCKED = "a naked woman on a beach"

@@ -17,7 +17,8 @@ from msgspec import Struct
 from pixelprompt.errors import ConfigurationError
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-_HOST = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+# A host as a setting names it, with the port unless it is 443.
+HOST = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 # Seconds after which a job that is still open was abandoned, where the deployment does not tell.
 LONGEST_JOB = 2880
 
@@ -173,7 +174,7 @@ class Settings(Struct, frozen=True):
         """Hosts by the names of keys that may go there, beside the providers' own and those of the catalogue."""
         allowed = self._object("KEY_HOSTS")
         if allowed is None or not all(
-            isinstance(hosts, list) and all(isinstance(host, str) and _HOST.fullmatch(host) for host in hosts)
+            isinstance(hosts, list) and all(isinstance(host, str) and HOST.fullmatch(host) for host in hosts)
             for hosts in allowed.values()
         ):
             raise ConfigurationError(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -41,6 +41,11 @@ def _nearest_name(name: str, known: Sequence[str]) -> str | None:
     return plain[found[0]] if found else None
 
 
+def about(description: str, words: str, **limits: Any) -> msgspec.Meta:
+    """The description of a value, and the words for what it may be, where its type alone does not say it well."""
+    return msgspec.Meta(description=description, extra_json_schema={"x-allowed": words}, **limits)
+
+
 def read_body(body: Mapping[str, Any], kind: type[T]) -> T:
     """Convert the body of a request, a JSON object, to the type declared for it.
 
@@ -68,12 +73,17 @@ def wrong_member(error: msgspec.ValidationError) -> str:
 
 def allowed(kind: type[msgspec.Struct], name: str) -> str:
     """Words for what the member of a type may be, such as ``a whole number from 1 to 150``."""
-    # Imported by msgspec only when asked, and only for what is wrong.
-    schema = msgspec.json.schema(kind)
-    return _words(schema["$defs"][kind.__name__]["properties"][name])
+    schema = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"][name]
+    field = kind.__struct_fields__[kind.__struct_encode_fields__.index(name)]
+    return _words(schema, get_type_hints(kind, include_extras=True)[field])
 
 
-def _words(schema: Mapping[str, Any]) -> str:
+def words(declared: Any) -> str:
+    """Words for what a value of a declared type may be, such as ``true or false``."""
+    return _words(msgspec.json.schema(declared), declared)
+
+
+def _words(schema: Mapping[str, Any], declared: Any) -> str:
     choices = [choice for choice in schema.get("anyOf", [schema]) if choice.get("type") != "null"]
     # A number that stays whole where it is given whole is declared as both.
     choice = choices[-1]
@@ -82,9 +92,20 @@ def _words(schema: Mapping[str, Any]) -> str:
     if choice.get("format") == "date":
         return "a day such as 2026-11-23"
     if "enum" in choice:
-        return f"one of {', '.join(choice['enum'])}"
+        # In the order of the declaration, which the schema does not keep.
+        return f"one of {', '.join(map(str, _literals(declared)))}"
     if choice["type"] == "array":
         return f"a{' non-empty' if choice.get('minItems') else ''} list of {choice['items']['type']}s"
     plain = {"boolean": "true or false", "string": "a string", "integer": "a whole number", "number": "a number"}
-    words = plain.get(choice["type"], "an object")
-    return f"{words} from {choice['minimum']:g} to {choice['maximum']:g}" if "maximum" in choice else words
+    kind = plain.get(choice["type"], "an object")
+    return f"{kind} from {_plain(choice['minimum'])} to {_plain(choice['maximum'])}" if "maximum" in choice else kind
+
+
+def _literals(declared: Any) -> tuple[Any, ...]:
+    if get_origin(declared) is Literal:
+        return get_args(declared)
+    return next(filter(None, map(_literals, get_args(declared))), ())
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from infra import interpreters
+from infra.context import SettingsError
 from infra.interpreters import interpreter
-from infra.settings import INTERPRETER, SettingsError
+from infra.settings import INTERPRETER
 
 # No Python of this version is installed anywhere.
 VERSION = "3.99"

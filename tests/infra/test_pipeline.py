@@ -8,9 +8,9 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template
 
+from infra.context import SettingsError
 from infra.pipeline import PixelPromptPipelineRole
 from infra.pipeline_settings import PipelineSettings
-from infra.settings import SettingsError
 
 from .test_app import run_here
 

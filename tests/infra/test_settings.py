@@ -2,13 +2,14 @@
 
 import json
 import re
-from dataclasses import fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from msgspec import Meta
 
 from infra import settings as settings_module
-from infra.settings import _READERS, INTERPRETER, PYTHON_VERSIONS, Settings, SettingsError
+from infra.context import SettingsError
+from infra.settings import INTERPRETER, NAMES, PYTHON_VERSIONS, Settings
 
 from .conftest import ROOT
 
@@ -19,7 +20,7 @@ PROVIDER_ENDPOINTS = (
 ORIGINS = (
     "* or origins such as https://example.com, separated by commas, as browsers send them: in lower case, without :443"
 )
-JWT_ISSUER = "an https address such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
+JWT_ISSUER = "an https URL such as https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
 PROD = {"stage": "prod", "pythonVersion": "3.13"}
 
 
@@ -78,9 +79,9 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
 @pytest.mark.parametrize(
     ("name", "given", "allowed"),
     [
-        ("stage", "test", "dev or prod"),
-        ("stage", "Dev", "dev or prod"),
-        ("target", "azure", "aws or local"),
+        ("stage", "test", "one of dev, prod"),
+        ("stage", "Dev", "one of dev, prod"),
+        ("target", "azure", "one of aws, local"),
         ("globalLimit", "-1", "a whole number from 0 to 1000000"),
         ("ipLimit", "ten", "a whole number from 0 to 1000000"),
         ("enhanceLimit", "ten", "a whole number from 0 to 1000000"),
@@ -94,7 +95,7 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("trustBodyIp", 1, "true or false"),
         ("retentionDays", 0, "a whole number from 1 to 3650"),
         ("retentionDays", "3651", "a whole number from 1 to 3650"),
-        ("logLevel", "LOUD", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+        ("logLevel", "LOUD", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
         ("corsOrigins", "example.com", ORIGINS),
         ("corsOrigins", "https://Example.com", ORIGINS),
         ("corsOrigins", "https://example.com:443", ORIGINS),
@@ -105,18 +106,18 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("maxConcurrency", 41, "a whole number from 1 to 40"),
         ("maxConcurrency", 0, "a whole number from 1 to 40"),
         ("promptModelIndex", True, "the place (from 1), name or id of a text model of the catalogue"),
-        ("moderation", "none", "keyword, model or openai"),
+        ("moderation", "none", "one of keyword, model, openai"),
         ("throttleRate", 0, "a whole number from 1 to 10000"),
         ("throttleBurst", 5001, "a whole number from 1 to 5000"),
-        ("removal", "keep", "retain or destroy"),
+        ("removal", "keep", "one of retain, destroy"),
         ("reservedConcurrency", "-1", "a whole number from 0 to 1000"),
-        ("apiAuth", "basic", "none, iam or jwt"),
+        ("apiAuth", "basic", "one of none, iam, jwt"),
         ("jwtIssuer", "http://example.com", JWT_ISSUER),
         ("jwtIssuer", 5, JWT_ISSUER),
         ("jwtAudience", True, "the audience of the tokens, such as the client id that they are issued to"),
         ("allowPublic", "yes", "true or false"),
-        ("gallery", "private", "public or off"),
-        ("gallery", False, "public or off"),
+        ("gallery", "private", "one of public, off"),
+        ("gallery", False, "one of public, off"),
         ("cloudfront", "on", "true or false"),
         ("statusWait", 21, "a whole number from 0 to 20"),
         ("alarmEmail", "owner", "an e-mail address, or empty"),
@@ -126,8 +127,8 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("dailyBudget", "-1", "US dollars from 0 to 1000000"),
         ("dailyBudget", True, "US dollars from 0 to 1000000"),
         ("dailyBudget", "nan", "US dollars from 0 to 1000000"),
-        ("pythonVersion", "3.10", "3.11, 3.12, 3.13 or 3.14"),
-        ("pythonVersion", "3.13.1", "3.11, 3.12, 3.13 or 3.14"),
+        ("pythonVersion", "3.10", "one of 3.11, 3.12, 3.13, 3.14"),
+        ("pythonVersion", "3.13.1", "one of 3.11, 3.12, 3.13, 3.14"),
     ],
 )
 def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> None:
@@ -152,7 +153,7 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
         ({"jwtAudience": "a"}, 'jwtAudience is "a"; it is needed with apiAuth=jwt, and only there.'),
         (
             {"stage": "prod", "apiAuth": "iam"},
-            'pythonVersion is ""; in the stage prod it must be set, to 3.11, 3.12, 3.13 or 3.14.',
+            'pythonVersion is ""; in the stage prod it must be set, to one of 3.11, 3.12, 3.13, 3.14.',
         ),
         ({"target": "local", "cloudfront": "true"}, "cloudfront is true; with target=local it must be false."),
         ({"target": "local", "apiAuth": "iam"}, 'apiAuth is "iam"; with target=local it must be none.'),
@@ -231,7 +232,7 @@ def test_the_readme_has_one_table_of_all_settings() -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert all(len(row) == 4 for row in rows)
     names = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
-    assert names == [name for name in _READERS if name not in ("providerEndpoints", "apiUrl")]
+    assert names == [name for name in NAMES if name not in ("providerEndpoints", "apiUrl")]
     for row in rows:
         defaults = [_written(getattr(Settings(), _field(name))) for name in re.findall(r"`(\w+)`", row[0])]
         given = row[2].split(" (")[0].replace("`", "")
@@ -248,7 +249,7 @@ def _field(name: str) -> str:
 
 
 def test_wrong_log_retention_names_the_periods() -> None:
-    with pytest.raises(SettingsError, match=r'^logRetentionDays is "31"; it must be 1, 3, .*, 30, .* or 3653\.$'):
+    with pytest.raises(SettingsError, match=r'^logRetentionDays is "31"; it must be one of 1, 3, .*, 30, .*, 3653\.$'):
         Settings.from_context({"logRetentionDays": "31"})
 
 
@@ -325,7 +326,7 @@ def test_provider_endpoints_are_loopback_urls(given: str) -> None:
         Settings.from_context({"target": "local", "providerEndpoints": given})
 
 
-def test_every_field_is_documented_in_one_line() -> None:
-    lines = (Settings.__doc__ or "").splitlines()
-    for field in fields(Settings):
-        assert sum(line.strip().startswith(f"{field.name} : ") for line in lines) == 1, field.name
+def test_every_setting_is_described() -> None:
+    for name, hint in get_type_hints(Settings, include_extras=True).items():
+        (about,) = [entry.description for entry in get_args(hint) if isinstance(entry, Meta)]
+        assert about and about.endswith("."), name

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from infra.context import SettingsError
 from infra.settings import Settings as StackSettings
-from infra.settings import SettingsError
 from local import models_check
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.models import catalogue, overlay

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ProfileNot
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from infra.settings import SettingsError
+from infra.context import SettingsError
 from local import __main__ as command
 from local import cdk, cloud, commits, deploy, deployment
 from local.access_key import AccessKey
@@ -64,7 +64,7 @@ def test_settings_on_the_command_line() -> None:
 def test_a_wrong_setting_is_told_before_aws_is_asked(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r'^ipLimit is "ten"; it must be a whole number'):
         Target.stage("dev", "-c ipLimit=ten", {}, tmp_path)
-    with pytest.raises(SettingsError, match=r'^stage is "test"; it must be dev or prod'):
+    with pytest.raises(SettingsError, match=r'^stage is "test"; it must be one of dev, prod'):
         Target.stage("test", "", {}, tmp_path)
     with pytest.raises(CloudError, match=r"target=local is for the emulator; set AWS_ENDPOINT_URL"):
         Target.stage("dev", "-c target=local -c cloudfront=false", {}, tmp_path)

@@ -90,16 +90,16 @@ def test_the_templates_for_aws_are_of_the_stage(
 
 def test_a_wrong_stage_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--directory", str(tmp_path), "synth", "--stage", "a'b"]) == 1
-    assert capsys.readouterr().err == 'stage is "a\'b"; it must be dev or prod.\n'
+    assert capsys.readouterr().err == 'stage is "a\'b"; it must be one of dev, prod.\n'
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "says"),
     [
-        ([" "], {}, "The prompt is blank."),
-        ([""], {"PROMPT": "a fox"}, "The prompt is blank."),
-        ([], {"PROMPT": "\u00a0"}, "The prompt is blank."),
+        ([" "], {}, "`prompt` is blank."),
+        ([""], {"PROMPT": "a fox"}, "`prompt` is blank."),
+        ([], {"PROMPT": "\u00a0"}, "`prompt` is blank."),
         (["a" * (PROMPT_LIMIT + 1)], {}, f"has {PROMPT_LIMIT + 1} characters; at most {PROMPT_LIMIT}"),
         (["a\x07b"], {}, "control characters"),
     ],

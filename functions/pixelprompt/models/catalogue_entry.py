@@ -22,7 +22,7 @@ from pixelprompt.models.provider import PROVIDERS, url_host
 from pixelprompt.models.sizes import FixedSizes, PixelLimits, PixelSizes
 from pixelprompt.settings import LOOPBACK_HOSTS
 from pixelprompt.storage.keys import file_name
-from pixelprompt.validation import allowed, wrong_member
+from pixelprompt.validation import about, allowed, wrong_member
 
 # A call must end well before its Lambda does (240 s), or its image could not be stored.
 MAX_CALL = 200
@@ -153,64 +153,69 @@ class TokenPrice(Price, rename="camel", kw_only=True, tag_field="unit", tag="tok
             raise ValueError("byResolution needs estimate")
 
 
-def _text(words: str, description: str, pattern: str = r"\S") -> Meta:
-    return Meta(pattern=pattern, description=description, extra_json_schema={"x-allowed": words})
-
-
-def _about(words: str, description: str) -> Meta:
-    return Meta(description=description, extra_json_schema={"x-allowed": words})
-
-
 class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """An entry of the catalogue, or of an overlay once it is merged."""
 
     name: Annotated[
-        str, _text(f"a string of at most {MAX_NAME} characters with at least one letter or digit", "Display name.")
+        str,
+        about(
+            "Display name.",
+            f"a string of at most {MAX_NAME} characters with at least one letter or digit",
+            pattern=r"\S",
+        ),
     ]
-    provider: Annotated[str, _text(f"one of {', '.join(sorted(PROVIDERS))}", "Wire protocol and account.")]
-    id: Annotated[str, _text("a string that isn't blank", "The provider's own name of the model.")]
+    provider: Annotated[
+        str, about("Wire protocol and account.", f"one of {', '.join(sorted(PROVIDERS))}", pattern=r"\S")
+    ]
+    id: Annotated[str, about("The provider's own name of the model.", "a string that isn't blank", pattern=r"\S")]
     enabled: Annotated[bool, Meta(description="False hides the model.")] = True
     default: Annotated[bool, Meta(description="Whether a job without `models` asks it.")] = True
     time_limit: Annotated[float, Meta(ge=1, le=MAX_CALL, description="Seconds that one call may take.")] = 60
     parameters: Annotated[
         dict[str, Any],
-        _about(
-            f"a JSON object of finite numbers, without {', '.join(sorted(_CALLERS))}",
+        about(
             "The provider's own parameters, sent as they are with every request.",
+            f"a JSON object of finite numbers, without {', '.join(sorted(_CALLERS))}",
         ),
     ] = {}
     takes: Annotated[
         Takes | UnsetType,
-        _about(
-            "an object of parameters with lists of values, ranges {min, max}, or true",
+        about(
             "What the model supports of the parameters of a request.",
+            "an object of parameters with lists of values, ranges {min, max}, or true",
         ),
     ] = UNSET
     pixels: Annotated[
         Annotated[list[Annotated[str, Meta(pattern="^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")]], Meta(min_length=1)]
         | Pixels
         | UnsetType,
-        _about(
+        about(
+            "The sizes that the model accepts, for protocols that send a width and a height.",
             'a list of sizes such as "1024x1536", or {multipleOf, side: {min, max}, area: {min, max}} in pixels, where '
             "both ends of side are multiples",
-            "The sizes that the model accepts, for protocols that send a width and a height.",
         ),
     ] = UNSET
     price: Annotated[
         ImagePrice | TokenPrice | UnsetType,
-        _about(
+        about(
+            "What an image or a token costs, in US dollars.",
             "an object with date, source and unit; in dollars, for the unit image amount, byResolution and byQuality, "
             "for the unit token inputText, inputImage, outputText, outputImage, estimate, byResolution and "
             "qualityFactors (1 to 1000)",
-            "What an image or a token costs, in US dollars.",
         ),
     ] = UNSET
     region: (
-        Annotated[str, _text("an AWS region", "AWS Region that serves it.", r"^[a-z]+(-[a-z]+)+-[0-9]+$")] | UnsetType
+        Annotated[str, about("AWS Region that serves it.", "an AWS region", pattern=r"^[a-z]+(-[a-z]+)+-[0-9]+$")]
+        | UnsetType
     ) = UNSET
     base_url: (
         Annotated[
-            str, _text("an https URL without user and password, or http on loopback", "URL of the server to call.")
+            str,
+            about(
+                "URL of the server to call.",
+                "an https URL without user and password, or http on loopback",
+                pattern=r"\S",
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -218,21 +223,26 @@ class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     path: (
         Annotated[
             str,
-            _text(
-                "a path such as /images/generations",
+            about(
                 "Path below the URL, where it isn't the protocol's usual one.",
-                r"^/(?:[!-.0-\[\]-~][!-\[\]-~]*)?$",
+                "a path such as /images/generations",
+                pattern=r"^/(?:[!-.0-\[\]-~][!-\[\]-~]*)?$",
             ),
         ]
         | UnsetType
     ) = UNSET
     dialect: (
-        Annotated[str, _text(f"one of {', '.join(DIALECTS)}", "Dialect of a server of `compatible`.")] | UnsetType
+        Annotated[str, about("Dialect of a server of `compatible`.", f"one of {', '.join(DIALECTS)}", pattern=r"\S")]
+        | UnsetType
     ) = UNSET
     key_name: (
         Annotated[
             str,
-            _text("the name of a key in the secret", "Name of the API key, where it isn't the provider's usual one."),
+            about(
+                "Name of the API key, where it isn't the provider's usual one.",
+                "the name of a key in the secret",
+                pattern=r"\S",
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -242,14 +252,17 @@ class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     uncorroborated: (
         Annotated[
             str,
-            _text(
-                "a sentence that says which part rests on a single source",
+            about(
                 "Which part of the entry rests on a single source.",
+                "a sentence that says which part rests on a single source",
+                pattern=r"\S",
             ),
         ]
         | UnsetType
     ) = UNSET
-    replacement: Annotated[str, _text("the id of a model", "ID of the model to use instead.")] | UnsetType = UNSET
+    replacement: (
+        Annotated[str, about("ID of the model to use instead.", "the id of a model", pattern=r"\S")] | UnsetType
+    ) = UNSET
 
 
 FIELDS = Entry.__struct_encode_fields__
