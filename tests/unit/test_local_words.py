@@ -100,7 +100,7 @@ def test_a_wrong_stage_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFix
         ([" "], {}, "`prompt` is blank."),
         ([""], {"PROMPT": "a fox"}, "`prompt` is blank."),
         ([], {"PROMPT": "\u00a0"}, "`prompt` is blank."),
-        (["a" * (PROMPT_LIMIT + 1)], {}, f"has {PROMPT_LIMIT + 1} characters; at most {PROMPT_LIMIT}"),
+        (["a" * (PROMPT_LIMIT + 1)], {}, f"has {PROMPT_LIMIT + 1} characters; the limit is {PROMPT_LIMIT}"),
         (["a\x07b"], {}, "control characters"),
     ],
 )
