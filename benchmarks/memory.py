@@ -24,9 +24,9 @@ WAITING = {"generate": float(PROVIDER_SECONDS), "enhance": 2.0}
 REQUESTS = 1000
 # A cold status request must not take more than 0.5 s, others not more than 1 s; of that, Lambda itself, the network and
 # S3 need some 0.15 s. And how much of its memory a function may need.
-MOST_SECONDS = {"status": 0.35}
-MOST_SECONDS_OF_OTHERS = 0.85
-MOST_MEMORY = 0.5
+MAX_SECONDS = {"status": 0.35}
+MAX_SECONDS_OF_OTHERS = 0.85
+MAX_MEMORY = 0.5
 
 
 def seconds(processor: float, memory: int) -> float:
@@ -43,9 +43,9 @@ def dollars(counts: Mapping[str, float], name: str, memory: int) -> float:
 
 def smallest(counts: Mapping[str, float], name: str) -> int:
     """The smallest of the sizes at which a function is quick enough and has room; the largest where none is."""
-    limit = MOST_SECONDS.get(name, MOST_SECONDS_OF_OTHERS)
+    limit = MAX_SECONDS.get(name, MAX_SECONDS_OF_OTHERS)
     for size in SIZES:
-        has_room = counts[f"{name} peak"] <= size * MOST_MEMORY
+        has_room = counts[f"{name} peak"] <= size * MAX_MEMORY
         if has_room and cold_seconds(counts, name, size) <= limit:
             return size
     return SIZES[-1]

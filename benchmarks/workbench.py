@@ -22,7 +22,7 @@ from pixelprompt.storage.keys import status_key
 from tests.integration.conftest import FINAL, Service
 from tests.reliability.emulator import emulator
 
-MOST_MODELS = 40
+MAX_MODELS = 40
 SETTINGS = {"IP_LIMIT": "100000", "GLOBAL_LIMIT": "100000"}
 
 # What a Lambda costs that does nothing. It prints a line: the emulator waits 50 ms for the log of one that does not.
@@ -62,7 +62,7 @@ class Workbench:
     @property
     def models(self) -> list[str]:
         """The names of the 40 models."""
-        return [f"Bench {number:02}" for number in range(1, MOST_MODELS + 1)]
+        return [f"Bench {number:02}" for number in range(1, MAX_MODELS + 1)]
 
     @cached_property
     def s3_port(self) -> int:

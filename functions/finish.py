@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixelprompt import cold_start, services
-from pixelprompt.jobs.finish import Ending
+from pixelprompt.jobs.finish import FinishRequest
 from pixelprompt.observability import begin
 
 cold_start.ready(services.completion)
@@ -12,6 +12,6 @@ cold_start.ready(services.completion)
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """The job's final status."""
-    ending = Ending.from_event(event)
+    ending = FinishRequest.from_event(event)
     begin(correlation_id=ending.correlation_id, job_id=ending.job_id, function=context.function_name)
     return services.completion().close(ending)

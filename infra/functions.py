@@ -337,7 +337,7 @@ class Functions(Construct):
             {
                 "FINISH_FUNCTION": self.finish.function_name,
                 # What follows an execution has five minutes.
-                "LONGEST_JOB": str(settings.execution_seconds + 300),
+                "MAX_JOB_SECONDS": str(settings.execution_seconds + 300),
                 "STATUS_WAIT": str(settings.status_wait),
                 # This function answers for every path that has no route.
                 "GALLERY": settings.gallery,

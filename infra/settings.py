@@ -17,12 +17,12 @@ from pixelprompt.validation import about
 
 STAGES = ("dev", "prod")
 # An inline Map runs at most 40 items at once.
-MOST_MODELS = 40
+MAX_MODELS = 40
 # A new AWS account runs ten functions at once, so of a job nine models beside one request, however many may.
 _NEW_ACCOUNT = 9
 
 # API Gateway gives up after 30 s.
-LONGEST_WAIT = 20
+MAX_WAIT_SECONDS = 20
 
 # The Pythons that Lambda has and the pinned packages have wheels for, the newest last.
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.14")
@@ -102,8 +102,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
             "without :443",
         ),
     ] = "*"
-    max_concurrency: Annotated[int, Meta(ge=1, le=MOST_MODELS, description="Models of one job that run at once.")] = (
-        MOST_MODELS
+    max_concurrency: Annotated[int, Meta(ge=1, le=MAX_MODELS, description="Models of one job that run at once.")] = (
+        MAX_MODELS
     )
     prompt_model_index: Annotated[
         str,
@@ -174,7 +174,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         int,
         Meta(
             ge=0,
-            le=LONGEST_WAIT,
+            le=MAX_WAIT_SECONDS,
             description="Seconds that a request for a status may wait for a change; 0 answers at once; 20 for `local`.",
         ),
     ] = 0
@@ -242,7 +242,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         The other 480 s are for *Finish job*, and a *Record failure* before it: every attempt after an error of theirs,
         each as long as it may take. Where there is no free Lambda, they wait for one in the time that is left.
         """
-        return 480 + 420 * math.ceil(MOST_MODELS / min(self.max_concurrency, _NEW_ACCOUNT))
+        return 480 + 420 * math.ceil(MAX_MODELS / min(self.max_concurrency, _NEW_ACCOUNT))
 
     @property
     def serves_page(self) -> bool:
@@ -332,7 +332,7 @@ def _stage_defaults(stage: str, target: str) -> dict[str, Any]:
     return {
         "trust_body_ip": is_local,
         "cloudfront": not is_local,
-        "status_wait": LONGEST_WAIT if is_local else 0,
+        "status_wait": MAX_WAIT_SECONDS if is_local else 0,
         "removal": "destroy" if stage == "dev" else "retain",
         "gallery": "off" if stage == "prod" else "public",
         "python_version": _default_python(stage),

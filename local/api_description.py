@@ -185,7 +185,7 @@ _OPERATIONS = {
         parameters=(
             _header(
                 idempotency.HEADER,
-                {"type": "string", "minLength": 1, "maxLength": idempotency.LONGEST_KEY, "pattern": "^[ -~]+$"},
+                {"type": "string", "minLength": 1, "maxLength": idempotency.MAX_KEY, "pattern": "^[ -~]+$"},
                 "Requests with the same key and body make one job; for 24 hours.",
             ),
         ),
@@ -357,7 +357,7 @@ def _failures(kinds: RequestErrors, method: str) -> Schema:
         codes.setdefault(kind.status, set()).add(kind.code)
     responses = {str(status): _failure(_REASONS[status], sorted(codes[status]), status) for status in sorted(codes)}
     responses.setdefault("429", _failure(_REASONS[429], [], 429))
-    responses["500"] = _failure("Something went wrong on our side.", ["INTERNAL_SERVER_ERROR"], 500)
+    responses["500"] = _failure("Internal error.", ["INTERNAL_SERVER_ERROR"], 500)
     return dict(sorted(responses.items()))
 
 

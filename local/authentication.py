@@ -38,8 +38,8 @@ _HTTP_API = re.compile(r"/_aws/execute-api/[a-z0-9-]+/.*", re.DOTALL)
 _BUCKET = re.compile(r"/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/?")
 _CLOUDFRONT_HOST = re.compile(r"([a-z0-9]+)\.cloudfront\.localhost")
 _FORM = re.compile(r"""multipart/form-data; ?boundary=("?)(?P<boundary>[\w'()+,./:=?-]{8,70})\1""", re.ASCII)
-_MOST_FORM_BYTES = 32 * 2**20
-_MOST_PARTS = 100
+_MAX_FORM_BYTES = 32 * 2**20
+_MAX_PARTS = 100
 
 # Whether the form upload under way came without a signature of its request, so that its policy must have one.
 _unsigned_form: contextvars.ContextVar[bool] = contextvars.ContextVar("unsigned_form", default=False)
@@ -132,8 +132,8 @@ async def _check_form(request: Request) -> Response | None:
     # The bucket is there: what isn't S3 has paths of one part, too.
     if not bucket or not kind or request.query or not s3._ensure_bucket(bucket[1]) or not is_of_s3(request):
         return refused_by("s3", "A form is posted to a bucket, with a boundary of at least 8 characters.")
-    body = await request.body(_MOST_FORM_BYTES)
-    if body is None or body.count(b"--" + kind["boundary"].encode()) > _MOST_PARTS:
+    body = await request.body(_MAX_FORM_BYTES)
+    if body is None or body.count(b"--" + kind["boundary"].encode()) > _MAX_PARTS:
         return refused_by("s3", "The form is too long or too slow, or has too many parts.")
     _unsigned_form.set(True)
     return None

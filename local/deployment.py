@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from infra.settings import MOST_MODELS
+from infra.settings import MAX_MODELS
 from local import cloud
 from local.cloud import Cloud, CloudError, Endpoints
 from pixelprompt.aws_errors import error_code
@@ -110,7 +110,7 @@ class Deployment:
         try:
             answer = self.client("stepfunctions").describe_state_machine(stateMachineArn=self.machine)
         except (ClientError, BotoCoreError):
-            return MOST_MODELS
+            return MAX_MODELS
         states = json.loads(answer["definition"])["States"].values()
         return int(next(state["MaxConcurrency"] for state in states if state["Type"] == "Map"))
 

@@ -38,7 +38,7 @@ _LISTS_THERE = re.compile(r"^<!-- lists: (.*) -->\s*$", re.MULTILINE)
 # The token stays out of the command and of the checkout's configuration.
 _LOGIN = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
 # Forks may have a branch of this name as well.
-_MOST_PULLS = "1000"
+_MAX_PULLS = "1000"
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class _Pulls:
 
     def open(self) -> tuple[str, Sequence[str]]:
         """The number of ours that is open, empty where there is none, and the lists that it is from."""
-        asked = ("--head", BRANCH, "--base", self.default, "--state", "open", "--limit", _MOST_PULLS)
+        asked = ("--head", BRANCH, "--base", self.default, "--state", "open", "--limit", _MAX_PULLS)
         for pull in json.loads(self._gh("list", *asked, "--json", "number,isCrossRepository,baseRefName,body") or "[]"):
             # One of a fork is somebody else's.
             if pull["isCrossRepository"] is False and pull["baseRefName"] == self.default:

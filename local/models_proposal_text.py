@@ -11,17 +11,17 @@ from local.corroboration import Difference
 from local.models_report import Refresh, lines_of_lists
 
 # GitHub takes 65536 characters. The parts, and what stands around them, are below 60000 together.
-_LONGEST_TABLE, _LONGEST_DOUBTS, _LONGEST_MODELS = 30_000, 15_000, 8_000
-_LONGEST_CELL = 400
+_MAX_TABLE, _MAX_DOUBTS, _MAX_MODELS = 30_000, 15_000, 8_000
+_MAX_CELL = 400
 
 
 def markdown(found: Refresh) -> str:
     """The differences as the text of a pull request, below 60000 characters; a sentence says what was cut."""
-    blocks = ["\n".join(f"- {code(line)}" for line in lines_of_lists(found)), _table(found.sure, _LONGEST_TABLE)]
+    blocks = ["\n".join(f"- {code(line)}" for line in lines_of_lists(found)), _table(found.sure, _MAX_TABLE)]
     if found.unsure:
-        blocks += ["Uncorroborated, and not in this pull request:", _table(found.unsure, _LONGEST_DOUBTS)]
+        blocks += ["Uncorroborated, and not in this pull request:", _table(found.unsure, _MAX_DOUBTS)]
     if found.without_price:
-        shown = _fitting([code(model) for model in found.without_price], _LONGEST_MODELS)
+        shown = _fitting([code(model) for model in found.without_price], _MAX_MODELS)
         blocks.append(f"No list has the price of {', '.join(shown)}.{_cut(len(found.without_price) - len(shown))}")
     if any(one.kind == "new" for one in found.sure):
         blocks.append(
@@ -36,8 +36,8 @@ def code(text: str) -> str:
     # Even here, a table would take a bar for the end of a cell.
     text = "".join(character if character.isprintable() else " " for character in text)
     text = text.replace("`", "").replace("|", "\u00a6").strip()
-    if len(text) > _LONGEST_CELL:
-        text = text[: _LONGEST_CELL - 1] + "\u2026"
+    if len(text) > _MAX_CELL:
+        text = text[: _MAX_CELL - 1] + "\u2026"
     return f"`{text}`" if text else ""
 
 

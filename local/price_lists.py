@@ -18,11 +18,11 @@ from typing import Any
 
 LITELLM, GENAI = "litellm", "genai-prices"
 _MEMBERS = {LITELLM: "litellm/model_prices_and_context_window_backup.json", GENAI: "genai_prices/data.py"}
-_LARGEST_MEMBER = 64 * 1024 * 1024
+_MAX_MEMBER = 64 * 1024 * 1024
 # What costs more, in dollars, is a mistake: a picture, and a token.
 _HIGHEST, _HIGHEST_TOKEN = 100.0, 0.01
 _PER_PICTURE = ("image", "2K")
-_LONGEST_ID, _LONGEST_ADDRESS = 120, 300
+_MAX_ID, _MAX_ADDRESS = 120, 300
 
 # What the lists call the providers that the catalogue has; a compatible server goes by its dialect.
 _LITELLM_PROVIDERS = {
@@ -152,7 +152,7 @@ def _version_key(wheel: Path) -> list[int]:
 
 def _member(wheel: Path, name: str) -> str:
     with zipfile.ZipFile(wheel) as archive:
-        if archive.getinfo(name).file_size > _LARGEST_MEMBER:
+        if archive.getinfo(name).file_size > _MAX_MEMBER:
             raise ValueError(f"{name} is too large")
         return archive.read(name).decode("utf-8")
 
@@ -189,7 +189,7 @@ def _our_id(provider: str, model: str) -> str:
 
 def is_plain(model: str) -> bool:
     """Whether an id can be printed as it is: lists are other people's texts."""
-    return len(model) <= _LONGEST_ID and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", model))
+    return len(model) <= _MAX_ID and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", model))
 
 
 def _prices(given: Iterable[tuple[str, Any]]) -> dict[str, float]:
@@ -211,7 +211,7 @@ def _day(value: Any) -> str | None:
 
 
 def _address(value: Any) -> str | None:
-    is_address = isinstance(value, str) and len(value) <= _LONGEST_ADDRESS and re.fullmatch(r"https://[!-~]+", value)
+    is_address = isinstance(value, str) and len(value) <= _MAX_ADDRESS and re.fullmatch(r"https://[!-~]+", value)
     return value if is_address else None
 
 

@@ -29,9 +29,9 @@ _SIGNING = {
 }
 # Paths that the emulator looks at before it chooses the service.
 _SPECIAL_PATHS = ("/iceberg", "/v2/", "/v20180820/", "/Execute", "/login", "/oauth2", "/_")
-_MOST_BYTES = 256 * 2**20
+_MAX_BYTES = 256 * 2**20
 # Without a digest of the body, its signature is checked only when all of it is there.
-_MOST_UNCHECKED_BYTES = 64 * 2**20
+_MAX_UNCHECKED_BYTES = 64 * 2**20
 CURE = "`make status` says how to call this cloud."
 
 
@@ -65,7 +65,7 @@ async def check_signed(request: Request) -> Response | None:
     is_early = bool(digest) and not digest.startswith("STREAMING-AWS4-")
     if failed := sigv4.request_time_failure(signature) or (is_early and failure(b"")):
         return refused_by(signature.service, failed[1])
-    body = await request.body(_MOST_BYTES if is_early else _MOST_UNCHECKED_BYTES)
+    body = await request.body(_MAX_BYTES if is_early else _MAX_UNCHECKED_BYTES)
     if body is None or not _is_signed_body(signature.service, digest, body):
         return refused_by(signature.service, "The body is not the one that was signed, or it is too long or too slow.")
     if not is_early and (failed := failure(body)):

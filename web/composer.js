@@ -10,8 +10,8 @@ import { texts } from "./texts.js";
 
 const PROMPT_LIMIT = 1000;
 const ENHANCE_LIMIT = 500;
-const MOST_PICTURES = 4;
-const LARGEST_SEED = 2 ** 32 - 1;
+const MAX_PICTURES = 4;
+const MAX_SEED = 2 ** 32 - 1;
 const ASPECT_RATIOS = [
   ...["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21"],
   ...["19.5:9", "9:19.5", "20:9", "9:20", "4:1", "1:4", "8:1", "1:8"],
@@ -153,8 +153,8 @@ export class Composer {
     if (!used) return { text: texts.promptMissing, where: this.box };
     if (used > PROMPT_LIMIT) return { text: texts.promptTooLong(PROMPT_LIMIT), where: this.box };
     const seed = this.seed.value.trim();
-    if (seed && (!/^\d{1,10}$/.test(seed) || Number(seed) > LARGEST_SEED))
-      return { text: texts.seedWrong(LARGEST_SEED), where: this.seed };
+    if (seed && (!/^\d{1,10}$/.test(seed) || Number(seed) > MAX_SEED))
+      return { text: texts.seedWrong(MAX_SEED), where: this.seed };
     if (this.#models.length && !this.#chosen.size)
       return { text: texts.modelsMissing, where: this.choice.querySelector("button") };
     return null;
@@ -332,13 +332,13 @@ export class Composer {
       },
     });
     box.checked = this.#chosen.has(model.id);
-    const misfits = h("span.note");
-    this.#boxes.set(model.id, { box, misfits });
-    const most = model.parameters.n?.max ?? MOST_PICTURES;
+    const unsupported = h("span.note");
+    this.#boxes.set(model.id, { box, unsupported });
+    const most = model.parameters.n?.max ?? MAX_PICTURES;
     const facts = [
       texts.providers[model.provider] ?? model.provider,
       pricePer(model),
-      most < MOST_PICTURES && texts.atMostPictures(most),
+      most < MAX_PICTURES && texts.atMostPictures(most),
       texts.timeLimit(model.timeLimit),
     ];
     return h(
@@ -348,7 +348,7 @@ export class Composer {
         "span.label",
         h("span.name", model.name),
         h("span.note", facts.filter(Boolean).join(" · ")),
-        misfits,
+        unsupported,
         !model.configured && h("span.warning", icon("alert"), texts.noKey),
         model.warning && h("span.warning", icon("alert"), model.warning),
       ),
@@ -360,7 +360,7 @@ export class Composer {
     const options = Object.entries(this.#chosenOptions());
     for (const model of this.#models) {
       const found = options.filter(([name, value]) => !takes(model.parameters[name], value)).map(([name]) => texts.parameter(name));
-      write(this.#boxes.get(model.id).misfits, found.length ? texts.misfits(found) : "");
+      write(this.#boxes.get(model.id).unsupported, found.length ? texts.unsupported(found) : "");
     }
     const own = this.quality.value || this.resolution.value ? "" : this.#estimate(models);
     write(this.summary, [texts.chosen(models.length), models.length ? own : ""].filter(Boolean).join(" · "));
@@ -372,7 +372,7 @@ export class Composer {
     const known = models.filter((model) => model.price.amount !== null);
     if (!known.length) return texts.priceUnknown;
     const amount = known.reduce((sum, model) => {
-      return sum + model.price.amount * Math.min(Number(this.number.value), model.parameters.n?.max ?? MOST_PICTURES);
+      return sum + model.price.amount * Math.min(Number(this.number.value), model.parameters.n?.max ?? MAX_PICTURES);
     }, 0);
     return texts.estimate(dollars({ amount: amount < 0.01 ? amount : Math.round(amount * 100) / 100 }), models.length - known.length);
   }

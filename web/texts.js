@@ -68,7 +68,7 @@ export const texts = {
     compatible: "OpenAI-compatible",
   },
   noKey: "Its provider's key is missing; the owner sets it with make keys.",
-  misfits: (names) => `Adjusts or ignores: ${names.join(", ")}`,
+  unsupported: (names) => `Adjusts or ignores: ${names.join(", ")}`,
   atMostPictures: (number) => `at most ${pictures(number)}`,
   timeLimit: (number) => `up to ${Math.round(number)} s`,
   chosen: (number) => (number ? models(number) : "no model"),
@@ -210,7 +210,7 @@ export const texts = {
   problems: {
     ip: "Your address has reached its number of requests for a day.",
     global: "This deployment has reached its number of requests for an hour.",
-    429: "Too many requests arrive at once.",
+    429: "Too many concurrent requests.",
     503: "The service is busy.",
     500: "Something went wrong on the side of the service.",
   },

@@ -5,7 +5,7 @@ import { api, ApiError, config } from "./api.js";
 export const FINAL = ["completed", "partial", "failed", "cancelled"];
 
 const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 5000;
+const MAX_PAUSE = 5000;
 const GROWTH = 1.4;
 // Between two requests that waited: changes that come together are shown together.
 const SHORT_PAUSE = 150;
@@ -13,7 +13,7 @@ const SHORT_PAUSE = 150;
 const WAITED = 800;
 // After so many broken waits in a row it polls: something on the way seems to end requests that take long.
 const BROKEN_WAITS = 2;
-const LONGEST_BACKOFF = 15;
+const MAX_BACKOFF = 15;
 
 /**
  * Watch a job, once it has ended only when the page is shown again. `on` has `changed(document)`, `ahead(milliseconds)`
@@ -52,7 +52,7 @@ async function follow(id, on, ended) {
         continue;
       }
       failures += 1;
-      const seconds = error.retryAfter || Math.min(LONGEST_BACKOFF, 2 ** (failures - 1));
+      const seconds = error.retryAfter || Math.min(MAX_BACKOFF, 2 ** (failures - 1));
       on.lost(seconds, error);
       await sleep(seconds * 1000, ended, window, "online");
       continue;
@@ -81,7 +81,7 @@ async function follow(id, on, ended) {
       await sleep(SHORT_PAUSE, ended);
     } else if (!(wait > 0 && changed)) {
       await sleep(pause, ended);
-      pause = Math.min(LONGEST_PAUSE, pause * GROWTH);
+      pause = Math.min(MAX_PAUSE, pause * GROWTH);
     }
   }
 }

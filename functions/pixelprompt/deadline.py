@@ -50,7 +50,7 @@ class Deadline:
         DeadlineExceeded
         """
         if self.left() <= seconds:
-            raise DeadlineExceeded("The time of this request is over.")
+            raise DeadlineExceeded("The request reached its deadline.")
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def interrupted_after(seconds: float) -> Iterator[None]:
         return
 
     def interrupt(*_: Any) -> None:
-        raise Interrupted("The time of this request is over.")
+        raise Interrupted("The request reached its deadline.")
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))

@@ -5,7 +5,7 @@
     PixelPromptError
     ├── ConfigurationError         the deployment is wrong; its owner must change a setting
     ├── StorageError               S3 cannot be used
-    │   ├── PermissionMissing      S3 answered 403: the role lacks a permission
+    │   ├── PermissionDenied      S3 answered 403: the role lacks a permission
     │   ├── ConflictError          a conditional write lost every one of its attempts
     │   └── DeadlineExceeded       the time of the request is over
     │       └── Interrupted        likewise, while something was under way
@@ -47,7 +47,7 @@ class StorageError(PixelPromptError):
     """S3 cannot be used right now."""
 
 
-class PermissionMissing(StorageError):
+class PermissionDenied(StorageError):
     """S3 answered 403. Without ``s3:ListBucket`` that is also its answer for a key that does not exist."""
 
 
@@ -91,7 +91,14 @@ class ErrorResponse(TypedDict, total=False):
     nearest: Annotated[
         str | None, Meta(description="The accepted name that resembles an unknown one.", examples=["aspectRatio"])
     ]
-    misfits: Annotated[list[UnsupportedParameter], Meta(description="What `strict` objects to.")]
+    unsupported: Annotated[list[UnsupportedParameter], Meta(description="What `strict` objects to.")]
+    misfits: Annotated[
+        list[UnsupportedParameter],
+        Meta(
+            description="The former name of `unsupported`, until the next release.",
+            extra_json_schema={"deprecated": True},
+        ),
+    ]
     category: Annotated[str | None, Meta(description="Why moderation blocked the prompt.", examples=["violence"])]
     retryAfter: Annotated[int, Meta(ge=1, description="Seconds after which the next request may pass.", examples=[120])]
     scope: Annotated[

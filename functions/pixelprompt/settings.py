@@ -20,7 +20,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 # A host as a setting names it, with the port unless it is 443.
 HOST = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 # Seconds after which a job that is still open was abandoned, where the deployment does not tell.
-LONGEST_JOB = 2880
+MAX_JOB_SECONDS = 2880
 
 
 def endpoint_is_overridden() -> bool:
@@ -128,7 +128,7 @@ class Settings(Struct, frozen=True):
     @property
     def longest_job(self) -> int:
         """Seconds after which a job that is still open was abandoned."""
-        return self._count("LONGEST_JOB", LONGEST_JOB)
+        return self._count("MAX_JOB_SECONDS", MAX_JOB_SECONDS)
 
     @property
     def status_wait(self) -> int:

@@ -19,7 +19,7 @@ from pixelprompt.redaction import clean
 from pixelprompt.settings import LOOPBACK_HOSTS
 
 REQUEST_SECONDS = 10.0
-_MOST_PAGES = 10
+_MAX_PAGES = 10
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def ask(server: Server, deadline: float, cure: str) -> Answer:
     shutdowns: dict[str, str | None] | None = None
     page = ""
     try:
-        for _ in range(_MOST_PAGES):
+        for _ in range(_MAX_PAGES):
             with transport.client(deadline) as http:
                 response = http.get(url + page, headers=headers)
             if response.status_code != 200:

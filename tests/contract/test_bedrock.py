@@ -137,7 +137,7 @@ def test_what_aws_says_of_roles_and_accounts_is_cut_from_a_row(status: int, kind
     answer = failure(status, kind, text, originalStatusCode=400)
     assert answer.code == code
     if code == "quota_exhausted":
-        assert str(answer) == "A quota of the AWS account is used up."
+        assert str(answer) == "A quota of the AWS account is exhausted."
         assert "12345678901234" in answer.said
     else:
         assert str(answer).endswith(

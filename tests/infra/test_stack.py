@@ -13,7 +13,7 @@ from aws_cdk.aws_s3_assets import Asset
 
 from infra.memory import MEMORY
 from infra.page import NOT_DEPLOYED
-from infra.settings import INTERPRETER, MOST_MODELS, PYTHON_VERSIONS, Settings
+from infra.settings import INTERPRETER, MAX_MODELS, PYTHON_VERSIONS, Settings
 from local import grants
 from local.grants import Grant, listed
 from local.synthesis import built
@@ -176,7 +176,7 @@ ENVIRONMENT = {
     "record-failure": set(),
     "finish": set(),
     "status": {
-        "FINISH_FUNCTION", "STATE_MACHINE_ARN", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN", "LONGEST_JOB", "STATUS_WAIT",
+        "FINISH_FUNCTION", "STATE_MACHINE_ARN", "CORS_ORIGINS", "CLOUDFRONT_DOMAIN", "MAX_JOB_SECONDS", "STATUS_WAIT",
         "GALLERY",
     },
     "enhance": {
@@ -302,11 +302,11 @@ def test_fewer_models_at_once_have_more_time(synthesise: Synthesise, max_concurr
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
     assert json.loads(machine["DefinitionString"])["TimeoutSeconds"] == seconds
     # Who asks for the status takes a job for abandoned five minutes after that.
-    assert resources.function("status")["Environment"]["Variables"]["LONGEST_JOB"] == str(seconds + 300)
+    assert resources.function("status")["Environment"]["Variables"]["MAX_JOB_SECONDS"] == str(seconds + 300)
 
 
 def test_the_time_limit_never_falls_below_waves_of_nine() -> None:
-    seconds = [Settings(max_concurrency=number).execution_seconds for number in range(1, MOST_MODELS + 1)]
+    seconds = [Settings(max_concurrency=number).execution_seconds for number in range(1, MAX_MODELS + 1)]
     assert seconds == sorted(seconds, reverse=True)
     assert set(seconds[8:]) == {2580}
     assert seconds[6] > 2580

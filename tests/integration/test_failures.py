@@ -70,4 +70,4 @@ def test_broken_storage_never_shows(service: Service) -> None:
     service.s3.put_object(Bucket=service.bucket, Key=f"jobs/{job['jobId']}/status.json", Body=b"not json")
     answer = service.cloud.request("GET", f"/status/{job['jobId']}")
     assert answer.status == 500
-    assert answer.json() == {"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong on our side."}
+    assert answer.json() == {"error": "INTERNAL_SERVER_ERROR", "message": "Internal error."}

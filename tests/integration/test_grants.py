@@ -171,7 +171,7 @@ class Bench:
 
 
 Act = Callable[[Bench], str]
-KEYS_UNREAD = "The keys of the providers cannot be read"
+KEYS_UNREAD = "Failed to read the provider keys"
 NO_ADDRESS = "403 .*AccessDenied"
 
 

@@ -46,14 +46,15 @@ class TestReceipts:
             # Without a seed the simulator draws the same picture again.
             assert len(pictures) == 4 or "seed" in row["ignored"], row["model"]
 
-    def test_strict_lists_every_misfit_and_starts_nothing(self, service: Service) -> None:
+    def test_strict_lists_every_unsupported_parameter_and_starts_nothing(self, service: Service) -> None:
         jobs = service.keys("jobs/")
         body = {"prompt": "a fox", "steps": 30, "aspectRatio": "21:9", "strict": True}
         answer = service.cloud.request("POST", "/generate", body)
         assert answer.status == 400
-        misfits = answer.json()["misfits"]
-        assert {misfit["parameter"] for misfit in misfits} == {"steps", "aspectRatio"}
-        assert all(misfit["model"] and misfit["reason"].endswith(".") for misfit in misfits)
+        unsupported = answer.json()["unsupported"]
+        assert answer.json()["misfits"] == unsupported
+        assert {entry["parameter"] for entry in unsupported} == {"steps", "aspectRatio"}
+        assert all(entry["model"] and entry["reason"].endswith(".") for entry in unsupported)
         assert service.keys("jobs/") == jobs
 
 

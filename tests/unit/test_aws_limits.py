@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 
-from infra.settings import MOST_MODELS
+from infra.settings import MAX_MODELS
 from pixelprompt.api import body
 from pixelprompt.generation.failure import FailureRecorder
 from pixelprompt.generation.item import MAX_WAIT
@@ -36,7 +36,7 @@ LAMBDA_RESPONSE = 6 * KIB * KIB
 SESSION_TOKEN = "x" * 1500
 # A character that is written with twelve, as an escaped surrogate pair.
 WIDEST = "\N{FOX FACE}"
-NAMES = [f"A Model With a Rather Long Name {number:02d}" for number in range(MOST_MODELS)]
+NAMES = [f"A Model With a Rather Long Name {number:02d}" for number in range(MAX_MODELS)]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_the_largest_input_of_an_execution_is_below_the_limit() -> None:
     models = [map_item(row, resume) for row in rows]
     execution = {"prompt": WIDEST * 1000, "parameters": parameters, "correlationId": "c" * 128, "models": models}
     size = len(json.dumps(execution))
-    print(f"the input of a retry of {MOST_MODELS} models has at most {size} bytes")
+    print(f"the input of a retry of {MAX_MODELS} models has at most {size} bytes")
     assert size < STATE_PAYLOAD
 
 
@@ -83,7 +83,7 @@ def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any, monke
     assert SESSION_TOKEN in document["results"][0]["imageUrl"]
     body = json.dumps(document)
     assert len(body) < LAMBDA_RESPONSE / 8
-    print(f"a response with {MOST_MODELS * MAX_IMAGES} presigned URLs has {len(body)} bytes")
+    print(f"a response with {MAX_MODELS * MAX_IMAGES} presigned URLs has {len(body)} bytes")
 
 
 def test_a_request_has_less_than_api_gateway_and_lambda_let_through() -> None:
@@ -119,5 +119,5 @@ def test_the_longest_history_is_below_the_limit(workflow: Workflow) -> None:
     most_waits = MAX_WAIT / (WAIT_HERE / 2 + 1)
     (patient,) = [r for r in states["Generate image"]["Retry"] if "Lambda.TooManyRequestsException" in r["ErrorEquals"]]
     print(f"events: {plain} a job of one, {a_wait} a wait, {an_attempt} a throttled attempt, {a_break} a break")
-    most_breaks = max(FailureRecorder.MOST_ATTEMPTS * a_break, most_waits * a_wait)
-    assert MOST_MODELS * (plain + patient["MaxAttempts"] * an_attempt + most_breaks) < HISTORY_EVENTS
+    most_breaks = max(FailureRecorder.MAX_ATTEMPTS * a_break, most_waits * a_wait)
+    assert MAX_MODELS * (plain + patient["MaxAttempts"] * an_attempt + most_breaks) < HISTORY_EVENTS

@@ -24,7 +24,7 @@ from pixelprompt.jobs.cancel import Cancellation
 from pixelprompt.jobs.document import cancel_row, complete_row, fail_row, reopen_row
 from pixelprompt.jobs.executions import Executions as StepFunctions
 from pixelprompt.jobs.executions import execution_name, job_and_run
-from pixelprompt.jobs.finish import Completion, Ending
+from pixelprompt.jobs.finish import Completion, FinishRequest
 from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.retry import Retry, given_parameters
 from pixelprompt.jobs.store import JobManager
@@ -275,7 +275,7 @@ class TestCancel:
         world.cancellation.cancel(world.id)
         given = json.dumps({"jobId": world.id, "correlationId": "c"})
         event = {"detail": {"name": world.id, "status": "ABORTED", "input": given}}
-        Completion(world.jobs, world.images).finish(Ending.from_event(event))
+        Completion(world.jobs, world.images).finish(FinishRequest.from_event(event))
         assert world.states == "cancelled cancelled cancelled"
 
     def test_late_starts_and_errors_change_nothing_and_a_late_image_counts(self, world: World) -> None:
@@ -372,7 +372,7 @@ class TestRetry:
         world.jobs.mark_model_complete(world.id, "B", RESULT)
         outcome = {"state": "done", "index": 1, "model": "B", "recorded": True}
         document = Completion(world.jobs, world.images).finish(
-            Ending.from_event({"jobId": world.id, "run": 2, "outcomes": [outcome]})
+            FinishRequest.from_event({"jobId": world.id, "run": 2, "outcomes": [outcome]})
         )
         assert (document["status"], world.states) == ("partial", "completed completed error")
         assert document["results"][2] == {**before[2], "run": 1}
@@ -564,13 +564,13 @@ class TestEarlierRun:
         detail = {"name": running.id, "status": "ABORTED"}
         if input_:
             detail["input"] = json.dumps({"jobId": running.id})
-        ending = Ending.from_event({"detail": detail})
+        ending = FinishRequest.from_event({"detail": detail})
         Completion(running.jobs, running.images).finish(ending)
-        Completion(running.jobs, running.images).finish(Ending.from_event({"jobId": running.id, "run": 1}))
+        Completion(running.jobs, running.images).finish(FinishRequest.from_event({"jobId": running.id, "run": 1}))
         assert running.document == before
 
     def test_the_end_of_the_present_run_closes_its_rows(self, running: World) -> None:
-        ending = Ending.from_event({"detail": {"name": f"{running.id}-r2", "status": "TIMED_OUT"}})
+        ending = FinishRequest.from_event({"detail": {"name": f"{running.id}-r2", "status": "TIMED_OUT"}})
         assert ending.job_id == running.id
         Completion(running.jobs, running.images).finish(ending)
         assert running.states == "completed error error"
@@ -578,7 +578,7 @@ class TestEarlierRun:
     def test_its_image_counts(self, running: World) -> None:
         running.jobs.mark_model_complete(running.id, "B", RESULT)
         outcome = {"state": "done", "index": 2, "model": "C", "recorded": False, "row": RESULT}
-        ending = Ending.from_event({"jobId": running.id, "run": 1, "outcomes": [outcome]})
+        ending = FinishRequest.from_event({"jobId": running.id, "run": 1, "outcomes": [outcome]})
         Completion(running.jobs, running.images).finish(ending)
         assert running.states == "completed completed completed"
         assert running.document["status"] == "completed"
@@ -647,7 +647,7 @@ class TestSeveralImages:
         world.jobs.mark_model_images(world.id, "A", {"imageKey": image["imageKey"], "images": [image]})
         world.cancellation.cancel(world.id)
         world.retry(models=["B"])
-        Completion(world.jobs, world.images).finish(Ending.from_event({"jobId": world.id, "run": 2}))
+        Completion(world.jobs, world.images).finish(FinishRequest.from_event({"jobId": world.id, "run": 2}))
         assert world.states == "cancelled error"
         world.retry()
         first, _ = world.executions.started[-1][1]["models"]

@@ -20,7 +20,7 @@ from pixelprompt.generation import run
 from pixelprompt.generation.failure import FailureRecorder
 from pixelprompt.generation.item import MAX_WAIT, Item
 from pixelprompt.generation.run import Generation, InvocationBroke
-from pixelprompt.jobs.finish import Completion, Ending
+from pixelprompt.jobs.finish import Completion, FinishRequest
 from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.retry import progress
 from pixelprompt.jobs.store import JobManager
@@ -248,7 +248,7 @@ def test_a_row_that_cannot_be_written_travels_in_the_outcome(job: Job) -> None:
 def test_finish_writes_what_generate_could_not(job: Job, s3: Any) -> None:
     row = {"imageKey": "group-images/a/b-1.json", "images": [{"imageKey": "group-images/a/b-1.json"}]}
     outcome = {"state": "done", "index": 0, "recorded": False, "row": row}
-    document = Completion(job.jobs, job.images).finish(Ending(job.id, (outcome,)))
+    document = Completion(job.jobs, job.images).finish(FinishRequest(job.id, (outcome,)))
     assert document is not None
     assert (document["status"], document["completedModels"]) == ("completed", 1)
     assert document["results"][0]["imageKey"] == row["imageKey"]
@@ -583,7 +583,7 @@ class TestCompletion:
         job.run()
         job.jobs.mark_model_started(job.id, "Second")
         event = {"detail": {"name": job.id, "status": "ABORTED", "input": f'{{"jobId": "{job.id}"}}'}}
-        ended = Completion(job.jobs, job.images).finish(Ending.from_event(event))
+        ended = Completion(job.jobs, job.images).finish(FinishRequest.from_event(event))
         assert ended is not None
         assert ended["status"] == "partial"
         assert [row["status"] for row in ended["results"]] == ["completed", "error", "error"]
@@ -594,19 +594,19 @@ class TestCompletion:
         job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
         rows = [{"name": MODEL.name, "provider": "openai"}]
         job.jobs.create_job("a red fox", {}, rows, job_id=job.id, created_at=job.created_at)
-        ended = Completion(job.jobs, job.images).finish(Ending.from_event({"jobId": job.id}))
+        ended = Completion(job.jobs, job.images).finish(FinishRequest.from_event({"jobId": job.id}))
         assert ended is not None and ended["status"] == "completed"
 
     def test_finishing_twice_changes_nothing(self, job: Job) -> None:
         job.run()
         before = job.jobs.read(job.id)
-        Completion(job.jobs, job.images).finish(Ending(job.id))
+        Completion(job.jobs, job.images).finish(FinishRequest(job.id))
         assert job.jobs.read(job.id) == before
 
     def test_broken_outcomes_are_no_obstacle(self, job: Job) -> None:
         job.run()
         event = {"jobId": job.id, "outcomes": [None, "x", {"state": "wait"}, {"state": "failed", "recorded": False}]}
-        ended = Completion(job.jobs, job.images).finish(Ending.from_event(event))
+        ended = Completion(job.jobs, job.images).finish(FinishRequest.from_event(event))
         assert ended is not None and ended["status"] == "completed"
 
 
@@ -906,7 +906,7 @@ def test_a_cost_that_the_provider_reports_is_kept_without_an_image(
     assert job.run()["errorCode"] == "refused"
     reported = {"amount": 0.02, "currency": "USD", "basis": "reported"}
     assert (job.row["billable"], job.row["cost"]) == ("unknown", reported)
-    document = Completion(job.jobs, job.images).finish(Ending(job.id))
+    document = Completion(job.jobs, job.images).finish(FinishRequest(job.id))
     assert document["cost"] == {"amount": 0.02, "currency": "USD", "known": 1, "unknown": 0}
     assert metrics() == [*failed("refused"), {"ModelDollars": 0.02, "model": MODEL.name}, {"Dollars": 0.02}]
 
@@ -916,14 +916,14 @@ def test_the_end_of_a_job_measures_the_models_whose_invocation_could_not(
 ) -> None:
     job.jobs.mark_model_started(job.id, MODEL.name)
     for _ in range(2):
-        Completion(job.jobs, job.images).finish(Ending(job.id))
+        Completion(job.jobs, job.images).finish(FinishRequest(job.id))
     assert metrics() == [*failed("unknown_outcome"), {"UnknownCosts": 1}], "once, however often the job is finished"
 
 
 def test_the_end_of_a_job_measures_no_model_twice(job: Job, metrics: Callable[[], list[dict[str, Any]]]) -> None:
     outcome = job.run()
     metrics()
-    Completion(job.jobs, job.images).finish(Ending(job.id, (outcome,)))
+    Completion(job.jobs, job.images).finish(FinishRequest(job.id, (outcome,)))
     assert metrics() == []
 
 

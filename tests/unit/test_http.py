@@ -20,7 +20,7 @@ from pixelprompt.errors import (
     ConfigurationError,
     InvalidJson,
     PayloadTooLarge,
-    PermissionMissing,
+    PermissionDenied,
     RequestError,
     StorageError,
 )
@@ -236,7 +236,7 @@ def test_our_own_failures_tell_nothing(error: Exception, log: io.StringIO) -> No
     assert answer["statusCode"] == 500
     assert json.loads(answer["body"]) == {
         "error": "INTERNAL_SERVER_ERROR",
-        "message": "Something went wrong on our side.",
+        "message": "Internal error.",
     }
     lines = log.getvalue()
     assert "Traceback" not in lines and "sk-abcdef" not in lines
@@ -338,6 +338,6 @@ def test_an_s3_that_is_busy_can_be_asked_again() -> None:
 
 def test_an_s3_that_refuses_is_a_fault_of_the_deployment() -> None:
     def fail(request: http.Request) -> http.Response:
-        raise PermissionMissing("S3 refused GetObject on jobs/x.")
+        raise PermissionDenied("S3 refused GetObject on jobs/x.")
 
     assert answer_of(fail, event("{}"))["statusCode"] == 500

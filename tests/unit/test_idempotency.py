@@ -266,7 +266,7 @@ def test_the_loser_waits_for_the_winners_job(world: World) -> None:
 
 def test_when_the_winner_is_refused_the_loser_takes_its_own_turn(world: World) -> None:
     claim = world.records.claim(IP, "k", body_hash(BODY))
-    world.submission._sleep = lambda _: world.records.vacate(claim)
+    world.submission._sleep = lambda _: world.records.release(claim)
     job, replayed = world.submit()
     assert job["jobId"] != claim.job_id and not replayed
     assert (world.charged, world.documents) == (1, 1)

@@ -10,7 +10,7 @@ from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, JobNotFound
 from pixelprompt.jobs.status import PAUSE, JobStatus, Wait, is_version
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.settings import LONGEST_JOB
+from pixelprompt.settings import MAX_JOB_SECONDS
 from pixelprompt.storage.images import ImageStorage
 
 BUCKET = "test-bucket"
@@ -110,7 +110,7 @@ def test_no_cached_answer_outlives_its_presigned_urls(s3: Any) -> None:
 
 def test_a_job_that_is_open_for_too_long_is_finished(s3: Any) -> None:
     world = World(s3)
-    world.now = CREATED + LONGEST_JOB - 1
+    world.now = CREATED + MAX_JOB_SECONDS - 1
     world.status.get(world.id)
     assert world.finished == []
     world.now += 2
@@ -195,7 +195,7 @@ def test_the_age_of_a_retry_is_that_of_its_run(s3: Any) -> None:
         world.jobs.mark_model_error(world.id, name, "No.")
     world.now = CREATED + 5000
     world.jobs.begin_run(world.id, 1, {}, 1)
-    world.now += LONGEST_JOB - 1
+    world.now += MAX_JOB_SECONDS - 1
     world.status.get(world.id)
     assert world.finished == []
     world.now += 2

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound, PermissionMissing
+from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound, PermissionDenied
 from pixelprompt.jobs.document import complete_row, fail_row, finish_rows, is_job_id, job_status, start_row
 from pixelprompt.jobs.schema import Job
 from pixelprompt.jobs.store import JobManager
@@ -239,7 +239,7 @@ class TestDocumentStore:
     def test_403_says_which_permission_is_missing(self, s3: Any) -> None:
         with Stubber(s3) as stub:
             stub.add_client_error("get_object", "AccessDenied", http_status_code=403)
-            with pytest.raises(PermissionMissing, match="ListBucket"):
+            with pytest.raises(PermissionDenied, match="ListBucket"):
                 DocumentStore(s3, BUCKET).update("k", lambda value: {"a": 1})
 
     def test_giving_up_ends_the_attempts(self, s3: Any) -> None:

@@ -221,7 +221,7 @@ def test_a_broken_overlay_is_reported_and_the_built_in_catalogue_examined(deploy
     assert "make models-check" in sentences(rows["Model catalogue"])
     assert set(DEFAULTS) <= set(rows)
     s3.put_object(Bucket=BUCKET, Key=OVERLAY_KEY, Body=b"{")
-    assert "no JSON object" in sentences(rows_of(deployed)["Model catalogue"])
+    assert "not a JSON object" in sentences(rows_of(deployed)["Model catalogue"])
 
 
 def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator) -> None:

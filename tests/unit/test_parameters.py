@@ -57,7 +57,7 @@ def test_what_a_model_does_not_know_is_ignored_with_the_reason() -> None:
     result = receipt({"guidance": 7, "control": 1}, TAKES)
     assert set(result.ignored) == {"guidance", "control"}
     assert result.used() == {}
-    assert [misfit["parameter"] for misfit in result.misfits("A")] == ["guidance", "control"]
+    assert [entry["parameter"] for entry in result.unsupported("A")] == ["guidance", "control"]
 
 
 def test_several_images_need_no_word_of_the_model() -> None:

@@ -103,7 +103,7 @@ def test_an_account_may_be_kept_out(status: int, body: Any) -> None:
 def test_a_caller_who_is_not_authenticated_has_a_bad_key(said: str) -> None:
     answer = failure(403, {"detail": said})
     assert (answer.code, answer.said) == ("bad_credentials", said)
-    assert "the key" in str(answer) and "this account" not in str(answer)
+    assert "rejected the API key" in str(answer) and "this account" not in str(answer)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
@@ -326,7 +326,7 @@ def test_a_message_is_for_people(body: Any, said: str) -> None:
 
 @pytest.mark.parametrize("said", ["\u200b", "\x00", " \n ", "{}"])
 def test_a_message_that_says_nothing_gives_way_to_ours(said: str) -> None:
-    assert str(failure(400, openai_like(said))) == "The provider does not accept these parameters."
+    assert str(failure(400, openai_like(said))) == "The provider rejected these parameters."
 
 
 def test_a_key_is_hidden_before_a_message_is_cut() -> None:

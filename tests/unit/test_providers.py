@@ -21,7 +21,7 @@ TEXT_MODELS = {
     "openai": Model("GPT-5.4 mini", "openai", "gpt-5.4-mini"),
     "gemini": Model("Gemini 3.5 Flash", "gemini", "gemini-3.5-flash"),
 }
-MOST_TOKENS = {"openai": "max_completion_tokens", "gemini": "max_output_tokens"}
+MAX_TOKENS = {"openai": "max_completion_tokens", "gemini": "max_output_tokens"}
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
@@ -60,7 +60,7 @@ def most_tokens(protocol: str, body: Any) -> Any:
 @pytest.mark.parametrize("protocol", sorted(TEXT_MODELS))
 def test_a_text_model_is_asked_for_a_limited_answer(simulator: Simulator, protocol: str) -> None:
     credentials = Credentials("test-key", simulator.url + PATHS[protocol])
-    model, name = TEXT_MODELS[protocol], MOST_TOKENS[protocol]
+    model, name = TEXT_MODELS[protocol], MAX_TOKENS[protocol]
     simulator.clear_requests()
     outcome(adapter(protocol).complete, "Describe a fox", model, credentials, time.time() + 10)
     roomier = replace(model, parameters={name: 5000})
@@ -72,7 +72,7 @@ def test_a_text_model_is_asked_for_a_limited_answer(simulator: Simulator, protoc
 
 @pytest.mark.parametrize("protocol", sorted(TEXT_MODELS))
 def test_an_answer_that_was_cut_off_is_no_answer(simulator: Simulator, protocol: str) -> None:
-    credentials, name = Credentials("test-key", simulator.url + PATHS[protocol]), MOST_TOKENS[protocol]
+    credentials, name = Credentials("test-key", simulator.url + PATHS[protocol]), MAX_TOKENS[protocol]
     model = replace(TEXT_MODELS[protocol], parameters={name: 3})
     answer = outcome(adapter(protocol).complete, "Describe a fox", model, credentials, time.time() + 10)
     assert isinstance(answer, ProviderError) and f"than {name}=3 allows" in str(answer)

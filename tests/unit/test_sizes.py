@@ -79,7 +79,7 @@ def test_a_shape_and_its_reverse_have_the_same_sides() -> None:
 
 def test_resolutions_are_sides_of_squares() -> None:
     assert [side(resolution) for resolution in RESOLUTIONS] == [512, 1024, 2048, 4096]
-    with pytest.raises(ValueError, match="no resolution"):
+    with pytest.raises(ValueError, match="Unknown resolution"):
         side("huge")
 
 

@@ -298,7 +298,7 @@ class TestSubmission:
     def test_a_start_that_may_have_been_sent_is_answered_with_its_job(
         self, s3: Any, error: type[DeadlineExceeded], sent: bool
     ) -> None:
-        executions = Executions(error("The time of this request is over."))
+        executions = Executions(error("The request reached its deadline."))
         made = submission(s3, executions, Secrets(**BOTH))
         if sent:
             assert made.submit({"prompt": "a red fox"}, "192.0.2.1", "c")["jobId"]

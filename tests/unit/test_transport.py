@@ -80,7 +80,7 @@ def test_an_answer_is_read_up_to_its_limit() -> None:
     with Canned(Answer(200, b"x" * 1000)) as server:
         with transport.client(soon(), limit=1000) as client:
             assert len(client.get(server.url).content) == 1000
-        with transport.client(soon(), limit=999) as client, pytest.raises(transport.AnswerTooLarge):
+        with transport.client(soon(), limit=999) as client, pytest.raises(transport.ResponseTooLarge):
             client.get(server.url)
 
 
@@ -102,7 +102,7 @@ def test_a_response_is_put_aside_where_that_is_asked(status: int) -> None:
 def test_an_answer_that_unfolds_is_stopped_too() -> None:
     packed = gzip.compress(b"\0" * 10_000_000)
     with Canned(Answer(200, packed, {"Content-Encoding": "gzip"})) as server:
-        with transport.client(soon(), limit=1_000_000) as client, pytest.raises(transport.AnswerTooLarge):
+        with transport.client(soon(), limit=1_000_000) as client, pytest.raises(transport.ResponseTooLarge):
             client.get(server.url)
         with transport.client(soon()) as client:
             answer = client.get(server.url)

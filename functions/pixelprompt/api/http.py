@@ -28,7 +28,7 @@ from pixelprompt.errors import (
 from pixelprompt.jobs.document import is_job_id
 from pixelprompt.observability import begin, log_failure, logger
 from pixelprompt.storage.clients import REQUEST_RESERVE
-from pixelprompt.storage.documents import may_pass
+from pixelprompt.storage.documents import is_transient
 from pixelprompt.validation import check_names
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -202,10 +202,10 @@ def _check_origin(request: Request) -> None:
 
 def _failure(error: Exception) -> Response:
     """The answer where the fault is ours: whether trying again helps, and nothing else."""
-    if isinstance(error, DeadlineExceeded) or (isinstance(error, StorageError) and may_pass(error)):
+    if isinstance(error, DeadlineExceeded) or (isinstance(error, StorageError) and is_transient(error)):
         body = {"error": "SERVICE_UNAVAILABLE", "message": "The service is busy. Try again in a few seconds."}
         return Response(body, 503, {"Retry-After": "5"})
-    return Response({"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong on our side."}, 500)
+    return Response({"error": "INTERNAL_SERVER_ERROR", "message": "Internal error."}, 500)
 
 
 def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:

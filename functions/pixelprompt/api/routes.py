@@ -69,7 +69,7 @@ def no_such_route(method: str, path: str, routes: Iterable[Route] = ROUTES.value
                 path=path,
                 method=method,
             )
-    return RouteNotFound(f"There is no {method} {path}.", path=path, method=method)
+    return RouteNotFound(f"Route not found: {method} {path}.", path=path, method=method)
 
 
 def takes(method: str, path: str) -> bool:

@@ -25,7 +25,7 @@ class FailureRecorder:
         {"Lambda.TooManyRequestsException", "Lambda.AccessDeniedException", "Lambda.ResourceNotFoundException"}
     )
     # A history has at most 25,000 events, and each attempt of each of 40 models makes 14 of them where it breaks.
-    MOST_ATTEMPTS = 20
+    MAX_ATTEMPTS = 20
 
     def __init__(
         self, jobs: JobManager, images: ImageStorage, tokens: ResumeTokens, *, clock: Callable[[], float] = time.time
@@ -42,7 +42,7 @@ class FailureRecorder:
         wanted = item.parameters.get("n", 1)
         deadline = item.deadline or self._clock() + MAX_WAIT
         resume = self._resume(item, begun) if len(stored) < wanted else None
-        if resume and self._clock() < deadline and item.attempt < self.MOST_ATTEMPTS:
+        if resume and self._clock() < deadline and item.attempt < self.MAX_ATTEMPTS:
             progress = Progress.load(resume)
             if begun:
                 progress.recover(wanted, {number_of(item.stem, image): cast(Image, image) for image in stored})

@@ -160,17 +160,17 @@ class Generation:
         """The invocation with all that its calls need; None where no provider can be asked, which closes the calls."""
         model = self._find(calls)
         if model is None:
-            calls.refuse(ProviderError("model_retired", "This deployment does not offer the model any more."))
+            calls.refuse(ProviderError("model_retired", "This deployment no longer offers the model."))
             return None
         try:
             credentials = self._credentials(model)
         except PixelPromptError as error:
-            log_failure("The keys of the providers cannot be read.", error)
+            log_failure("Failed to read the provider keys.", error)
             calls.refuse(ProviderError("internal", billable="no"))
             return None
         if credentials is None:
             key = self._keys.key_name(model)
-            message = f"The key {key} is missing; its owner sets it with `make keys`."
+            message = f"The key {key} is missing; the operator can add it with `make keys`."
             calls.refuse(ProviderError("bad_credentials", message))
             return None
         return Invocation.prepare(calls, model, credentials, deadlines)
@@ -216,8 +216,8 @@ class Generation:
         try:
             self._store(invocation, call, answer)
         except (StorageError, ValueError) as error:
-            log_failure("The image could not be stored.", error)
-            message = "The image was made but could not be stored."
+            log_failure("Failed to store the image.", error)
+            message = "The image was made, but storing it failed."
             invocation.calls.fail(call, ProviderError("internal", message, billable="yes", cost=answer.cost))
         return None
 
@@ -258,7 +258,7 @@ class Generation:
                     return answer
                 self._remember(invocation.calls, call, answer.resume)
                 pause = answer.seconds
-                out_of_time = ProviderError("timeout", "The provider was still at work when the time was over.")
+                out_of_time = ProviderError("timeout", "The provider was still working at the deadline.")
             if self._clock() + pause > deadlines.item:
                 raise out_of_time
             if waited + pause > WAIT_HERE or self._clock() + pause + model.time_limit > deadlines.response:

@@ -21,7 +21,7 @@ FINAL_ROW = frozenset({"completed", "error", "cancelled"})
 RETRIED_ROW = frozenset({"error", "cancelled"})
 FINAL_JOB = frozenset({"completed", "partial", "failed", "cancelled"})
 JOB_STATUSES = FINAL_JOB | {"pending", "in_progress"}
-AT_WORK = "Models of this job are still at work. Wait for them, or cancel the job."
+AT_WORK = "This job is still running. Wait for it, or cancel it."
 _JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 # What a run has written into a row besides its images.
 _OF_RUN = (
@@ -185,8 +185,8 @@ def failed_rows(document: Job, names: Collection[str] | None = None) -> list[Mod
     asked = [row for row in document["results"] if names is None or row["model"] in names]
     failed = [row for row in asked if row["status"] in RETRIED_ROW]
     if not failed:
-        of = "model of this job" if names is None else "one of these models"
-        raise NothingToRetry(f"Every {of} has made its image.")
+        which = "every model" if names is None else "every one of these models"
+        raise NothingToRetry(f"Nothing to retry: {which} succeeded.")
     return failed
 
 
@@ -277,5 +277,6 @@ def _abandoned(row: ModelResult) -> Failure:
     if row["status"] == "pending":
         return ProviderError("internal", "The job ended before this model was started.", billable="no").row()
     return ProviderError(
-        "unknown_outcome", "The job ended before this model's answer was recorded; the provider may have made an image."
+        "unknown_outcome",
+        "The job ended before this model's response was recorded; the provider may have made an image.",
     ).row()

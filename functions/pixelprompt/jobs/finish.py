@@ -16,7 +16,7 @@ from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import StoredImage, gallery, stem_in_job, stem_of
 
 
-class Ending(Struct, frozen=True):
+class FinishRequest(Struct, frozen=True):
     """Which run of which job to finish, and the outcomes of its Map items as far as they are known.
 
     Without a run it is the present one.
@@ -28,7 +28,7 @@ class Ending(Struct, frozen=True):
     run: int | None = None
 
     @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> "Ending":
+    def from_event(cls, event: Mapping[str, Any]) -> "FinishRequest":
         """Read the event of any of the callers: *Finish job*, the failure rule (EventBridge), the status Lambda."""
         detail = event.get("detail")
         if isinstance(detail, Mapping):
@@ -49,7 +49,7 @@ class Completion:
         self._jobs = jobs
         self._images = images
 
-    def finish(self, ending: Ending) -> Job:
+    def finish(self, ending: FinishRequest) -> Job:
         """Close what is open; returns the job document.
 
         Raises
@@ -73,7 +73,7 @@ class Completion:
                 record_failure(row["model"], row["errorCode"], row["billable"])
         return document
 
-    def close(self, ending: Ending) -> dict[str, Any]:
+    def close(self, ending: FinishRequest) -> dict[str, Any]:
         """Finish a job and measure it; what the execution shows of it. A job that has expired has the status None."""
         try:
             document = self.finish(ending)

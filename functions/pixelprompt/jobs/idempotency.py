@@ -29,9 +29,9 @@ from pixelprompt.storage.keys import idempotency_key
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
-LONGEST_KEY = 255
+MAX_KEY = 255
 LIFE = timedelta(hours=24)
-LONGEST_SUBMIT = timedelta(seconds=REQUEST_SECONDS)
+MAX_SUBMIT_SECONDS = timedelta(seconds=REQUEST_SECONDS)
 
 
 def read_key(headers: Mapping[str, str]) -> str | None:
@@ -42,9 +42,9 @@ def read_key(headers: Mapping[str, str]) -> str | None:
     InvalidParameter : not 1 to 255 printable ASCII characters
     """
     key = headers.get(HEADER.lower())
-    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+    if key is not None and not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
         raise InvalidParameter(
-            f"{HEADER} must be 1 to {LONGEST_KEY} printable ASCII characters, such as a UUID.", parameter=HEADER
+            f"{HEADER} must be 1 to {MAX_KEY} printable ASCII characters, such as a UUID.", parameter=HEADER
         )
     return key
 
@@ -127,18 +127,18 @@ class IdempotencyRecords:
         def change(current: Value | None) -> Value | None:
             if current is None or current["jobId"] != claim.job_id:
                 return None
-            if current["holder"] is not None and _age(current, now) < LONGEST_SUBMIT:
+            if current["holder"] is not None and _age(current, now) < MAX_SUBMIT_SECONDS:
                 return None
             return {**current, "createdAt": iso(now), "holder": holder}
 
         record = self._documents.update(claim.record_key, change)
         return record is not None and record["holder"] == holder
 
-    def vacate(self, claim: Claim) -> None:
+    def release(self, claim: Claim) -> None:
         """No job was made: the key is free again."""
         self._write(claim, {"jobId": None, "holder": None})
 
-    def lay_down(self, claim: Claim) -> None:
+    def abandon(self, claim: Claim) -> None:
         """The job may have been made in part: let the next request go on with it at once."""
         self._write(claim, {"holder": None})
 
@@ -155,8 +155,8 @@ def _is_free(record: Value, now: datetime) -> bool:
 
 def _claim(name: str, record: Value, digest: str, now: datetime, holder: str = "") -> Claim:
     if record["bodyHash"] != digest:
-        raise IdempotencyConflict(f"This {HEADER} came with another body before; take a new one.")
-    is_abandoned = record["holder"] is None or _age(record, now) >= LONGEST_SUBMIT
+        raise IdempotencyConflict(f"This {HEADER} was already used with a different body; use a new key.")
+    is_abandoned = record["holder"] is None or _age(record, now) >= MAX_SUBMIT_SECONDS
     return Claim(name, record["jobId"], record["holder"] == holder, is_abandoned)
 
 

@@ -89,12 +89,14 @@ class Plan(Struct, frozen=True):
 
         Raises
         ------
-        InvalidParameter : lists every misfit
+        InvalidParameter : lists every parameter that a model doesn't support as given
         """
-        misfits = [misfit for model, given in self.models for misfit in given.misfits(model.name)]
-        if misfits:
-            models = len({misfit["model"] for misfit in misfits})
+        unsupported = [entry for model, given in self.models for entry in given.unsupported(model.name)]
+        if unsupported:
+            models = len({entry["model"] for entry in unsupported})
             raise InvalidParameter(
-                f"{models} of {len(self.models)} models do not take every parameter as it is given; see misfits.",
-                misfits=misfits,
+                f"{models} of {len(self.models)} models cannot use every parameter as given; see `unsupported`.",
+                unsupported=unsupported,
+                # Its former name.
+                misfits=unsupported,
             )

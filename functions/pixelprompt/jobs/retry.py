@@ -105,7 +105,7 @@ class Retry:
             "jobId": job_id,
             "message": f"Run {document['run']} was started with {counted(len(rows), 'model')}."
             if rows
-            else "The images were there already; no model runs again.",
+            else "The images are already there; no model runs again.",
             "run": document["run"],
             "totalModels": len(rows),
         }

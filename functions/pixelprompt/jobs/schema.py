@@ -10,6 +10,7 @@ from msgspec import Meta
 from pixelprompt.models.cost import Cost, TotalCost
 from pixelprompt.models.model import Failure
 from pixelprompt.models.parameters import Adjustment
+from pixelprompt.models.provider import ProviderName
 from pixelprompt.storage.keys import ImageUrl, StoredImage
 
 Moment = Annotated[
@@ -29,7 +30,6 @@ JobId = Annotated[
     ),
 ]
 ModelName = Annotated[str, Meta(description="Name of the model.", examples=["GPT Image 2"])]
-ProviderName = Annotated[str, Meta(description="Provider of the model.", examples=["openai"])]
 RowStatus = Literal["pending", "in_progress", "completed", "error", "cancelled"]
 JobStatusName = Literal["pending", "in_progress", "completed", "partial", "failed", "cancelled"]
 Applied = Annotated[

@@ -15,7 +15,7 @@ from pixelprompt.jobs.schema import Job
 from pixelprompt.jobs.store import NO_SUCH_JOB, JobManager, as_job
 from pixelprompt.models.parameters import DEFAULTS
 from pixelprompt.observability import log_failure, record
-from pixelprompt.settings import LONGEST_JOB
+from pixelprompt.settings import MAX_JOB_SECONDS
 from pixelprompt.storage.images import URL_SECONDS, ImageStorage
 
 # While a request waits for a change, seconds between two reads of the document.
@@ -52,10 +52,10 @@ class Wait(Struct, frozen=True):
         """
         text = query.get("wait", "0")
         if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text):
-            raise InvalidParameter("wait must be a number of seconds from 0, such as 20.", parameter="wait")
+            raise InvalidParameter("`wait` must be a number of seconds from 0, such as 20.", parameter="wait")
         since = re.fullmatch(SINCE, query.get("since", ""))
         if not since:
-            raise InvalidParameter("since must be the ETag of an earlier answer.", parameter="since")
+            raise InvalidParameter("`since` must be the ETag of an earlier response.", parameter="since")
         return cls(min(float(text), longest), f'"{since[1]}"' if since[1] else if_none_match)
 
 
@@ -93,7 +93,7 @@ class JobStatus:
         deadline: Deadline | None = None,
         clock: Callable[[], float],
         sleep: Callable[[float], None] = time.sleep,
-        longest_job: float = LONGEST_JOB,
+        longest_job: float = MAX_JOB_SECONDS,
     ) -> None:
         self._jobs = jobs
         self._images = images

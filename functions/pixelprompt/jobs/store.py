@@ -40,7 +40,7 @@ from pixelprompt.storage.keys import StoredImage, status_key
 
 # Seconds between the start records of a job's rows: a read and a write of S3 take about as long.
 START_SLOT = 0.1
-NO_SUCH_JOB = "There is no job with this id. Jobs are kept for a limited time."
+NO_SUCH_JOB = "Job not found. Jobs are kept for a limited time."
 _FIXED = frozenset({"jobId", "createdAt", "schemaVersion", "results", "totalModels", "completedModels"})
 
 
@@ -139,7 +139,7 @@ class JobManager:
         if fixed:
             raise ValueError(f"update_job_status cannot set {', '.join(sorted(fixed))}.")
         if updates.get("status", "pending") not in JOB_STATUSES:
-            raise ValueError(f"{updates['status']!r} is no job status.")
+            raise ValueError(f"{updates['status']!r} is not a job status.")
 
         def change(document: Job) -> bool:
             changed = any(document.get(name) != value for name, value in updates.items())
@@ -260,10 +260,10 @@ class JobManager:
                 document.pop("cancelRequested", None)
             return True
 
-        def landed(document: Job) -> bool:
+        def already_applied(document: Job) -> bool:
             return document["run"] == earlier + 1 and document.get("runStartedAt") == began_at
 
-        document = self._change(job_id, change, landed=landed)
+        document = self._change(job_id, change, already_applied=already_applied)
         return document, rerun
 
     def finish(
@@ -301,7 +301,7 @@ class JobManager:
         *,
         recompute: bool = True,
         contenders: Callable[[Job, int], int] = closing_rows,
-        landed: Callable[[Job], bool] = lambda document: False,
+        already_applied: Callable[[Job], bool] = lambda document: False,
         give_up: Callable[[], bool] = lambda: False,
     ) -> Job:
         def apply(stored: Value | None) -> Value | None:
@@ -325,7 +325,7 @@ class JobManager:
             status_key(job_id),
             apply,
             contenders=lambda stored, losses: contenders(as_job(stored), losses),
-            landed=lambda stored: landed(as_job(stored)),
+            already_applied=lambda stored: already_applied(as_job(stored)),
             give_up=give_up,
             # Who works on the only open row is the only one to write.
             alone=lambda stored: open_rows(as_job(stored)) <= 1,

@@ -156,9 +156,9 @@ class Submission:
         except Exception as error:
             try:
                 if isinstance(error, RequestError):
-                    self._records.vacate(claim)
+                    self._records.release(claim)
                 else:
-                    self._records.lay_down(claim)
+                    self._records.abandon(claim)
             except StorageError as second:
                 log_failure("The idempotency record could not be given up; it is held until its time is over.", second)
             raise
@@ -208,7 +208,7 @@ class Submission:
         missing = sorted({str(self._keys.key_name(model)) for model in models if not has_key(model)})
         if missing or not models:
             which = f"The key {', '.join(missing)} is missing" if missing else "No provider has a key"
-            raise NoProviderConfigured(f"{which}; the owner of this deployment sets it with `make keys`.")
+            raise NoProviderConfigured(f"{which}; the operator can add it with `make keys`.")
         return models
 
     def _estimate(self, plan: Plan) -> Estimate:

@@ -104,10 +104,10 @@ def refuse_limited(decision: Decision) -> None:
         record({"RateLimited": 1}, scope=decision.scope)
     seconds = max(1, math.ceil(decision.retry_after))
     sentences = {
-        "global": "This deployment has reached its requests per hour.",
-        "ip": "Your address has reached its requests per day.",
+        "global": "This deployment reached its hourly request limit.",
+        "ip": "Your IP address reached its daily request limit.",
     }
-    sentence = sentences.get(decision.scope or "", "Too many requests arrive at once.")
+    sentence = sentences.get(decision.scope or "", "Too many concurrent requests.")
     raise RateLimitExceeded(
         f"{sentence} Try again in {seconds} s.",
         headers={"Retry-After": str(seconds)},
@@ -165,7 +165,7 @@ class RateLimiter:
         ------
         StorageError : S3 cannot be read
         """
-        if self._passes_freely(ip_address):
+        if self._is_allowlisted(ip_address):
             return Look(PASS)
         document = self._documents.read(self._key)
         value = document.value if document else {}
@@ -186,7 +186,7 @@ class RateLimiter:
         ------
         StorageError : S3 kept failing; the request may be counted
         """
-        if self._passes_freely(ip_address):
+        if self._is_allowlisted(ip_address):
             return PASS
         who = caller(ip_address)
         decision = PASS
@@ -216,13 +216,13 @@ class RateLimiter:
                 new=look is not None and look.document is None,
                 found=look.document if look else None,
                 contenders=lambda windows, losses: contenders(losses),
-                landed=counted,
+                already_applied=counted,
             )
         except ConflictError:
             decision = Decision(True, "busy", random.uniform(*_BUSY_SECONDS))
         return decision
 
-    def _passes_freely(self, address: str) -> bool:
+    def _is_allowlisted(self, address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:

@@ -132,7 +132,7 @@ def _model(entry: Any, where: str) -> Model:
             raise ConfigurationError(f"{where} in the model catalogue needs {name!r}, a string.")
     where = f"{where} ({entry['name']})"
     if unknown := next((name for name in entry if name not in FIELDS), None):
-        raise ConfigurationError(f"{where} has {unknown!r}, which is unknown; known are {', '.join(FIELDS)}.")
+        raise ConfigurationError(f"{where} has {unknown!r}, which is unknown. Use: {', '.join(FIELDS)}.")
     try:
         read = read_entry(entry)
     except EntryError as error:

@@ -8,6 +8,7 @@ from msgspec import Meta
 from pixelprompt.models.cost import Cost, estimate
 from pixelprompt.models.model import Model
 from pixelprompt.models.parameters import MAX_IMAGES
+from pixelprompt.models.provider import ProviderName
 from pixelprompt.models.registry import ModelRegistry
 
 
@@ -15,7 +16,7 @@ class Price(Cost, total=False):
     """The cost of one image with the model's defaults, and where and when the price was read."""
 
     date: Annotated[str, Meta(description="Day when the price was read.", examples=["2026-11-23"])]
-    source: Annotated[str, Meta(description="Where.", examples=["https://openai.com/api/pricing/"])]
+    source: Annotated[str, Meta(description="Where.", examples=["https://example.com/pricing"])]
     uncorroborated: Annotated[
         str, Meta(description="Which part of it rests on a single source.", examples=["the price in 4K"])
     ]
@@ -26,7 +27,7 @@ class ListedModel(TypedDict, total=False):
 
     name: Required[Annotated[str, Meta(description="Display name.", examples=["GPT Image 2"])]]
     id: Required[Annotated[str, Meta(description="The provider's own name.", examples=["gpt-image-2"])]]
-    provider: Required[Annotated[str, Meta(description="Provider.", examples=["openai"])]]
+    provider: Required[ProviderName]
     default: Required[Annotated[bool, Meta(description="Whether a job without `models` asks it.", examples=[True])]]
     configured: Required[Annotated[bool, Meta(description="Whether its provider's key is there.", examples=[True])]]
     parameters: Required[
@@ -54,7 +55,7 @@ class ListedTextModel(TypedDict):
 
     name: Annotated[str, Meta(description="Display name.", examples=["Gemini 3.8 Flash"])]
     id: Annotated[str, Meta(description="The provider's own name.", examples=["gemini-3.8-flash"])]
-    provider: Annotated[str, Meta(description="Provider.", examples=["gemini"])]
+    provider: ProviderName
     enhances: Annotated[bool, Meta(description="Whether `POST /enhance` asks it.", examples=[True])]
 
 

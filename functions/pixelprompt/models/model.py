@@ -24,19 +24,19 @@ Billable = Literal["no", "yes", "unknown"]
 # Sentence for a person and whether pressing "retry" may help, by code. The codes are a closed list.
 _MEANING: dict[str, tuple[str, bool]] = {
     "refused": ("The provider refused this prompt.", False),
-    "rate_limited": ("The provider asks to slow down.", True),
-    "quota_exhausted": ("The account at the provider has no credit left; its owner must add some.", False),
+    "rate_limited": ("Rate-limited by the provider.", True),
+    "quota_exhausted": ("The provider account is out of credit; the operator must add more.", False),
     "bad_credentials": (
-        "The provider does not accept the key; its owner must set a valid one with `make keys`.",
+        "The provider rejected the API key; the operator must set a valid one with `make keys`.",
         False,
     ),
-    "model_retired": ("The provider does not offer this model any more.", False),
-    "invalid_request": ("The provider does not accept these parameters.", False),
-    "provider_unavailable": ("The provider is not available at the moment.", True),
-    "timeout": ("The model did not answer in time.", True),
-    "no_image": ("The provider answered without an image.", True),
-    "unknown_outcome": ("The connection ended before the provider answered; it may have made an image.", True),
-    "internal": ("Something went wrong on our side.", True),
+    "model_retired": ("The provider no longer offers this model.", False),
+    "invalid_request": ("The provider rejected these parameters.", False),
+    "provider_unavailable": ("The provider is unavailable at the moment.", True),
+    "timeout": ("The model did not respond in time.", True),
+    "no_image": ("The provider returned no image.", True),
+    "unknown_outcome": ("The connection ended before the provider responded; it may have made an image.", True),
+    "internal": ("Internal error.", True),
 }
 ERROR_CODES = frozenset(_MEANING)
 

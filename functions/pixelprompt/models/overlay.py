@@ -67,4 +67,4 @@ class LiveRegistry:
         self._etag = etag
         overlay = found.value if found else None
         self._registry = ModelRegistry.load(prompt_model=self._prompt_model, overlay=overlay, key_hosts=self._key_hosts)
-        logger.info("The model catalogue was taken up anew.", models=len(self._registry.get_all_models()))
+        logger.info("The model catalogue was reloaded.", models=len(self._registry.get_all_models()))

@@ -167,10 +167,10 @@ class Receipt(Struct, frozen=True):
         """The values that the model gets."""
         return {**self.applied, **{name: entry["used"] for name, entry in self.adjusted.items()}}
 
-    def misfits(self, model: str) -> list[Values]:
+    def unsupported(self, model: str) -> list[Values]:
         """What ``strict`` objects to."""
         adjusted = [
-            {"model": model, "parameter": name, "reason": f"The nearest value it takes is {entry['used']}."}
+            {"model": model, "parameter": name, "reason": f"The nearest supported value is {entry['used']}."}
             for name, entry in self.adjusted.items()
         ]
         ignored = [{"model": model, "parameter": name, "reason": why} for name, why in self.ignored.items()]
@@ -188,7 +188,7 @@ def receipt(given: Mapping[str, Any], takes: Mapping[str, Any]) -> Receipt:
         if name == "n":
             used: Any = min(value, takes.get("n", {}).get("max", MAX_IMAGES))
         elif name not in takes:
-            result.ignored[name] = f"This model takes no {name}."
+            result.ignored[name] = f"This model doesn't support `{name}`."
             continue
         else:
             used = _nearest(name, value, takes[name])

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pixelprompt.models.model import Model
 
@@ -14,6 +15,9 @@ _URL = re.compile(
     r"(https?)://((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(?:[/?#][!-\[\]-~]*)?",
     re.ASCII | re.IGNORECASE,
 )
+
+
+ProviderName = Annotated[str, Meta(description="Name of the provider.", examples=["openai"])]
 
 
 class Probe(Struct, frozen=True):

@@ -21,7 +21,7 @@ def side(resolution: str | None) -> int:
     """Side of the square picture of a resolution (``512``, ``1K`` …) in pixels; 1024 where there is none."""
     match = re.fullmatch(r"(\d+)(K?)", resolution or "1K")
     if not match:
-        raise ValueError(f"There is no resolution {resolution!r}; write 512, 1K, 2K or 4K.")
+        raise ValueError(f"Unknown resolution {resolution!r}; use 512, 1K, 2K, or 4K.")
     return int(match[1]) * (1024 if match[2] else 1)
 
 

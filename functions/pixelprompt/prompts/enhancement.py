@@ -99,7 +99,9 @@ def enhance_prompt(
         return unchanged(prompt, "This deployment has no text model.")
     if credentials is None:
         key = model_config.key_name or PROVIDERS[model_config.provider].key_name
-        return unchanged(prompt, f"The text model {model_config.name} needs {key}; its owner sets it with `make keys`.")
+        return unchanged(
+            prompt, f"The text model {model_config.name} needs {key}; the operator can add it with `make keys`."
+        )
     complete = getattr(adapter(model_config.provider), "complete", None)
     if complete is None:
         return unchanged(prompt, f"{model_config.name} makes images only; PROMPT_MODEL_INDEX should name a text model.")
@@ -130,11 +132,11 @@ class EnhancementCache:
             if found:
                 return Enhancement(prompt, found.value["short"], found.value["long"])
         except StorageError as error:
-            log_failure("The cache of enhanced prompts cannot be read.", error)
+            log_failure("Failed to read the cache of enhanced prompts.", error)
         enhancement = make()
         if not enhancement.warning:
             try:
                 self._documents.create(key, {"short": enhancement.short, "long": enhancement.long})
             except StorageError as error:
-                log_failure("The cache of enhanced prompts cannot be written.", error)
+                log_failure("Failed to write the cache of enhanced prompts.", error)
         return enhancement

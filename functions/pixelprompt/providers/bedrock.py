@@ -45,7 +45,7 @@ _UNKNOWN_CALLER = frozenset(
 # What AWS says to accounts, mostly new ones, that are not open to Bedrock yet, also as a ValidationException.
 _CLOSED_ACCOUNT = re.compile(r"operation not allowed|\baccount (?:id )?(?:\S+ )?is not authorized")
 # Images that are read; a call makes one.
-_MOST_IMAGES = 2
+_MAX_IMAGES = 2
 _NO_CALLER = "AWS does not accept the credentials that this deployment runs with."
 
 
@@ -144,7 +144,7 @@ def _read(document: Any, request_id: str | None) -> Generated:
     seeds = _list(document, "seeds")
     images: list[Image] = []
     failure: ProviderError | None = None
-    for encoded, seed in itertools.islice(itertools.zip_longest(_list(document, "images"), seeds), _MOST_IMAGES):
+    for encoded, seed in itertools.islice(itertools.zip_longest(_list(document, "images"), seeds), _MAX_IMAGES):
         if isinstance(encoded, str):
             try:
                 images.append(decode_image(encoded, seed=whole({"seed": seed}, "seed")))
@@ -189,7 +189,7 @@ def _client_error(error: ClientError, response: httpx2.Response, model_id: str, 
             return ProviderError("invalid_request", message, billable="unknown")
         return ProviderError("provider_unavailable", "The model failed.", billable="unknown")
     if code == "ServiceQuotaExceededException":
-        return ProviderError("quota_exhausted", "A quota of the AWS account is used up.", said=said.message)
+        return ProviderError("quota_exhausted", "A quota of the AWS account is exhausted.", said=said.message)
     if "model identifier is invalid" in message:
         return ProviderError("model_retired", f"Bedrock has no model {model_id} in {region}.")
     if said.status < 500 and _CLOSED_ACCOUNT.search(message.lower()):

@@ -78,7 +78,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
         return _submit(request, model, credentials.key, base, deadline)
     order = _Order.of(request.resume)
     if order is None or not _is_theirs(order.url, base):
-        raise ProviderError("internal", "The token of the order cannot be used.", billable="unknown")
+        raise ProviderError("internal", "The resume token is invalid.", billable="unknown")
     return _poll(order, request, credentials.key, base, deadline)
 
 
@@ -168,7 +168,7 @@ def _poll(order: _Order, request: ImageRequest, key: str | None, base: str, dead
     if status == 404 or state == "task not found":
         if age < _GRACE:
             return Waiting(1.0, token)
-        raise ProviderError("unknown_outcome", "The provider does not know the order any more.")
+        raise ProviderError("unknown_outcome", "The provider no longer knows this request.")
     if not answer.is_success:
         message = f"The provider does not say what became of the order (HTTP {status})."
         raise ProviderError("unknown_outcome", message)

@@ -24,7 +24,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     """``n`` images in one call, where the server can; the parameters are those that the catalogue says it takes."""
     base, spoken = credentials.base_url, dialect(model.dialect)
     if base is None:
-        raise ProviderError("invalid_request", "The model has no address; its owner must set its baseUrl.")
+        raise ProviderError("invalid_request", "The model has no URL; the operator must set its `baseUrl`.")
     with exchange(deadline) as http:
         answer = http.post(
             base.rstrip("/") + (model.path or spoken.path),

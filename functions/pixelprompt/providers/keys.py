@@ -90,7 +90,7 @@ class ProviderKeys:
             except ServiceUnavailable as error:
                 if self._read_at is None:
                     raise
-                log_failure("The keys of the providers cannot be read; the last ones are used.", error)
+                log_failure("Failed to read the provider keys; the last ones are used.", error)
             self._read_at = now
         return self._keys
 
@@ -98,20 +98,20 @@ class ProviderKeys:
         try:
             text = self._client.get_secret_value(SecretId=self._secret)["SecretString"]
         except (ClientError, BotoCoreError, DeadlineExceeded) as error:
-            message = "The keys of the providers cannot be read at the moment. Try again in a few seconds."
+            message = "Failed to read the provider keys at the moment. Try again in a few seconds."
             raise ServiceUnavailable(message, headers={"Retry-After": "5"}) from error
         try:
             keys = json.loads(text)
         except ValueError:
             keys = None
         if not isinstance(keys, dict):
-            raise ConfigurationError("The secret of the provider keys is no JSON object; set it with `make keys`.")
+            raise ConfigurationError("The secret of the provider keys is not a JSON object; set it with `make keys`.")
         return {name: key.strip() for name, key in keys.items() if isinstance(key, str) and _is_key(key.strip(), name)}
 
 
 def _is_key(key: str, name: str) -> bool:
     """Whether a text can be a key at all: HTTP headers take only printable ASCII."""
     if key and not (key.isascii() and key.isprintable()):
-        logger.warning("A key has characters that no key has, and is not used; set it with `make keys`.", key_name=name)
+        logger.warning("A key has invalid characters and is not used; set it with `make keys`.", key_name=name)
         return False
     return bool(key)

@@ -60,7 +60,7 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
     try:
         document = parse_json(answer.http_response.content)
     except ValueError:
-        raise ProviderError("no_image", "The provider's answer is no valid JSON.") from None
+        raise ProviderError("no_image", "The provider's response is not valid JSON.") from None
     choice = next(iter(members(document, "choices")), {})
     reason, message = text(choice, "finish_reason"), member(choice, "message")
     if reason == "length":

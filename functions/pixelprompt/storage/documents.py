@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from pixelprompt.aws_errors import error_code, http_status
 from pixelprompt.deadline import Deadline
-from pixelprompt.errors import ConflictError, PermissionMissing, StorageError
+from pixelprompt.errors import ConflictError, PermissionDenied, StorageError
 from pixelprompt.observability import record
 
 Value = dict[str, Any]
@@ -32,10 +32,10 @@ _REFUSED = {"AccessDenied", "Forbidden", "403"}
 _PASSING = {"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "503"}
 
 # Seconds.
-_LONGEST_PAUSE = 10.0
-_LONGEST_FAILURE_PAUSE = 5.0
+_MAX_PAUSE = 10.0
+_MAX_FAILURE_PAUSE = 5.0
 # A longer one holds the SDK's own retries and says nothing about the next.
-_LONGEST_ROUND_TRIP = 0.25
+_MAX_ROUND_TRIP = 0.25
 _LOOK_UP = 0.05
 
 
@@ -92,7 +92,7 @@ class DocumentStore:
 
         Raises
         ------
-        PermissionMissing : S3 answered 403
+        PermissionDenied : S3 answered 403
         StorageError : S3 cannot be reached, or the object is no JSON object
         """
         try:
@@ -110,7 +110,7 @@ class DocumentStore:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise StorageError(f"The object {key} in the bucket is no JSON object; remove it or mend it.")
+            raise StorageError(f"`{key}` in the bucket is not a JSON object; delete or fix it.")
         return Document(value, answer["ETag"])
 
     def create(self, key: str, value: Value) -> bool:
@@ -133,7 +133,7 @@ class DocumentStore:
         new: bool = False,
         found: Document | None = None,
         contenders: Callable[[Value, int], int] = lambda value, losses: 1,
-        landed: Callable[[Value], bool] = lambda value: False,
+        already_applied: Callable[[Value], bool] = lambda value: False,
         give_up: Callable[[], bool] = lambda: False,
         alone: Callable[[Value], bool] = lambda value: False,
     ) -> Value | None:
@@ -147,8 +147,8 @@ class DocumentStore:
         new : the document is hardly there yet, so the first attempt writes without reading
         found : what was read a moment ago: the first attempt starts from it instead of reading
         contenders : how many writers may be busy with this value, after so many lost races; the pause widens with it
-        landed : whether a value holds the change, where ``change`` itself cannot tell; asked only after a request whose
-            outcome is unknown
+        already_applied : whether a value holds the change, where ``change`` itself cannot tell; asked only after a
+            request whose outcome is unknown
         give_up : asked before each attempt after the first, and during the pauses
         alone : whether nobody else is likely to have written after this value, which was written here: then the first
             attempt starts from it instead of reading, and where it was not so after all, the next one reads at once
@@ -174,7 +174,7 @@ class DocumentStore:
                 remembered, own = own, None
                 document = remembered or (None if new and not (losses or failures) else self.read(key))
                 current = document.value if document else None
-                if unknown and current is not None and landed(current):
+                if unknown and current is not None and already_applied(current):
                     return current
                 try:
                     changed = change(current)
@@ -189,11 +189,11 @@ class DocumentStore:
                     return current
                 outcome = self._put(key, changed, **_condition(document))
             except StorageError as error:
-                if not may_pass(error):
+                if not is_transient(error):
                     raise
                 unknown = True
                 failures += 1
-                pause = random.uniform(0, min(_LONGEST_FAILURE_PAUSE, 0.1 * 2**failures))
+                pause = random.uniform(0, min(_MAX_FAILURE_PAUSE, 0.1 * 2**failures))
                 if time.monotonic() - started + pause > self.patience:
                     raise
             else:
@@ -251,7 +251,7 @@ def widest_pause(round_trip: float, contenders: int) -> float:
     Of writers that contend, one succeeds in each round trip: the time from a read to the write that is computed from
     it. So the pauses spread over one round trip for each contender.
     """
-    return min(_LONGEST_PAUSE, min(_LONGEST_ROUND_TRIP, round_trip) * max(1, contenders))
+    return min(_MAX_PAUSE, min(_MAX_ROUND_TRIP, round_trip) * max(1, contenders))
 
 
 def _condition(document: Document | None) -> dict[str, str]:
@@ -265,7 +265,7 @@ def wait(seconds: float, give_up: Callable[[], bool]) -> None:
         time.sleep(min(left, _LOOK_UP))
 
 
-def may_pass(error: StorageError) -> bool:
+def is_transient(error: StorageError) -> bool:
     """Whether the same request may succeed later."""
     cause = error.__cause__
     if isinstance(cause, ClientError):
@@ -278,12 +278,12 @@ def storage_error(error: ClientError | BotoCoreError, key: str) -> StorageError:
     """What a failed S3 request for ``key`` means to the service."""
     if isinstance(error, ClientError):
         if error_code(error) in _REFUSED:
-            return PermissionMissing(
+            return PermissionDenied(
                 f"S3 refused {error.operation_name} on {key}. The role lacks that action on the key's prefix, or "
                 "s3:ListBucket on the bucket for it (without it a missing key answers 403)."
             )
         return StorageError(f"S3 answered {error_code(error)} to {error.operation_name} on {key}.")
-    return StorageError(f"S3 cannot be reached for {key} ({type(error).__name__}).")
+    return StorageError(f"Failed to connect to S3 for {key} ({type(error).__name__}).")
 
 
 def iso(moment: datetime) -> str:

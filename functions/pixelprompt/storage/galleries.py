@@ -62,10 +62,10 @@ class Page(Struct, frozen=True):
         """
         text = query.get("limit", str(DEFAULT_LIMIT))
         if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
-            raise InvalidParameter(f"limit must be a whole number from 1 to {MAX_LIMIT}.", parameter="limit")
+            raise InvalidParameter(f"`limit` must be a whole number from 1 to {MAX_LIMIT}.", parameter="limit")
         cursor = query.get("cursor")
         if cursor is not None and (len(cursor) > MAX_CURSOR or not _CURSOR.fullmatch(cursor)):
-            raise InvalidParameter("cursor must be the nextCursor of an earlier page.", parameter="cursor")
+            raise InvalidParameter("`cursor` must be the `nextCursor` of an earlier page.", parameter="cursor")
         return cls(int(text), cursor)
 
 

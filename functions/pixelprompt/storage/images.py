@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pixelprompt.errors import PermissionMissing, StorageError
+from pixelprompt.errors import PermissionDenied, StorageError
 from pixelprompt.observability import log_failure
 from pixelprompt.storage.documents import DocumentStore, storage_error
 from pixelprompt.storage.image_format import EXTENSIONS, image_format
@@ -90,7 +90,7 @@ class ImageStorage:
         give_up = time.monotonic() + min(self.patience, self.patience if patience is None else max(1.0, patience))
         found = image_format(data)
         if found is None:
-            raise ValueError("These bytes are no picture of a known type.")
+            raise ValueError("These bytes are not an image of a known type.")
         if found.problem:
             raise ValueError(f"This is an image {found.problem}.")
         target = metadata.get("target") or f"{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}"
@@ -186,7 +186,7 @@ class ImageStorage:
             except (ClientError, BotoCoreError) as error:
                 failure = storage_error(error, key)
                 pause = random.uniform(0, min(5.0, 0.2 * 2**attempt))
-                if isinstance(failure, PermissionMissing) or time.monotonic() + pause > give_up:
+                if isinstance(failure, PermissionDenied) or time.monotonic() + pause > give_up:
                     raise failure from error
             time.sleep(pause)
 

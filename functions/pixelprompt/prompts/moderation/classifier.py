@@ -127,7 +127,7 @@ def _ask(instruction: str, text: str, registry: Callable[[], ModelRegistry], key
     model = registry().get_prompt_model()
     credentials = keys.credentials(model) if model else None
     if model is None or credentials is None:
-        raise ConfigurationError("There is no text model with a key to ask; set one with `make keys`.")
+        raise ConfigurationError("No text model has a key; add one with `make keys`.")
     ask = partial(adapter(model.provider).complete, text, model, credentials, until, instruction=instruction)
     try:
         return str(accept_answer(ask, credentials.key))
@@ -141,7 +141,7 @@ def _ask(instruction: str, text: str, registry: Callable[[], ModelRegistry], key
 def _is_flagged(text: str, keys: ProviderKeys, until: float) -> bool:
     credentials = keys.credentials(_OPENAI)
     if credentials is None:
-        raise ConfigurationError("OPENAI_API_KEY is missing; its owner sets it with `make keys`.")
+        raise ConfigurationError("OPENAI_API_KEY is missing; the operator can add it with `make keys`.")
     ask = partial(adapter("openai").is_flagged, text, _OPENAI, credentials, until)
     try:
         return bool(accept_answer(ask, credentials.key))

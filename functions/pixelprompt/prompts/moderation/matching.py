@@ -105,7 +105,7 @@ def _phrase_around(
     return None
 
 
-_MOST_BETWEEN: Final = 3
+_MAX_BETWEEN: Final = 3
 _WIDEST_CONTEXT: Final = 8  # words on either side that are looked at
 _ARTICLES: Final = frozenset(("a", "an", "the"))
 _PREPOSITIONS: Final = frozenset(
@@ -169,7 +169,7 @@ def _run(known: frozenset[str], words: Sequence[str]) -> int:
 
 def _met(phrases: Trie, words: Sequence[str], between: frozenset[str]) -> int:
     """How many words lead to the end of the longest of the phrases, after a few words of ``between``; 0 for none."""
-    for begin in range(min(_MOST_BETWEEN + 1, len(words))):
+    for begin in range(min(_MAX_BETWEEN + 1, len(words))):
         trie = phrases
         longest = 0
         for position in range(begin, len(words)):

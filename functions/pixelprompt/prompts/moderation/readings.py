@@ -28,7 +28,7 @@ _MINUS: Final = re.compile(r"(?<!\w)-\w")
 _PUNCTUATION: Final = str.maketrans(dict.fromkeys("\u2010\u2011\u2013\u2014\u201c\u201d\u2026", " "))
 _TRIPLED: Final = re.compile(r"([a-z])\1\1")
 _WIDEST_PIECE: Final = 4  # letters in a piece of a word split over more than two pieces
-_MOST_PIECES: Final = 6
+_MAX_PIECES: Final = 6
 
 
 class Readings:
@@ -191,7 +191,7 @@ class Readings:
         for start in range(len(words) - 1):
             joined = words[start]
             short = len(joined) <= _WIDEST_PIECE
-            for end in range(start + 1, min(start + _MOST_PIECES, len(words))):
+            for end in range(start + 1, min(start + _MAX_PIECES, len(words))):
                 if end - 1 in self.contracted:
                     break
                 piece = words[end]

@@ -18,7 +18,7 @@ _ENCODED = ("b64_json", "base64", "image", "b64")
 _URLS = ("url", "image_url")
 _DEEPEST = 3
 # Entries that are looked at: a list may hold broken ones before the images.
-_MOST_ENTRIES = 20
+_MAX_ENTRIES = 20
 # A bare string in a list is an image if it is longer than a status would be.
 _SHORTEST = 60
 # A file name, which base64 never looks like.
@@ -82,7 +82,7 @@ def read_images(
     """
     images: list[Image] = []
     failure: ProviderError | None = None
-    for place, entry in enumerate(entries[:_MOST_ENTRIES]):
+    for place, entry in enumerate(entries[:_MAX_ENTRIES]):
         if len(images) > wanted:
             break
         seed = seeds[place] if place < len(seeds) else None

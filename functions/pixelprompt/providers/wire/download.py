@@ -25,7 +25,7 @@ from pixelprompt.providers.wire import transport
 from pixelprompt.providers.wire.image_bytes import decode_base64
 
 SIZE_LIMIT = 32 * 1024 * 1024
-MOST_REDIRECTS = 3
+MAX_REDIRECTS = 3
 # Hosts that a server names if it listens on every interface; there is nothing to connect to.
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 # The IANA IPv4 and IPv6 Special-Purpose Address Registries, multicast, and platforms of clouds. Some entries are marked
@@ -118,18 +118,18 @@ def download(url: str, deadline: float, *, base_url: str | None = None, limit: i
             home = transport.origin(target)
             if target.host in _EVERYWHERE:
                 target = target.copy_with(host=base.host)
-        for _ in range(1 + MOST_REDIRECTS):
+        for _ in range(1 + MAX_REDIRECTS):
             response = _fetch(target, deadline, limit, at_home=transport.origin(target) == home)
             if not response.has_redirect_location:
                 return _content(response)
             target = target.join(response.headers["location"])
-    except transport.AnswerTooLarge:
+    except transport.ResponseTooLarge:
         raise DownloadFailed("The image is too large.") from None
     except (httpx2.InvalidURL, UnicodeError):
         raise DownloadFailed("The address of the image is not valid.") from None
     except httpx2.HTTPError as error:
         raise DownloadFailed("The image could not be fetched in time.", passing=True) from error
-    raise DownloadFailed(f"The image is behind more than {MOST_REDIRECTS} redirects.")
+    raise DownloadFailed(f"The image is behind more than {MAX_REDIRECTS} redirects.")
 
 
 def download_paid(url: str, deadline: float, *, base_url: str | None = None) -> bytes:
@@ -258,14 +258,14 @@ class _PublicBackend(transport.DeadlineBackend):
                 return super().connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
-        raise httpcore2.ConnectError(f"No address of {host} answers.") from failure
+        raise httpcore2.ConnectError(f"Failed to connect to {host}.") from failure
 
 
 def _public_addresses(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise httpcore2.ConnectError("The host of the image is not known.") from error
+        raise httpcore2.ConnectError("Failed to resolve the host of the image.") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     # One address inside the network condemns them all.
     if not all(map(is_public, addresses)):

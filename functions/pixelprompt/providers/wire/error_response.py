@@ -25,7 +25,7 @@ _PROBLEMS = ("detail", "details", "issues", "errors")
 _CODES = ("code", "type", "status", "name", "reason")
 _PLACES = ("loc", "path")
 _DEEPEST = 6
-_MOST_PROBLEMS = 10
+_MAX_PROBLEMS = 10
 _LONGEST = 2000
 _TEXT_SOURCE = 16_000
 # The beginning of an object, in JSON or as Python shows it, and what it says.
@@ -95,7 +95,7 @@ def read_document(
     problems = [p for envelope in envelopes for name in _PROBLEMS for p in members(envelope, name)]
     codes = [
         str(found[name])
-        for found in [*envelopes, *problems[:_MOST_PROBLEMS]]
+        for found in [*envelopes, *problems[:_MAX_PROBLEMS]]
         for name in _CODES
         if _is_code(found.get(name))
     ]
@@ -114,7 +114,7 @@ def sentence(value: Any, depth: int = 0, *, places: bool = True) -> str:
         inner = _embedded(value)
         return _plain(value) if inner is None else sentence(inner, depth + 1, places=places)
     if isinstance(value, list):
-        return _joined(sentence(item, depth + 1, places=places) for item in value[:_MOST_PROBLEMS])
+        return _joined(sentence(item, depth + 1, places=places) for item in value[:_MAX_PROBLEMS])
     if not isinstance(value, dict):
         return ""
     for name in _SPEAKING:
@@ -130,7 +130,7 @@ def sentence(value: Any, depth: int = 0, *, places: bool = True) -> str:
 
 
 def _by_parameter(problems: dict[str, Any], depth: int, *, places: bool) -> str:
-    listed = itertools.islice(problems.items(), _MOST_PROBLEMS)
+    listed = itertools.islice(problems.items(), _MAX_PROBLEMS)
     found = ((name, sentence(problem, depth + 1, places=places)) for name, problem in listed)
     return _joined(f"{name}: {said}" if places else said for name, said in found if said)
 

@@ -9,7 +9,7 @@ from pixelprompt.providers.wire.transport import unreadable
 from pixelprompt.storage.image_format import image_format, is_svg
 
 # The longest beginning of a data URL, such as ``data:image/png;charset=utf-8;base64,``.
-_LONGEST_HEAD = 100
+_MAX_HEAD = 100
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -44,9 +44,9 @@ def decode_base64(encoded: str) -> bytes | None:
 
     A data URL is accepted (RFC 2397), and base64 that is URL-safe, unpadded, or broken into lines (RFC 4648, RFC 2045).
     """
-    head, comma, rest = encoded[:_LONGEST_HEAD].partition(",")
+    head, comma, rest = encoded[:_MAX_HEAD].partition(",")
     if comma:
-        encoded = rest + encoded[_LONGEST_HEAD:]
+        encoded = rest + encoded[_MAX_HEAD:]
         if "%" in encoded:
             encoded = unquote(encoded)
         # Some leave the scheme out.

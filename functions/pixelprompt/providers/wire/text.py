@@ -10,5 +10,5 @@ def cut_off(parameter: str, tokens: object) -> ProviderError:
     """The error of a text model whose answer ended at so many tokens, which ``parameter`` of the model sets."""
     return ProviderError(
         "no_image",
-        f"The answer is longer than {parameter}={tokens} allows; the owner can raise it in the model's parameters.",
+        f"The answer is longer than {parameter}={tokens} allows; the operator can raise it in the model's parameters.",
     )

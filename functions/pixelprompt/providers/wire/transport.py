@@ -27,7 +27,7 @@ from pixelprompt.redaction import MESSAGE_SOURCE, visible, without_key
 
 CONNECT_SECONDS = 5.0
 # A longer pause than this is past every deadline.
-LONGEST_PAUSE = 3600.0
+MAX_PAUSE = 3600.0
 # The largest answer that is read: several images of 4K in base64.
 ANSWER_LIMIT = 40 * 1024 * 1024
 
@@ -45,7 +45,7 @@ _FAILED = (
 _TAG = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[/!]?[a-z][^>]*>", re.IGNORECASE | re.DOTALL)
 
 
-class AnswerTooLarge(httpx2.RequestError):
+class ResponseTooLarge(httpx2.RequestError):
     """An answer is larger than what is read."""
 
 
@@ -173,7 +173,7 @@ class _Transport(httpx2.BaseTransport):
         body = io.BytesIO(bytes(min(int(length), self._limit) if length.isdecimal() else 0))
         for part in unpacked.iter_bytes():
             if body.tell() + len(part) > self._limit:
-                raise AnswerTooLarge(f"The answer has more than {self._limit} bytes.", request=request)
+                raise ResponseTooLarge(f"The response has more than {self._limit} bytes.", request=request)
             body.write(part)
         body.truncate()
         # Shares its bytes instead of copying them.
@@ -257,9 +257,9 @@ def exchange(
 def exchange_error(error: BaseException | None) -> ProviderError:
     """The outcome of an exchange that ended without an answer."""
     if isinstance(error, _NOT_SENT):
-        return ProviderError("provider_unavailable", "The provider cannot be reached.", safe_to_repeat=True)
-    if isinstance(error, AnswerTooLarge):
-        return ProviderError("no_image", "The provider's answer is too large.", billable="unknown")
+        return ProviderError("provider_unavailable", "Failed to connect to the provider.", safe_to_repeat=True)
+    if isinstance(error, ResponseTooLarge):
+        return ProviderError("no_image", "The provider's response is too large.", billable="unknown")
     if isinstance(error, httpx2.TimeoutException):
         message = "The provider did not answer in time; it may have made an image."
         return ProviderError("unknown_outcome", message)
@@ -268,7 +268,7 @@ def exchange_error(error: BaseException | None) -> ProviderError:
 
 def unreadable() -> ProviderError:
     """The outcome of an answer that says it succeeded but is not what the protocol promises."""
-    return ProviderError("no_image", "The provider's answer cannot be read.", billable="unknown")
+    return ProviderError("no_image", "Failed to read the provider's response.", billable="unknown")
 
 
 def json_object(response: httpx2.Response) -> dict[str, Any] | None:
@@ -322,11 +322,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         pass
     else:
-        return min(max(0.0, seconds), LONGEST_PAUSE) if math.isfinite(seconds) else None
+        return min(max(0.0, seconds), MAX_PAUSE) if math.isfinite(seconds) else None
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), LONGEST_PAUSE)
+    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), MAX_PAUSE)
