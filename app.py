@@ -15,7 +15,7 @@ from infra.context import SettingsError
 from infra.packages import BundlingError
 from infra.pipeline import PixelPromptPipelineRole
 from infra.pipeline_settings import PipelineSettings
-from infra.settings import Settings
+from infra.settings import Settings, former_names
 from infra.stack import PixelPromptStack
 
 
@@ -27,6 +27,8 @@ def build(app: App, context: Mapping[str, Any]) -> Stack:
     from pixelprompt.models.registry import ModelRegistry
 
     settings = Settings.from_context(context)
+    for sentence in former_names(context):
+        print(sentence, file=sys.stderr)
     registry = ModelRegistry.load(prompt_model=settings.prompt_model_index)
     for provider in settings.provider_endpoints:
         if provider not in PROVIDERS:

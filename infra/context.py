@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -75,7 +76,7 @@ def _convert(value: Any, declared: Any) -> Any:
         # On the command line every value is a string, and in JSON a version such as 3.13 may be a number.
         if isinstance(value, str):
             return msgspec.convert(_from_json(value), declared)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return msgspec.convert(str(value), declared)
         raise
 
@@ -84,4 +85,7 @@ def _from_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        # JSON writes neither 05 nor .5.
+        if re.fullmatch("[0-9]{1,9}", text, re.ASCII):
+            return int(text)
+        return float(text) if re.fullmatch(r"[0-9]*\.[0-9]+", text, re.ASCII) else None

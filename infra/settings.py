@@ -219,7 +219,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
             "a loopback URL, without user and password, such as http://127.0.0.1:4566/_aws/execute-api/pixel-prompt",
         ),
     ] = ""
-    removal: Annotated[
+    removal_policy: Annotated[
         Literal["retain", "destroy"],
         Meta(
             description="What becomes of the bucket and the secret with the stack: `destroy` (default of `dev`) or "
@@ -280,6 +280,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
                 )
             if "stage" in values:
                 raise SettingsError(f"stages.{name} has a stage; remove it, its name is {name}.")
+        stages = {name: with_present_names(values) for name, values in stages.items()}
         stage = str(context.get("stage", "dev"))
         if stage not in (*STAGES, *stages):
             raise SettingsError(
@@ -290,7 +291,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
             if name != stage:
                 read_values(own, cls, _CHECKS)
         chosen = dict(stages.get(stage, {}))
-        chosen.update(single_values(context))
+        chosen.update(with_present_names(single_values(context)))
         values = read_values(chosen, cls, _CHECKS)
         values["stage"] = stage
         settings = cls(**{**_stage_defaults(stage, values.get("target", "aws")), **values})
@@ -324,6 +325,23 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 NAMES = names_of(Settings)
+# Former names of settings, which are accepted until the next release.
+FORMER_NAMES = {"removal": "removalPolicy"}
+
+
+def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Context values under the present names of their settings."""
+    return {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+
+
+def former_names(context: Mapping[str, Any]) -> list[str]:
+    """A sentence for each former name that a valid context uses."""
+    used = {*context, *(name for values in context.get("stages", {}).values() for name in values)}
+    return [
+        f"The setting {former} is now {present}; rename it before the next release."
+        for former, present in FORMER_NAMES.items()
+        if former in used
+    ]
 
 
 def _stage_defaults(stage: str, target: str) -> dict[str, Any]:
@@ -333,7 +351,7 @@ def _stage_defaults(stage: str, target: str) -> dict[str, Any]:
         "trust_body_ip": is_local,
         "cloudfront": not is_local,
         "status_wait": MAX_WAIT_SECONDS if is_local else 0,
-        "removal": "destroy" if stage == "dev" else "retain",
+        "removal_policy": "destroy" if stage == "dev" else "retain",
         "gallery": "off" if stage == "prod" else "public",
         "python_version": _default_python(stage),
     }

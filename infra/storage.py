@@ -27,7 +27,7 @@ def removal_policy(settings: Settings) -> RemovalPolicy:
     """What becomes of a resource that holds data when the stack goes."""
     # What a deployment creates is not kept if it fails: it is empty. What is kept must not have a fixed name, or the
     # next deployment of the stage would fail.
-    return RemovalPolicy.DESTROY if settings.removal == "destroy" else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+    return RemovalPolicy.DESTROY if settings.removal_policy == "destroy" else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 
 class PrivateBucket(s3.Bucket):
@@ -90,7 +90,7 @@ class Storage(Construct):
             ],
             removal_policy=removal_policy(settings),
             # Emptying the bucket takes a custom resource, which the emulator cannot run; its buckets go with it.
-            auto_delete_objects=settings.removal == "destroy" and settings.target == "aws",
+            auto_delete_objects=settings.removal_policy == "destroy" and settings.target == "aws",
             # CloudFront answers for itself; a page that saves pictures fetches presigned addresses from the bucket.
             cors=None if settings.cloudfront else [_readable_from(settings.cors_origins.split(","))],
         )

@@ -6,7 +6,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ from pixelprompt.jobs.retry import RetryRequest
 from pixelprompt.jobs.schema import Estimate, Job, JobStarted, RunStarted
 from pixelprompt.jobs.status import SINCE
 from pixelprompt.models.listing import ModelList
+from pixelprompt.models.parameters import AspectRatio, OutputFormat, Quality, Resolution
 from pixelprompt.prompts.enhancement import EnhancedPrompt
 from pixelprompt.storage import galleries
 from pixelprompt.storage.galleries import Gallery, GalleryPage
@@ -94,6 +95,12 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+# msgspec sorts choices by the alphabet; qualities, for one, are declared from the cheapest on.
+_ORDERS = {
+    frozenset(get_args(choices)): [*get_args(choices)] for choices in (AspectRatio, Resolution, Quality, OutputFormat)
+}
+
+
 def _components(*types: Any) -> Schema:
     """The schemas of types, and of those that they refer to, by name."""
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -110,7 +117,7 @@ def _plain(schema: Any) -> Any:
     if "default" in plain and plain["default"] is None:
         del plain["default"]
     if isinstance(plain.get("enum"), list):
-        plain = {"type": "string", **plain}
+        plain = {"type": "string", **plain, "enum": _ORDERS.get(frozenset(plain["enum"]), plain["enum"])}
     if isinstance(plain.get("description"), str):
         plain["description"] = plain["description"].replace("``", "`")
     if "required" in plain:
@@ -151,8 +158,9 @@ def _schemas() -> Schema:
         Gallery,
         errors.ErrorResponse,
     )
-    # Stored documents lack them; responses have them.
-    found["Image"]["required"].append("imageUrl")
+    # Added to stored documents, and by the entry points.
+    for name, member in (("Image", "imageUrl"), ("JobStarted", "statusUrl"), ("RunStarted", "statusUrl")):
+        found[name]["required"].append(member)
     found["GatewayError"] = {
         "description": "An error of API Gateway itself: above its throttling, or when it reaches no function.",
         "type": "object",

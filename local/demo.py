@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.settings import Settings
-from local import contact_sheet, pictures, terminal, travel
+from local import contact_sheet, execution_trace, pictures, terminal
 from local.cloud import Cloud, CloudError
 from local.options import OptionError
 from local.paths import ROOT
@@ -55,7 +55,7 @@ def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None], f
     sheet = save(cloud, document, folder)
     execution = _ended_execution(cloud, job_id)
     console.print()
-    _print_travels(console, cloud, document)
+    _print_trace(console, cloud, document)
     console.print()
     console.print(f"Execution {execution['status']}; the job {_ended(document)}.", markup=False, soft_wrap=True)
     console.print(f"Pictures: {_shown(folder)}/", markup=False, soft_wrap=True)
@@ -309,26 +309,26 @@ def _ended_execution(cloud: Cloud, job_id: str) -> Document:
         time.sleep(0.1)
 
 
-def _print_travels(console: Console, cloud: Cloud, document: Document) -> None:
-    lines = travel.job_lines(cloud, document["jobId"])
+def _print_trace(console: Console, cloud: Cloud, document: Document) -> None:
+    lines = execution_trace.job_lines(cloud, document["jobId"])
     console.print("The way through the state machine", style="bold")
     width = max(len(row["model"]) for row in document["results"])
-    turns = travel.turns(lines)
+    turns = execution_trace.turns(lines)
     logged = {turn.model for turn in turns}
     for row in document["results"]:
-        passed = travel.steps(line for line in lines if line.get("model") == row["model"])
+        passed = execution_trace.steps(line for line in lines if line.get("model") == row["model"])
         if not passed and row.get("duration") is not None:
             # The emulator hands some lines on only with the worker's next invocation.
             passed = [f"Generate image {row['duration']:.1f} s"]
         if row["model"] not in logged and row.get("duration") is not None:
-            turns.append(travel.Turn(row["model"], _epoch(row["startedAt"]), _epoch(row["completedAt"])))
+            turns.append(execution_trace.Turn(row["model"], _epoch(row["startedAt"]), _epoch(row["completedAt"])))
         end = "done" if row["status"] == "completed" else row.get("errorCode") or row["status"]
         total = f", {row['duration']:.1f} s" if row.get("duration") is not None else ""
         way = " → ".join([*passed, f"{end}{total}"])
         console.print(f"  {row['model']:<{width}}  {way}", markup=False, soft_wrap=True)
     work = sum(turn.ended - turn.began for turn in turns)
     console.print(
-        f"{travel.most_at_once(turns)} of {len(turns)} invocations of generate ran at the same moment; "
+        f"{execution_trace.most_at_once(turns)} of {len(turns)} invocations of generate ran at the same moment; "
         f"together they took {work:.1f} s, the job {_job_seconds(document):.1f} s.",
         markup=False,
         soft_wrap=True,

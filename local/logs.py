@@ -10,7 +10,7 @@ from pathlib import Path
 
 from local import terminal
 from local.cloud import Cloud
-from local.travel import epoch_seconds, parsed
+from local.execution_trace import epoch_seconds, parsed
 
 _PAUSE = 1.0
 # What every line of a Lambda has, beside its message.

@@ -111,6 +111,7 @@ def describe(
             if (model := loaded.find(name)) and section == "models" and (warning := loaded.warning(model)):
                 lines.append(f"  {warning}")
     defaults = [model.name for model in loaded.get_all_models() if model.default]
+    lines += catalogue.former_names(changes)
     lines.append(f"A job that names no model takes: {', '.join(defaults) or 'none'}.")
     return lines
 
@@ -126,7 +127,7 @@ def _line(before: Mapping[str, Any] | None, after: Mapping[str, Any], today: str
         if name not in ("enabled", "name") and after.get(name) != known.get(name)
     ]
     if before is None:
-        key = f", needs the key {after['keyName']} in the secret" if after.get("keyName") else ""
+        key = f", needs the key {after['apiKeyName']} in the secret" if after.get("apiKeyName") else ""
         return f"added     {title}{key}" + ("" if is_enabled else ", but disabled") + (", but shut down" * is_over)
     if is_over and not was_over:
         instead = f"; requests for it name {after['replacement']}" if after.get("replacement") else ""
@@ -139,7 +140,7 @@ def _line(before: Mapping[str, Any] | None, after: Mapping[str, Any], today: str
 def _sent(entry: Mapping[str, Any], key_hosts: KeyHosts) -> str:
     """Which key a model would send to which host."""
     provider, base_url = entry["provider"], entry.get("baseUrl")
-    model = Model(entry["name"], provider, entry["id"], base_url=base_url, key_name=entry.get("keyName"))
+    model = Model(entry["name"], provider, entry["id"], base_url=base_url, api_key_name=entry.get("apiKeyName"))
     name, host = key_name(model), called_host(provider, base_url)
     if name is None:
         return f"sends no key: {provider} uses the AWS role"

@@ -25,7 +25,7 @@ def markdown(found: Refresh) -> str:
         blocks.append(f"No list has the price of {', '.join(shown)}.{_cut(len(found.without_price) - len(shown))}")
     if any(one.kind == "new" for one in found.sure):
         blocks.append(
-            "Before you merge this, say in `takes` which parameters a new model takes and, where its provider is told "
+            "Before you merge this, say in `supports` which parameters a new model has and, where its provider is told "
             "sizes in pixels, in `pixels` which ones."
         )
     return "\n\n".join(blocks) + "\n"

@@ -116,7 +116,7 @@ def what_to_do(found: Refresh, *, applied: bool) -> str:
     """What is left for a person, as a sentence or two."""
     if not found.patch:
         return "Nothing that is corroborated differs from the catalogue."
-    new = " Say in `takes` which parameters a new model takes." * any(one.kind == "new" for one in found.sure)
+    new = " Say in `supports` which parameters a new model takes." * any(one.kind == "new" for one in found.sure)
     if applied:
         return f"It is written into {PLACE}. Look at the sources, then commit it.{new}"
     return f"Look at the sources, then write it into the catalogue with `make models-refresh APPLY=1`.{new}"

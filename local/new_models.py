@@ -73,7 +73,9 @@ def _entry(template: Entry, model: str, taken: set[str], price: Entry, listed: S
     if keys.file_name(name).casefold() in taken:
         name = f"{name} ({template['provider']})"
     # How a server is reached is the same for all its models.
-    reached = {part: template[part] for part in ("region", "baseUrl", "keyName", "dialect", "path") if part in template}
+    reached = {
+        part: template[part] for part in ("region", "baseUrl", "apiKeyName", "dialect", "path") if part in template
+    }
     if template["provider"] == "compatible" and "parameters" in template:
         reached["parameters"] = template["parameters"]
     entry = {"name": name, "provider": template["provider"], "id": model, **reached, "default": False}

@@ -221,8 +221,8 @@ def key_names(key_hosts: str = "") -> dict[str, set[str]]:
         if provider.key_name:
             names.setdefault(provider.key_name, set()).add(name)
     for model in ModelRegistry.load().get_all_models():
-        if model.key_name:
-            names.setdefault(model.key_name, set()).add(model.provider)
+        if model.api_key_name:
+            names.setdefault(model.api_key_name, set()).add(model.provider)
     own = {provider for provider, row in PROVIDERS.items() if row.is_any_server}
     return dict.fromkeys(_names_in(key_hosts), own) | names
 

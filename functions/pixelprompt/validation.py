@@ -12,8 +12,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 # How much of an unknown name is shown.
 _MAX_SHOWN = 80
-_MEMBER = re.compile(r"`\$\.(\w+)")
-_MISSING = re.compile(r"required field `(\w+)`")
+# The path is last; values of the caller may stand before it.
+_MEMBER = re.compile(r" - at (?:`key` in )?`\$\.(\w+)[^`]*`$")
+_MISSING = re.compile(r"^Object missing required field `(\w+)`$")
 
 
 def check_names(given: Iterable[str], known: Sequence[str], kind: str = "member") -> None:

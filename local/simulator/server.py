@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.serving import BaseWSGIServer
 from werkzeug.wrappers import Response
 
@@ -330,6 +330,9 @@ class Simulator:
 def _read_body(request: Request) -> Response | None:
     """Read the body, so that the next request can follow; return the refusal of one that cannot be read."""
     try:
+        length = request.headers.get("Content-Length", "0")
+        if not length.isdecimal():
+            raise BadRequest
         request.get_data()
     except (HTTPException, OSError) as error:
         status = (error.code if isinstance(error, HTTPException) else None) or 400

@@ -26,7 +26,7 @@ RETIRED = [model for model in MODELS if model not in LIVE]
 def values(model: Model) -> Iterator[dict[str, Any]]:
     """One parameter at a time: every listed value, and both ends of every range."""
     yield {}
-    for name, allowed in model.takes.items():
+    for name, allowed in model.supports.items():
         if name == "n":
             yield {"n": allowed.get("max", 1)}
         elif allowed is True:
@@ -35,9 +35,9 @@ def values(model: Model) -> Iterator[dict[str, Any]]:
             yield from ({name: value} for value in allowed)
         else:
             yield from ({name: allowed[end]} for end in ("min", "max"))
-    if {"aspectRatio", "resolution"} <= set(model.takes):
-        for resolution in model.takes["resolution"]:
-            yield from ({"aspectRatio": ratio, "resolution": resolution} for ratio in model.takes["aspectRatio"])
+    if {"aspectRatio", "resolution"} <= set(model.supports):
+        for resolution in model.supports["resolution"]:
+            yield from ({"aspectRatio": ratio, "resolution": resolution} for ratio in model.supports["aspectRatio"])
 
 
 @pytest.mark.parametrize("model", LIVE, ids=lambda model: model.name)

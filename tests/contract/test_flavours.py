@@ -193,14 +193,14 @@ class TestAzure:
         (entry,) = json.loads(example)["models"]
         parsed = catalogue.parse(catalogue.overlay(shipped, {"models": [entry]}))["models"]
         (model,) = [model for model in parsed if model.name == entry["name"]]
-        assert (model.dialect, model.key_name) == ("azure", "AZURE_OPENAI_API_KEY")
-        for shape in model.takes["aspectRatio"]:
-            for resolution in model.takes["resolution"]:
+        assert (model.dialect, model.api_key_name) == ("azure", "AZURE_OPENAI_API_KEY")
+        for shape in model.supports["aspectRatio"]:
+            for resolution in model.supports["resolution"]:
                 simulator.set_fault(model.id, "no_image")
                 answer = ask_simulator(simulator, model, aspect_ratio=shape, resolution=resolution)
                 assert isinstance(answer, ProviderError) and answer.code == "no_image", (shape, answer)
         simulator.clear_faults()
-        (image,) = images(simulator, model, moderation=model.takes["providerModeration"][0]).images
+        (image,) = images(simulator, model, moderation=model.supports["providerModeration"][0]).images
         assert image.width == image.height == 1024
 
 

@@ -33,11 +33,11 @@ from pixelprompt.errors import ConfigurationError
 from pixelprompt.models import catalogue
 from pixelprompt.models.provider import PROVIDERS, KeyHosts
 
-entry = {"name": "Toy", "provider": "toy", "id": "toy-1", "takes": {"seed": {"min": 0, "max": 9}}}
+entry = {"name": "Toy", "provider": "toy", "id": "toy-1", "supports": {"seed": {"min": 0, "max": 9}}}
 (model,) = catalogue.parse({"models": [entry], "textModels": []})["models"]
 assert KeyHosts().sent_key(model) == "TOY_API_KEY"
-for wrong in ({"takes": {"steps": {"min": 1, "max": 9}}}, {"takes": {"n": {"perCall": True}}}, {"pixels": ["1x1"]},
-              {"baseUrl": "https://other.example"}):
+for wrong in ({"supports": {"steps": {"min": 1, "max": 9}}}, {"supports": {"n": {"perCall": True}}},
+              {"pixels": ["1x1"]}, {"baseUrl": "https://other.example"}):
     try:
         catalogue.parse({"models": [{**entry, **wrong}], "textModels": []})
     except ConfigurationError:

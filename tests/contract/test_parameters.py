@@ -24,7 +24,7 @@ USUAL = ASPECT_RATIOS[:13]
 
 def shapes_of(model_id: str) -> list[str]:
     """What the catalogue says that the model takes."""
-    shapes: list[str] = CATALOGUE[model_id].takes["aspectRatio"]
+    shapes: list[str] = CATALOGUE[model_id].supports["aspectRatio"]
     return shapes
 
 
@@ -238,7 +238,7 @@ def test_what_the_provider_says_it_charges_is_kept(
 
 @pytest.mark.parametrize("quality", ["low", "medium", "high", "xhigh", "max"])
 def test_openai_is_told_what_the_catalogue_says_it_takes(simulator: Simulator, quality: str) -> None:
-    flare = replace(model("openai", "gpt-image-2.5-flare"), takes=CATALOGUE["gpt-image-2.5-flare"].takes)
+    flare = replace(model("openai", "gpt-image-2.5-flare"), supports=CATALOGUE["gpt-image-2.5-flare"].supports)
     made = images(
         simulator,
         flare,

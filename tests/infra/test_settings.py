@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from infra import settings as settings_module
 from infra.context import SettingsError
-from infra.settings import INTERPRETER, NAMES, PYTHON_VERSIONS, Settings
+from infra.settings import INTERPRETER, NAMES, PYTHON_VERSIONS, Settings, former_names
 
 from .conftest import ROOT
 
@@ -26,7 +26,7 @@ PROD = {"stage": "prod", "pythonVersion": "3.13"}
 
 def test_defaults() -> None:
     settings = Settings.from_context({})
-    assert (settings.stage, settings.target, settings.removal) == ("dev", "aws", "destroy")
+    assert (settings.stage, settings.target, settings.removal_policy) == ("dev", "aws", "destroy")
     assert (settings.global_limit, settings.ip_limit, settings.max_concurrency) == (100, 50, 40)
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (100, 50)
     assert settings.trust_body_ip is False
@@ -54,7 +54,8 @@ def test_defaults() -> None:
         ("maxConcurrency", "9", "max_concurrency", 9),
         ("promptModelIndex", 2, "prompt_model_index", "2"),
         ("throttleRate", "5", "throttle_rate", 5),
-        ("removal", "retain", "removal", "retain"),
+        ("removalPolicy", "retain", "removal_policy", "retain"),
+        ("removal", "retain", "removal_policy", "retain"),
         ("reservedConcurrency", "20", "reserved_concurrency", 20),
         ("cloudfront", "false", "cloudfront", False),
         ("apiAuth", "iam", "api_auth", "iam"),
@@ -68,6 +69,8 @@ def test_defaults() -> None:
         ("alarmEmail", "", "alarm_email", ""),
         ("dailyBudget", "12.5", "daily_budget", 12.5),
         ("dailyBudget", 10, "daily_budget", 10),
+        ("dailyBudget", ".5", "daily_budget", 0.5),
+        ("ipLimit", "05", "ip_limit", 5),
         ("pythonVersion", "3.14", "python_version", "3.14"),
         ("pythonVersion", 3.11, "python_version", "3.11"),
     ],
@@ -109,7 +112,7 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("moderation", "none", "one of keyword, model, openai"),
         ("throttleRate", 0, "a whole number from 1 to 10000"),
         ("throttleBurst", 5001, "a whole number from 1 to 5000"),
-        ("removal", "keep", "one of retain, destroy"),
+        ("removalPolicy", "keep", "one of retain, destroy"),
         ("reservedConcurrency", "-1", "a whole number from 0 to 1000"),
         ("apiAuth", "basic", "one of none, iam, jwt"),
         ("jwtIssuer", "http://example.com", JWT_ISSUER),
@@ -126,6 +129,7 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         *[("providerEndpoints", empty, PROVIDER_ENDPOINTS) for empty in (None, False, 0, [], "[]")],
         ("dailyBudget", "-1", "US dollars from 0 to 1000000"),
         ("dailyBudget", True, "US dollars from 0 to 1000000"),
+        ("promptModelIndex", float("inf"), "the place (from 1), name or id of a text model of the catalogue"),
         ("dailyBudget", "nan", "US dollars from 0 to 1000000"),
         ("pythonVersion", "3.10", "one of 3.11, 3.12, 3.13, 3.14"),
         ("pythonVersion", "3.13.1", "one of 3.11, 3.12, 3.13, 3.14"),
@@ -203,8 +207,8 @@ def test_for_a_python_that_lambda_lacks_the_newest_that_it_has_is_the_default(
     ("given", "chosen"),
     [
         ({}, {}),
-        ({"removal": "destroy", "ipLimit": 50}, {}),
-        ({"removal": "retain", "ipLimit": 5}, {"removal": "retain", "ipLimit": 5}),
+        ({"removalPolicy": "destroy", "ipLimit": 50}, {}),
+        ({"removalPolicy": "retain", "ipLimit": 5}, {"removalPolicy": "retain", "ipLimit": 5}),
         ({**PROD, "apiAuth": "iam", "gallery": "off"}, {"pythonVersion": "3.13", "apiAuth": "iam"}),
         (
             {**PROD, "apiAuth": "iam", "gallery": "public"},
@@ -236,7 +240,7 @@ def test_the_readme_has_one_table_of_all_settings() -> None:
     for row in rows:
         defaults = [_written(getattr(Settings(), _field(name))) for name in re.findall(r"`(\w+)`", row[0])]
         given = row[2].split(" (")[0].replace("`", "")
-        decided_by_stage = ("`removal`", "`gallery`", "`pythonVersion`")
+        decided_by_stage = ("`removalPolicy`", "`gallery`", "`pythonVersion`")
         assert row[0] in decided_by_stage or given == ", ".join(filter(None, defaults)), row
 
 
@@ -279,7 +283,7 @@ def test_single_value_overrides_the_stage_and_the_stage_the_default() -> None:
 
 
 def test_every_stage_of_cdk_json_is_valid(context: dict[str, Any]) -> None:
-    removals = {stage: Settings.from_context({**context, "stage": stage}).removal for stage in context["stages"]}
+    removals = {stage: Settings.from_context({**context, "stage": stage}).removal_policy for stage in context["stages"]}
     assert removals == {"dev": "destroy", "prod": "retain"}
 
 
@@ -303,7 +307,7 @@ def test_only_prod_has_no_gallery_by_default(given: dict[str, Any], gallery: str
 
 
 def test_data_of_any_stage_but_dev_is_retained_by_default() -> None:
-    assert Settings.from_context({"stages": {"demo": {}}, "stage": "demo"}).removal == "retain"
+    assert Settings.from_context({"stages": {"demo": {}}, "stage": "demo"}).removal_policy == "retain"
 
 
 def test_on_the_laptop_the_body_names_the_caller() -> None:
@@ -324,6 +328,13 @@ def test_provider_endpoints() -> None:
 def test_provider_endpoints_are_loopback_urls(given: str) -> None:
     with pytest.raises(SettingsError, match=r"^providerEndpoints is .*; it must be a JSON object of"):
         Settings.from_context({"target": "local", "providerEndpoints": given})
+
+
+def test_a_former_name_is_accepted_with_a_warning() -> None:
+    context = {"stages": {"demo": {"removal": "destroy"}}, "stage": "demo"}
+    assert Settings.from_context(context).removal_policy == "destroy"
+    assert former_names(context) == ["The setting removal is now removalPolicy; rename it before the next release."]
+    assert former_names({"removalPolicy": "retain", "stages": {"dev": {}}}) == []
 
 
 def test_every_setting_is_described() -> None:

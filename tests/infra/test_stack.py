@@ -667,7 +667,7 @@ def test_secret_starts_empty_and_is_never_rewritten(synthesise: Synthesise, sett
 
 
 @pytest.mark.parametrize(
-    "settings", [{"stage": "prod"}, {"stage": "prod", "cloudfront": False}, {"removal": "retain"}], ids=str
+    "settings", [{"stage": "prod"}, {"stage": "prod", "cloudfront": False}, {"removalPolicy": "retain"}], ids=str
 )
 def test_what_outlives_the_stack_leaves_the_next_deployment_its_names(
     synthesise: Synthesise, settings: dict[str, Any]

@@ -76,15 +76,26 @@ class Job:
     ) -> None:
         known = MODELS[provider]
         url = hostile + PATHS[provider]
-        takes = {"n": {"max": 4, "perCall": True}} if provider in ("openai", "compatible", "recraft") else {}
+        supports = {"n": {"max": 4, "perCall": True}} if provider in ("openai", "compatible", "recraft") else {}
         # Servers of the compatible protocol have their URLs in the catalogue.
         endpoints, base_url = ({}, url) if provider == "compatible" else ({provider: url}, None)
         self.model = Model(
-            known.name, provider, known.id, 10, known.parameters, takes, region=known.region, base_url=base_url, **model
+            known.name,
+            provider,
+            known.id,
+            10,
+            known.parameters,
+            supports,
+            region=known.region,
+            base_url=base_url,
+            **model,
         )
         models = [
             self.model,
-            *(Model(f"Good {place}", "compatible", "good", 10, takes=takes, base_url=good) for place in range(beside)),
+            *(
+                Model(f"Good {place}", "compatible", "good", 10, supports=supports, base_url=good)
+                for place in range(beside)
+            ),
         ]
         self.s3, self.n, self.clock = s3, n, Clock()
         self.jobs, self.images = JobManager(s3, BUCKET), ImageStorage(s3, BUCKET)

@@ -36,7 +36,7 @@ SERVER = {"name": "Evil", "provider": "compatible", "id": "evil-1", "baseUrl": f
 BUILT_IN = ModelRegistry.load()
 GROK = "Grok Imagine 2.0"
 KEYS = {provider.key_name for provider in PROVIDERS.values() if provider.key_name} | {
-    model.key_name for model in BUILT_IN.get_all_models() if model.key_name
+    model.api_key_name for model in BUILT_IN.get_all_models() if model.api_key_name
 }
 SECRET = {name: f"secret-of-{name}" for name in (*sorted(KEYS), "MY_KEY")}
 MY_HOSTS = {"MY_KEY": ["my.example", "127.0.0.1:8080"], "RECRAFT_API_KEY": ["Proxy.Example:8443"]}
@@ -73,7 +73,7 @@ def thief() -> Iterator[Canned]:
 @pytest.mark.parametrize("name", sorted(KEYS))
 def test_an_overlay_sends_no_key_to_another_server(name: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        load({**SERVER, "keyName": name})
+        load({**SERVER, "apiKeyName": name})
     message = str(caught.value)
     assert all(part in message for part in ("Evil", name, EVIL, f'keyHosts={{"{name}": ["{EVIL}"]}}')), message
 
@@ -89,19 +89,19 @@ def test_an_overlay_sends_no_key_to_another_server(name: str) -> None:
         ({"name": "FLUX 3", "baseUrl": f"https://{EVIL}"}, "BFL_API_KEY", EVIL),
         ({"name": "Recraft V4.1", "baseUrl": f"https://{EVIL}"}, "RECRAFT_API_KEY", EVIL),
         # Only the key.
-        ({"name": GROK, "keyName": "OPENAI_API_KEY"}, "OPENAI_API_KEY", "api.x.ai"),
-        ({"name": GROK, "keyName": "OPENROUTER_API_KEY"}, "OPENROUTER_API_KEY", "api.x.ai"),
-        ({"name": "FLUX 3", "keyName": "OPENAI_API_KEY"}, "OPENAI_API_KEY", "api.bfl.ai"),
-        ({"name": "GPT Image 2.6 Flare", "keyName": "GEMINI_API_KEY"}, "GEMINI_API_KEY", "api.openai.com"),
-        ({"name": "Nano Banana 2.1", "keyName": "MY_KEY"}, "MY_KEY", "generativelanguage.googleapis.com"),
+        ({"name": GROK, "apiKeyName": "OPENAI_API_KEY"}, "OPENAI_API_KEY", "api.x.ai"),
+        ({"name": GROK, "apiKeyName": "OPENROUTER_API_KEY"}, "OPENROUTER_API_KEY", "api.x.ai"),
+        ({"name": "FLUX 3", "apiKeyName": "OPENAI_API_KEY"}, "OPENAI_API_KEY", "api.bfl.ai"),
+        ({"name": "GPT Image 2.6 Flare", "apiKeyName": "GEMINI_API_KEY"}, "GEMINI_API_KEY", "api.openai.com"),
+        ({"name": "Nano Banana 2.1", "apiKeyName": "MY_KEY"}, "MY_KEY", "generativelanguage.googleapis.com"),
         # A new entry of a provider that always sends its key.
         ({**SERVER, "provider": "stability"}, "STABILITY_API_KEY", EVIL),
         ({**SERVER, "provider": "bfl"}, "BFL_API_KEY", EVIL),
         ({**SERVER, "provider": "recraft"}, "RECRAFT_API_KEY", EVIL),
-        ({**SERVER, "provider": "stability", "keyName": "MY_KEY"}, "MY_KEY", EVIL),
+        ({**SERVER, "provider": "stability", "apiKeyName": "MY_KEY"}, "MY_KEY", EVIL),
         # A retired model is still in the catalogue.
-        ({**SERVER, "keyName": "MY_KEY", "retired": True}, "MY_KEY", EVIL),
-        ({**SERVER, "keyName": "COMPATIBLE_API_KEY"}, "COMPATIBLE_API_KEY", EVIL),
+        ({**SERVER, "apiKeyName": "MY_KEY", "retired": True}, "MY_KEY", EVIL),
+        ({**SERVER, "apiKeyName": "COMPATIBLE_API_KEY"}, "COMPATIBLE_API_KEY", EVIL),
     ],
     ids=str,
 )
@@ -114,7 +114,7 @@ def test_an_overlay_cannot_steer_a_key_elsewhere(entry: dict[str, Any], key: str
 
 def test_a_text_model_sends_no_key_of_another_provider() -> None:
     with pytest.raises(ConfigurationError, match=r"textModels .* would send the key OPENAI_API_KEY to generativelang"):
-        load({"name": "Gemini 3.8 Flash", "keyName": "OPENAI_API_KEY"}, section="textModels")
+        load({"name": "Gemini 3.8 Flash", "apiKeyName": "OPENAI_API_KEY"}, section="textModels")
 
 
 def test_an_overlay_allows_itself_nothing() -> None:
@@ -123,7 +123,7 @@ def test_an_overlay_allows_itself_nothing() -> None:
             ModelRegistry.load(overlay=changes)
     # Another entry with the same key and host is no permission either.
     with pytest.raises(ConfigurationError, match="would send the key MY_KEY"):
-        load({**SERVER, "keyName": "MY_KEY"}, {**SERVER, "name": "Too", "id": "too", "keyName": "MY_KEY"})
+        load({**SERVER, "apiKeyName": "MY_KEY"}, {**SERVER, "name": "Too", "id": "too", "apiKeyName": "MY_KEY"})
 
 
 def test_a_running_function_keeps_its_last_good_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_running_function_keeps_its_last_good_overlay(monkeypatch: pytest.Monk
     registry = overlay.LiveRegistry(None, "bucket")
     found = registry(fresh=True).find("FLUX 3")
     assert found and found.time_limit == 90
-    stored.append(Document("2", {"models": [{**SERVER, "keyName": "RECRAFT_API_KEY"}]}))
+    stored.append(Document("2", {"models": [{**SERVER, "apiKeyName": "RECRAFT_API_KEY"}]}))
     assert registry(fresh=True).find("Evil") is None
     found = registry(fresh=True).find("FLUX 3")
     assert found and found.time_limit == 90
@@ -146,7 +146,7 @@ def test_a_running_function_keeps_its_last_good_overlay(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("key", [None, *sorted(KEYS), "MY_KEY"])
 def test_no_key_arrives_at_another_server(thief: Canned, provider: str, key: str | None) -> None:
     """The last line of defense: a model that no check of an overlay has seen."""
-    entry = {**SERVER, "provider": provider, "baseUrl": f"{thief.url}/v1", **({"keyName": key} if key else {})}
+    entry = {**SERVER, "provider": provider, "baseUrl": f"{thief.url}/v1", **({"apiKeyName": key} if key else {})}
     steered = model(entry)
     credentials = ProviderKeys(Secrets(), "keys").credentials(steered)
     if credentials:
@@ -185,7 +185,7 @@ def test_a_key_is_given_only_for_its_hosts() -> None:
         PROVIDERS, [None, *SECRET], urls, ({}, {"compatible": "http://127.0.0.1:1/v1"})
     ):
         keys = ProviderKeys(Secrets(), "keys", endpoints, registry.key_hosts)
-        credentials = keys.credentials(Model("x", provider, "x", base_url=url, key_name=name))
+        credentials = keys.credentials(Model("x", provider, "x", base_url=url, api_key_name=name))
         if credentials is None or credentials.key is None:
             continue
         given += 1
@@ -199,7 +199,7 @@ def test_a_key_is_given_only_for_its_hosts() -> None:
 
 
 def test_the_setting_allows_a_host_and_nothing_beside_it() -> None:
-    mine = {**SERVER, "keyName": "MY_KEY"}
+    mine = {**SERVER, "apiKeyName": "MY_KEY"}
     for url in ("https://my.example/v1", "https://MY.EXAMPLE:443/v1", "http://127.0.0.1:8080/v1"):
         registry = load({**mine, "baseUrl": url}, key_hosts=MY_HOSTS)
         found = registry.find("Evil")
@@ -212,7 +212,7 @@ def test_the_setting_allows_a_host_and_nothing_beside_it() -> None:
         with pytest.raises(ConfigurationError, match="would send the key MY_KEY"):
             load({**mine, "baseUrl": url}, key_hosts=MY_HOSTS)
     with pytest.raises(ConfigurationError, match=r"would send the key RECRAFT_API_KEY to my\.example"):
-        load({**mine, "baseUrl": "https://my.example", "keyName": "RECRAFT_API_KEY"}, key_hosts=MY_HOSTS)
+        load({**mine, "baseUrl": "https://my.example", "apiKeyName": "RECRAFT_API_KEY"}, key_hosts=MY_HOSTS)
 
 
 def test_a_general_key_goes_only_where_the_setting_says() -> None:
@@ -317,7 +317,7 @@ def test_a_region_cannot_name_a_host(region: str) -> None:
 
 def test_bedrock_gets_no_key() -> None:
     with pytest.raises(ConfigurationError, match="uses the AWS role instead of a key"):
-        load({"name": "Evil", "provider": "bedrock", "id": "evil-1", "keyName": "OPENAI_API_KEY"})
+        load({"name": "Evil", "provider": "bedrock", "id": "evil-1", "apiKeyName": "OPENAI_API_KEY"})
 
 
 @pytest.mark.parametrize("name", ["http_options", "httpOptions"])
@@ -453,7 +453,7 @@ def test_the_setting_takes_exact_hosts_only(value: str) -> None:
 def test_the_check_says_which_key_goes_where() -> None:
     entries = [
         {"name": GROK, "timeLimit": 90},
-        {**SERVER, "name": "Mine", "baseUrl": "https://my.example/v1", "keyName": "MY_KEY"},
+        {**SERVER, "name": "Mine", "baseUrl": "https://my.example/v1", "apiKeyName": "MY_KEY"},
         {**SERVER, "name": "Open", "id": "open"},
         {**SERVER, "name": "Proxy", "provider": "recraft", "id": "proxy", "baseUrl": "https://proxy.example:8443"},
         {"name": "Stable Image Core (Bedrock)", "provider": "bedrock", "id": "stability.other-v1:0"},

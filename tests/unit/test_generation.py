@@ -111,7 +111,7 @@ def test_a_receipt_is_that_of_the_request_whatever_the_catalogue_says_meanwhile(
     """An overlay that takes a quality away, or offers it again, makes no receipt untrue."""
     taken = Receipt(adjusted={"quality": {"requested": "xhigh", "used": "high"}}, ignored={"seed": "Not supported."})
     item = replace(job.item(), parameters={"quality": "xhigh", "seed": 7}, dumped_receipt=taken.dump())
-    job.registry = ModelRegistry([replace(MODEL, takes={"quality": ["low"], "seed": True})])
+    job.registry = ModelRegistry([replace(MODEL, supports={"quality": ["low"], "seed": True})])
     assert job.run(item)["state"] == "done"
     assert simulator.requests[0].body["quality"] == "high"
     assert "seed" not in simulator.requests[0].body
@@ -119,7 +119,7 @@ def test_a_receipt_is_that_of_the_request_whatever_the_catalogue_says_meanwhile(
 
 def test_several_calls_have_seeds_though_the_catalogue_takes_none_any_more(job: Job, simulator: Simulator) -> None:
     taken = Receipt(applied={"seed": 5, "n": 2})
-    job.registry = ModelRegistry([replace(MODEL, takes={})])
+    job.registry = ModelRegistry([replace(MODEL, supports={})])
     assert job.run(replace(job.item(), parameters={"seed": 5, "n": 2}, dumped_receipt=taken.dump()))["state"] == "done"
     assert len(job.row["images"]) == 2 and "missing" not in job.row
 
@@ -620,7 +620,7 @@ class TestSeveralImages:
         monkeypatch.setattr(
             providers.adapter("openai"), "generate", lambda request, *_: give(planned[request.seed].pop(0))
         )
-        job.registry = ModelRegistry([replace(MODEL, takes={"seed": {"min": 0, "max": 100}})])
+        job.registry = ModelRegistry([replace(MODEL, supports={"seed": {"min": 0, "max": 100}})])
         return planned
 
     def item(self, job: Job, attempt: int = 1, **fields: Any) -> Item:
@@ -680,7 +680,7 @@ class TestSeveralImages:
     def test_an_image_without_a_size_has_a_receipt(self, job: Job, answers: dict[int, list[Any]]) -> None:
         """Adapters refuse an image whose header says 0; should one not, the receipt divides by nothing."""
         takes = {"seed": {"min": 0, "max": 9}, "aspectRatio": ["16:9"], "resolution": ["1K"]}
-        job.registry = ModelRegistry([replace(MODEL, takes=takes)])
+        job.registry = ModelRegistry([replace(MODEL, supports=takes)])
         answers[5] = [Generated((replace(self.made(5).images[0], height=0),))]
         asked = {"seed": 5, "aspectRatio": "16:9", "resolution": "1K"}
         assert job.run(replace(job.item(), parameters=asked))["state"] == "done"
@@ -694,7 +694,7 @@ class TestSeveralImages:
         self, job: Job, answers: dict[int, list[Any]], second: dict[str, int] | None, amount: float | None
     ) -> None:
         price = {"unit": "token", "inputText": 5e-6, "outputImage": 3e-5, "estimate": 0.03}
-        job.registry = ModelRegistry([replace(MODEL, takes={"seed": {"min": 0, "max": 100}}, price=price)])
+        job.registry = ModelRegistry([replace(MODEL, supports={"seed": {"min": 0, "max": 100}}, price=price)])
         counts: dict[int, dict[str, int] | None] = {
             5: {"outputImageTokens": 1000},
             6: second,
@@ -714,7 +714,7 @@ class TestSeveralImages:
     def test_counted_tokens_are_the_cost_of_an_image_of_any_size(self, job: Job, answers: dict[int, list[Any]]) -> None:
         price = {"unit": "token", "outputImage": 3e-5, "estimate": 0.03, "byResolution": {"4K": 0.12}}
         takes = {"resolution": ["1K", "4K"], "seed": {"min": 0, "max": 100}}
-        job.registry = ModelRegistry([replace(MODEL, takes=takes, price=price)])
+        job.registry = ModelRegistry([replace(MODEL, supports=takes, price=price)])
         answers[5] = [replace(self.made(5), cost=None, usage={"outputImageTokens": 1000})]
         job.run(replace(self.item(job), parameters={"seed": 5, "resolution": "4K"}))
         assert job.row["adjusted"]["resolution"]["used"] == "8x8"
@@ -723,14 +723,14 @@ class TestSeveralImages:
     def test_an_image_of_another_size_has_no_price_by_resolution(self, job: Job, answers: dict[int, list[Any]]) -> None:
         price = {"unit": "image", "amount": 0.03, "byResolution": {"4K": 0.11}}
         takes = {"seed": {"min": 0, "max": 9}, "resolution": ["4K"]}
-        job.registry = ModelRegistry([replace(MODEL, takes=takes, price=price)])
+        job.registry = ModelRegistry([replace(MODEL, supports=takes, price=price)])
         answers[5] = [Generated(self.made(5).images)]
         job.run(replace(job.item(), parameters={"seed": 5, "resolution": "4K"}))
         assert job.row["adjusted"]["resolution"]["used"] == "8x8"
         assert job.row["cost"]["basis"] == "unknown"
 
     def test_an_image_of_another_shape_changes_the_receipt(self, job: Job, answers: dict[int, list[Any]]) -> None:
-        job.registry = ModelRegistry([replace(MODEL, takes={"seed": {"min": 0, "max": 9}, "aspectRatio": ["16:9"]})])
+        job.registry = ModelRegistry([replace(MODEL, supports={"seed": {"min": 0, "max": 9}, "aspectRatio": ["16:9"]})])
         answers[5] = [self.made(5)]
         job.run(replace(job.item(), parameters={"seed": 5, "aspectRatio": "16:9"}))
         assert job.row["applied"] == {"seed": 5}

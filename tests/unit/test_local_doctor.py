@@ -349,7 +349,7 @@ def test_a_server_without_a_key_tells_whether_it_wants_one(deployed: Deployment,
         set_overlay(s3, {"name": "Mine", "provider": "compatible", "id": "sd", "baseUrl": f"{server.url}/v1"})
         row = rows_of(replace(deployed, on_laptop=True))["Mine"]
     assert (row.mark, row.key) == (BAD, key)
-    assert ("asks for a key; give the model a keyName" in sentences(row)) == (key == "missing")
+    assert ("asks for a key; give the model a apiKeyName" in sentences(row)) == (key == "missing")
     assert ("denies access; check" in sentences(row)) == (key == "denied")
 
 
@@ -434,7 +434,7 @@ def test_azure_is_asked_with_its_own_header(deployed: Deployment, s3: Any, statu
     entry = {"name": "Mine", "provider": "compatible", "id": "my-deployment", "dialect": "azure"}
     set_keys({**KEYS, "AZURE_OPENAI_API_KEY": "azure-1"})
     with Canned(Answer(status, {"data": [{"id": "gpt-image-2"}]})) as server:
-        set_overlay(s3, {**entry, "baseUrl": f"{server.url}/openai/v1", "keyName": "AZURE_OPENAI_API_KEY"})
+        set_overlay(s3, {**entry, "baseUrl": f"{server.url}/openai/v1", "apiKeyName": "AZURE_OPENAI_API_KEY"})
         refused = rows_of(replace(deployed, on_laptop=True))
         assert "Mine" not in refused and "keyHosts=" in sentences(refused["Model catalogue"])
         assert server.asked == []

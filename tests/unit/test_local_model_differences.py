@@ -16,8 +16,9 @@ IMAGE = {"unit": "image", "amount": 0.04, "date": "2026-01-01", "source": "https
 TOKEN = {**IMAGE, "unit": "token", "outputImage": 3e-05, "inputText": 5e-06, "estimate": 0.03}
 del TOKEN["amount"]
 XAI = {
-    "name": "Grok", "provider": "compatible", "id": "grok", "baseUrl": "https://api.x.ai/v1", "keyName": "XAI_API_KEY",
-    "dialect": "xai", "parameters": {"response_format": "b64_json"}, "takes": {"resolution": ["1K", "2K"]},
+    "name": "Grok", "provider": "compatible", "id": "grok", "baseUrl": "https://api.x.ai/v1",
+    "apiKeyName": "XAI_API_KEY",
+    "dialect": "xai", "parameters": {"response_format": "b64_json"}, "supports": {"resolution": ["1K", "2K"]},
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def refreshed(price: dict[str, Any], stated: dict[str, float]) -> Any:
 
 
 def test_a_price_that_differs_gets_a_day_and_a_source() -> None:
-    content = models(entry(price=IMAGE, takes={"seed": {"min": 0, "max": 1}}))
+    content = models(entry(price=IMAGE, supports={"seed": {"min": 0, "max": 1}}))
     difference = only(content, hit(prices={"image": 0.05}))
     assert (difference.kind, difference.ours, difference.theirs) == ("price", "image $0.04", "image $0.05")
     assert (difference.source, difference.doubt) == (HERE, "")
@@ -266,7 +267,7 @@ def test_a_new_model_is_added_at_the_end_and_is_no_default() -> None:
     (difference,) = compare(content, lists, DAY)
     assert (difference.kind, difference.doubt) == ("new", "")
     result = changed(content, [difference])
-    reached = {name: value for name, value in XAI.items() if name not in ("name", "id", "takes")}
+    reached = {name: value for name, value in XAI.items() if name not in ("name", "id", "supports")}
     price = {"unit": "image", "amount": 0.07, "date": "2026-11-27", "source": HERE}
     assert result["models"] == [
         XAI,

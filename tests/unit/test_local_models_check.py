@@ -40,7 +40,7 @@ def run(file: Path, *arguments: str) -> int:
     ("entry", "says"),
     [
         (MINE, "added     Mine (compatible, my-model)"),
-        ({**MINE, "keyName": "MY_KEY"}, "added     Mine (compatible, my-model), needs the key MY_KEY in the secret"),
+        ({**MINE, "apiKeyName": "MY_KEY"}, "added     Mine (compatible, my-model), needs the key MY_KEY in the secret"),
         ({**MINE, "enabled": False}, "added     Mine (compatible, my-model), but disabled"),
         ({"name": "FLUX 3", "enabled": False}, "disabled  FLUX 3 (bfl, flux-3-image)"),
         ({"name": "FLUX 3", "timeLimit": 90}, "changed   FLUX 3 (bfl, flux-3-image): timeLimit nothing → 90"),
@@ -157,7 +157,7 @@ def test_the_overlay_in_the_documentation_is_right() -> None:
 def test_the_hosts_of_keys_are_those_of_the_environment(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write_text(json.dumps({"models": [{**MINE, "keyName": "MY_KEY"}]}), encoding="utf-8")
+    file.write_text(json.dumps({"models": [{**MINE, "apiKeyName": "MY_KEY"}]}), encoding="utf-8")
     assert run(file) == 1
     assert 'keyHosts={"MY_KEY": ["127.0.0.1:8080"]}' in capsys.readouterr().err
     monkeypatch.setenv("KEY_HOSTS", '{"MY_KEY": ["127.0.0.1:8080"]}')

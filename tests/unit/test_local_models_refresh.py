@@ -117,10 +117,10 @@ def test_the_providers_own_list_is_read_with_a_key_that_is_never_shown(
     assert code == 0
     assert "my-key" not in printed.out + printed.err
     assert "xAI's own list: 1 image models" in printed.out
-    assert "Say in `takes` which parameters a new model takes." in printed.out
+    assert "Say in `supports` which parameters a new model takes." in printed.out
     after = json.loads((checkout / PLACE).read_text(encoding="utf-8"))
     catalogue.parse(after)
-    assert after["models"][-1]["id"] == "grok-9-image" and "takes" not in after["models"][-1]
+    assert after["models"][-1]["id"] == "grok-9-image" and "supports" not in after["models"][-1]
 
 
 def test_a_change_that_the_catalogue_would_be_wrong_with_does_not_hold_back_the_others(

@@ -65,7 +65,7 @@ def test_several_images_need_no_word_of_the_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "takes", "used"),
+    ("wanted", "supports", "used"),
     [
         ("xhigh", ["low", "medium", "high"], "high"),
         ("max", ["low", "medium", "high"], "high"),
@@ -75,8 +75,8 @@ def test_several_images_need_no_word_of_the_model() -> None:
         ("medium", ["high", "low"], "low"),
     ],
 )
-def test_a_quality_has_its_neighbor(wanted: str, takes: list[str], used: str) -> None:
-    assert receipt({"quality": wanted}, {"quality": takes}).used() == {"quality": used}
+def test_a_quality_has_its_neighbor(wanted: str, supports: list[str], used: str) -> None:
+    assert receipt({"quality": wanted}, {"quality": supports}).used() == {"quality": used}
 
 
 FORMATS = {
@@ -175,13 +175,13 @@ PARAMETERS = st.fixed_dictionaries(
 
 @given(PARAMETERS, st.sampled_from(ModelRegistry.load().get_all_models()))
 def test_every_parameter_has_exactly_one_fate_and_the_used_value_fits(given_: dict[str, Any], model: Model) -> None:
-    result = receipt(given_, model.takes)
+    result = receipt(given_, model.supports)
     fates = [*result.applied, *result.adjusted, *result.ignored]
     assert sorted(fates) == sorted(given_)
-    again = receipt(result.used(), model.takes)
+    again = receipt(result.used(), model.supports)
     assert again.applied == result.used()
     request = image_request("a fox", result.used(), model)
-    assert request.n == 1 or model.takes["n"]["perCall"]
+    assert request.n == 1 or model.supports["n"]["perCall"]
 
 
 def model_of(model_id: str) -> Model:
@@ -292,7 +292,7 @@ class TestCost:
 
     def test_no_default_quality_is_without_an_estimate(self) -> None:
         for model in ModelRegistry.load().get_all_models():
-            for quality in model.takes.get("quality", []):
+            for quality in model.supports.get("quality", []):
                 found = cost.estimate(model, {"quality": quality})["amount"]
                 assert found is None or found > 0
 

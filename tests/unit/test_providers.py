@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from local.simulator import Simulator
-from pixelprompt.models.model import ERROR_CODES, Credentials, Model, ProviderError
+from pixelprompt.models.model import ERROR_CODES, Credentials, Image, Model, ProviderError
 from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.providers import adapter
 from tests.outcomes import outcome
@@ -98,3 +98,12 @@ def test_every_code_has_a_sentence(code: str) -> None:
 )
 def test_nothing_like_a_key_is_passed_on(secret: str) -> None:
     assert secret.split()[-1] not in str(ProviderError("invalid_request", f"Wrong key {secret} given."))
+
+
+def test_a_key_and_the_bytes_of_an_image_are_not_printed() -> None:
+    secret = Credentials("sk-secret", "https://api.example")
+    image = Image(b"\x89PNG-bytes", "image/png", 1, 1)
+    for shown in (repr(secret), str([secret]), str([*secret.__rich_repr__()]), f"{secret}"):
+        assert "sk-secret" not in shown and "api.example" in shown
+    for shown in (repr(image), str({"image": image}), str([*image.__rich_repr__()])):
+        assert "PNG-bytes" not in shown and "image/png" in shown

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pixelprompt.errors import ConfigurationError
-from pixelprompt.models.catalogue import overlay, parse
+from pixelprompt.models.catalogue import former_names, overlay, parse
 from pixelprompt.models.cost import estimate
 from pixelprompt.models.listing import model_list
 from pixelprompt.models.overlay import CACHE_SECONDS, LiveRegistry
@@ -104,8 +104,8 @@ class TestCatalogue:
             ),
             ({"models": [{**ENTRY, "timelimit": 9}], "textModels": []}, "'timelimit', which is unknown"),
             ({"models": [{**ENTRY, "shutdown": "soon"}], "textModels": []}, "shutdown='soon'"),
-            ({"models": [{**ENTRY, "takes": {"aspectRatio": ["5:5"]}}], "textModels": []}, "takes="),
-            ({"models": [{**ENTRY, "takes": {"steps": {"min": 5, "max": 1}}}], "textModels": []}, "takes="),
+            ({"models": [{**ENTRY, "supports": {"aspectRatio": ["5:5"]}}], "textModels": []}, "supports="),
+            ({"models": [{**ENTRY, "supports": {"steps": {"min": 5, "max": 1}}}], "textModels": []}, "supports="),
             ({"models": [{**ENTRY, "price": {"unit": "image", "amount": 1}}], "textModels": []}, "price="),
             ({"models": [{**ENTRY, "parameters": {"n": 4}}], "textModels": []}, "without model, n, prompt"),
             *(
@@ -133,14 +133,17 @@ class TestCatalogue:
             ({"models": [{**ENTRY, "baseUrl": "http://[::1"}], "textModels": []}, "baseUrl="),
             ({"models": [{**ENTRY, "dialect": "klingon"}], "textModels": []}, "dialect="),
             ({"models": [{**ENTRY, "baseUrl": "https://example.org/v1"}], "textModels": []}, "has baseUrl; only"),
-            ({"models": [{**ENTRY, "takes": {"seed": {"min": 1, "max": 9}}}], "textModels": []}, "takes seed, which"),
-            ({"models": [{**ENTRY, "takes": {"n": {"max": 2.5}}}], "textModels": []}, "takes="),
             (
-                {"models": [{**ENTRY, "provider": "gemini", "takes": {"n": {"perCall": True}}}], "textModels": []},
+                {"models": [{**ENTRY, "supports": {"seed": {"min": 1, "max": 9}}}], "textModels": []},
+                "supports seed",
+            ),
+            ({"models": [{**ENTRY, "supports": {"n": {"max": 2.5}}}], "textModels": []}, "supports="),
+            (
+                {"models": [{**ENTRY, "provider": "gemini", "supports": {"n": {"perCall": True}}}], "textModels": []},
                 "perCall",
             ),
             ({"models": [{**ENTRY, "path": "images"}], "textModels": []}, "path="),
-            ({"models": [{**ENTRY, "takes": {"n": {"max": "4"}}}], "textModels": []}, "takes="),
+            ({"models": [{**ENTRY, "supports": {"n": {"max": "4"}}}], "textModels": []}, "supports="),
             ({"models": [{**ENTRY, "provider": ["openai"]}], "textModels": []}, "needs 'provider'"),
             ({"models": [ENTRY, {**ENTRY, "name": " A ", "id": "b"}], "textModels": []}, "same name in keys"),
             ({"models": [ENTRY, {**ENTRY, "name": "B"}], "textModels": []}, "the same id"),
@@ -179,6 +182,31 @@ class TestCatalogue:
     )
     def test_a_model_that_only_sounds_like_svg_is_accepted(self, tmp_path: Path, entry: dict[str, Any]) -> None:
         load(tmp_path, {"models": [entry], "textModels": []})
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("supports", {"quality": ["`$.foo`"]}),
+            ("supports", {"`$.name`": 1}),
+            ("supports", {"aspectRatio": ["`$.name"]}),
+            ("price", {"unit": "`$.foo`"}),
+            ("supports", {"quality": ["\ud800"]}),
+            ("supports", {"\ud800": 1}),
+            ("timeLimit", "\udc00"),
+            ("parameters", {"a": "\ud800"}),
+        ],
+        ids=repr,
+    )
+    def test_no_value_hides_which_field_is_wrong(self, field: str, value: Any) -> None:
+        with pytest.raises(ConfigurationError, match=rf"^models\[0\] \(A\) has {field}="):
+            parse({"models": [{**ENTRY, field: value}], "textModels": []})
+
+    def test_a_range_has_no_upper_limit(self) -> None:
+        for most in (2**64, 1e300):
+            (model,) = parse({"models": [{**SERVER, "supports": {"seed": {"min": 0, "max": most}}}], "textModels": []})[
+                "models"
+            ]
+            assert model.supports["seed"]["max"] == most
 
     def test_a_disabled_model_is_not_offered(self, tmp_path: Path) -> None:
         entries = [ENTRY, {**ENTRY, "name": "B", "id": "b", "enabled": False}]
@@ -282,11 +310,23 @@ class TestOverlay:
             ({"id": "b"}, {"pixels"}),
             ({"id": "b", "path": "/b"}, {"path", "pixels"}),
             ({"provider": "gemini"}, set()),
-            ({"provider": "recraft", "id": "b", "takes": {}}, set()),
+            ({"provider": "recraft", "id": "b", "supports": {}}, set()),
         ):
             result = overlay(base, {"models": [{"name": "A", **changes}]})
             assert {"path", "pixels"} & {*result["models"][0]} == kept, changes
             assert parse(result)["models"]
+
+    def test_former_names_of_fields_are_accepted_with_a_warning(self) -> None:
+        server = {**SERVER, "keyName": "MY_KEY"}
+        changes = {"models": [{"name": "A", "takes": {"seed": {"min": 0, "max": 9}}}, server]}
+        base = {**self.BASE, "models": [{**ENTRY, "provider": "gemini", "supports": {"aspectRatio": ["1:1"]}}]}
+        first, second = parse(overlay(base, changes))["models"]
+        assert (first.supports, second.api_key_name) == ({"seed": {"min": 0, "max": 9}}, "MY_KEY")
+        assert former_names(changes) == [
+            "models (A) has `takes`; rename it to `supports` before the next release.",
+            "models (Own Server) has `keyName`; rename it to `apiKeyName` before the next release.",
+        ]
+        assert former_names({"models": [{"name": "A", "supports": {}}]}) == []
 
     @pytest.mark.parametrize(
         "changes",

@@ -168,6 +168,24 @@ def test_a_parameter_must_be_a_number_in_its_range(body: dict[str, Any]) -> None
     assert refused.value.details["parameter"] in body
 
 
+@pytest.mark.parametrize("value", ["`$.foo`", "`$.steps`", "x' - at `$.steps`", "`$.aspect_ratio`", "`", "\\", "$.foo"])
+@pytest.mark.parametrize("name", ["aspectRatio", "quality", "outputFormat", "background", "providerModeration"])
+def test_no_value_changes_which_member_is_wrong(name: str, value: str) -> None:
+    with pytest.raises(InvalidParameter, match=rf"^`{name}` must be one of ") as refused:
+        read_request({"prompt": "a fox", name: value})
+    assert refused.value.details["parameter"] == name
+
+
+def test_what_is_wrong_with_the_prompt_comes_first() -> None:
+    for body, error in (
+        ({"steps": "x"}, PromptRequired),
+        ({"steps": "x", "prompt": " "}, PromptRequired),
+        ({"n": 9, "prompt": "x" * 1001}, PromptTooLong),
+    ):
+        with pytest.raises(error):
+            read_request(body)
+
+
 def test_only_what_is_given_is_read() -> None:
     body = read_json(b'{"prompt": "a fox", "steps": 25.0, "guidance": null, "control": 1, "aspectRatio": "16:9"}')
     _, parameters = read_request(body)

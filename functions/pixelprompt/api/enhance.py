@@ -76,7 +76,7 @@ class PromptEnhancer:
         ------
         RequestError : of the kind that tells what is wrong
         """
-        request = read_body_with_prompt(body, EnhanceRequest)
+        request = read_body_with_prompt(body, EnhanceRequest, PROMPT_LIMIT)
         prompt = read_prompt(request.prompt, PROMPT_LIMIT)
         ip = read_ip(request.ip, source_ip, self._trust_body_ip)
         look = self._limiter.look(ip)

@@ -121,7 +121,7 @@ class Item(Struct, frozen=True):
         An item of an earlier release carries no receipt: it is computed with the model as it is now.
         """
         if self.dumped_receipt is None:
-            return receipt(self.parameters, model.takes)
+            return receipt(self.parameters, model.supports)
         return Receipt.load(self.dumped_receipt, self.parameters)
 
     def record(self, image: Image) -> dict[str, Any]:

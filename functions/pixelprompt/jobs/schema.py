@@ -68,7 +68,7 @@ class FailedResult(Failure, total=False):
 class Missing(FailedResult, total=False):
     """The images that a completed model lacks, and why."""
 
-    images: Annotated[int, Meta(ge=1, description="Number of images that are missing.", examples=[1])]
+    images: Required[Annotated[int, Meta(ge=1, description="Number of images that are missing.", examples=[1])]]
 
 
 class ResultFields(FailedResult, total=False):

@@ -196,7 +196,7 @@ class Submission:
         prompt = read_prompt(request.prompt)
         parameters = request.given()
         wanted = read_models(request.models, self._registry())
-        models = tuple((model, receipt(parameters, model.takes)) for model in self._usable(wanted))
+        models = tuple((model, receipt(parameters, model.supports)) for model in self._usable(wanted))
         plan = Plan(prompt, parameters, models, read_ip(request.ip, source_ip, self._trust_body_ip))
         if request.strict:
             plan.check()

@@ -3,14 +3,14 @@
 import ipaddress
 from typing import Annotated
 
-from msgspec import Meta
-
 from pixelprompt.errors import InvalidParameter
+from pixelprompt.validation import about
 
 CallerIp = Annotated[
     str | None,
-    Meta(
-        description="IP address that the request is counted for, where the operator trusts it (`trustBodyIp`).",
+    about(
+        "IP address that the request is counted for, where the operator trusts it (`trustBodyIp`).",
+        "an IPv4 or IPv6 address",
         examples=["198.51.100.7"],
     ),
 ]

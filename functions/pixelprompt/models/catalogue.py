@@ -1,8 +1,8 @@
 """The catalogue of models: what a file or an overlay may hold, and what it means.
 
 An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
-(sent as they are), ``takes`` (which of our parameters it takes), ``pixels`` (which sizes), ``price``, ``region``,
-``baseUrl``, ``path``, ``dialect``, ``keyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody
+(sent as they are), ``supports`` (which of our parameters it takes), ``pixels`` (which sizes), ``price``, ``region``,
+``baseUrl``, ``path``, ``dialect``, ``apiKeyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody
 gave a day), ``replacement`` (an id) and ``uncorroborated`` (which part rests on a single source).
 """
 
@@ -19,6 +19,8 @@ from pixelprompt.storage.keys import file_name
 
 Entry = Mapping[str, Any]
 SECTIONS = ("models", "textModels")
+# Former names of fields, which entries may have until the next release.
+FORMER_NAMES = {"takes": "supports", "keyName": "apiKeyName"}
 
 
 def parse(catalogue: Any) -> dict[str, list[Model]]:
@@ -47,7 +49,7 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
         entries = changes.get(section, [])
         if not isinstance(entries, list) or not all(_is_named(entry) for entry in entries):
             raise ConfigurationError(f"{section} of the overlay must be a list of objects, each with a name.")
-        changed = {entry["name"]: entry for entry in entries}
+        changed = {entry["name"]: with_present_names(entry) for entry in entries}
         if len(changed) < len(entries):
             raise ConfigurationError(f"{section} of the overlay names a model twice.")
         kept = [_changed(entry, changed.pop(entry["name"], {})) for entry in catalogue[section]]
@@ -55,19 +57,38 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
     return result
 
 
+def with_present_names(entry: Entry) -> Entry:
+    """An entry with the present names of its fields; a field that has both names keeps the present one."""
+    if FORMER_NAMES.keys().isdisjoint(entry):
+        return entry
+    return {FORMER_NAMES.get(name, name): value for name, value in entry.items()} | {
+        name: entry[name] for name in FORMER_NAMES.values() if name in entry
+    }
+
+
+def former_names(changes: Any) -> list[str]:
+    """A sentence for each former name that a valid overlay uses."""
+    return [
+        f"{section} ({entry['name']}) has `{former}`; rename it to `{FORMER_NAMES[former]}` before the next release."
+        for section in SECTIONS
+        for entry in changes.get(section, [])
+        for former in FORMER_NAMES.keys() & entry.keys()
+    ]
+
+
 def key_hosts(catalogue: Mapping[str, Any]) -> dict[str, set[str]]:
     """The hosts by the names of keys that the entries of a valid catalogue name, disabled ones included."""
     found: dict[str, set[str]] = {}
-    for entry in (entry for section in SECTIONS for entry in catalogue[section] if "keyName" in entry):
+    for entry in (entry for section in SECTIONS for entry in catalogue[section] if "apiKeyName" in entry):
         if host := called_host(entry["provider"], entry.get("baseUrl")):
-            found.setdefault(entry["keyName"], set()).add(host)
+            found.setdefault(entry["apiKeyName"], set()).add(host)
     return found
 
 
 def check_keys(sections: Mapping[str, Sequence[Model]], allowed: KeyHosts) -> None:
     """Refuse models that would send a key to a host that is not the key's.
 
-    A model of ``compatible`` without a ``keyName`` passes: it is called without a key where the key may not go.
+    A model of ``compatible`` without a ``apiKeyName`` passes: it is called without a key where the key may not go.
 
     Raises
     ------
@@ -76,14 +97,14 @@ def check_keys(sections: Mapping[str, Sequence[Model]], allowed: KeyHosts) -> No
     for section, models in sections.items():
         for model in models:
             name, host = key_name(model), called_host(model.provider, model.base_url)
-            needs_key = model.key_name is not None or PROVIDERS[model.provider].key_required
+            needs_key = model.api_key_name is not None or PROVIDERS[model.provider].key_required
             if name is None or host is None or not needs_key or allowed.sent_key(model):
                 continue
             hosts = ", ".join(allowed.of(name)) or "none"
             raise ConfigurationError(
                 f"{section} ({model.name}) would send the key {name} to {host}; the hosts of {name}: {hosts}. "
                 f"If {host} may have the key, deploy with the setting keyHosts={json.dumps({name: [host]})}. "
-                "Otherwise correct provider, baseUrl, or keyName."
+                "Otherwise correct provider, baseUrl, or apiKeyName."
             )
 
 
@@ -147,14 +168,14 @@ def _model(entry: Any, where: str) -> Model:
         id=read.id,
         time_limit=read.time_limit,
         parameters=read.parameters,
-        takes=entry.get("takes", {}),
+        supports=entry.get("supports", {}),
         pixels=pixel_sizes(read.pixels) if read.pixels else None,
         price=entry.get("price"),
         region=read.region or None,
         base_url=read.base_url or None,
         path=read.path or None,
         dialect=read.dialect or None,
-        key_name=read.key_name or None,
+        api_key_name=read.api_key_name or None,
         released=entry.get("released"),
         shutdown=entry.get("shutdown"),
         replacement=read.replacement or None,
@@ -165,20 +186,24 @@ def _model(entry: Any, where: str) -> Model:
 
 def _check_provider(entry: Entry, where: str) -> None:
     """Refuse what the provider's adapter would not send."""
-    provider, takes = entry["provider"], entry.get("takes", {})
+    provider, supports = entry["provider"], entry.get("supports", {})
     row = PROVIDERS[provider]
-    unsent = sorted(set(takes) - row.parameters - {"n"})
+    unsent = sorted(set(supports) - row.parameters - {"n"})
     if unsent:
-        raise ConfigurationError(f"{where} takes {', '.join(unsent)}, which the adapter of {provider} does not send.")
-    if takes.get("n", {}).get("perCall") and not row.several_per_call:
+        raise ConfigurationError(
+            f"{where} supports {', '.join(unsent)}, which the adapter of {provider} does not send."
+        )
+    if supports.get("n", {}).get("perCall") and not row.several_per_call:
         raise ConfigurationError(f"{where} has n.perCall, but {provider} makes one image in a call.")
     if "pixels" in entry and not row.sends_pixels:
         raise ConfigurationError(f"{where} has pixels, but {provider} models aren't told a size in pixels; remove it.")
     if "baseUrl" in entry and not row.custom_servers:
         allowed = ", ".join(sorted(name for name, other in PROVIDERS.items() if other.custom_servers))
         raise ConfigurationError(f"{where} has baseUrl; only {allowed} models may have one.")
-    if "keyName" in entry and row.key_name is None:
-        raise ConfigurationError(f"{where} has keyName, but {provider} uses the AWS role instead of a key; remove it.")
+    if "apiKeyName" in entry and row.key_name is None:
+        raise ConfigurationError(
+            f"{where} has apiKeyName, but {provider} uses the AWS role instead of a key; remove it."
+        )
     if forbidden := sorted(row.forbidden_parameters & set(entry.get("parameters", {}))):
         raise ConfigurationError(f"{where} has {forbidden[0]!r} in parameters, which is not allowed; remove it.")
 

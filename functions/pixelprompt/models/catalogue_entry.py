@@ -1,6 +1,7 @@
 """An entry of the model catalogue: its fields, their types, and what a type can't say."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated, Any
@@ -36,7 +37,7 @@ _CALLERS = frozenset({"model", "n", "prompt"})
 Text = Annotated[str, Meta(pattern=r"\S")]
 # US dollars.
 Amount = Annotated[float, Meta(ge=0, le=1000)]
-Bound = Annotated[float, Meta(ge=0, le=2**53)]
+Bound = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 Factor = Annotated[float, Meta(ge=1, le=1000)]
 Side = Annotated[int, Meta(ge=1, le=_MAX_SIDE)]
 Area = Annotated[int, Meta(ge=1, le=_MAX_SIDE**2)]
@@ -60,7 +61,7 @@ class Images(Struct, rename="camel", forbid_unknown_fields=True):
     per_call: bool = False
 
 
-class Takes(Struct, rename="camel", forbid_unknown_fields=True):
+class Supports(Struct, rename="camel", forbid_unknown_fields=True):
     """What a model supports of the parameters of a request."""
 
     aspect_ratio: Annotated[list[AspectRatio], Meta(min_length=1)] | UnsetType = UNSET
@@ -170,7 +171,7 @@ class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     id: Annotated[str, about("The provider's own name of the model.", "a string that isn't blank", pattern=r"\S")]
     enabled: Annotated[bool, Meta(description="False hides the model.")] = True
     default: Annotated[bool, Meta(description="Whether a job without `models` asks it.")] = True
-    time_limit: Annotated[float, Meta(ge=1, le=MAX_CALL, description="Seconds that one call may take.")] = 60
+    time_limit: Annotated[float, Meta(ge=1, le=MAX_CALL, description="Seconds that one call may take.")] = 60.0
     parameters: Annotated[
         dict[str, Any],
         about(
@@ -178,8 +179,8 @@ class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
             f"a JSON object of finite numbers, without {', '.join(sorted(_CALLERS))}",
         ),
     ] = {}
-    takes: Annotated[
-        Takes | UnsetType,
+    supports: Annotated[
+        Supports | UnsetType,
         about(
             "What the model supports of the parameters of a request.",
             "an object of parameters with lists of values, ranges {min, max}, or true",
@@ -235,7 +236,7 @@ class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
         Annotated[str, about("Dialect of a server of `compatible`.", f"one of {', '.join(DIALECTS)}", pattern=r"\S")]
         | UnsetType
     ) = UNSET
-    key_name: (
+    api_key_name: (
         Annotated[
             str,
             about(
@@ -279,8 +280,9 @@ def read_entry(entry: Mapping[str, Any]) -> Entry:
         read = convert(entry, Entry)
     except ValidationError as error:
         raise EntryError(wrong_member(error)) from None
-    except RecursionError:
-        raise EntryError("parameters") from None
+    except (RecursionError, UnicodeEncodeError):
+        # Nested too deeply, or with an unpaired surrogate.
+        raise EntryError(next(name for name, value in entry.items() if not _is_json(value))) from None
     for name, check in _CHECKS.items():
         value = entry.get(name)
         if value is not None and not check(value):
@@ -303,9 +305,9 @@ def pixel_sizes(pixels: list[str] | Pixels) -> PixelSizes:
     return FixedSizes([(int(width), int(height)) for width, _, height in (size.partition("x") for size in pixels)])
 
 
-def _is_json(parameters: Mapping[str, Any]) -> bool:
+def _is_json(value: Any) -> bool:
     try:
-        return bool(json.dumps(parameters, allow_nan=False))
+        return bool(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
     except (ValueError, TypeError, RecursionError):
         return False
 
@@ -331,5 +333,5 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "path": lambda path: "\n" not in path,
     "region": lambda region: "\n" not in region,
     "dialect": DIALECTS.__contains__,
-    "keyName": str.isidentifier,
+    "apiKeyName": str.isidentifier,
 }

@@ -17,7 +17,9 @@ from pixelprompt.models.model import Model
 from pixelprompt.models.sizes import OPENAI_SIZES
 
 CURRENCY = "USD"
-Amount = Annotated[float | None, Meta(description="US dollars; null where it is unknown.", examples=[0.053])]
+Amount = Annotated[
+    Annotated[float, Meta(ge=0)] | None, Meta(description="US dollars; null where it is unknown.", examples=[0.053])
+]
 Currency = Annotated[str, Meta(description="ISO 4217.", examples=["USD"])]
 
 

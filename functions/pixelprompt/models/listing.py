@@ -84,14 +84,14 @@ def model_list(registry: ModelRegistry, has_credentials: Callable[[Model], bool]
 
 
 def _image_model(model: Model, registry: ModelRegistry, has_credentials: Callable[[Model], bool]) -> ListedModel:
-    takes = {**model.takes, "n": {"min": 1, "max": min(MAX_IMAGES, model.takes.get("n", {}).get("max", MAX_IMAGES))}}
+    most = model.supports.get("n", {}).get("max", MAX_IMAGES)
     shown = {
         "name": model.name,
         "id": model.id,
         "provider": model.provider,
         "default": model.default,
         "configured": has_credentials(model),
-        "parameters": takes,
+        "parameters": {**model.supports, "n": {"min": 1, "max": min(MAX_IMAGES, most)}},
         "price": _price(model),
         "timeLimit": model.time_limit,
         "released": model.released,

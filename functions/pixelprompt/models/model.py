@@ -59,7 +59,7 @@ class Model(Struct, frozen=True):
     base_url : address of the server, for protocols that many servers speak
     path : path below ``base_url`` that makes images, where it is not the protocol's usual one
     dialect : how the server words a request; see ``pixelprompt.models.dialect``
-    key_name : name of the key in the secret, where it is not the provider's usual one
+    api_key_name : name of the key in the secret, where it is not the provider's usual one
     released, shutdown : days (ISO 8601)
     retired : whether it is gone though nobody gave a day
     replacement : id of the model to use instead
@@ -71,14 +71,14 @@ class Model(Struct, frozen=True):
     id: str
     time_limit: float = 60.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    takes: Mapping[str, Any] = field(default_factory=dict)
+    supports: Mapping[str, Any] = field(default_factory=dict)
     pixels: PixelSizes | None = None
     price: Mapping[str, Any] | None = None
     region: str | None = None
     base_url: str | None = None
     path: str | None = None
     dialect: str | None = None
-    key_name: str | None = None
+    api_key_name: str | None = None
     released: str | None = None
     shutdown: str | None = None
     replacement: str | None = None
@@ -98,6 +98,9 @@ class Credentials(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Credentials(base_url={self.base_url!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("base_url", self.base_url)]
 
 
 class ImageRequest(Struct, frozen=True):
@@ -146,6 +149,9 @@ class Image(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Image({self.mime_type}, {self.width}x{self.height}, {len(self.data)} bytes)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("mime_type", self.mime_type), ("width", self.width), ("height", self.height)]
 
 
 class Generated(Struct, frozen=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pixelprompt.errors import ConfigurationError, StorageError
+from pixelprompt.models.catalogue import former_names
 from pixelprompt.models.provider import KeyHosts
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger
@@ -67,4 +68,6 @@ class LiveRegistry:
         self._etag = etag
         overlay = found.value if found else None
         self._registry = ModelRegistry.load(prompt_model=self._prompt_model, overlay=overlay, key_hosts=self._key_hosts)
+        for sentence in former_names(overlay or {}):
+            logger.warning(sentence)
         logger.info("The model catalogue was reloaded.", models=len(self._registry.get_all_models()))

@@ -181,17 +181,17 @@ class Receipt(Struct, frozen=True):
         return {"applied": self.applied, "adjusted": self.adjusted, "ignored": self.ignored}
 
 
-def receipt(given: Mapping[str, Any], takes: Mapping[str, Any]) -> Receipt:
-    """What becomes of the given parameters with a model that takes these (``takes`` of the catalogue)."""
+def receipt(given: Mapping[str, Any], supports: Mapping[str, Any]) -> Receipt:
+    """What becomes of the given parameters with a model that takes these (``supports`` of the catalogue)."""
     result = Receipt()
     for name, value in given.items():
         if name == "n":
-            used: Any = min(value, takes.get("n", {}).get("max", MAX_IMAGES))
-        elif name not in takes:
+            used: Any = min(value, supports.get("n", {}).get("max", MAX_IMAGES))
+        elif name not in supports:
             result.ignored[name] = f"This model doesn't support `{name}`."
             continue
         else:
-            used = _nearest(name, value, takes[name])
+            used = _nearest(name, value, supports[name])
         if used == value:
             result.applied[name] = value
         else:
@@ -275,14 +275,14 @@ def _nearest(name: str, value: Any, allowed: Any) -> Any:
 
 def seed_of_call(seed: int, call: int, model: Model) -> int:
     """The seed of one of several calls, folded into the model's range; each call has another."""
-    allowed = model.takes.get("seed")
+    allowed = model.supports.get("seed")
     whole = {"min": 0, "max": MAX_SEED}
     return int(_nearest("seed", seed + call, allowed if isinstance(allowed, Mapping) else whole))
 
 
 def image_request(prompt: str, used: Mapping[str, Any], model: Model) -> ImageRequest:
     """What one call of the model's provider shall make."""
-    several = bool(model.takes.get("n", {}).get("perCall"))
+    several = bool(model.supports.get("n", {}).get("perCall"))
     return ImageRequest(
         prompt,
         steps=used.get("steps"),

@@ -201,7 +201,7 @@ def url_host(url: str) -> str | None:
 
 def key_name(model: Model) -> str | None:
     """Name of the key that a model is called with, or None where its provider needs none."""
-    return model.key_name or PROVIDERS[model.provider].key_name
+    return model.api_key_name or PROVIDERS[model.provider].key_name
 
 
 def called_host(provider: str, base_url: str | None) -> str | None:

@@ -98,7 +98,7 @@ def enhance_prompt(
     if model_config is None:
         return unchanged(prompt, "This deployment has no text model.")
     if credentials is None:
-        key = model_config.key_name or PROVIDERS[model_config.provider].key_name
+        key = model_config.api_key_name or PROVIDERS[model_config.provider].key_name
         return unchanged(
             prompt, f"The text model {model_config.name} needs {key}; the operator can add it with `make keys`."
         )

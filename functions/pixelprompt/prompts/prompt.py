@@ -7,26 +7,27 @@ from msgspec import Struct
 
 from pixelprompt.errors import InvalidParameter, PromptRequired, PromptTooLong
 from pixelprompt.models.parameters import is_plain_text
-from pixelprompt.validation import read_body
+from pixelprompt.validation import check_names, read_body
 
 T = TypeVar("T", bound=Struct)
 
 PROMPT_LIMIT = 1000
 
 
-def read_body_with_prompt(body: Mapping[str, Any], kind: type[T]) -> T:
+def read_body_with_prompt(body: Mapping[str, Any], kind: type[T], limit: int = PROMPT_LIMIT) -> T:
     """Convert the body of a request to a type whose only required member is ``prompt``.
 
     Raises
     ------
-    PromptRequired, InvalidParameter
+    PromptRequired, PromptTooLong, InvalidParameter : what is wrong with the prompt comes first
     """
-    try:
-        return read_body(body, kind)
-    except InvalidParameter as error:
-        if error.details["parameter"] == "prompt" and body.get("prompt") is None:
-            raise PromptRequired("The body needs `prompt`, a string that describes the image.") from None
-        raise
+    check_names(body, kind.__struct_encode_fields__)
+    prompt = body.get("prompt")
+    if prompt is None:
+        raise PromptRequired("The body needs `prompt`, a string that describes the image.")
+    if isinstance(prompt, str):
+        read_prompt(prompt, limit)
+    return read_body(body, kind)
 
 
 def read_prompt(prompt: str, limit: int = PROMPT_LIMIT) -> str:

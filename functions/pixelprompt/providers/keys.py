@@ -66,7 +66,7 @@ class ProviderKeys:
         """What is needed to call a model's provider, or None where its key is missing, or must not go to its host."""
         name = self.key_name(model)
         key = self._current().get(name) if name else None
-        required = model.key_name is not None or PROVIDERS[model.provider].key_required
+        required = model.api_key_name is not None or PROVIDERS[model.provider].key_required
         if key and self.withholds(model):
             if required:
                 host = called_host(model.provider, model.base_url)

@@ -107,7 +107,7 @@ class DocumentStore:
         try:
             # A NaN of an earlier release becomes null: it must not spoil each later write.
             value = json.loads(body, parse_constant=lambda _: None)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise StorageError(f"`{key}` in the bucket is not a JSON object; delete or fix it.")
