@@ -318,10 +318,10 @@ class TestOverlay:
 
     def test_former_names_of_fields_are_accepted_with_a_warning(self) -> None:
         server = {**SERVER, "keyName": "MY_KEY"}
-        changes = {"models": [{"name": "A", "takes": {"seed": {"min": 0, "max": 9}}}, server]}
+        changes = {"models": [{"name": "A", "takes": {"resolution": ["2K"]}}, server]}
         base = {**self.BASE, "models": [{**ENTRY, "provider": "gemini", "supports": {"aspectRatio": ["1:1"]}}]}
         first, second = parse(overlay(base, changes))["models"]
-        assert (first.supports, second.api_key_name) == ({"seed": {"min": 0, "max": 9}}, "MY_KEY")
+        assert (first.supports, second.api_key_name) == ({"resolution": ["2K"]}, "MY_KEY")
         assert former_names(changes) == [
             "models (A) has `takes`; rename it to `supports` before the next release.",
             "models (Own Server) has `keyName`; rename it to `apiKeyName` before the next release.",
