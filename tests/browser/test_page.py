@@ -1009,7 +1009,7 @@ def test_the_theme_can_be_chosen_and_stays(visit: Visit, service: Service) -> No
 def test_what_is_not_there_is_said(visit: Visit, service: Service) -> None:
     visit.tolerated = ("404",)
     page = visit.open("#/job/00000000-0000-4000-8000-000000000000")
-    expect(page.get_by_role("alert")).to_contain_text("There is no job with this id.")
+    expect(page.get_by_role("alert")).to_contain_text("Job not found.")
     page.goto(visit.url + "#/gallery/2020-01-01-00-00-00-00000000")
     expect(page.locator(".empty")).to_contain_text("kept for a limited time")
     page.goto(visit.url + "#/elsewhere")
