@@ -36,7 +36,7 @@ IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is runnin
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser screenshots \
   check lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-uv prepare-python prepare-all
 
-help: ## List what there is
+help: ## Show this help
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo '  Variables, for demo and up (IP_LIMIT also for synth, and so on):'
@@ -55,7 +55,7 @@ demo: $(if $(filter undefined,$(origin PROMPT))$(strip $(PROMPT)),prepare-all,re
 up: prepare-all ## Start the cloud and the page on this laptop, or bring them up to date; print where they are
 	@$(VENV_PYTHON) -m local up
 
-down: $(if $(IDLE),,prepare-python) ## Stop it; nothing stays but the logs of the last run
+down: $(if $(IDLE),,prepare-python) ## Stop it; delete everything except the logs of the last run
 	@$(or $(IDLE),$(VENV_PYTHON) -m local down)
 
 status: $(if $(IDLE),,prepare-python) ## Say what runs, and how to call it

@@ -156,7 +156,7 @@ class Monitoring(Construct):
         )
         self._alarm(
             "unfinished-jobs",
-            "Jobs whose execution broke could not be finished; their events wait in the queue.",
+            "Some failed jobs could not be finalized; their events wait in the queue.",
             workflow.unfinished_jobs.metric_approximate_number_of_messages_visible(period=MINUTES, statistic="Maximum"),
             1,
         )

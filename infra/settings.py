@@ -52,7 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         ),
     ] = "aws"
     global_limit: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="Jobs per rolling hour in all; 0 turns every request away.")
+        int, Meta(ge=0, le=1_000_000, description="Jobs per rolling hour in total; 0 turns every request away.")
     ] = 100
     ip_limit: Annotated[
         int,
@@ -63,7 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         Meta(
             ge=0,
             le=1_000_000,
-            description="Requests to enhance a prompt per rolling hour in all; 0 turns every one away.",
+            description="Requests to enhance a prompt per rolling hour in total; 0 turns every one away.",
         ),
     ] = 100
     enhance_ip_limit: Annotated[
@@ -153,7 +153,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     allow_public: Annotated[
         bool,
         Meta(
-            description="Whether it is meant that anybody may call; the stage `prod` asks for it where `apiAuth` is "
+            description="Whether it is meant that anyone may call; the stage `prod` asks for it where `apiAuth` is "
             "none."
         ),
     ] = False

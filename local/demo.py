@@ -102,7 +102,7 @@ def submit(cloud: Cloud, prompt: str) -> str:
     """
     answer = cloud.request("POST", "/generate", {"prompt": prompt})
     if answer.status != 200:
-        raise CloudError(f"The API turned the prompt away ({answer.status}): {_sentence(answer.body)}")
+        raise CloudError(f"The API rejected the prompt ({answer.status}): {_sentence(answer.body)}")
     return str(answer.json()["jobId"])
 
 
@@ -311,7 +311,7 @@ def _ended_execution(cloud: Cloud, job_id: str) -> Document:
 
 def _print_trace(console: Console, cloud: Cloud, document: Document) -> None:
     lines = execution_trace.job_lines(cloud, document["jobId"])
-    console.print("The way through the state machine", style="bold")
+    console.print("Execution trace", style="bold")
     width = max(len(row["model"]) for row in document["results"])
     turns = execution_trace.turns(lines)
     logged = {turn.model for turn in turns}

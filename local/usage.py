@@ -6,7 +6,7 @@ import shlex
 
 from local.cloud import Endpoints
 
-# As README.md has it.
+# As docs/reference/api.md has it.
 _WAIT = (
     """while curl -fsS "$API/status/$JOB?wait=20" | grep -qE '^\\{"jobId":"[^"]*","status":"(pending|in_progress)"'; """
     "do sleep 1; done"

@@ -212,7 +212,7 @@ export const texts = {
     global: "This deployment has reached its number of requests for an hour.",
     429: "Too many concurrent requests.",
     503: "The service is busy.",
-    500: "Something went wrong on the side of the service.",
+    500: "The service failed.",
   },
   refusedPrompt: (why) => `The prompt was refused. ${why}`,
   title: (text) => (text ? `${text} – Pixel Prompt` : "Pixel Prompt"),

@@ -79,7 +79,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def global_limit(self) -> int:
-        """Jobs per rolling hour in all."""
+        """Jobs per rolling hour in total."""
         return self._count("GLOBAL_LIMIT", 100)
 
     @property
@@ -89,7 +89,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def enhance_limit(self) -> int:
-        """Requests to enhance a prompt per rolling hour in all."""
+        """Requests to enhance a prompt per rolling hour in total."""
         return self._count("ENHANCE_LIMIT", 100)
 
     @property

@@ -230,9 +230,9 @@ def test_what_a_laptop_has_by_default() -> None:
     assert (aws.cloudfront, aws.status_wait) == (True, 0)
 
 
-def test_the_readme_has_one_table_of_all_settings() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (table,) = re.findall(r"\| setting \| laptop \| default \| what \|\n\|[ |-]+\|\n((?:\|.*\n)+)", text)
+def test_the_reference_has_one_table_of_all_settings() -> None:
+    text = (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| Setting \| Laptop \| Default \| Description \|\n\|[ |-]+\|\n((?:\|.*\n)+)", text)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert all(len(row) == 4 for row in rows)
     names = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]

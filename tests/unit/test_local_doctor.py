@@ -527,9 +527,9 @@ def test_access_is_examined_without_leave_to_read_the_overlay(deployed: Deployme
     assert (row.subject, row.mark) == ("Stable Image Core (Bedrock)", GOOD)
 
 
-def test_the_readme_has_the_command_that_subscribes() -> None:
+def test_the_guide_has_the_command_that_subscribes() -> None:
     """Exactly as the doctor prints it, and for no other model than those of a default job."""
-    text = re.sub(r"\\\n\s*", "", (ROOT / "README.md").read_text(encoding="utf-8"))
+    text = re.sub(r"\\\n\s*", "", (ROOT / "docs/how-to/deploy-to-aws.md").read_text(encoding="utf-8"))
     models = [model for model in ModelRegistry.load(day=lambda: TODAY).get_all_models() if model.default]
     commands = {subscribe_command(model) for model in models if model.provider == "bedrock"}
     assert set(re.findall(r"^aws bedrock create-foundation-model-agreement .*$", text, re.MULTILINE)) == commands

@@ -20,7 +20,7 @@ from local.usage import execution_arn, usage
 JOB = "0bfe8cdc-d477-41b5-98ae-0b4fcdc504e7"
 
 
-README = Path(__file__).parents[2] / "README.md"
+REFERENCE = Path(__file__).parents[2] / "docs/reference/api.md"
 
 
 def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
@@ -83,15 +83,15 @@ class Jobs:
 
 
 def waiting_line() -> str:
-    """The line of README.md that waits for a job's end."""
+    """The line of docs/reference/api.md that waits for a job's end."""
     (line,) = (
-        line for line in README.read_text(encoding="utf-8").splitlines() if "?wait=20" in line and "curl" in line
+        line for line in REFERENCE.read_text(encoding="utf-8").splitlines() if "?wait=20" in line and "curl" in line
     )
     return line
 
 
 def waits(url: str, job: str = JOB) -> subprocess.CompletedProcess[str]:
-    """Run the line of README.md."""
+    """Run the line of docs/reference/api.md."""
     environment = {"PATH": "/usr/bin:/bin", "no_proxy": "*", "API": url, "JOB": job}
     command = ["/bin/sh", "-c", waiting_line()]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -167,7 +167,7 @@ def test_faulted_models_that_a_job_does_not_ask_are_named() -> None:
     assert demo.without_effect(playing, "id", ["Recraft V4.1"]) == demo.without_effect(playing, "id", []) == ""
 
 
-@pytest.mark.parametrize("document", ["README.md", "Makefile"])
+@pytest.mark.parametrize("document", ["docs/reference/settings.md", "Makefile"])
 def test_the_examples_of_faults_show_in_a_default_job_and_soon(document: str) -> None:
     defaults = {model.name for model in REGISTRY.defaults(lambda model: True)}
     examples = re.findall(r"SIMULATOR_FAULTS=([\w.:=,*-]+)", (ROOT / document).read_text(encoding="utf-8"))
@@ -181,7 +181,7 @@ def test_the_examples_of_faults_show_in_a_default_job_and_soon(document: str) ->
 
 
 def test_the_commands_in_the_documents_name_the_python_that_has_the_packages() -> None:
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         assert not re.findall(r"(?<!\.venv/bin/)\bpython3? -m .*", text), path
     for module in ("local", "local.simulator"):

@@ -28,17 +28,20 @@ def test_the_table_follows_from_the_counts() -> None:
 
 
 def test_the_readme_tells_what_the_default_models_cost() -> None:
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    readme, limits = (
+        " ".join((ROOT / path).read_text(encoding="utf-8").split())
+        for path in ("README.md", "docs/reference/limits.md")
+    )
     default = Settings()
     models = ModelRegistry.load().defaults(lambda model: True)
     cost = total(estimate(model, {}) for model in models)
     assert all(model.name.removesuffix(" (Bedrock)") in readme for model in models)
-    assert f"one picture of each costs about ${cost['amount']:.2f} at list prices" in readme
+    assert f"one image of each costs about ${cost['amount']:.2f} at list prices" in readme
     jobs = 24 * default.global_limit
-    assert f"at most {default.global_limit} × 24 = {jobs} jobs a day" in readme
-    assert f"The nine default models cost about ${cost['amount']:.2f} a job" in readme
+    assert f"at most {default.global_limit} × 24 = {jobs} jobs a day" in limits
+    assert f"The nine default models cost about ${cost['amount']:.2f} a job" in limits
     assert cost["unknown"] == 0
-    assert f"costs about ${round(jobs * cost['amount'], -1):.0f}" in readme
+    assert f"costs about ${round(jobs * cost['amount'], -1):.0f}" in limits
 
 
 def test_an_item_has_as_many_states_as_are_charged() -> None:

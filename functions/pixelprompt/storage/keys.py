@@ -42,7 +42,7 @@ _TIMESTAMP = re.compile(r"-[0-9]{13}(-[0-9]+)?$")
 ImageUrl = Annotated[
     str,
     Meta(
-        description="URL of the image, from which anybody can load it for an hour.",
+        description="URL of the image, from which anyone can load it for an hour.",
         examples=["https://….s3.amazonaws.com/images/…"],
         extra_json_schema={"format": "uri"},
     ),
