@@ -68,7 +68,7 @@ class UnsupportedParameter(TypedDict):
 
     model: Annotated[str, Meta(description="Name of the model.", examples=["GPT Image 2"])]
     parameter: Annotated[str, Meta(description="Name of the parameter.", examples=["steps"])]
-    reason: Annotated[str, Meta(description="One sentence for a person.", examples=["This model takes no steps."])]
+    reason: Annotated[str, Meta(description="One sentence for a person.", examples=["This model doesn't support `steps`."])]
 
 
 class ErrorResponse(TypedDict, total=False):

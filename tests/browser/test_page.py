@@ -495,7 +495,7 @@ def test_a_submission_keeps_its_key_where_storage_is_forbidden_and_in_a_crowd(vi
     # API Gateway says so before the service could tell what became of the first.
     page.route("**/generate", lambda route: route.fulfill(status=429, json={"message": "x"}, headers=allowed))
     send.click()
-    expect(page.get_by_role("alert")).to_contain_text("Too many requests")
+    expect(page.get_by_role("alert")).to_contain_text("Too many concurrent requests")
     page.unroute("**/generate")
     send.click()
     page.locator(".job[data-status]").wait_for()
@@ -593,7 +593,7 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     page.locator(".cell").first.click()
     record = page.get_by_role("dialog").locator(".record")
     expect(record).to_contain_text("aspect ratio: 16:9")
-    expect(record).to_contain_text("seed: This model takes no seed.")
+    expect(record).to_contain_text("seed: This model doesn't support `seed`.")
     # On a phone that is how dialogs are left.
     page.go_back()
     expect(page.get_by_role("dialog")).to_have_count(0)

@@ -45,7 +45,7 @@ Adjusted = Annotated[
 Ignored = Annotated[
     dict[str, str],
     Meta(
-        description="Parameters that aren't used, with the reason.", examples=[{"steps": "This model takes no steps."}]
+        description="Parameters that aren't used, with the reason.", examples=[{"steps": "This model doesn't support `steps`."}]
     ),
 ]
 
