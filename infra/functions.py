@@ -240,7 +240,7 @@ class ServiceFunction(lambda_.Function):
         self.allow([f"s3:{action}" for action in actions], [self._bucket.arn_for_objects(key) for key in keys])
         for key in keys:
             if "*" in key:
-                reason = "Keys hold the ids of jobs, which are not known beforehand; no prefix is narrower."
+                reason = "Keys hold the ids of jobs, which are not known in advance; no prefix is narrower."
                 acknowledge_resource(self.service_role, objects_name(self._bucket, key), reason)
 
 

@@ -33,7 +33,7 @@ class _QueueDestination:
     def bind(
         self, scope: IConstruct, fn: lambda_.IFunction, *, type: lambda_.DestinationType
     ) -> lambda_.DestinationConfig:
-        """Let the function send to the queue; returns where Lambda shall send. The CDK calls this."""
+        """Let the function send to the queue; returns where Lambda must send. The CDK calls this."""
         fn.add_to_role_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self._queue.queue_arn]))
         return lambda_.DestinationConfig(destination=self._queue.queue_arn)
 
@@ -89,7 +89,7 @@ class Workflow(Construct):
             acknowledge_resource(
                 function.service_role,
                 f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{name}:*",
-                "An execution is named after its job, which is not known beforehand.",
+                "An execution is named after its job, which is not known in advance.",
             )
         self._finish_broken_jobs(functions)
 

@@ -3,7 +3,7 @@
 ::
 
     PixelPromptError
-    ├── ConfigurationError         the deployment is wrong; its owner must change a setting
+    ├── ConfigurationError         the deployment is wrong; the operator must change a setting
     ├── StorageError               S3 cannot be used
     │   ├── PermissionDenied      S3 answered 403: the role lacks a permission
     │   ├── ConflictError          a conditional write lost every one of its attempts
@@ -68,7 +68,9 @@ class UnsupportedParameter(TypedDict):
 
     model: Annotated[str, Meta(description="Name of the model.", examples=["GPT Image 2"])]
     parameter: Annotated[str, Meta(description="Name of the parameter.", examples=["steps"])]
-    reason: Annotated[str, Meta(description="One sentence for a person.", examples=["This model doesn't support `steps`."])]
+    reason: Annotated[
+        str, Meta(description="One sentence for a person.", examples=["This model doesn't support `steps`."])
+    ]
 
 
 class ErrorResponse(TypedDict, total=False):

@@ -116,7 +116,7 @@ def _access_problem(found: Mapping[str, Any], model: Model, region: str) -> Find
         case "NOT_AVAILABLE":
             return Finding(
                 BAD,
-                'The account isn\'t subscribed to it. Subscribe (docs/how-to/deploy-to-aws.md has the permissions): '
+                "The account isn't subscribed to it. Subscribe (docs/how-to/deploy-to-aws.md has the permissions): "
                 f"{subscribe_command(model)}",
             )
         case "PENDING":

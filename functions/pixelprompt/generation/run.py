@@ -193,7 +193,7 @@ class Generation:
             return self._keys.credentials(model)
 
     def _find(self, calls: Calls) -> Model | None:
-        """The item's model as the catalogue has it now; one that was retired meanwhile still ends what it has begun."""
+        """The item's model as the catalogue has it now; a retired one still ends what it has begun."""
         name = calls.item.model
         model = self._registry().find(name) or self._registry(fresh=True).find(name)
         if model is None and calls.progress.tokens:

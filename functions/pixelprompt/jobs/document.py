@@ -46,7 +46,7 @@ def new_document(
 ) -> Job:
     """A job document in which no model has started; rows in the order of ``models``.
 
-    Each of ``models`` has ``name``, ``provider`` and whatever else its row shall show from the beginning.
+    Each of ``models`` has ``name``, ``provider`` and whatever else its row shows from the beginning.
     """
     return {
         "jobId": job_id,

@@ -5,7 +5,7 @@ may pass, as far as the limits and the word list tell: ``{"bodyHash", "jobId", "
 it makes the job; everybody else waits for that job's document and answers with it. A record counts for 24 hours.
 
 - A submit that is refused after all (others were quicker at the limit, a model judged the prompt, no execution could be
-  started) made no job: it vacates its record (``jobId: null``), and the next request with the key begins anew, with
+  started) made no job: it releases its record (``jobId: null``), and the next request with the key starts over, with
   whatever body.
 - A submit that broke lays its record down (``holder: null``); one that died holds it no longer than a Lambda lives. The
   next request with the key and the same body takes it over with the same job id. Where the document is there, only the
@@ -63,7 +63,7 @@ class Claim(Struct, frozen=True):
     record_key : key of the record in S3
     job_id : id of the job that the key stands for
     is_mine : this request makes the job; nobody else does
-    is_abandoned : whoever was to make the job does not work on it any more
+    is_abandoned : the request that was to make the job no longer works on it
     """
 
     record_key: str

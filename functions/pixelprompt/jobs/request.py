@@ -81,7 +81,7 @@ class Plan(Struct, frozen=True):
 
     @property
     def negative_prompt(self) -> str:
-        """What the images shall not show; empty where the caller does not say."""
+        """What the images must not show; empty where the caller does not say."""
         return str(self.parameters.get("negativePrompt") or "")
 
     def check(self) -> None:

@@ -45,7 +45,8 @@ Adjusted = Annotated[
 Ignored = Annotated[
     dict[str, str],
     Meta(
-        description="Parameters that aren't used, with the reason.", examples=[{"steps": "This model doesn't support `steps`."}]
+        description="Parameters that aren't used, with the reason.",
+        examples=[{"steps": "This model doesn't support `steps`."}],
     ),
 ]
 

@@ -228,7 +228,7 @@ class JobManager:
         Parameters
         ----------
         stored : by model name, the images that lie in S3; a row that has all of its images is completed with them
-        images_wanted : how many images each row shall have
+        images_wanted : number of images that each row must have
         names : of the models that may run again; None: all
 
         Returns

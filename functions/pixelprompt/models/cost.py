@@ -3,7 +3,7 @@
 A price of the catalogue has a ``unit``, in US dollars:
 
 - ``image``: ``amount`` for one, and ``byResolution`` or ``byQuality`` where that differs
-- ``token``: ``inputText``, ``inputImage``, ``outputText``, ``outputImage`` for one token; for an image beforehand
+- ``token``: ``inputText``, ``inputImage``, ``outputText``, ``outputImage`` for one token; for the estimate of an image
   ``estimate`` and ``byResolution``, or ``qualityFactors`` for models whose tokens follow from quality and size
 """
 

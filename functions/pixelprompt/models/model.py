@@ -104,15 +104,15 @@ class Credentials(Struct, frozen=True):
 
 
 class ImageRequest(Struct, frozen=True):
-    """What one call of a provider shall make; a parameter that is None is left to the provider.
+    """The request of one call of a provider; a parameter that is None is left to the provider.
 
     Only parameters that the model takes are set.
 
     Attributes
     ----------
     aspect_ratio : width to height, such as ``16:9``
-    resolution : ``512``, ``1K``, ``2K`` or ``4K``: the side of a square picture with as many pixels
-    n : how many pictures; above 1 only for models that make several in a call
+    resolution : ``512``, ``1K``, ``2K`` or ``4K``: the side of a square image with as many pixels
+    n : number of images; above 1 only for models that make several in a call
     quality : the provider's own word for it
     output_format : ``png``, ``jpeg`` or ``webp``
     output_compression : 0 to 100, for ``jpeg`` and ``webp``

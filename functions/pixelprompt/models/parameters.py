@@ -281,7 +281,7 @@ def seed_of_call(seed: int, call: int, model: Model) -> int:
 
 
 def image_request(prompt: str, used: Mapping[str, Any], model: Model) -> ImageRequest:
-    """What one call of the model's provider shall make."""
+    """The request of one call of the model's provider."""
     several = bool(model.supports.get("n", {}).get("perCall"))
     return ImageRequest(
         prompt,

@@ -18,7 +18,7 @@ def ratio(aspect_ratio: str | None) -> float:
 
 
 def side(resolution: str | None) -> int:
-    """Side of the square picture of a resolution (``512``, ``1K`` …) in pixels; 1024 where there is none."""
+    """Side of the square image of a resolution (``512``, ``1K`` …) in pixels; 1024 where there is none."""
     match = re.fullmatch(r"(\d+)(K?)", resolution or "1K")
     if not match:
         raise ValueError(f"Unknown resolution {resolution!r}; use 512, 1K, 2K, or 4K.")

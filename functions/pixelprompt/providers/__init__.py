@@ -13,7 +13,7 @@ def adapter(provider: str) -> ModuleType:
     name = f"{__name__}.{PROVIDERS[provider].module}"
     if name in sys.modules:
         return import_module(name)
-    # An SDK makes a hundred thousand objects that stay; nothing is gained by searching them for garbage meanwhile.
+    # An SDK makes a hundred thousand objects that stay; nothing is gained by searching them for garbage.
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -80,7 +80,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
         if responses and not responses[-1].is_success:
             raise status_error(read_error(responses[-1], None)) from error
         raise unreadable() from error
-    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    # The text of the response is larger than its images; it need not be there while they are decoded.
     del answer
     return _read(document, request_id)
 

@@ -1,7 +1,7 @@
 """Any server that speaks the OpenAI Images API, more or less: LocalAI, xAI, OpenRouter, Azure and others.
 
 The model says which: ``base_url``, ``path`` where the dialect has another, ``dialect`` (``pixelprompt.models.dialect``)
-and, in ``parameters``, whatever else the server shall get (such as ``response_format``). Without a key none is sent.
+and, in ``parameters``, whatever else the server gets (such as ``response_format``). Without a key none is sent.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     document, request_id = as_document(answer), answer.headers.get("x-request-id")
     if document is None:
         return bare_image(answer.content, request_id)
-    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    # The text of the response is larger than its images; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, request, base, credentials.key, deadline)
 

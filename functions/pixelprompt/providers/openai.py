@@ -1,4 +1,4 @@
-"""OpenAI: the Images API for pictures, chat completions for text, through the ``openai`` SDK with its retries off.
+"""OpenAI: the Images API for images, chat completions for text, through the ``openai`` SDK with its retries off.
 
 Facts: https://platform.openai.com/docs/api-reference/images and https://platform.openai.com/docs/guides/error-codes
 """
@@ -42,7 +42,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     document, request_id = as_document(answer.http_response), answer.headers.get("x-request-id")
     if document is None:
         return bare_image(answer.http_response.content, request_id)
-    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    # The text of the response is larger than its images; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, credentials, deadline, request.n)
 

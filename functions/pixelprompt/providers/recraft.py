@@ -43,7 +43,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     document, request_id = as_document(answer), answer.headers.get("x-recraft-requestid")
     if document is None:
         return bare_image(answer.content, request_id)
-    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    # The text of the response is larger than its images; it need not be there while they are decoded.
     del answer
     units = number(document, "credits")
     cost = None if units is None else units / _UNITS_PER_DOLLAR

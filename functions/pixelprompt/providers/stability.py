@@ -36,7 +36,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
         document = {"finish_reason": _WITHHELD}
     if document is None:
         return bare_image(answer.content, request_id)
-    # The text of the answer is larger than its pictures; it need not be there while they are decoded.
+    # The text of the response is larger than its images; it need not be there while they are decoded.
     del answer
     return _read(document, request_id, credentials.key)
 

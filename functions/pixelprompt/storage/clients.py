@@ -20,7 +20,7 @@ REQUEST_RESERVE = _REQUEST_CONNECT + _REQUEST_READ + 1
 
 
 def client(service: str, *, connect: float = 3, read: float = 10) -> Any:
-    """A client as boto3 makes it: standard retries, three attempts in all; by default 3 s to connect, 10 s to read.
+    """A client as boto3 makes it: standard retries, three attempts in total; by default 3 s to connect, 10 s to read.
 
     It comes from botocore, on which boto3 stands: what boto3 adds (resources, transfers of files) is not used here, and
     loading it would cost each cold start an eighth more.

@@ -227,7 +227,7 @@ class DocumentStore:
                 Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", **condition
             )
         except ClientError as error:
-            # A replaced document that has been removed meanwhile answers 404: read again, too.
+            # A replaced document that has been removed in the meantime gives 404: read again, too.
             if error_code(error) not in _LOST_RACE | _MISSING:
                 raise storage_error(error, key) from error
             # Where the SDK has sent the request twice, the first may be the one that won.

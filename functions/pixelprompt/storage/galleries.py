@@ -161,20 +161,20 @@ class Galleries:
         shown = folders[: page.limit]
         counted = self._list(INDEX, Delimiter="/")
         return {
-            "galleries": [self._summary(folder, pictures) for folder, pictures in shown],
+            "galleries": [self._summary(folder, names) for folder, names in shown],
             "total": len(counted.get("CommonPrefixes", [])),
             "totalIsExact": not counted.get("IsTruncated"),
             "nextCursor": shown[-1][0] if shown and not (is_last and len(shown) == len(folders)) else None,
         }
 
-    def _summary(self, folder: str, pictures: list[str]) -> GallerySummary:
+    def _summary(self, folder: str, names: list[str]) -> GallerySummary:
         created, gallery_id = of_index_folder(folder)
         created_at = datetime.fromtimestamp(created / 1000, UTC)
         return {
             "galleryId": gallery_id,
             "createdAt": iso(created_at),
-            "coverUrl": self._images.image_url(f"{IMAGES}{gallery_id}/{pictures[0]}"),
-            "images": len(pictures),
+            "coverUrl": self._images.image_url(f"{IMAGES}{gallery_id}/{names[0]}"),
+            "images": len(names),
         }
 
     def gallery(self, gallery_id: str) -> Gallery:
@@ -200,7 +200,7 @@ class Galleries:
         return cast(GalleryImage, shown)
 
     def _about(self, gallery_id: str) -> dict[str, dict[str, Any]]:
-        """By picture, what the job document says of it: the model by its full name, width, height, seed."""
+        """By image, what the job document says of it: the model by its full name, width, height, seed."""
         beginning = gallery_id.rpartition("-")[2]
         if not re.fullmatch("[0-9a-f]{8}", beginning):
             return {}

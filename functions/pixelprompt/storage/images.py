@@ -1,7 +1,7 @@
-"""Images in S3: the record, the picture itself, and the galleries they form.
+"""Images in S3: the record, the image itself, and the galleries they form.
 
-An image lies at two keys: its record ``group-images/{target}/{model}-{timestamp}.json``, with the picture in base64,
-and the picture ``images/{target}/{model}-{timestamp}.{png|jpg|webp}``. Both follow from the job, so saving twice is
+An image is stored at two keys: its record ``group-images/{target}/{model}-{timestamp}.json``, with the image in base64,
+and the image ``images/{target}/{model}-{timestamp}.{png|jpg|webp}``. Both follow from the job, so saving twice is
 harmless. An empty object ``gallery-index/{9999999999999 - timestamp}-{target}/{model}-{timestamp}.{png|jpg|webp}``
 lists it: S3 lists in ascending order only, and so the newest gallery comes first.
 """
@@ -45,7 +45,7 @@ _TYPES = {extension: mime_type for mime_type, extension in EXTENSIONS.items()}
 
 
 class ImageStorage:
-    """Image records and pictures of one bucket.
+    """Image records and images of one bucket.
 
     Parameters
     ----------
@@ -69,13 +69,13 @@ class ImageStorage:
 
         Parameters
         ----------
-        base64_image : the picture
+        base64_image : the image
         metadata : fields of the record: ``model``, ``prompt``, ``steps``, ``guidance``, ``target``, ``timestamp``
             (epoch milliseconds), …; target and timestamp default to the present
 
         Raises
         ------
-        ValueError : no base64, no picture of a known type, or one of a size that isn't stored
+        ValueError : the data isn't base64, or isn't an image of a known type and of a size that is stored
         StorageError : S3 kept failing
         """
         return self.save(base64.b64decode(base64_image, validate=True), metadata)["imageKey"]
@@ -83,9 +83,9 @@ class ImageStorage:
     def save(
         self, data: bytes, metadata: Mapping[str, Any], number: int = 0, *, patience: float | None = None
     ) -> StoredImage:
-        """Store a picture's bytes; returns ``imageKey`` (record) and ``binaryKey`` (picture).
+        """Store an image's bytes; returns ``imageKey`` (record) and ``binaryKey`` (image).
 
-        ``patience`` shortens that of the storage for this picture.
+        ``patience`` shortens that of the storage for this image.
         """
         give_up = time.monotonic() + min(self.patience, self.patience if patience is None else max(1.0, patience))
         found = image_format(data)
@@ -142,8 +142,8 @@ class ImageStorage:
         A job's gallery name with a closing slash finds all of a job.
         """
         records = {stem_of(key): key for key in self._keys(f"{RECORDS}{name}")}
-        pictures = {stem_of(key): key for key in self._keys(f"{IMAGES}{name}")}
-        return [{"imageKey": records[s], "binaryKey": pictures[s]} for s in sorted(records) if s in pictures]
+        binaries = {stem_of(key): key for key in self._keys(f"{IMAGES}{name}")}
+        return [{"imageKey": records[s], "binaryKey": binaries[s]} for s in sorted(records) if s in binaries]
 
     def list_galleries(self) -> list[str]:
         """The names of all galleries, oldest first."""
@@ -157,7 +157,7 @@ class ImageStorage:
         return list(self._keys(f"{RECORDS}{file_name(gallery_folder)}/"))
 
     def image_url(self, binary_key: str) -> str:
-        """An address from which anybody can load the picture now."""
+        """A URL from which anyone can load the image now."""
         if self.cloudfront_domain:
             return f"https://{self.cloudfront_domain}/{quote(binary_key)}"
         return self._presigned(binary_key, int(time.time() // (URL_SECONDS / 2)))
@@ -203,14 +203,14 @@ class ImageStorage:
 
 
 def _record_body(data: bytes, record: Mapping[str, Any]) -> bytes:
-    """The JSON of a record with the picture as ``output``, made piece by piece: a large one is in memory only once."""
+    """The JSON of a record with the image as ``output``, made piece by piece: a large one is in memory only once."""
     begin, end = b'{"output":"', b'",' + json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[1:]
     # While a growing buffer is copied, it is in memory twice.
     body = io.BytesIO(bytes(len(begin) + (len(data) + 2) // 3 * 4 + len(end)))
     body.write(begin)
-    picture = memoryview(data)
+    view = memoryview(data)
     for start in range(0, len(data), _PIECE):
-        body.write(binascii.b2a_base64(picture[start : start + _PIECE], newline=False))
+        body.write(binascii.b2a_base64(view[start : start + _PIECE], newline=False))
     body.write(end)
     # Shares its bytes instead of copying them.
     return body.getvalue()

@@ -11,11 +11,11 @@ def token_counts(usage: dict[str, Any]) -> dict[str, int] | None:
 
     Text and images are told apart where the server does so. Older servers have the names of completions.
     """
-    words, pictures = _split(usage, "input_tokens", "prompt_tokens")
+    words, images = _split(usage, "input_tokens", "prompt_tokens")
     written, drawn = _split(usage, "output_tokens", "completion_tokens", usually_images=True)
     counts = {
         "inputTextTokens": words,
-        "inputImageTokens": pictures,
+        "inputImageTokens": images,
         "outputTextTokens": written,
         "outputImageTokens": drawn,
     }

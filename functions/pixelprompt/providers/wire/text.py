@@ -2,7 +2,7 @@
 
 from pixelprompt.models.model import ProviderError
 
-# Most tokens of a text model's answer: /enhance needs about 150, and what a model thinks beforehand counts as well.
+# Most tokens of a text model's answer: /enhance needs about 150, and a model's thoughts count as well.
 ANSWER_TOKENS = 2000
 
 

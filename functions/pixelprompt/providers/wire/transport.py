@@ -283,7 +283,7 @@ def json_object(response: httpx2.Response) -> dict[str, Any] | None:
 def parse_json(content: bytes) -> Any:
     """The JSON value in these bytes.
 
-    An answer may be tens of megabytes of pictures in base64, so it is read without a copy of the whole as text.
+    A response may be tens of megabytes of images in base64, so it is read without a copy of the whole as text.
 
     Raises
     ------
