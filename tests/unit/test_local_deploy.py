@@ -380,10 +380,8 @@ def test_a_deployment_ends_with_the_command_that_subscribes(
     *_, header, line = capsys.readouterr().out.splitlines()
     assert header == "The stack is deployed, but jobs can't use every model yet:"
     assert line.startswith("✗ Stable Image Core (Bedrock) [bedrock]: The account isn't subscribed to it.")
-    assert (
-        '"Deploy to AWS", has the permissions): aws bedrock create-foundation-model-agreement --region us-west-2'
-        in line
-    )
+    command = "aws bedrock create-foundation-model-agreement --region us-west-2"
+    assert f"(docs/how-to/deploy-to-aws.md has the permissions): {command}" in line
 
 
 def test_a_deployment_says_nothing_of_models_that_can_be_used(
