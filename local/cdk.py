@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from infra import caches
-from local.access_key import AccessKey
+from local.emulator.access_key import AccessKey
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
 from local.processes import printed_last
 

@@ -20,11 +20,12 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.settings import Settings
-from local import contact_sheet, execution_trace, pictures, terminal
+from local import terminal
 from local.cloud import Cloud, CloudError
 from local.options import OptionError
 from local.paths import ROOT
-from local.usage import execution_arn
+from local.report import contact_sheet, execution_trace, pictures
+from local.report.usage import execution_arn
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.prompts.prompt import read_prompt
 

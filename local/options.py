@@ -5,14 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from local.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "functions"))
 
 from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.models.registry import ModelRegistry

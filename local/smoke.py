@@ -22,11 +22,11 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 from PIL import Image
 
-from local import pictures
+from local.aws.deployment import aws_failure
 from local.cloud import CloudError
 from local.confirmation import confirm
-from local.deployment import aws_failure
 from local.doctor import BAD, GOOD, WARNING
+from local.report import pictures
 from pixelprompt.settings import LOOPBACK_HOSTS
 
 PROMPT = "a lighthouse in fog"

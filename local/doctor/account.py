@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.deployment import Deployment
+from local.aws.deployment import Deployment
 from local.doctor.report import BAD, WARNING, Row
 from pixelprompt.aws_errors import error_code
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from local.deployment import Deployment
+from local.aws.deployment import Deployment
 from local.doctor.account import cause
 from local.doctor.report import BAD, WARNING, Finding, Row
 from local.doctor.shutdown import instead, judge_shutdown

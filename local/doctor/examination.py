@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from local import deployment as deployments
-from local.deployment import Deployment
+from local.aws import deployment as deployments
+from local.aws.deployment import Deployment
+from local.aws.keys import KeysError, held
 from local.doctor import bedrock
 from local.doctor.account import cause, quota_row
 from local.doctor.bedrock import Bedrock, region_of
 from local.doctor.probe import REQUEST_SECONDS, Answer, Server, ask
 from local.doctor.report import BAD, WARNING, Row, report
 from local.doctor.shutdown import instead, judge_shutdown
-from local.keys import KeysError, held
 from local.options import key_names
 from local.progress import Progress
 from pixelprompt.errors import ConfigurationError, ServiceUnavailable, StorageError
@@ -64,7 +64,7 @@ def run(
 
     Parameters
     ----------
-    stage, local : which deployment; see `local.deployment.find`
+    stage, local : which deployment; see `local.aws.deployment.find`
     every : also the models that a job takes only when it names them
 
     Raises

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from local import terminal
-from local.deployment import Deployment
+from local.aws.deployment import Deployment
 
 GOOD, WARNING, BAD = "✓", "!", "✗"
 _SEVERITY = (GOOD, WARNING, BAD)

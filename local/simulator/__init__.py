@@ -4,12 +4,6 @@ Each protocol is written from its provider's published format, independently of 
 misunderstanding there shows here as the refusal the provider itself would send.
 """
 
-import sys
-
-from local.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "functions"))
-
 from local.simulator.faults import Fault
 from local.simulator.server import RecordedRequest, Simulator
 

@@ -97,11 +97,11 @@ ABOUT_SOME = {
     "infra/settings.py": "OpenAI's moderation",
     "infra/sbom.py": "a package",
     "local/doctor/bedrock.py": "access to Bedrock's models",
-    "local/corroboration.py": "public price lists",
-    "local/model_price_differences.py": "public price lists",
-    "local/new_models.py": "public price lists",
-    "local/price_lists.py": "public price lists",
-    "local/provider_lists.py": "the model lists of providers",
+    "local/catalogue/corroboration.py": "public price lists",
+    "local/catalogue/price_differences.py": "public price lists",
+    "local/catalogue/new_models.py": "public price lists",
+    "local/catalogue/price_lists.py": "public price lists",
+    "local/catalogue/provider_lists.py": "the model lists of providers",
 }
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from local import grants
-from local.grants import BEGIN, END, Grant, PolicyError, Resources
+from local.checks import grants
+from local.checks.grants import BEGIN, END, Grant, PolicyError, Resources
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 from aws_cdk.assertions import Template
 
 from infra.monitoring import NAMESPACE
-from local import synthesis
-from local.deploy import FIXED_DOLLARS
+from local.aws.deploy import FIXED_DOLLARS
+from local.checks import synthesis
 from pixelprompt import observability
 from tests.infra.conftest import Synthesise
 

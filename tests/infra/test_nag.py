@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local import nag
+from local.checks import nag
 
 
 @pytest.mark.parametrize("shape", nag.SHAPES, ids=str)

@@ -14,9 +14,9 @@ from aws_cdk.aws_s3_assets import Asset
 from infra.memory import MEMORY
 from infra.page import NOT_DEPLOYED
 from infra.settings import INTERPRETER, MAX_MODELS, PYTHON_VERSIONS, Settings
-from local import grants
-from local.grants import Grant, listed
-from local.synthesis import built
+from local.checks import grants
+from local.checks.grants import Grant, listed
+from local.checks.synthesis import built
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.jobs.status import STARTING_SECONDS
 from pixelprompt.models.catalogue_entry import MAX_CALL

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from local import cloud
+from local.cloud.state import State
 from local.paths import ROOT
 
 # A line that a demo prints as it comes to each phase.
@@ -158,7 +159,7 @@ def test_a_cloud_that_runs_in_part_says_so_and_can_be_mended(directory: Path) ->
     assert up.end() == 0, up.printed
     # A demo that comes and goes leaves the cloud of `up` alone.
     assert demo(directory).end() == 0
-    simulator = cloud._State.load(directory / "state.json").simulator
+    simulator = State.load(directory / "state.json").simulator
     assert simulator
     process = simulator.process()
     assert process

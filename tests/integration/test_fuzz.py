@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.fuzz import fuzz, fuzzed_cloud
+from local.checks.fuzz import fuzz, fuzzed_cloud
 from pixelprompt.api.routes import ROUTES
 
 # The start of the cloud and what is shortened at the end come on top.

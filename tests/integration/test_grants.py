@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from local.checks.grants import listed
 from local.cloud import Cloud
-from local.grants import listed
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.storage.keys import gallery
 

@@ -1,8 +1,8 @@
 """What the functions called while all other integration tests ran: the template for AWS allows it, and little else.
 
-The emulator wrote each call down (`local/emulator.py`). Here the template for AWS judges it, not the stack that the
-emulator has, as IAM evaluates policies. Calls that the emulator refused because a test had taken a grant away are among
-them. This module runs last.
+The emulator wrote each call down (`local/emulator/emulator.py`). Here the template for AWS judges it, not the stack
+that the emulator has, as IAM evaluates policies. Calls that the emulator refused because a test had taken a grant away
+are among them. This module runs last.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, fnmatch_iam_cs, parse_policy_document
 
-from local import grants, synthesis
 from local.cdk import ACCOUNT, REGION
+from local.checks import grants, synthesis
+from local.checks.grants import Grant, listed
 from local.cloud import CALLS_LOG, Cloud
-from local.grants import Grant, listed
 
 from .conftest import RECORDED
 from .test_grants import ENFORCED, NOT_ENFORCED, TRIED

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from local import deploy, smoke
+from local import smoke
+from local.aws import deploy
 from local.paths import ROOT
 from local.progress import Progress
 from tests.integration.conftest import Service

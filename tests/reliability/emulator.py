@@ -11,8 +11,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local.access_key import AccessKey
-from local.cloud import launch_emulator
+from local.cloud.servers import launch_emulator
+from local.emulator.access_key import AccessKey
 from local.lease import Lease
 from local.processes import end, with_children
 

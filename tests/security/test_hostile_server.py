@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from local import logs, terminal
+from local import terminal
 from local.demo import _sentence
+from local.report import logs
 from pixelprompt import redaction
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.generation.item import ROW_LIMIT, limited

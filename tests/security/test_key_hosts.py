@@ -17,7 +17,7 @@ import pytest
 
 from infra.context import SettingsError
 from infra.settings import Settings as StackSettings
-from local import models_check
+from local.catalogue import check as models_check
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.models import catalogue, overlay
 from pixelprompt.models.model import Credentials, ImageRequest, Model, ProviderError, Waiting

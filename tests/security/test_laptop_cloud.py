@@ -29,10 +29,10 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from local import peer
-from local.access_key import AccessKey
-from local.certificate import write as write_certificate
 from local.cloud import ORIGINS, launch_emulator
+from local.cloud.certificate import write as write_certificate
+from local.emulator import peer
+from local.emulator.access_key import AccessKey
 from local.lease import Lease
 from local.permissions import private_files
 from local.processes import end, with_children

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from infra import packages
 from infra.packages import CORE, PROVIDERS
-from local import audit
+from local.checks import audit
 from local.paths import ROOT
 from local.progress import Progress
 from local.requirements import LockError, heading, lock

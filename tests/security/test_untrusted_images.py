@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image as Pillow
 
-from local import contact_sheet, demo, pictures
+from local import demo
+from local.report import contact_sheet, pictures
 from local.simulator import exchange
 from pixelprompt.api import http
 from pixelprompt.models.model import Image, ProviderError
@@ -345,7 +346,7 @@ def test_no_image_is_opened_in_another_way() -> None:
         for path in (ROOT / folder).rglob("*.py")
     }
     opening = {name for name, text in found.items() if "Image.open(" in text}
-    assert opening == {"local/pictures.py", "local/simulator/exchange.py"}
+    assert opening == {"local/report/pictures.py", "local/simulator/exchange.py"}
     for name in opening:
         assert "formats=FORMATS)" in found[name] and re.search(r"(<=|>) MAX_PIXELS", found[name])
     assert Pillow.MAX_IMAGE_PIXELS == MAX_PIXELS == exchange.MAX_PIXELS and pictures.FORMATS == exchange.FORMATS

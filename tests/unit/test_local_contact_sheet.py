@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, ImageChops, ImageFont
 
-from local.contact_sheet import CAPTION, GUTTER, MARGIN, TILE, Tile, columns, draw, wrap
+from local.report.contact_sheet import CAPTION, GUTTER, MARGIN, TILE, Tile, columns, draw, wrap
 
 RED, GREEN = (200, 20, 20), (20, 200, 20)
 

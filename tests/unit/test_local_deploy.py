@@ -21,13 +21,15 @@ from moto import mock_aws
 
 from infra.context import SettingsError
 from local import __main__ as command
-from local import cdk, cloud, commits, deploy, deployment
-from local.access_key import AccessKey
+from local import cdk
+from local.aws import commits, deploy, deployment
+from local.aws.commits import CommitError
+from local.aws.deploy import Account, Target, context_of
 from local.cdk import CdkError
 from local.cloud import Cloud, CloudError, current_options
-from local.commits import CommitError
+from local.cloud.running import clients
 from local.confirmation import Unconfirmed
-from local.deploy import Account, Target, context_of
+from local.emulator.access_key import AccessKey
 from local.prepare import NODE_INPUTS, PYTHON_INPUTS
 from local.progress import Progress
 from tests.canned import Answer, Asked, Canned
@@ -280,7 +282,7 @@ def test_no_variable_of_the_caller_reaches_the_cloud_on_this_laptop(monkeypatch:
             "AWS_PROFILE": "none",
         }.items():
             monkeypatch.setenv(variable, value)
-        cloud._clients(emulator.url, "", AccessKey.random())("secretsmanager").list_secrets()
+        clients(emulator.url, "", AccessKey.random())("secretsmanager").list_secrets()
         assert len(emulator.asked) == 1
 
 

@@ -15,9 +15,9 @@ import pytest
 from botocore.config import Config
 
 from local import __main__ as command
-from local import deployment
+from local.aws import deployment
+from local.aws.deployment import Deployment, former_secret
 from local.cloud import CloudError
-from local.deployment import Deployment, former_secret
 from local.doctor import BAD, GOOD, WARNING, Row, examine, examine_access, line, report, subscribe_command
 from local.paths import ROOT
 from local.simulator import Simulator

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.execution_trace import Turn, epoch_seconds, most_at_once, parsed, steps, turns
+from local.report.execution_trace import Turn, epoch_seconds, most_at_once, parsed, steps, turns
 
 ASKED = {"model": "A", "provider": "openai", "attempt": 1}
 DONE = {"model": "A", "outcome": "done", "seconds": 1.64, "timestamp": "2026-11-23 21:17:00,500+0000"}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from local import __main__ as command
+from local.aws.deployment import former_secret
+from local.aws.keys import KeysError, collect, run, store
 from local.cloud import CloudError
 from local.confirmation import Unconfirmed
-from local.deployment import former_secret
-from local.keys import KeysError, collect, run, store
 from pixelprompt.storage import clients
 from tests.canned import Canned
 from tests.unit.test_local_doctor import stacks

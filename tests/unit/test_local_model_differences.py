@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from local.corroboration import Difference
-from local.model_differences import changed, compare, settled
-from local.price_lists import Listed, PriceList
+from local.catalogue.corroboration import Difference
+from local.catalogue.differences import changed, compare, settled
+from local.catalogue.price_lists import Listed, PriceList
 from pixelprompt.models import catalogue
 
 DAY = date(2026, 11, 27)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from local.model_differences import changed, compare
-from local.price_lists import PriceList
+from local.catalogue.differences import changed, compare
+from local.catalogue.price_lists import PriceList
 from tests.unit.test_local_model_differences import (
     DAY,
     HERE,

@@ -1,7 +1,7 @@
 """The providers' own lists of models."""
 
-from local import provider_lists
-from local.price_lists import PriceList
+from local.catalogue import provider_lists
+from local.catalogue.price_lists import PriceList
 from tests.canned import Answer, Asked, Canned
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local import __main__ as command
-from local.models_check import describe
+from local.catalogue.check import describe
 from local.paths import ROOT
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.storage.keys import OVERLAY_KEY

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from local.catalogue.corroboration import UNLISTED, Difference
+from local.catalogue.price_lists import GENAI, LITELLM
+from local.catalogue.proposal import BRANCH, Proposal, propose, read
+from local.catalogue.proposal_text import code, markdown
+from local.catalogue.report import PLACE, Refresh
 from local.cloud import CloudError
-from local.corroboration import UNLISTED, Difference
-from local.models_proposal import BRANCH, Proposal, propose, read
-from local.models_proposal_text import code, markdown
-from local.models_report import PLACE, Refresh
-from local.price_lists import GENAI, LITELLM
 from tests.unit.test_local_model_differences import DAY, HERE
 from tests.unit.test_local_models_refresh import checkout as checkout
 from tests.unit.test_local_models_refresh import git, refresh

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from local.catalogue.price_lists import GENAI, LITELLM
+from local.catalogue.proposal import BRANCH
+from local.catalogue.report import PLACE
 from local.cloud import CloudError
-from local.models_proposal import BRANCH
-from local.models_report import PLACE
-from local.price_lists import GENAI, LITELLM
 from tests.canned import Answer, Canned
 from tests.unit.test_local_models_proposal import FACTS, OURS, ours, said
 from tests.unit.test_local_models_proposal import github as github

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from local import __main__ as command
-from local import models_refresh, price_list_download
-from local.models_refresh import serialized
-from local.models_report import PLACE
+from local.catalogue import price_list_download
+from local.catalogue import refresh as models_refresh
+from local.catalogue.refresh import serialized
+from local.catalogue.report import PLACE
 from local.paths import ROOT
 from pixelprompt.models import catalogue, registry
 from tests.canned import Answer, Canned

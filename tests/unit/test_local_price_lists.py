@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from local import price_list_download, price_lists
-from local.price_lists import GENAI, LITELLM, Listed, ListsError
+from local.catalogue import price_list_download, price_lists
+from local.catalogue.price_lists import GENAI, LITELLM, Listed, ListsError
 
 DAY = date(2026, 11, 27)
 PRICING = "https://prices.example/openai"

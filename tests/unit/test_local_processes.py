@@ -16,7 +16,11 @@ import psutil
 import pytest
 
 from local import cdk, cloud
-from local.access_key import AccessKey
+from local.cloud import startup
+from local.cloud.running import options_of
+from local.cloud.startup import Start
+from local.cloud.state import State
+from local.emulator.access_key import AccessKey
 from local.lease import Lease
 from local.options import Options
 from local.paths import ROOT
@@ -142,7 +146,7 @@ def test_stopping_leaves_a_process_alone_that_only_has_the_old_id(
 ) -> None:
     created = psutil.Process(bystander.pid).create_time()
     stale = Server(bystander.pid, created - 3600, 8080)
-    cloud._State(emulator=stale, simulator=replace(stale, port=8081)).save(tmp_path / "state.json")
+    State(emulator=stale, simulator=replace(stale, port=8081)).save(tmp_path / "state.json")
     (tmp_path / "endpoints.json").write_text("{}")
     (tmp_path / "run").mkdir()
 
@@ -201,34 +205,34 @@ def test_the_state_of_a_folder_that_was_copied_says_nothing(tmp_path: Path, byst
     first, copy = tmp_path / "first", tmp_path / "copy"
     first.mkdir()
     server = Server(bystander.pid, psutil.Process(bystander.pid).create_time(), 0)
-    cloud._State(simulator=server, options={"latency": "2"}).save(first / "state.json")
+    State(simulator=server, options={"latency": "2"}).save(first / "state.json")
     shutil.copytree(first, copy)
-    assert cloud._options_of(first).latency == "2"
-    assert cloud._options_of(copy).latency == ""
+    assert options_of(first).latency == "2"
+    assert options_of(copy).latency == ""
     assert cloud.stop(copy) is False
     assert bystander.poll() is None
 
 
 def test_a_cloud_that_has_ended_says_nothing_of_the_options_of_the_next(tmp_path: Path) -> None:
-    cloud._State(simulator=Server(2**22, 0.0, 0), options={"latency": "2"}).save(tmp_path / "state.json")
-    assert cloud._options_of(tmp_path).latency == ""
+    State(simulator=Server(2**22, 0.0, 0), options={"latency": "2"}).save(tmp_path / "state.json")
+    assert options_of(tmp_path).latency == ""
 
 
 @pytest.mark.parametrize("content", ["[1]", '"a"', '{"page": "1"}', '{"page": 99999}', '{"page": -3}', "{"])
 def test_a_broken_list_of_ports_counts_as_none(tmp_path: Path, content: str) -> None:
-    start = cloud._Start(tmp_path, Options(), Lease(tmp_path), print)
+    start = Start(tmp_path, Options(), Lease(tmp_path), print)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "ports.json").write_text(content)
     assert start._usual_port("page") == 0
 
 
 def test_a_port_that_another_takes_meanwhile_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = cloud._Start(tmp_path, Options(), Lease(tmp_path), print)
+    start = Start(tmp_path, Options(), Lease(tmp_path), print)
     for folder in ("cache", "logs", "run"):
         (tmp_path / folder).mkdir()
     answers = [True]
-    is_free = cloud._is_free
-    monkeypatch.setattr(cloud, "_is_free", lambda port: answers.pop() if answers else is_free(port))
+    is_free = startup.is_free
+    monkeypatch.setattr(startup, "is_free", lambda port: answers.pop() if answers else is_free(port))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (tmp_path / "cache" / "ports.json").write_text(f'{{"page": {port}}}')
@@ -259,7 +263,7 @@ def test_what_was_synthesised_serves_only_as_a_whole(tmp_path: Path, monkeypatch
             pass
 
     monkeypatch.setattr(cdk, "synthesise", Synthesis)
-    start = cloud._Start(tmp_path, Options(), Lease(tmp_path), lambda text: None)
+    start = Start(tmp_path, Options(), Lease(tmp_path), lambda text: None)
     (tmp_path / "cache").mkdir()
     assembly = start._synthesised({"ipLimit": "1"})
     start._synthesised({"ipLimit": "1"})
@@ -276,10 +280,10 @@ ENDPOINTS = dict.fromkeys(cloud.Endpoints.__required_keys__, "x")
 def running_cloud(folder: Path, server: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the cloud of a folder look as if it ran: each of its servers is this process, and answers."""
     one = Server(server.pid, psutil.Process(server.pid).create_time(), 1)
-    cloud._State(emulator=one, simulator=one, page=one).save(folder / "state.json")
+    State(emulator=one, simulator=one, page=one).save(folder / "state.json")
     (folder / "endpoints.json").write_text(json.dumps(ENDPOINTS))
     AccessKey.random().save(folder)
-    monkeypatch.setattr(cloud, "_answers", lambda server, *_: server is not None)
+    monkeypatch.setattr("local.cloud.state.answers", lambda server, *_: server is not None)
 
 
 def test_a_cloud_that_is_whole_is_found(
@@ -316,11 +320,11 @@ def test_how_real_providers_are_reached_counts_only_while_there_are_some(
 ) -> None:
     running_cloud(tmp_path, bystander, monkeypatch)
     simulated, real = Options(), Options(keys={"OPENAI_API_KEY": "k"})
-    first = cloud._Start(tmp_path, real, Lease(tmp_path), lambda text: None)
-    state = cloud._State.load(tmp_path / "state.json")
+    first = Start(tmp_path, real, Lease(tmp_path), lambda text: None)
+    state = State.load(tmp_path / "state.json")
     state.emulator_made_from, state.network = first._emulator_made_from, first._network
     assert first._is_current(state)
     # Its jobs and images stay when the keys go.
-    assert cloud._Start(tmp_path, simulated, Lease(tmp_path), lambda text: None)._is_current(state)
+    assert Start(tmp_path, simulated, Lease(tmp_path), lambda text: None)._is_current(state)
     state.network = "another proxy"
-    assert not cloud._Start(tmp_path, real, Lease(tmp_path), lambda text: None)._is_current(state)
+    assert not Start(tmp_path, real, Lease(tmp_path), lambda text: None)._is_current(state)

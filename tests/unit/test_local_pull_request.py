@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from local.aws.pull_request import comment
 from local.cloud import CloudError
-from local.pull_request import comment
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GH = """import json, os, sys

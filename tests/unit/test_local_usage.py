@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from local.access_key import AccessKey
 from local.cloud import Endpoints
-from local.usage import execution_arn, usage
+from local.emulator.access_key import AccessKey
+from local.report.usage import execution_arn, usage
 
 JOB = "0bfe8cdc-d477-41b5-98ae-0b4fcdc504e7"
 

@@ -8,8 +8,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from local import openapi as written
-from local.api_description import description
+from local.checks import openapi as written
+from local.checks.api_description import description
 from pixelprompt import errors
 from pixelprompt.api import routes
 from pixelprompt.api.body import read_json

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from local.models_proposal import BRANCH
-from local.provider_lists import KEY_NAMES
+from local.catalogue.proposal import BRANCH
+from local.catalogue.provider_lists import KEY_NAMES
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github/workflows").glob("*.yml")}

@@ -1,0 +1,1 @@
+"""Stages in an AWS account: deploy, compare, roll back, and their keys."""

@@ -1,0 +1,1 @@
+"""The model catalogue beside public price lists, and overlays of it."""

@@ -1,0 +1,209 @@
+"""What each role of the stack may do, read from the synthesised template: the table in ``docs/security.md``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from local.checks.synthesis import template
+from local.paths import ROOT
+
+FILE = ROOT / "docs" / "security.md"
+BEGIN = "<!-- grants: written by `make grants` -->\n"
+END = "<!-- end of grants -->\n"
+# The two shapes whose roles differ: pictures through CloudFront, or by addresses that the functions sign.
+# Both have a gallery: without one, its function and role are missing and no other role differs.
+WITH_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public"}
+WITHOUT_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public", "cloudfront": "false"}
+# What the name of each function begins with, in these shapes.
+FUNCTION_NAME = "pixel-prompt-dev-"
+
+
+class Grant(NamedTuple):
+    """One thing that a role may do.
+
+    Attributes
+    ----------
+    resource : with references as the names of what they refer to; ``*`` is any
+    """
+
+    action: str
+    resource: str
+
+
+class PolicyError(ValueError):
+    """A policy says something that `Grant` has no words for."""
+
+
+class Resources:
+    """A template's resources under the names that a reader knows them by."""
+
+    def __init__(self, template: Mapping[str, Any]) -> None:
+        self.by_id: dict[str, dict[str, Any]] = template["Resources"]
+        self.names = {logical_id: self._name(logical_id, entry) for logical_id, entry in self.by_id.items()}
+
+    def _name(self, logical_id: str, entry: dict[str, Any]) -> str:
+        properties = entry.get("Properties", {})
+        return {
+            "AWS::S3::Bucket": "page" if "Page" in logical_id else "bucket",
+            "AWS::SecretsManager::Secret": "secret",
+            "AWS::StepFunctions::StateMachine": "machine",
+            "AWS::SQS::Queue": "queue",
+        }.get(entry["Type"]) or str(properties.get("FunctionName") or properties.get("LogGroupName") or logical_id)
+
+    def of_type(self, type_: str) -> list[dict[str, Any]]:
+        """The properties of each resource of a type."""
+        return [entry["Properties"] for entry in self.by_id.values() if entry["Type"] == type_]
+
+    def text(self, value: Any) -> str:
+        """A value as text, with references as the names of what they refer to."""
+        if isinstance(value, str):
+            return value
+        ((function, argument),) = value.items()
+        if function == "Fn::Join":
+            return str(argument[0]).join(self.text(part) for part in argument[1])
+        if function == "Fn::Sub":
+            return re.sub(r"\$\{([^}]+)\}", r"<\1>", str(argument))
+        return self.names.get(argument[0] if function == "Fn::GetAtt" else argument, f"<{argument}>")
+
+    def grants(self, role: Any) -> set[Grant]:
+        """What a role, named by a reference to it, may do by its own policies and by those of buckets.
+
+        What a bucket's policy denies is left out: it takes away and never adds.
+
+        Raises
+        ------
+        PolicyError : a policy of the role denies something, or what allows the role something has a condition
+        """
+        role_id = role["Fn::GetAtt"][0]
+        properties = self.by_id[role_id]["Properties"]
+        managed = [self.text(arn) for arn in properties.get("ManagedPolicyArns", [])]
+        grants = {Grant("managed policy", arn.rpartition("/")[2]) for arn in managed}
+        for policy in self.of_type("AWS::IAM::Policy"):
+            if {"Ref": role_id} in policy["Roles"]:
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    grants.update(self._of_statement(statement))
+        for policy in self.of_type("AWS::S3::BucketPolicy"):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                if statement["Effect"] == "Allow" and _is_for(role, statement["Principal"]):
+                    grants.update(self._of_statement(statement))
+        return grants
+
+    def _of_statement(self, statement: Mapping[str, Any]) -> Iterable[Grant]:
+        if statement["Effect"] != "Allow" or statement.get("Condition"):
+            raise PolicyError(f"{statement} is more than actions on resources; {__name__} cannot read it.")
+        for action in listed(statement["Action"]):
+            for resource in listed(statement["Resource"]):
+                yield Grant(action, self.text(resource))
+
+
+def _is_for(role: Any, principal: Any) -> bool:
+    """Whether a statement's principal is or includes a role; services are not roles."""
+    named = principal.get("AWS", []) if isinstance(principal, dict) else principal
+    return any(one in ("*", role) for one in listed(named))
+
+
+def listed(value: Any) -> list[Any]:
+    """One value or a list of them, as policies write it, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def table() -> str:
+    """The table, in Markdown."""
+    with_cloudfront = _by_holder(Resources(template(WITH_CLOUDFRONT)))
+    without = _by_holder(Resources(template(WITHOUT_CLOUDFRONT)))
+    lines = ["| who | may | on | where |", "| --- | --- | --- | --- |"]
+    for holder in dict.fromkeys([*with_cloudfront, *without]):
+        first, second = with_cloudfront.get(holder, set()), without.get(holder, set())
+        for where, grants in (
+            ("", first & second),
+            ("only with CloudFront", first - second),
+            ("only without CloudFront", second - first),
+        ):
+            lines += [f"| {holder} | {may} | {on} | {where} |" for may, on in _rows(grants)]
+    return "\n".join(lines) + "\n"
+
+
+def _by_holder(resources: Resources) -> dict[str, set[Grant]]:
+    """What each holder of a role may do: our functions, what they have in common, the rest."""
+    roles = {
+        entry["Properties"][name]["Fn::GetAtt"][0]: _holder(resources, logical_id, entry)
+        for logical_id, entry in resources.by_id.items()
+        for name in ("Role", "RoleArn")
+        if isinstance(entry.get("Properties", {}).get(name), dict)
+    }
+    ours: dict[str, set[Grant]] = {}
+    others: dict[str, set[Grant]] = {}
+    for logical_id, entry in resources.by_id.items():
+        if entry["Type"] == "AWS::IAM::Role":
+            holder = roles.get(logical_id, logical_id)
+            grants = resources.grants({"Fn::GetAtt": [logical_id, "Arn"]})
+            if holder.startswith(FUNCTION_NAME):
+                name = holder.removeprefix(FUNCTION_NAME)
+                own = {
+                    g._replace(resource="its log group") if g.resource == f"/aws/lambda/{holder}" else g for g in grants
+                }
+                ours[f"`{name}`"] = own
+            else:
+                others[holder] = grants
+    common = set.intersection(*ours.values())
+    return {"every function": common, **{name: own - common for name, own in ours.items()}, **others}
+
+
+def _holder(resources: Resources, logical_id: str, entry: Mapping[str, Any]) -> str:
+    if entry["Type"] == "AWS::StepFunctions::StateMachine":
+        return "the state machine"
+    if "FunctionName" in entry["Properties"]:
+        return resources.names[logical_id]
+    return "the CDK's copier of the page" if "BucketDeployment" in logical_id else "the CDK's emptier of buckets"
+
+
+def _rows(grants: set[Grant]) -> list[tuple[str, str]]:
+    """Grants as cells: actions on the same go together, then resources with the same actions."""
+    actions: dict[str, set[str]] = defaultdict(set)
+    for grant in grants:
+        actions[grant.resource].add(grant.action)
+    resources: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for resource, allowed in actions.items():
+        resources[tuple(sorted(allowed))].append(resource)
+    return [
+        (_code(allowed_actions), _code(sorted(_short(name) for name in on)))
+        for allowed_actions, on in sorted(resources.items())
+    ]
+
+
+def _code(values: Iterable[str]) -> str:
+    return " ".join(f"`{value}`" for value in values)
+
+
+def _short(name: str) -> str:
+    """A name without what is the same everywhere."""
+    return name.removeprefix(FUNCTION_NAME).replace("pixel-prompt-dev", "pixel-prompt-{stage}")
+
+
+def run(*, check: bool) -> int:
+    """Write the table, or with `check` say whether it is up to date; the exit code."""
+    before, begin, rest = FILE.read_text(encoding="utf-8").partition(BEGIN)
+    old, end, after = rest.partition(END)
+    name = FILE.relative_to(ROOT)
+    if not (begin and end):
+        print(
+            f"{name} has no place for the table; it needs the lines {BEGIN.strip()} and {END.strip()}.", file=sys.stderr
+        )
+        return 1
+    new = table()
+    if old == new:
+        print(f"The table of grants in {name} is up to date.")
+        return 0
+    if check:
+        print(
+            f"The table of grants in {name} is not what the stack says; write it anew with `make grants`.",
+            file=sys.stderr,
+        )
+        return 1
+    FILE.write_text(before + begin + new + end + after, encoding="utf-8")
+    print(f"Written: the table of grants in {name}.")
+    return 0

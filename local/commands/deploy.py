@@ -1,0 +1,18 @@
+"""Deploy a stage."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from local.aws import commits, deploy
+from local.progress import Progress
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Run the command; its exit code."""
+    target = deploy.Target.stage(arguments.stage, os.environ.get("CDK", ""), os.environ, arguments.directory)
+    if arguments.forward:
+        commits.require_forward(target.account, arguments.stage)
+    deploy.deploy(target, os.environ, progress)
+    return 0
