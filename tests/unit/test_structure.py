@@ -2,10 +2,12 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,34 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "infra").glob("*.py")), ids=lambda path: path.name)
 def test_the_stack_imports_nothing_of_the_laptop(path: Path) -> None:
     assert not any(name == "local" or name.startswith("local.") for name in imports(path))
+
+
+def declared(*names: str) -> set[str]:
+    """The packages that `.in` files name."""
+    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+    return {name.lower() for name in re.findall(r"^([\w.-]+)(?=[\[=])", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize(
+    ("folders", "files"),
+    [
+        (["functions"], ["functions/requirements.in", "functions/requirements-core.in"]),
+        (["app.py", "infra", "local", "benchmarks", "tests"], ["requirements.in"]),
+    ],
+    ids=["functions", "checkout"],
+)
+def test_every_package_that_is_imported_is_declared(folders: list[str], files: list[str]) -> None:
+    own = {"app", "benchmarks", "functions", "infra", "local", "pixelprompt", "tests", *ENTRY_POINTS}
+    wanted, providing = declared(*files), packages_distributions()
+    paths = [path for folder in folders for path in ([ROOT / folder, *(ROOT / folder).rglob("*.py")]) if path.is_file()]
+    missing = {
+        (name, path.relative_to(ROOT).as_posix())
+        for path in paths
+        for name in {module.partition(".")[0] for module in imports(path)}
+        if name not in own | sys.stdlib_module_names
+        and not wanted & {package.lower().replace("_", "-") for package in providing.get(name, ())}
+    }
+    assert len(paths) > 10 and not missing
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
