@@ -178,7 +178,7 @@ fuzz: prepare-all ## Send generated requests to every route of a cloud of its ow
 fuzz-providers: prepare-all ## Let hostile providers return generated responses beside good ones, for SECONDS=600
 	@FUZZ_SECONDS="$${SECONDS:-600}" $(VENV_PYTHON) -m pytest -q -n 0 tests/security -k as_long_as_asked
 
-bench: prepare-all ## Measure how fast it is, under ten minutes, and write docs/benchmarks.md (ONLY=part for one)
+bench: prepare-all ## Measure how fast it is, under ten minutes, and write docs/explanation/benchmarks.md (ONLY=part for one)
 	@$(VENV_PYTHON) -m benchmarks $(if $(ONLY),$$(printf -- '--only=%s ' $$ONLY))
 
 synth: prepare-all ## Write the CloudFormation templates of STAGE for AWS, and for here; needs no AWS account
