@@ -1,16 +1,17 @@
 """Hooks of mkdocs: pages from outside ``docs/``, links as GitHub has them, and patterns in the navigation.
 
-Links in the documents are those that GitHub follows. In the site, README.md and its neighbors are pages too, and a link to a
-source file, which the site doesn't have, becomes plain text.
+Links in the documents are those that GitHub follows. In the site, README.md and its neighbors are pages too, and a link
+to a source file, which the site doesn't have, becomes plain text.
 """
 
 from __future__ import annotations
 
+import logging
 import os.path
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -33,12 +34,21 @@ def slug(heading: str, separator: str = "-") -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", separator)
 
 
+def on_startup(command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+    """Print only warnings of a build.
+
+    mkdocs' own ``--quiet`` hides those too, and then ``--strict`` doesn't see them.
+    """
+    if command == "build":
+        logging.getLogger("mkdocs").setLevel(logging.WARNING)
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make anchors as GitHub does, and replace patterns in the navigation with the pages that they match."""
     config.mdx_configs.setdefault("toc", {})["slugify"] = slug
     folder = Path(config.docs_dir)
     listed = {page for page in _pages(config.nav) if "*" not in page}
-    config.nav = _expand(config.nav, folder, listed)
+    config.nav = _expand(config.nav or [], folder, listed)
     return config
 
 
