@@ -124,7 +124,10 @@ def test_json_can_be_read() -> None:
     found = [block for block in BLOCKS if block.language == "json" and block.mark != "fragment"]
     assert len(found) > 10
     for block in found:
-        json.loads(block.code)
+        try:
+            json.loads(block.code)
+        except ValueError as error:
+            pytest.fail(f"{block.document}:{block.line}: {error}; mark what isn't a whole value with <!-- fragment -->")
 
 
 class Command(NamedTuple):
