@@ -34,7 +34,7 @@ IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is runnin
 
 .PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser screenshots \
-  check lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-uv prepare-python prepare-all
+  check docs lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-uv prepare-python prepare-all
 
 help: ## Show this help
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -151,9 +151,12 @@ lock: prepare-uv ## Pin every Python package with its hashes, from the *.in file
 audit: prepare-all ## Look up known weaknesses of all installed packages; needs the network
 	@$(VENV_PYTHON) -m local audit
 
-check: prepare-all ## Style, types, workflows, the API's description, the grants, cdk-nag, the templates for AWS and here
+# It writes into .local only, so Python keeps no bytecode of the hooks. The variable keeps the theme from advertising.
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -B -m mkdocs build --strict
+
+check: prepare-all ## Style, types, workflows, the API's description, the grants, cdk-nag, documentation, the templates for AWS and here
 	$(VENV_PYTHON) -m ruff check .
-	$(VENV_PYTHON) -m mypy --strict functions infra local benchmarks app.py
+	$(VENV_PYTHON) -m mypy --strict functions infra local benchmarks app.py docs/hooks.py
 	@for definition in statemachine/*.json; do \
 	  echo "asl-validator --json-path $$definition"; \
 	  node node_modules/.bin/asl-validator --json-path "$$definition" || exit 1; \
@@ -164,7 +167,12 @@ check: prepare-all ## Style, types, workflows, the API's description, the grants
 	@$(VENV_PYTHON) -m local openapi --check
 	@$(VENV_PYTHON) -m local grants --check
 	@$(VENV_PYTHON) -m local nag
+	$(MKDOCS)
 	@$(VENV_PYTHON) -m local synth aws local
+
+docs: prepare-python ## Build the documentation as a site, into .local/site
+	@$(MKDOCS)
+	@echo 'The documentation: .local/site/index.html'
 
 openapi: prepare-python ## Write the description of the HTTP API anew, from the code
 	@$(VENV_PYTHON) -m local openapi
@@ -178,7 +186,7 @@ fuzz: prepare-all ## Send generated requests to every route of a cloud of its ow
 fuzz-providers: prepare-all ## Let hostile providers return generated responses beside good ones, for SECONDS=600
 	@FUZZ_SECONDS="$${SECONDS:-600}" $(VENV_PYTHON) -m pytest -q -n 0 tests/security -k as_long_as_asked
 
-bench: prepare-all ## Measure how fast it is, under ten minutes, and write docs/benchmarks.md (ONLY=part for one)
+bench: prepare-all ## Measure how fast it is, under ten minutes, and write docs/explanation/benchmarks.md (ONLY=part for one)
 	@$(VENV_PYTHON) -m benchmarks $(if $(ONLY),$$(printf -- '--only=%s ' $$ONLY))
 
 synth: prepare-all ## Write the CloudFormation templates of STAGE for AWS, and for here; needs no AWS account

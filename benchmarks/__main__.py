@@ -36,10 +36,10 @@ from local import processes, terminal
 from local.paths import ROOT
 from local.progress import Progress
 
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
-PICTURE = ROOT / "docs" / "benchmarks.png"
+DOCUMENT = ROOT / "docs" / "explanation" / "benchmarks.md"
+PICTURE = ROOT / "docs" / "explanation" / "benchmarks.png"
 # The samples of each part's last run: what the document and the picture are made of.
-RESULTS = ROOT / "docs" / "benchmarks.json"
+RESULTS = ROOT / "docs" / "explanation" / "benchmarks.json"
 
 PARTS: tuple[Part, ...] = (
     orchestration.ORCHESTRATION,
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="a part; may be given again")
     parser.add_argument("--dry-run", action="store_true", help="print the tables, but leave docs/ as it is")
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="where the samples are kept (docs/benchmarks.json)"
+        "--results", type=Path, default=RESULTS, help="where the samples are kept (docs/explanation/benchmarks.json)"
     )
     parser.add_argument(
         "--draw", action="store_true", help="measure nothing: write document and picture from the samples"

@@ -169,7 +169,7 @@ PART = Part(
     "Cold imports from the archive",
     "Processor time until an entry point is imported and its clients are made, in a fresh interpreter that finds "
     "nothing but the archive's packages (for this machine) and writes no bytecode, as in Lambda. Floor: the same "
-    "archive with the bytecode that the interpreter itself has written. [operations.md](operations.md#memory) has the "
+    "archive with the bytecode that the interpreter itself has written. [Costs](cost.md#memory) has the "
     "table of each function's memory, which this part writes as well.",
     measure,
 )

@@ -1,7 +1,8 @@
 """What AWS charges for jobs, from requests that were counted.
 
 Runs jobs of the default models on the laptop cloud, counts what each asks of AWS, and multiplies it with the list
-prices of us-east-1 (aws.amazon.com/pricing, September 2026, without free tiers). docs/operations.md has the table.
+prices of us-east-1 (aws.amazon.com/pricing, September 2026, without free tiers).
+docs/explanation/cost.md has the table.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from local.paths import ROOT
 from tests.integration.conftest import Service
 from tests.reliability.fault_proxy import FaultProxy
 
-DOCUMENT = ROOT / "docs" / "operations.md"
+DOCUMENT = ROOT / "docs" / "explanation" / "cost.md"
 BLOCK = re.compile(r"<!-- cost:begin (?P<counts>\{.*?\}) -->\n(?P<table>.*?)<!-- cost:end -->", re.DOTALL)
 
 JOBS = 1000
@@ -78,7 +79,7 @@ def measure(bench: Workbench) -> Result:
 
 
 def write(counts: Mapping[str, float]) -> None:
-    """Write the table into docs/operations.md."""
+    """Write the table into docs/explanation/cost.md."""
     text = DOCUMENT.read_text(encoding="utf-8")
     block = f"<!-- cost:begin {json.dumps(counts)} -->\n{table(counts)}<!-- cost:end -->"
     DOCUMENT.write_text(BLOCK.sub(lambda _: block, text), encoding="utf-8")
@@ -168,7 +169,7 @@ def table(counts: Mapping[str, float]) -> str:
 PART = Part(
     "cost",
     "What a job asks of AWS",
-    "Counted in five jobs of the nine default models; [operations.md](operations.md#what-it-costs) has the table by "
+    "Counted in five jobs of the nine default models; [Costs](cost.md#what-a-job-costs) has the table by "
     "service, which this part writes as well.",
     measure,
 )

@@ -1,4 +1,4 @@
-"""What each function's memory buys: an estimate from its processor time, for the table in docs/operations.md.
+"""What each function's memory buys: an estimate from its processor time, for the table in docs/explanation/cost.md.
 
 Lambda gives a function a share of a processor in proportion to its memory, one at 1,769 MB
 (docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
@@ -79,7 +79,7 @@ def table(counts: Mapping[str, float]) -> str:
 
 
 def write(counts: Mapping[str, float]) -> None:
-    """Write the table into docs/operations.md."""
+    """Write the table into docs/explanation/cost.md."""
     text = DOCUMENT.read_text(encoding="utf-8")
     block = f"<!-- memory:begin {json.dumps(counts)} -->\n{table(counts)}<!-- memory:end -->"
     DOCUMENT.write_text(BLOCK.sub(lambda _: block, text), encoding="utf-8")

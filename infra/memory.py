@@ -1,4 +1,4 @@
-"""The memory of each function in MB, which is its share of a processor as well; docs/operations.md has the reasons."""
+"""Each function's memory in MB, which is its share of a processor too; docs/explanation/cost.md has the reasons."""
 
 MEMORY = {
     "submit": 512,

@@ -92,7 +92,7 @@ class Monitoring(Construct):
     ) -> None:
         """An alarm at ``threshold`` or, with ``above``, over it, ``of`` one of several alike.
 
-        ``docs/operations.md`` has a section of ``name``.
+        ``docs/how-to/respond-to-alarms.md`` has a section of ``name``.
         """
         if self._settings.target == "local" and isinstance(metric, cloudwatch.MathExpression):
             # The emulator's alarms know no metric math.
@@ -103,7 +103,7 @@ class Monitoring(Construct):
             self,
             "".join(word.capitalize() for word in full_name.split("-")),
             alarm_name=f"{self._prefix}-{full_name}",
-            alarm_description=f"{description} What to do: docs/operations.md, {name}.",
+            alarm_description=f"{description} What to do: docs/how-to/respond-to-alarms.md, {name}.",
             metric=metric,
             threshold=threshold,
             evaluation_periods=periods,

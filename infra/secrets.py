@@ -27,6 +27,8 @@ class ProviderKeys(secretsmanager.Secret):
             secret_string_value=SecretValue.unsafe_plain_text("{}"),
             removal_policy=removal_policy(settings),
         )
-        acknowledge(self, "SMG4", "Only the providers can make new keys; docs/operations.md tells how to rotate them.")
+        acknowledge(
+            self, "SMG4", "Only the providers can make new keys; docs/how-to/operate.md tells how to rotate them."
+        )
         # On AWS a reference to a secret is its ARN, in the emulator its name; this attribute is the ARN on both.
         self.arn = cast(secretsmanager.CfnSecret, self.node.default_child).attr_id

@@ -28,7 +28,7 @@ from local.options import keys_in
 from local.progress import Progress
 from pixelprompt.aws_errors import error_code
 
-# US dollars a month at AWS, whatever is asked of it; docs/operations.md has the sum.
+# US dollars a month at AWS, whatever is asked of it; docs/explanation/cost.md has the sum.
 FIXED_DOLLARS = 28
 _BOOTSTRAP_VERSION = "/cdk-bootstrap/hnb659fds/version"
 # What has data in it, in words.
@@ -225,7 +225,7 @@ def _described(settings: Settings) -> Iterable[str]:
     yield (
         f"Costs: about ${dollars:.2f} at the providers for a job of the {len(models)} default models{unknown}, so "
         f"up to ${dollars * 24 * settings.global_limit:.0f} a day for jobs at globalLimit={settings.global_limit}; "
-        f"at AWS up to about ${FIXED_DOLLARS} a month and half a cent a job (docs/operations.md)."
+        f"at AWS up to about ${FIXED_DOLLARS} a month and half a cent a job (docs/explanation/cost.md)."
     )
 
 
@@ -374,7 +374,7 @@ def _tell_fate(target: Target, found: list[dict[str, Any]]) -> None:
     for entry in kept:
         print(f"  {entry['ResourceType']} {entry.get('PhysicalResourceId', '')}")
     if mapping := _import_mapping(kept):
-        print('To adopt it later, save this line as retained.json (docs/operations.md, "Deploy a stage again"):')
+        print('To adopt it later, save this line as retained.json (docs/how-to/operate.md, "Deploy a stage again"):')
         print(f"  {json.dumps(mapping)}")
     if not target.account.emulator:
         print(

@@ -1,4 +1,4 @@
-"""What each role of the stack may do, read from the synthesised template: the table in ``docs/security.md``."""
+"""What each role may do, read from the synthesised template: the table in ``docs/explanation/security.md``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from local.checks.synthesis import template
 from local.paths import ROOT
 
-FILE = ROOT / "docs" / "security.md"
+FILE = ROOT / "docs" / "explanation" / "security.md"
 BEGIN = "<!-- grants: written by `make grants` -->\n"
 END = "<!-- end of grants -->\n"
 # The two shapes whose roles differ: pictures through CloudFront, or by addresses that the functions sign.

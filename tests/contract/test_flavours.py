@@ -186,7 +186,9 @@ class TestAzure:
         assert isinstance(answer, Generated) and answer.usage == {**counted, "outputImageTokens": 1000}
 
     def test_the_overlay_of_the_documentation_is_right(self, simulator: Simulator) -> None:
-        page = (Path(__file__).parents[2] / "docs" / "providers" / "compatible.md").read_text(encoding="utf-8")
+        page = (Path(__file__).parents[2] / "docs" / "reference" / "providers" / "compatible.md").read_text(
+            encoding="utf-8"
+        )
         section = page.partition("### Azure OpenAI\n")[2].partition("\n#")[0]
         (example,) = re.findall(r"^```json\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
         shipped = json.loads(CATALOGUE.read_text(encoding="utf-8"))

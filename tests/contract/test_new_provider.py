@@ -19,7 +19,7 @@ ADDED = {
     "adapter.py": "functions/pixelprompt/providers/toy.py",
     "simulator.py": f"{SIMULATORS}/toy.py",
     "column.py": "tests/contract/columns/toy.py",
-    "page.md": "docs/providers/toy.md",
+    "page.md": "docs/reference/providers/toy.md",
 }
 # What reads the row: each is asked for something that follows from it.
 READERS = """
@@ -65,7 +65,7 @@ print("every reader knows it")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with the five pieces of a new provider."""
     copy = tmp_path_factory.mktemp("project")
-    for name in ("functions", "infra", "local", "tests", "docs/providers"):
+    for name in ("functions", "infra", "local", "tests", "docs/reference/providers"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "screenshots"))
     for name in ("pyproject.toml", "requirements.in"):
         shutil.copy(ROOT / name, copy / name)

@@ -1,4 +1,4 @@
-"""The table of grants in docs/security.md is what the template says; who lets it go stale is told how to mend it."""
+"""The table of grants in docs/explanation/security.md is what the template says, and a stale one is reported."""
 
 from pathlib import Path
 

@@ -14,7 +14,9 @@ from local.checks import synthesis
 from pixelprompt import observability
 from tests.infra.conftest import Synthesise
 
-OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+ALARMS = (DOCS / "how-to" / "respond-to-alarms.md").read_text(encoding="utf-8")
+COST = (DOCS / "explanation" / "cost.md").read_text(encoding="utf-8")
 SERVICE = "pixel-prompt-dev"
 
 
@@ -65,10 +67,12 @@ def test_every_alarm_reaches_the_topic_and_is_quiet_without_data(template: Templ
 
 
 def test_every_alarm_has_a_section_that_says_what_to_do(synthesise: Synthesise) -> None:
-    sections = re.findall(r"^### ([a-z-]+)$", OPERATIONS, re.MULTILINE)
+    sections = re.findall(r"^## ([a-z-]+)$", ALARMS, re.MULTILINE)
     names = alarms(synthesise(dailyBudget="5"))
     for name, alarm in names.items():
-        told = alarm["AlarmDescription"].partition(" What to do: docs/operations.md, ")[2].removesuffix(".")
+        told = (
+            alarm["AlarmDescription"].partition(" What to do: docs/how-to/respond-to-alarms.md, ")[2].removesuffix(".")
+        )
         assert told in sections and (name == told or name.startswith(f"{told}-")), name
     for section in sections:
         assert any(name == section or name.startswith(f"{section}-") for name in names), section
@@ -77,7 +81,7 @@ def test_every_alarm_has_a_section_that_says_what_to_do(synthesise: Synthesise) 
 def test_the_logs_that_the_operator_is_sent_to_exist(template: Template) -> None:
     found = template.find_resources("AWS::Logs::LogGroup").values()
     groups = {entry["Properties"].get("LogGroupName") for entry in found}
-    named = re.findall(r"`(/aws/[^`]+)`", OPERATIONS)
+    named = re.findall(r"`(/aws/[^`]+)`", ALARMS)
     assert named
     assert {name.replace("{stage}", "dev") for name in named} <= groups
 
@@ -147,14 +151,14 @@ def test_saved_queries_read_all_functions_and_the_one_of_a_job_the_state_machine
 def test_the_document_tells_what_alarms_and_metrics_cost() -> None:
     with_default_models = Template.from_json(synthesis.template({"stage": "dev"}))
     watched = sum(len(metrics_of(alarm)) for alarm in alarms(with_default_models).values())
-    assert f"$0.10 for each of the {watched} metrics that they look at" in OPERATIONS
+    assert f"$0.10 for each of the {watched} metrics that they look at" in COST
     # By their dimension. A service shows four statuses and about six codes, and refuses prompts for some reasons.
     values = {None: 1, "model": 9, "status": 4, "errorCode": 6, "category": 2, "scope": 3, "document": 2}
     published = sum(values[dimension] for _, dimension in observability.METRICS.values())
-    assert f"about {round(published, -1)} with nine models" in OPERATIONS
+    assert f"about {round(published, -1)} with nine models" in COST
     # The secret, the alarms, the dashboard, the metrics.
     dollars = 0.40 + 0.10 * watched + 3 + 0.30 * published
-    assert f"together about ${FIXED_DOLLARS}." in OPERATIONS.replace("\n", " ")
+    assert f"together about ${FIXED_DOLLARS}." in COST.replace("\n", " ")
     assert dollars == pytest.approx(FIXED_DOLLARS, abs=0.5)
 
 

@@ -407,7 +407,7 @@ def test_objects_expire(synthesise: Synthesise) -> None:
 
 
 def test_the_document_says_how_long_prompts_are_kept(synthesise: Synthesise) -> None:
-    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"\| where \| content \| kept for \|\n\|[ |-]+\|\n((?:\|.*\n)+)", text)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     kept = {place: row[2] for row in rows for place in re.findall(r"`([\w/-]+)`", row[0]) or [row[0]]}
@@ -689,7 +689,7 @@ def test_nothing_outlives_a_stack_to_be_destroyed(template: Template) -> None:
 
 def test_the_documented_import_names_what_is_kept(synthesise: Synthesise) -> None:
     """Logical ids are contracts: a lost printout of `make destroy` must not lose the bucket."""
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")
     (mapping,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     assert set(json.loads(mapping)) == set(retained_resources(synthesise(stage="prod")))
 

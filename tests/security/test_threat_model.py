@@ -1,4 +1,4 @@
-"""The threat model in docs/security.md: what it names is there."""
+"""The threat model in docs/explanation/security.md: what it names is there."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from infra.settings import NAMES
 from local.paths import ROOT
 
-TEXT = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
 # What is no setting, but the name of something else: a stage, and values of settings.
 OTHER = {"prod", "dev", "iam", "jwt", "openai"}
 
@@ -46,4 +46,4 @@ def test_it_says_what_a_threat_model_says(heading: str) -> None:
 
 def test_who_finds_a_weakness_learns_where_to_report_it() -> None:
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-    assert "Report a weakness" in text and "docs/security.md#threat-model" in text
+    assert "Report a weakness" in text and "docs/explanation/security.md#threat-model" in text

@@ -1,4 +1,4 @@
-"""Each line of docs/architecture.md about AWS names a test that exists, or a page of AWS.
+"""Each line of docs/explanation/laptop-and-aws.md names a test that exists, or a page of AWS.
 
 Whether the test or the page says what the line does is for a reader to judge.
 """
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+EXPLANATION = ROOT / "docs" / "explanation"
+ARCHITECTURE = (EXPLANATION / "architecture.md").read_text(encoding="utf-8")
+LAPTOP = (EXPLANATION / "laptop-and-aws.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
-    for line in TEXT.partition("### The laptop and AWS")[2].splitlines()
+    for line in LAPTOP.partition("## Where AWS differs")[2].splitlines()
     if line.startswith("| ") and not line.startswith(("| subject", "| ---"))
 ]
 
@@ -23,7 +25,7 @@ MODULES = sorted(path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob(
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_is_in_the_table_of_the_code(module: str) -> None:
-    table = TEXT.partition("## Code")[2].partition("\n## ")[0]
+    table = ARCHITECTURE.partition("## Code")[2].partition("\n## ")[0]
     folder, _, name = module.rpartition("/")
     whole = {"providers": "providers/*.py", "providers/wire": "providers/wire/", "prompts/moderation": name[:-3]}
     assert f"`{module}`" in table or f"`{whole.get(folder)}`" in table

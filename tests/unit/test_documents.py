@@ -1,13 +1,69 @@
-"""Links of the documents: each leads to a file that is there, and to one of its headings."""
+"""The documents: links lead somewhere, code is run or says why not, commands exist, and mkdocs makes a site of them."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from local.options import key_names
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+# What is told of the past may name commands that are no more.
+CURRENT = [document for document in DOCUMENTS if document.name != "CHANGELOG.md"]
+COMMANDS = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+
+PROGRAMS = {"sh", "shell", "bash", "console", "python", "py", "js", "javascript"}
+# Why a block is not run by a test.
+MARKS = {"needs AWS", "needs keys", "by hand", "fragment"}
+# Documents whose other blocks are run, and the test that runs them.
+GUIDES = "tests/integration/test_guides.py"
+RUN = {
+    "README.md": GUIDES,
+    "docs/tutorial.md": GUIDES,
+    "docs/how-to/add-a-model.md": GUIDES,
+    "docs/how-to/call-from-javascript.md": GUIDES,
+    "docs/how-to/call-from-python.md": GUIDES,
+    "docs/how-to/simulate-faults.md": GUIDES,
+    "docs/reference/api.md": "tests/unit/test_local_usage.py",
+}
+
+
+class Block(NamedTuple):
+    """A fenced block of code, and the comment on the line before it."""
+
+    document: str
+    line: int
+    language: str
+    mark: str
+    code: str
+
+
+def blocks() -> Iterator[Block]:
+    """The blocks of all documents, those in lists included."""
+    for document in CURRENT:
+        lines = document.read_text(encoding="utf-8").splitlines()
+        opened = None
+        for number, line in enumerate(lines):
+            fence = re.fullmatch(r" *```(\w*)", line)
+            if fence and opened is None:
+                opened = number
+                comment = re.fullmatch(r" *<!-- (.+) -->", lines[number - 1]) if number else None
+                language, mark = fence[1], comment[1] if comment else ""
+            elif fence and opened is not None:
+                code = "\n".join(lines[opened + 1 : number])
+                yield Block(str(document.relative_to(ROOT)), opened + 1, language, mark, code)
+                opened = None
+        assert opened is None, f"{document}: the block at line {opened} has no end"
+
+
+BLOCKS = list(blocks())
 
 
 def prose(document: Path) -> str:
@@ -46,3 +102,147 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert path.is_relative_to(ROOT) and path.exists(), target
         if anchor and path.suffix == ".md":
             assert anchor in anchors(path), target
+
+
+def test_every_program_is_run_or_says_why_not() -> None:
+    programs = [block for block in BLOCKS if block.language in PROGRAMS]
+    assert len(programs) > 20
+    for block in programs:
+        where = f"{block.document}:{block.line}"
+        if block.mark:
+            assert block.mark in MARKS, f"{where}: {block.mark!r} is not one of {', '.join(sorted(MARKS))}"
+        else:
+            assert block.document in RUN, f"{where}: no test runs it; say why before it, such as <!-- by hand -->"
+
+
+def test_every_block_has_a_language_that_is_known_or_none() -> None:
+    for block in BLOCKS:
+        assert block.language in PROGRAMS | {"", "json", "mermaid", "text", "http"}, block
+
+
+def test_json_can_be_read() -> None:
+    found = [block for block in BLOCKS if block.language == "json" and block.mark != "fragment"]
+    assert len(found) > 10
+    for block in found:
+        try:
+            json.loads(block.code)
+        except ValueError as error:
+            pytest.fail(f"{block.document}:{block.line}: {error}; mark what isn't a whole value with <!-- fragment -->")
+
+
+class Command(NamedTuple):
+    """A call of make: the target, and the variables that it gets."""
+
+    where: str
+    target: str
+    variables: frozenset[str]
+
+
+ASSIGNMENT = r"""[A-Z][A-Z_]*=(?:'[^']*'|"[^"]*"|[^\s`'";|&])*"""
+CALL = re.compile(
+    rf"(?P<before>(?:{ASSIGNMENT} +)*)(?<![\w./-])make(?= )(?P<after>(?: *(?:{ASSIGNMENT}|[a-z][a-z-]*))+)"
+)
+
+
+def commands() -> Iterator[Command]:
+    """The calls of make in programs and in inline code."""
+    for block in BLOCKS:
+        if block.language in PROGRAMS:
+            code = re.sub(r"\\\n", " ", re.sub(r"(^| +)#.*", "", block.code, flags=re.MULTILINE))
+            yield from calls(f"{block.document}:{block.line}", code)
+    for document in CURRENT:
+        for code in re.findall(r"`([^`\n]+)`", prose(document)):
+            yield from calls(str(document.relative_to(ROOT)), code)
+
+
+def calls(where: str, code: str) -> Iterator[Command]:
+    """The calls of make in a piece of code."""
+    for call in CALL.finditer(code):
+        words = call["before"] + call["after"]
+        variables = frozenset(re.findall(r"(?<![\w-])([A-Z][A-Z_]*)=", re.sub(r"""'[^']*'|"[^"]*\"""", "", words)))
+        for target in re.findall(r"(?<![\w=./-])[a-z][a-z-]*", re.sub(ASSIGNMENT, "", call["after"])):
+            yield Command(where, target, variables)
+
+
+def rows() -> dict[str, set[str]]:
+    """The variables of each target, by the tables of docs/reference/commands.md."""
+    found = re.findall(r"^\| `make ([a-z-]+)` \| (.*?) \| .* \|$", COMMANDS, re.MULTILINE)
+    assert len({target for target, _ in found}) == len(found)
+    return {target: set(re.findall(r"`([A-Z_]+)`", variables)) for target, variables in found}
+
+
+def section(title: str) -> set[str]:
+    """The variables in a section of docs/reference/commands.md."""
+    table = COMMANDS.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return {name for line in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"[A-Z_]+", line)}
+
+
+EVERYWHERE = section("Variables of every target")
+LAPTOP = section("Variables of the cloud on a laptop")
+
+
+def test_commands_are_found() -> None:
+    assert [*calls("x", "IP_LIMIT=10 make up && make deploy STAGE=prod CDK=\"-c a=b\" YES=1; xmake no 'make'")] == [
+        Command("x", "up", frozenset({"IP_LIMIT"})),
+        Command("x", "deploy", frozenset({"STAGE", "CDK", "YES"})),
+    ]
+    assert len([*commands()]) > 80
+
+
+def test_every_command_is_a_target_that_knows_its_variables() -> None:
+    known = rows()
+    keys = set(key_names())
+    for command in commands():
+        assert command.target in known, command
+        allowed = known[command.target] | EVERYWHERE
+        if command.target in ("demo", "up"):
+            # A key of an overlay has a name of its own.
+            allowed |= LAPTOP | keys | {name for name in command.variables if name.endswith("_KEY")}
+        if command.target == "synth":
+            allowed |= LAPTOP
+        if command.target in ("keys", "doctor", "models-refresh"):
+            allowed |= keys
+        assert command.variables <= allowed, (command, command.variables - allowed)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, as `make docs` builds it."""
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-B", "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout + done.stderr == ""
+    return folder
+
+
+def test_the_site_has_a_page_for_each_document(site: Path) -> None:
+    pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")} - {"404.html"}
+    documents = {document.relative_to(ROOT).as_posix() for document in DOCUMENTS}
+    expected = {re.sub(r"(^|/)README\.md$", r"\1index.md", name.removeprefix("docs/")) for name in documents}
+    assert pages == {f"{name.removesuffix('.md')}.html" for name in expected}
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r'<(?:script|img|iframe|source)[^>]+src="?(?:https?:)?//', text), page
+        for tag in re.findall(r"<link [^>]*>", text):
+            assert not re.search(r'href="?(?:https?:)?//', tag), (page, tag)
+        for local in re.findall(r'<(?:script|img)[^>]+src="([^":]+)"', text):
+            assert page.name == "404.html" or (page.parent / local).is_file(), (page, local)
+
+
+def test_the_site_has_no_link_out_of_it(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        if page.name == "404.html":
+            continue
+        (article,) = re.findall(r"<article.*?</article>", page.read_text(encoding="utf-8"), re.DOTALL)
+        for target in re.findall(r'href="([^"#]+)', article):
+            if not re.match(r"(?:https?|mailto):", target):
+                found = (page.parent / target).resolve()
+                assert found.is_file() and found.is_relative_to(site.resolve()), (page, target)
+        # What Python-Markdown has not understood: lists without a line before them, tables, and blocks.
+        text = re.sub(r"<(code|pre)\b.*?</\1>", "", article, flags=re.DOTALL)
+        assert not re.findall(r"<p>[^<]*\n(?:- |1\. |\| )|\| ---|```|\]\(", text), page

@@ -144,7 +144,7 @@ def test_a_bucket_that_is_not_there_is_a_sentence(s3: Any, file: Path, capsys: p
 
 
 def test_the_overlay_in_the_documentation_is_right() -> None:
-    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "catalogue.md").read_text(encoding="utf-8")
     example = re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0]
     said = describe(json.loads(example), day=lambda: TODAY)
     assert said[0].startswith("added     LocalAI FLUX")

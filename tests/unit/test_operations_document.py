@@ -1,4 +1,4 @@
-"""The tables of docs/operations.md, of costs and of memory, are what their counts come to."""
+"""The tables of docs/explanation/cost.md, of costs and of memory, are what their counts come to."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from pixelprompt.models.cost import estimate, total
 from pixelprompt.models.registry import ModelRegistry
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "explanation" / "cost.md").read_text(encoding="utf-8")
 
 
 def test_the_table_follows_from_the_counts() -> None:

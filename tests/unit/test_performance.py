@@ -1,6 +1,6 @@
 """What a request may cost in requests to AWS, imports and memory: counts that a change must not raise unseen.
 
-Times are in docs/benchmarks.md.
+Times are in docs/explanation/benchmarks.md.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""docs/providers has a page for each provider, which agrees with its row, the catalogue, and its simulator."""
+"""docs/reference/providers has a page for each provider, which agrees with its row, catalogue, and simulator."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from pixelprompt.models.model import ERROR_CODES
 from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.models.registry import ModelRegistry
 
-FOLDER = Path(__file__).parents[2] / "docs" / "providers"
+FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "providers"
 SECTIONS = [
     "Set-up",
     "Models",
@@ -138,7 +138,7 @@ def test_the_folder_has_a_page_for_each_provider_and_the_groups_of_faults() -> N
         assert set(re.findall(r"`(\w+)`", line)) == group
 
 
-@pytest.mark.parametrize("path", [*FOLDER.glob("*.md"), FOLDER.parent / "models.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*FOLDER.glob("*.md"), FOLDER.parent / "catalogue.md"], ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)\s]+)\)", text):

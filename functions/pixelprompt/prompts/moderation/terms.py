@@ -102,7 +102,9 @@ def load_terms(path: Path = TERMS_FILE) -> Terms:
 
 
 def compile_terms(data: Mapping[str, Any], *, is_list: bool = False) -> Terms:
-    """Compile a word list, that of texts which list things or of others; ``docs/moderation.md`` describes its layout.
+    """Compile a word list, that of texts which list things or of others.
+
+    ``docs/how-to/change-the-word-list.md`` describes its layout.
 
     Raises
     ------
