@@ -1,12 +1,17 @@
-"""docs/how-to/troubleshoot.md has an entry for every code that a response or a result can have, and no other."""
+"""docs/how-to/troubleshoot.md has an entry for every code that a response or a result can have, and no other.
+
+docs/how-to/simulate-faults.md has every fault.
+"""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pixelprompt
+from local.simulator.faults import FAULTS
 from pixelprompt.errors import RequestError
 from pixelprompt.models.model import ERROR_CODES, ProviderError
+from tests.contract.cases import CASES
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "how-to" / "troubleshoot.md").read_text(encoding="utf-8")
@@ -57,3 +62,19 @@ def test_the_sentences_of_the_workflow_are_those_of_the_code() -> None:
     sentences = re.findall(r"^\| `([A-Z][^`]+)`", section, re.MULTILINE)
     sources = "".join(path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py"))
     assert len(sentences) == 4 and all(sentence in sources for sentence in sentences)
+
+
+def test_every_fault_is_listed_with_the_code_that_it_leads_to() -> None:
+    text = (ROOT / "docs" / "how-to" / "simulate-faults.md").read_text(encoding="utf-8")
+    section = text.partition("\n## The faults\n")[2]
+    # Without the header.
+    table = re.findall(r"^\| (`.+?|none.+?) \| (.+) \|$", section, re.MULTILINE)[1:]
+    faults: dict[str, set[str]] = {}
+    for first, cell in table:
+        for name in re.findall(r"^none|`\w+`", first):
+            faults.setdefault(name.strip("`"), set()).update(re.findall(r"`(\w+)`", cell))
+    assert set(re.findall(r"`(\w+)`", section)) >= FAULTS
+    assert set(faults) == ERROR_CODES - {"internal"} | {"none"}
+    for case in CASES:
+        if case.fault:
+            assert case.fault in faults[case.outcome.code or "none"], case.name
