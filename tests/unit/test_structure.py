@@ -175,7 +175,7 @@ def declared(*names: str) -> set[str]:
     ids=["functions", "checkout"],
 )
 def test_every_package_that_is_imported_is_declared(folders: list[str], files: list[str]) -> None:
-    own = {"app", "benchmarks", "conftest", "functions", "infra", "local", "pixelprompt", "tests", *ENTRY_POINTS}
+    own = {"app", "benchmarks", "functions", "infra", "local", "pixelprompt", "tests", *ENTRY_POINTS}
     wanted, providing = declared(*files), packages_distributions()
     paths = [path for folder in folders for path in ([ROOT / folder, *(ROOT / folder).rglob("*.py")]) if path.is_file()]
     missing = {
@@ -183,6 +183,7 @@ def test_every_package_that_is_imported_is_declared(folders: list[str], files: l
         for path in paths
         for name in {module.partition(".")[0] for module in imports(path)}
         if name not in own | sys.stdlib_module_names
+        and not path.with_name(f"{name}.py").is_file()
         and not wanted & {package.lower().replace("_", "-") for package in providing.get(name, ())}
     }
     assert len(paths) > 10 and not missing
