@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -106,8 +107,8 @@ def _problems(body: Mapping[str, Any], kind: type[msgspec.Struct], strict: bool)
 def _problem(name: str, message: str, choices: tuple[str, ...], value: Any) -> Problem:
     match = _MESSAGE.fullmatch(message)
     if match is None:
-        # Such as a number that no float can hold.
-        return Problem(name, "type", "another value", "a value in range", choices, value)
+        # "Number out of range": one that no float can hold.
+        return Problem(name, "le", str(sys.float_info.max), "float", choices, value)
     found = next(kind for kind in _KINDS if match[kind] is not None)
     steps = [match["path"] or "", match[found] if found in ("unknown", "missing") else ""]
     path = ".".join([name, *filter(None, steps)]).replace(".[", "[")
