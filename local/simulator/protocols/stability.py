@@ -36,6 +36,7 @@ RATIOS = {
 }
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 SD3_MODEL: Final = "sd3.5-large"
+AspectRatio = Literal["1:1", "16:9", "21:9", "3:2", "5:4", "4:5", "2:3", "9:16", "9:21"]
 _Prompt = Annotated[str, Meta(max_length=10_000)]
 
 
@@ -44,7 +45,7 @@ class Core(Struct, forbid_unknown_fields=True, kw_only=True):
 
     prompt: Annotated[_Prompt, Meta(pattern=r"\S")]
     negative_prompt: _Prompt | None = None
-    aspect_ratio: Literal["1:1", "16:9", "21:9", "3:2", "5:4", "4:5", "2:3", "9:16", "9:21"] | None = None
+    aspect_ratio: AspectRatio | None = None
     seed: Annotated[int, Meta(ge=0, le=MAX_SEED)] = 0
     output_format: Literal["png", "jpeg", "webp"] = "png"
     style_preset: (
