@@ -14,8 +14,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 # msgspec says what is wrong, and where, only in its message. The kinds are named as in `msgspec.Meta`.
 _MESSAGE = re.compile(
-    r"(?:Object contains unknown field `(?P<unknown>.*)`"
-    r"|Object missing required field `(?P<missing>.*)`"
+    r"(?:Object contains unknown field `(?P<unknown>.*?)`"
+    r"|Object missing required field `(?P<missing>.*?)`"
     r"|Invalid enum value (?P<enum>.*?)"
     r"|Expected `(?P<expected>[^`]*?)(?: \| null)?`"
     r"(?: of length >= (?P<min_length>\d+)| of length <= (?P<max_length>\d+)| >= (?P<ge>\S+)| <= (?P<le>\S+)"
