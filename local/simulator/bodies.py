@@ -74,7 +74,7 @@ class InvalidBody(ValueError):
         self.problems = problems
 
 
-def read_body(body: Mapping[str, Any], kind: type[T], *, strict: bool = True) -> T:
+def read_body(body: Any, kind: type[T], *, strict: bool = True) -> T:
     """Convert a body, a JSON object or the fields of a form (then not `strict`), to its type.
 
     Raises
@@ -88,8 +88,11 @@ def read_body(body: Mapping[str, Any], kind: type[T], *, strict: bool = True) ->
         raise InvalidBody([*_problems(body, kind, strict)]) from None
 
 
-def _problems(body: Mapping[str, Any], kind: type[msgspec.Struct], strict: bool) -> Iterator[Problem]:
+def _problems(body: Any, kind: type[msgspec.Struct], strict: bool) -> Iterator[Problem]:
     """Every wrong member: msgspec itself stops at the first."""
+    if not isinstance(body, Mapping):
+        yield Problem("", "type", "another value", "object", value=body)
+        return
     types = _types(kind)
     for name, value in body.items():
         if name in types:
