@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -72,6 +72,12 @@ class InvalidBody(ValueError):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(f"{problems[0].path}: {problems[0].reason}")
         self.problems = problems
+
+
+class Named(msgspec.Struct):
+    """What must be known of a request before anything else of it is checked."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 def read_body(body: Any, kind: type[T], *, strict: bool = True) -> T:

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from werkzeug.wrappers import Response
 
 from local.simulator import prose
-from local.simulator.bodies import InvalidBody, read_body
+from local.simulator.bodies import InvalidBody, Named, read_body
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import UNTYPED_QUOTA, Words, answers
 from local.simulator.exchange import Exchange, Refusal, Stage
@@ -105,12 +105,6 @@ TEXT_MODELS = {
 }
 
 MODERATION_MODELS = ("omni-moderation-latest", "omni-moderation-2024-09-26")
-
-
-class Named(Struct):
-    """What must be known of a request before anything else of it is checked."""
-
-    model: Annotated[str, Meta(min_length=1)]
 
 
 class ImageBody(Named, forbid_unknown_fields=True):
