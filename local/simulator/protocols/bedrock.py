@@ -255,9 +255,8 @@ class Bedrock(Provider):
             raise Refusal(self._ended())
         if traits.legacy:
             message = (
-                "Access denied. This Model is marked by provider as Legacy and you have not been actively using "
-                "the model in "
-                "the last 30 days. Please upgrade to an active model on Amazon Bedrock"
+                "Access denied. This Model is marked by provider as Legacy and you have not been actively using the "
+                "model in the last 30 days. Please upgrade to an active model on Amazon Bedrock"
             )
             raise Refusal(_error(403, "AccessDeniedException", message))
         if region not in (None, HOME_REGION):
@@ -280,8 +279,6 @@ class Bedrock(Provider):
             body = exchange.body = read_json(request.get_data())
         except ValueError as error:
             raise _malformed("expected a JSON object") from error
-        if not isinstance(body, dict):
-            raise _malformed(f"#: expected type: JSONObject, found: {type(body).__name__}")
         try:
             return read_body(body, kind)
         except InvalidBody as invalid:

@@ -81,14 +81,14 @@ class Flux3Klein(Flux3):
 class Flux2Klein(Body):
     """A request to one of the small models of FLUX.2."""
 
-    safety_tolerance: Annotated[int, Meta(ge=0, le=5)] | None = None
-    seed: _Seed | None = None
-    width: _Edge | None = None
-    height: _Edge | None = None
     input_image: Any = None
     input_image_2: Any = None
     input_image_3: Any = None
     input_image_4: Any = None
+    safety_tolerance: Annotated[int, Meta(ge=0, le=5)] | None = None
+    seed: _Seed | None = None
+    width: _Edge | None = None
+    height: _Edge | None = None
 
 
 class Flux2(Flux2Klein):
@@ -138,11 +138,25 @@ class Dev(Flux1):
     guidance: _Guidance | None = None
 
 
-class Ultra(Older):
-    """A request to flux-pro-1.1-ultra."""
+class Ratio(Older):
+    """A request with a ratio instead of a size."""
 
     aspect_ratio: str | None = None
     prompt_upsampling: bool = False
+
+
+class Kontext(Ratio):
+    """A request to FLUX.1 Kontext."""
+
+    input_image: Any = None
+    input_image_2: Any = None
+    input_image_3: Any = None
+    input_image_4: Any = None
+
+
+class Ultra(Ratio):
+    """A request to flux-pro-1.1-ultra."""
+
     raw: bool = False
     image_prompt: Any = None
     image_prompt_strength: Any = None
@@ -160,6 +174,8 @@ MODELS: dict[str, tuple[type[Body], float | Mapping[str, float]]] = {
     "flux-2-klein-4b": (Flux2Klein, 1.4),
     "flux-pro-1.1": (Flux1, 4),
     "flux-pro-1.1-ultra": (Ultra, 6),
+    "flux-kontext-pro": (Kontext, 4),
+    "flux-kontext-max": (Kontext, 8),
     "flux-dev": (Dev, 2.5),
 }
 
@@ -202,6 +218,9 @@ def _unfit(name: str, message: str, value: Any) -> Refusal:
 
 def _worded(problem: Problem) -> dict[str, Any]:
     """A problem as pydantic words it."""
+    if not problem.path:
+        message = "Input should be a valid dictionary or object to extract fields from"
+        return {"type": "model_attributes_type", "loc": ["body"], "msg": message, "input": problem.value}
     if problem.kind == "type" and not problem.choices:
         kind, message = f"{problem.expected}_type", f"Input should be a valid {_TYPES[problem.expected]}"
         return _problem(kind.replace("str_", "string_"), problem.path, message, problem.value)
@@ -393,11 +412,7 @@ class BFL(Provider):
                 problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
                 raise Refusal(_detail(422, [problem])) from error
         exchange.body = body
-        if not isinstance(body, dict):
-            message = "Input should be a valid dictionary or object to extract fields from"
-            problem = {"type": "model_attributes_type", "loc": ["body"], "msg": message, "input": body}
-            raise Refusal(_detail(422, [problem]))
-        if {"webhook_url", "webhook_secret"} & set(body):
+        if isinstance(body, dict) and {"webhook_url", "webhook_secret"} & set(body):
             raise Refusal(json_response(501, {"simulator": "Webhooks are not simulated: poll the polling_url."}))
         try:
             return read_body(body, kind)
@@ -417,8 +432,9 @@ def _size(body: Body) -> tuple[int, int]:
             return body.width or 1024, body.height or 768
         case Flux3():
             ratio, edge = _ratio(body.aspect_ratio or "1:1"), FLUX_3_EDGES[body.resolution or "1k"]
-        case Ultra():
-            text, edge = "16:9" if body.aspect_ratio is None else body.aspect_ratio, 2048
+        case Ratio():
+            usual, edge = ("16:9", 2048) if isinstance(body, Ultra) else ("1:1", 1024)
+            text = usual if body.aspect_ratio is None else body.aspect_ratio
             ratio = _ratio(text)
             if ratio is None or not 9 / 21 <= ratio <= 21 / 9:
                 raise _unfit("aspect_ratio", "the aspect ratio must be between 21:9 and 9:21", text)

@@ -30,75 +30,39 @@ TICKS_PER_CENT = 100_000_000
 UNKNOWN_PREFIX = "unknown"
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 RATIOS = {
-    "1:1": (1024, 1024),
-    "16:9": (1344, 768),
-    "9:16": (768, 1344),
-    "4:3": (1152, 864),
-    "3:4": (864, 1152),
-    "3:2": (1216, 832),
-    "2:3": (832, 1216),
-    "2:1": (1440, 720),
-    "1:2": (720, 1440),
-    "21:9": (1536, 640),
-    "19.5:9": (1472, 680),
-    "9:19.5": (680, 1472),
-    "20:9": (1520, 684),
-    "9:20": (684, 1520),
-}
+    "1:1": (1024, 1024), "16:9": (1344, 768), "9:16": (768, 1344), "4:3": (1152, 864), "3:4": (864, 1152),
+    "3:2": (1216, 832), "2:3": (832, 1216), "2:1": (1440, 720), "1:2": (720, 1440), "21:9": (1536, 640),
+    "19.5:9": (1472, 680), "9:19.5": (680, 1472), "20:9": (1520, 684), "9:20": (684, 1520),
+}  # fmt: skip
 
 # What OpenRouter has beside those: its models differ, and it passes on what any of them takes.
 OPENROUTER_RATIOS = {
-    **RATIOS,
-    "5:4": (1120, 896),
-    "4:5": (896, 1120),
-    "9:21": (640, 1536),
-    "4:1": (2048, 512),
-    "1:4": (512, 2048),
-    "8:1": (2944, 368),
-    "1:8": (368, 2944),
-}
+    **RATIOS, "5:4": (1120, 896), "4:5": (896, 1120), "9:21": (640, 1536), "4:1": (2048, 512), "1:4": (512, 2048),
+    "8:1": (2944, 368), "1:8": (368, 2944),
+}  # fmt: skip
 OPENROUTER_MODELS = (
-    "bytedance-seed/seedream-5-5",
-    "bytedance-seed/seedream-4.5",
-    "microsoft/mai-image-2.6",
-    "qwen/qwen-image-3",
-    "meta/muse-image",
-    "black-forest-labs/flux-3-image",
-    "openai/gpt-image-2",
-    "google/gemini-nano-banana-2.1",
-    "recraft/recraft-v4.1",
-    "x-ai/grok-imagine-image-2.0",
-)
+    "bytedance-seed/seedream-5-5", "bytedance-seed/seedream-4.5", "microsoft/mai-image-2.6", "qwen/qwen-image-3",
+    "meta/muse-image", "black-forest-labs/flux-3-image", "openai/gpt-image-2", "google/gemini-nano-banana-2.1",
+    "recraft/recraft-v4.1", "x-ai/grok-imagine-image-2.0",
+)  # fmt: skip
 # Dollars for an image by model and resolution, where it is not the usual price.
 SLUG_PRICES = {("bytedance-seed/seedream-5-5", "1K"): 0.02, ("bytedance-seed/seedream-5-5", "2K"): 0.035}
 MINIMAX_MODELS = ("MiniMax-H3-Image", "MiniMax-H3-Image-Highspeed")
 OPENROUTER_PATH = "/v1/images"
 AZURE_PREFIX = "/openai/v1/"
 
-# HTTP status of each fault and error of this module, the same in all flavours; they differ in the wording around it.
-_STATUS = {
-    "bad_parameter": 400,
-    "refused": 400,
-    "no_key": 401,
-    "bad_key": 401,
-    "quota_exhausted": 402,
-    "retired": 404,
-    "no_route": 404,
-    "throttled": 429,
-    "server_error": 500,
-    "unavailable": 503,
-}
-_MESSAGES = {
-    "bad_parameter": "Invalid parameter: size",
-    "refused": "Your request was rejected: the prompt violates the content policy.",
-    "no_key": "You didn't provide an API key.",
-    "bad_key": "Incorrect API key provided.",
-    "quota_exhausted": "Insufficient credits.",
-    "retired": "The model does not exist or is no longer available.",
-    "no_route": "Not found",
-    "throttled": "Rate limit exceeded, please try again later.",
-    "server_error": "Internal server error",
-    "unavailable": "The service is temporarily unavailable.",
+# HTTP status and words of each fault and error of this module; the flavours differ in what is around it.
+_FAILURES = {
+    "bad_parameter": (400, "Invalid parameter: size"),
+    "refused": (400, "Your request was rejected: the prompt violates the content policy."),
+    "no_key": (401, "You didn't provide an API key."),
+    "bad_key": (401, "Incorrect API key provided."),
+    "quota_exhausted": (402, "Insufficient credits."),
+    "retired": (404, "The model does not exist or is no longer available."),
+    "no_route": (404, "Not found"),
+    "throttled": (429, "Rate limit exceeded, please try again later."),
+    "server_error": (500, "Internal server error"),
+    "unavailable": (503, "The service is temporarily unavailable."),
 }
 
 _Number = Annotated[int, Meta(ge=1, le=10)]
@@ -112,22 +76,25 @@ class Body(Named, forbid_unknown_fields=True, kw_only=True):
     prompt: Annotated[str, Meta(min_length=1)]
 
 
-class PlainBody(Body):
-    """A request to a plain endpoint."""
-
-    n: _Number = 1
-    size: str = DEFAULT_SIZE
-    response_format: Literal["url", "b64_json"] = "b64_json"
-    user: str = ""
-    quality: str = ""
-
-
-class LocalAIBody(Body, forbid_unknown_fields=False):
-    """A request to LocalAI, which may have anything else."""
+class SizedBody(Body):
+    """A request with a size in pixels, as MiniMax has it."""
 
     n: _Number = 1
     size: str = DEFAULT_SIZE
     response_format: Literal["url", "b64_json"] = "url"
+    user: str = ""
+
+
+class PlainBody(SizedBody):
+    """A request to a plain endpoint."""
+
+    response_format: Literal["url", "b64_json"] = "b64_json"
+    quality: str = ""
+
+
+class LocalAIBody(SizedBody, forbid_unknown_fields=False):
+    """A request to LocalAI, which may have anything else."""
+
     seed: int | UnsetType = UNSET
 
 
@@ -185,15 +152,6 @@ class SiliconFlowBody(Body):
     negative_prompt: str = ""
 
 
-class MiniMaxBody(Body):
-    """A request to MiniMax."""
-
-    n: _Number = 1
-    size: str = DEFAULT_SIZE
-    response_format: Literal["url", "b64_json"] = "url"
-    user: str = ""
-
-
 class AzureBody(Body):
     """A request to Azure."""
 
@@ -229,8 +187,9 @@ class Flavour(ABC, Generic[B]):
     keyless: ClassVar[bool] = False
     size_field: ClassVar[str] = "size"
     count_field: ClassVar[str] = "n"
-    statuses: ClassVar[Mapping[str, int]] = _STATUS
-    messages: ClassVar[Mapping[str, str]] = _MESSAGES
+    # Where they are not those of `_FAILURES`.
+    statuses: ClassVar[Mapping[str, int]] = {}
+    messages: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
@@ -238,7 +197,9 @@ class Flavour(ABC, Generic[B]):
 
     def failure(self, kind: str, message: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
         """One of the errors of this module."""
-        return self.error(self.statuses[kind], kind, message or self.messages[kind], headers or {})
+        status, words = _FAILURES[kind]
+        message = message or self.messages.get(kind, words)
+        return self.error(self.statuses.get(kind, status), kind, message, headers or {})
 
     def key(self, request: Request) -> str:
         """The key of the request, or nothing."""
@@ -362,7 +323,7 @@ class OpenRouter(Flavour[OpenRouterBody]):
 
     prefixes = ("openrouter/", *OPENROUTER_MODELS)
     body = OpenRouterBody
-    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "refused": 403}
+    statuses: ClassVar[Mapping[str, int]] = {"refused": 403}
     _scales: ClassVar[dict[str, float]] = {"512": 0.5, "768": 0.75, "1K": 1, "1.5K": 1.5, "2K": 2, "4K": 4}
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
@@ -429,7 +390,7 @@ class SiliconFlow(Flavour[SiliconFlowBody]):
     response_format = "url"
     size_field = "image_size"
     count_field = "batch_size"
-    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "refused": 451}
+    statuses: ClassVar[Mapping[str, int]] = {"refused": 451}
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         return json_response(status, {"code": 20012, "message": message, "data": None}, headers)
@@ -438,11 +399,11 @@ class SiliconFlow(Flavour[SiliconFlowBody]):
         return {"images": data, "timings": {"inference": 1.0}, "seed": _seed(body)}
 
 
-class MiniMax(Flavour[MiniMaxBody]):
+class MiniMax(Flavour[SizedBody]):
     """MiniMax: OpenAI's sizes, more images in a call, and tokens."""
 
     prefixes = ("MiniMax-",)
-    body = MiniMaxBody
+    body = SizedBody
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         error = {"type": kind, "message": message, "http_code": str(status)}
@@ -452,7 +413,7 @@ class MiniMax(Flavour[MiniMaxBody]):
         if model not in MINIMAX_MODELS:
             raise Wrong("retired", f"unknown model '{model}'")
 
-    def document(self, body: MiniMaxBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(self, body: SizedBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         usage = _counts(body.prompt, round(size[0] * size[1] / 1024) * len(data))
         return {**super().document(body, data, size), "usage": usage}
 
@@ -464,13 +425,12 @@ class Azure(Flavour[AzureBody]):
     """
 
     body = AzureBody
-    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "quota_exhausted": 429}
+    statuses: ClassVar[Mapping[str, int]] = {"quota_exhausted": 429}
     _denied = (
         "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
         "active subscription and use a correct regional API endpoint for your resource."
     )
     messages: ClassVar[Mapping[str, str]] = {
-        **_MESSAGES,
         "no_key": _denied,
         "bad_key": _denied,
         "no_route": "Resource not found",
@@ -554,16 +514,9 @@ AZURE, OPENROUTER, PLAIN = Azure(), OpenRouter(), Plain()
 BY_NAME: tuple[Flavour[Any], ...] = (LocalAI(), XAI(), OPENROUTER, Together(), SiliconFlow(), MiniMax())
 RETIRED = frozenset({"grok-imagine-image-quality", "grok-2-image"})
 LISTED = (
-    "localai-flux",
-    "grok-imagine-image-2.0",
-    "grok-imagine-image",
-    "openrouter/flux-2-pro",
-    "together-flux-schnell",
-    "siliconflow-kolors",
-    "plain-diffusion",
-    *OPENROUTER_MODELS,
-    *MINIMAX_MODELS,
-)
+    "localai-flux", "grok-imagine-image-2.0", "grok-imagine-image", "openrouter/flux-2-pro", "together-flux-schnell",
+    "siliconflow-kolors", "plain-diffusion", *OPENROUTER_MODELS, *MINIMAX_MODELS,
+)  # fmt: skip
 
 
 def flavour_of(model: str, request: Request) -> Flavour[Any]:
@@ -613,7 +566,7 @@ class Compatible(Provider):
         return Response(b"404 page not found\n", 404, {"Content-Type": "text/plain; charset=utf-8"})
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
-        kind = fault.name if fault.name in _STATUS else "server_error"
+        kind = fault.name if fault.name in _FAILURES else "server_error"
         return self._flavour(exchange).failure(kind, headers=retry_after(fault))
 
     def error(self, exchange: Exchange, words: Words) -> Response:
@@ -650,7 +603,10 @@ class Compatible(Provider):
             raise Refusal(flavour.failure(wrong.kind, wrong.message)) from wrong
         except InvalidBody as invalid:
             problem = invalid.problems[0]
-            raise Refusal(flavour.failure("bad_parameter", f"Invalid '{problem.path}': {problem.reason}.")) from None
+            words = f"Invalid '{problem.path}': {problem.reason}."
+            if problem.kind == "unknown":
+                words = f"Unknown parameter: '{problem.path}'."
+            raise Refusal(flavour.failure("bad_parameter", words)) from None
         # xAI refuses in the answer's data, with HTTP 200.
         hidden = isinstance(flavour, XAI) and exchange.meets("refused")
         if not hidden:
@@ -679,10 +635,11 @@ class Compatible(Provider):
             image = {"url": self._shelf.put(exchange, picture)} if as_url else {"b64_json": exchange.base64(picture)}
             data.append(flavour.entry(index, picture, image))
         if exchange.meets("refused", "refused_output"):
+            document = flavour.document(body, [], size)
             if not isinstance(flavour, XAI):
                 raise Refusal(flavour.failure("refused"))
             if exchange.meets("refused_output"):
-                return json_response(200, {**flavour.document(body, [], size), "respect_moderation": False})
+                return json_response(200, {**document, "respect_moderation": False})
             data = [{"url": "", "revised_prompt": "", "respect_moderation": False}]
         elif exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]

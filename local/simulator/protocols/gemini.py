@@ -22,17 +22,9 @@ from local.simulator.provider import EARLY_FAULTS, Provider, route
 
 # Pixels at 1K; 512 halves them, 2K and 4K multiply them.
 RATIOS = {
-    "1:1": (1024, 1024),
-    "2:3": (848, 1264),
-    "3:2": (1264, 848),
-    "3:4": (896, 1200),
-    "4:3": (1200, 896),
-    "4:5": (928, 1152),
-    "5:4": (1152, 928),
-    "9:16": (768, 1376),
-    "16:9": (1376, 768),
-    "21:9": (1584, 672),
-}
+    "1:1": (1024, 1024), "2:3": (848, 1264), "3:2": (1264, 848), "3:4": (896, 1200), "4:3": (1200, 896),
+    "4:5": (928, 1152), "5:4": (1152, 928), "9:16": (768, 1376), "16:9": (1376, 768), "21:9": (1584, 672),
+}  # fmt: skip
 LONG_RATIOS = {"1:4": (512, 2048), "4:1": (2048, 512), "1:8": (384, 3072), "8:1": (3072, 384)}
 SCALES = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
 # Google's name of an HTTP status; PERMISSION_DENIED for the others.
@@ -76,24 +68,11 @@ IMAGE_MODELS = {
     **{f"imagen-4.0-{name}generate-001": ImageModel(("1K",), shutdown=_IMAGEN_END) for name in ("", "ultra-", "fast-")},
 }
 TEXT_MODELS = (
-    "gemini-4-argon",
-    "gemini-4-carbon",
-    "gemini-4-hydrogen",
-    "gemini-3.8-flash",
-    "gemini-3.7-flash",
-    "gemini-3.6-flash",
-    "gemini-3.5-flash",
-    "gemini-3.5-flash-lite",
-    "gemini-3.1-pro-preview",
-    "gemini-3.1-flash-lite",
-    "gemini-3-flash-preview",
-    "gemini-2.5-pro",
-    "gemini-2.5-flash",
-    "gemini-2.5-flash-lite",
-    "gemini-flash-latest",
-    "gemini-flash-lite-latest",
-    "gemini-pro-latest",
-)
+    "gemini-4-argon", "gemini-4-carbon", "gemini-4-hydrogen", "gemini-3.8-flash", "gemini-3.7-flash",
+    "gemini-3.6-flash", "gemini-3.5-flash", "gemini-3.5-flash-lite", "gemini-3.1-pro-preview", "gemini-3.1-flash-lite",
+    "gemini-3-flash-preview", "gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-flash-latest",
+    "gemini-flash-lite-latest", "gemini-pro-latest",
+)  # fmt: skip
 
 
 class InlineData(Struct, rename="camel", forbid_unknown_fields=True):
@@ -324,8 +303,8 @@ class Gemini(Provider):
             case "unavailable":
                 return _error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")
         message = (
-            "An internal error has occurred. Please retry or report in https://developers.generativeai.google/guide/"
-            "troubleshooting"
+            "An internal error has occurred. Please retry or report in "
+            "https://developers.generativeai.google/guide/troubleshooting"
         )
         return _error(500, "INTERNAL", message)
 
@@ -401,8 +380,7 @@ class Gemini(Provider):
             candidate["finishReason"] = "IMAGE_SAFETY"
             candidate["finishMessage"] = (
                 "Unable to show the generated image. The model could not generate the image based on the prompt "
-                "provided. "
-                "You will not be charged for this request. Try rephrasing the prompt."
+                "provided. You will not be charged for this request. Try rephrasing the prompt."
             )
         elif exchange.meets("no_image"):
             candidate["finishReason"] = "NO_IMAGE"
@@ -478,9 +456,8 @@ class Gemini(Provider):
         key = request.headers.get("x-goog-api-key") or request.args.get("key", "")
         if not key:
             message = (
-                "Method doesn't allow unregistered callers (callers without established identity). Please use "
-                "API Key or "
-                "other form of API consumer identity to call this API."
+                "Method doesn't allow unregistered callers (callers without established identity). Please use API "
+                "Key or other form of API consumer identity to call this API."
             )
             raise Refusal(_error(403, "PERMISSION_DENIED", message))
         if is_bad_key(key):
@@ -521,8 +498,7 @@ class Gemini(Provider):
         if "AUDIO" in (config.response_modalities or []):
             raise _invalid(
                 "The requested combination of response modalities is not supported by the model. It accepts the "
-                "following "
-                "combinations of response modalities: TEXT; IMAGE; TEXT, IMAGE."
+                "following combinations of response modalities: TEXT; IMAGE; TEXT, IMAGE."
             )
         if (config.thinking_config or ThinkingConfig()) != ThinkingConfig() and not traits.thinks:
             raise _invalid("Thinking is not enabled for this model.")
@@ -571,8 +547,7 @@ class Gemini(Provider):
         version = exchange.request.path.split("/")[1]
         message = (
             f"models/{model} is not found for API version {version}, or is not supported for generateContent. "
-            "Call ListModels "
-            "to see the list of available models and their supported methods."
+            "Call ListModels to see the list of available models and their supported methods."
         )
         return _error(404, "NOT_FOUND", message)
 

@@ -30,7 +30,6 @@ MAX_EDGE, MAX_PIXELS, MIN_PIXELS = 3840, 3840 * 2160, 655_360
 FACTORS = {"low": 16, "medium": 48, "high": 96}
 FACTORS_2_5 = {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}
 FACTORS_2_6 = {**FACTORS_2_5, "low": 30, "medium": 45}
-PREVIEW_FORMATS = {"gif": "GIF", "svg": "SVG"}
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 
 
@@ -114,16 +113,13 @@ class ImageBody(Named, forbid_unknown_fields=True):
     n: Annotated[int, Meta(ge=1, le=10)] | None = None
     size: str | None = None
     quality: str | None = None
-    output_format: Literal["png", "jpeg", "webp", "gif", "svg"] | None = None
+    output_format: Literal["png", "jpeg", "webp"] | None = None
     output_compression: Annotated[int, Meta(ge=0, le=100)] | None = None
     background: Literal["transparent", "opaque", "auto"] | None = None
     moderation: Literal["low", "auto"] | None = None
     stream: bool | None = None
     partial_images: Annotated[int, Meta(ge=0, le=3)] | None = None
     complexity: Literal["low", "medium", "high"] | None = None
-    frame_count: int | None = None
-    frame_duration_ms: int | None = None
-    svg: dict[str, Any] | None = None
     safety_identifier: str | None = None
     user: str | None = None
 
@@ -526,14 +522,6 @@ class OpenAI(Provider):
             raise Refusal(_error(400, message, code="invalid_value", param="quality"))
         if body.complexity and not traits.complexity:
             raise Refusal(self._unsupported(model, "complexity"))
-        for name in ("frame_count", "frame_duration_ms", "svg"):
-            if getattr(body, name) is not None and output_format not in PREVIEW_FORMATS:
-                raise Refusal(self._unsupported(output_format, name))
-        if output_format in PREVIEW_FORMATS:
-            message = (
-                f"Your organization does not have access to the {PREVIEW_FORMATS[output_format]} preview for {model}."
-            )
-            raise Refusal(_error(403, message, param="output_format"))
         if body.background == "transparent" and output_format == "jpeg":
             message = "Transparent background is not supported for output format 'jpeg'. Use 'png' or 'webp'."
             raise Refusal(_error(400, message, code="invalid_value", param="background"))
@@ -605,8 +593,8 @@ class OpenAI(Provider):
     def _check_chat_parameters(body: ChatBody, model: str, traits: TextModel) -> None:
         if body.max_tokens is not None and not traits.classic:
             message = (
-                "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-                "'max_completion_tokens' instead."
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+                "instead."
             )
             raise Refusal(_error(400, message, code="unsupported_parameter", param="max_tokens"))
         for name, value in (("temperature", body.temperature), ("top_p", body.top_p)):

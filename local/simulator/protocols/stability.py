@@ -24,16 +24,9 @@ from local.simulator.provider import Provider, route
 MAX_SEED = 4_294_967_294
 MAX_REQUEST = 10 * 1024 * 1024
 RATIOS = {
-    "1:1": (1024, 1024),
-    "16:9": (1344, 768),
-    "21:9": (1536, 640),
-    "3:2": (1216, 832),
-    "5:4": (1088, 896),
-    "4:5": (896, 1088),
-    "2:3": (832, 1216),
-    "9:16": (768, 1344),
-    "9:21": (640, 1536),
-}
+    "1:1": (1024, 1024), "16:9": (1344, 768), "21:9": (1536, 640), "3:2": (1216, 832), "5:4": (1088, 896),
+    "4:5": (896, 1088), "2:3": (832, 1216), "9:16": (768, 1344), "9:21": (640, 1536),
+}  # fmt: skip
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 SD3_MODEL: Final = "sd3.5-large"
 AspectRatio = Literal["1:1", "16:9", "21:9", "3:2", "5:4", "4:5", "2:3", "9:16", "9:21"]
@@ -128,9 +121,8 @@ class Stability(Provider):
         match fault.name:
             case "throttled":
                 message = (
-                    "You have exceeded the rate limit of 150 requests within a 10 second period, and have been "
-                    "timed out for "
-                    "60 seconds."
+                    "You have exceeded the rate limit of 150 requests within a 10 second period, and have been timed "
+                    "out for 60 seconds."
                 )
                 return _error(429, "rate_limit_exceeded", message, headers=retry_after(fault))
             case "quota_exhausted":
@@ -140,9 +132,8 @@ class Stability(Provider):
                 return _error(402, "payment_required", message)
             case "refused":
                 message = (
-                    "Your request was flagged by our content moderation system, as a result your request was "
-                    "denied and you "
-                    "were not charged."
+                    "Your request was flagged by our content moderation system, as a result your request was denied "
+                    "and you were not charged."
                 )
                 return _error(403, "content_moderation", message)
             case "retired":
