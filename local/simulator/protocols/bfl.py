@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, defstruct
 from werkzeug.wrappers import Response
 
 from local.simulator.bodies import InvalidBody, Problem, read_body
@@ -41,142 +41,68 @@ _KINDS = {
 }
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
-_Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-_Steps = Annotated[int, Meta(ge=1, le=50)]
-_Guidance = Annotated[float, Meta(ge=1.5, le=10)]
-_Edge = Annotated[int, Meta(ge=64, le=4096, multiple_of=16)]
-_Flux1Edge = Annotated[int, Meta(ge=256, le=1440, multiple_of=32)]
+_Edge = Annotated[int, Meta(ge=64, le=4096, multiple_of=16)] | None
+_Flux1Edge = Annotated[int, Meta(ge=256, le=1440, multiple_of=32)] | None
+_Flux3Ratio = Literal[
+    "auto", "21:9", "2:1", "16:9", "3:2", "7:5", "4:3", "5:4", "1:1", "4:5", "3:4", "5:7", "2:3", "9:16", "1:2", "9:21",
+]  # fmt: skip
 
 
-class Body(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A request for an image."""
-
-    prompt: str
-    output_format: Literal["jpeg", "png", "webp"] | None = None
-
-
-class Flux3(Body):
-    """A request to flux-3-image."""
-
-    output_format: Literal["jpeg", "png"] | None = None
-    safety_tolerance: Annotated[int, Meta(ge=0, le=4)] | None = None
-    aspect_ratio: (
-        Literal[
-            "auto", "21:9", "2:1", "16:9", "3:2", "7:5", "4:3", "5:4", "1:1", "4:5", "3:4", "5:7", "2:3", "9:16",
-            "1:2", "9:21",
-        ]
-        | None
-    ) = None  # fmt: skip
-    resolution: Literal["768sq", "1k", "1.5k", "2k", "4k"] | None = None
-    images: Any = None
-    grounding: bool = False
+def _body(tolerance: int, *formats: str, **members: Any) -> type[Struct]:
+    """The type of a request: the members that every model has, and these; all but the prompt may be left out."""
+    shared: dict[str, Any] = {
+        "output_format": Literal["jpeg", "png", *formats] | None,
+        "safety_tolerance": Annotated[int, Meta(ge=0, le=tolerance)] | None,
+    }
+    optional = [(name, kind, None) for name, kind in {**shared, **members}.items()]
+    return defstruct("Body", [("prompt", str), *optional], forbid_unknown_fields=True)
 
 
-class Flux3Klein(Flux3):
-    """A request to flux-3-image-klein."""
-
-    resolution: Literal["1k", "2k", "4k"] | None = None
+def _inputs(count: int) -> dict[str, Any]:
+    return {"input_image": Any, **{f"input_image_{number}": Any for number in range(2, count + 1)}}
 
 
-class Flux2Klein(Body):
-    """A request to one of the small models of FLUX.2."""
+class Model(NamedTuple):
+    """The type of a model's requests, and its credits for an image, of $0.01 each; some go by the resolution."""
 
-    input_image: Any = None
-    input_image_2: Any = None
-    input_image_3: Any = None
-    input_image_4: Any = None
-    safety_tolerance: Annotated[int, Meta(ge=0, le=5)] | None = None
-    seed: _Seed | None = None
-    width: _Edge | None = None
-    height: _Edge | None = None
+    body: type[Struct]
+    cost: float | Mapping[str, float]
+    # Of a request that names none: pixels, or the ratio and the side of a square with as many pixels.
+    size: tuple[int, int] = (1024, 1024)
+    ratio: tuple[str, int] = ("1:1", 1024)
 
 
-class Flux2(Flux2Klein):
-    """A request to FLUX.2."""
+_SEED = {"seed": Annotated[int, Meta(ge=0, le=2**32 - 1)] | None}
+_STEPS = {
+    "steps": Annotated[int, Meta(ge=1, le=50)] | None,
+    "guidance": Annotated[float, Meta(ge=1.5, le=10)] | None,
+}
+_FLUX_3 = {"aspect_ratio": _Flux3Ratio | None, "images": Any, "grounding": bool}
+_FLUX_2 = {**_SEED, "width": _Edge, "height": _Edge, **_inputs(4)}
+_FLUX_2_LARGE = {**_FLUX_2, **_inputs(8)}
+_FLUX_1 = {**_SEED, "width": _Flux1Edge, "height": _Flux1Edge, "prompt_upsampling": bool, "image_prompt": Any}
+_RATIO = {**_SEED, "aspect_ratio": str | None, "prompt_upsampling": bool}
+_ULTRA = {"raw": bool, "image_prompt": Any, "image_prompt_strength": Any}
 
-    input_image_5: Any = None
-    input_image_6: Any = None
-    input_image_7: Any = None
-    input_image_8: Any = None
-
-
-class Flux2Pro(Flux2):
-    """A request to flux-2-pro, or flux-2-max."""
-
-    disable_pup: bool = False
-
-
-class Flux2Flex(Flux2):
-    """A request to flux-2-flex."""
-
-    prompt_upsampling: bool = False
-    steps: _Steps | None = None
-    guidance: _Guidance | None = None
-
-
-class Older(Body):
-    """A request to a model before FLUX.2."""
-
-    output_format: Literal["jpeg", "png"] | None = None
-    safety_tolerance: Annotated[int, Meta(ge=0, le=6)] | None = None
-    seed: _Seed | None = None
-
-
-class Flux1(Older):
-    """A request to flux-pro-1.1."""
-
-    width: _Flux1Edge | None = None
-    height: _Flux1Edge | None = None
-    prompt_upsampling: bool = False
-    image_prompt: Any = None
-
-
-class Dev(Flux1):
-    """A request to flux-dev."""
-
-    steps: _Steps | None = None
-    guidance: _Guidance | None = None
-
-
-class Ratio(Older):
-    """A request with a ratio instead of a size."""
-
-    aspect_ratio: str | None = None
-    prompt_upsampling: bool = False
-
-
-class Kontext(Ratio):
-    """A request to FLUX.1 Kontext."""
-
-    input_image: Any = None
-    input_image_2: Any = None
-    input_image_3: Any = None
-    input_image_4: Any = None
-
-
-class Ultra(Ratio):
-    """A request to flux-pro-1.1-ultra."""
-
-    raw: bool = False
-    image_prompt: Any = None
-    image_prompt_strength: Any = None
-
-
-# The request of each model, and the credits for an image, of $0.01 each; by resolution where that matters.
-MODELS: dict[str, tuple[type[Body], float | Mapping[str, float]]] = {
-    "flux-3-image": (Flux3, {"768sq": 4.1, "1k": 4.8, "1.5k": 7, "2k": 10, "4k": 60.7}),
-    "flux-3-image-klein": (Flux3Klein, {"1k": 0.9, "2k": 1.4, "4k": 3.6}),
-    "flux-2-max": (Flux2Pro, 7),
-    "flux-2-pro": (Flux2Pro, 3),
-    "flux-2-pro-preview": (Flux2Pro, 3),
-    "flux-2-flex": (Flux2Flex, 5),
-    "flux-2-klein-9b": (Flux2Klein, 1.5),
-    "flux-2-klein-4b": (Flux2Klein, 1.4),
-    "flux-pro-1.1": (Flux1, 4),
-    "flux-pro-1.1-ultra": (Ultra, 6),
-    "flux-kontext-pro": (Kontext, 4),
-    "flux-kontext-max": (Kontext, 8),
-    "flux-dev": (Dev, 2.5),
+_FLUX_3_BODY = _body(4, **_FLUX_3, resolution=Literal["768sq", "1k", "1.5k", "2k", "4k"] | None)
+_FLUX_3_KLEIN_BODY = _body(4, **_FLUX_3, resolution=Literal["1k", "2k", "4k"] | None)
+_FLUX_2_BODY = _body(5, "webp", **_FLUX_2_LARGE, disable_pup=bool)
+_FLUX_2_KLEIN_BODY = _body(5, "webp", **_FLUX_2)
+_KONTEXT_BODY = _body(6, **_RATIO, **_inputs(4))
+MODELS = {
+    "flux-3-image": Model(_FLUX_3_BODY, {"768sq": 4.1, "1k": 4.8, "1.5k": 7, "2k": 10, "4k": 60.7}),
+    "flux-3-image-klein": Model(_FLUX_3_KLEIN_BODY, {"1k": 0.9, "2k": 1.4, "4k": 3.6}),
+    "flux-2-max": Model(_FLUX_2_BODY, 7),
+    "flux-2-pro": Model(_FLUX_2_BODY, 3),
+    "flux-2-pro-preview": Model(_FLUX_2_BODY, 3),
+    "flux-2-flex": Model(_body(5, "webp", **_FLUX_2_LARGE, prompt_upsampling=bool, **_STEPS), 5),
+    "flux-2-klein-9b": Model(_FLUX_2_KLEIN_BODY, 1.5),
+    "flux-2-klein-4b": Model(_FLUX_2_KLEIN_BODY, 1.4),
+    "flux-pro-1.1": Model(_body(6, **_FLUX_1), 4, size=(1024, 768)),
+    "flux-pro-1.1-ultra": Model(_body(6, **_RATIO, **_ULTRA), 6, ratio=("16:9", 2048)),
+    "flux-kontext-pro": Model(_KONTEXT_BODY, 4),
+    "flux-kontext-max": Model(_KONTEXT_BODY, 8),
+    "flux-dev": Model(_body(6, **_FLUX_1, **_STEPS), 2.5, size=(1024, 768)),
 }
 
 
@@ -293,9 +219,9 @@ class BFL(Provider):
         exchange.makes_image = True
         if model not in MODELS:
             raise Refusal(_detail(404, "Not Found"))
-        kind, cost = MODELS[model]
-        body = self._read(exchange, kind)
-        size = _size(body)
+        traits = MODELS[model]
+        body = self._read(exchange, traits.body)
+        size = _size(body, traits)
         self.refuse_early(exchange)
 
         seed = getattr(body, "seed", None)
@@ -319,7 +245,7 @@ class BFL(Provider):
         document = {
             "id": task.id,
             "polling_url": f"{exchange.request.provider_url}/v1/get_result{query}",
-            "cost": cost[getattr(body, "resolution", None) or "1k"] if isinstance(cost, Mapping) else cost,
+            "cost": traits.cost[body.resolution or "1k"] if isinstance(traits.cost, Mapping) else traits.cost,
             "input_mp": 0,
             "output_mp": round(size[0] * size[1] / 1_000_000, 2),
         }
@@ -401,7 +327,7 @@ class BFL(Provider):
         return key
 
     @staticmethod
-    def _read(exchange: Exchange, kind: type[Body]) -> Body:
+    def _read(exchange: Exchange, kind: type[Struct]) -> Any:
         request = exchange.request
         text = request.get_data().decode("utf-8", "replace")
         body: Any = text
@@ -420,25 +346,24 @@ class BFL(Provider):
             raise Refusal(_detail(422, [*map(_worded, invalid.problems)])) from None
 
 
-def _size(body: Body) -> tuple[int, int]:
+def _size(body: Any, model: Model) -> tuple[int, int]:
     """The size in pixels."""
-    match body:
-        case Flux2Klein():
-            width, height = body.width or 1024, body.height or 1024
-            if width * height > MAX_PIXELS:
-                raise _unfit("width", "the image exceeds 4 megapixels", width)
-            return width, height
-        case Flux1():
-            return body.width or 1024, body.height or 768
-        case Flux3():
-            ratio, edge = _ratio(body.aspect_ratio or "1:1"), FLUX_3_EDGES[body.resolution or "1k"]
-        case Ratio():
-            usual, edge = ("16:9", 2048) if isinstance(body, Ultra) else ("1:1", 1024)
-            text = usual if body.aspect_ratio is None else body.aspect_ratio
-            ratio = _ratio(text)
-            if ratio is None or not 9 / 21 <= ratio <= 21 / 9:
-                raise _unfit("aspect_ratio", "the aspect ratio must be between 21:9 and 9:21", text)
-    root = math.sqrt(ratio or 1.0)
+    if not hasattr(body, "aspect_ratio"):
+        width, height = body.width or model.size[0], body.height or model.size[1]
+        if width * height > MAX_PIXELS:
+            raise _unfit("width", "the image exceeds 4 megapixels", width)
+        return width, height
+    usual, edge = model.ratio
+    text = usual if body.aspect_ratio is None else body.aspect_ratio
+    ratio = _ratio(text)
+    if hasattr(body, "resolution"):
+        # "auto" is a square.
+        ratio, edge = ratio or 1.0, FLUX_3_EDGES[body.resolution or "1k"]
+    elif ratio is not None and not 9 / 21 <= ratio <= 21 / 9:
+        ratio = None
+    if ratio is None:
+        raise _unfit("aspect_ratio", "the aspect ratio must be between 21:9 and 9:21", text)
+    root = math.sqrt(ratio)
     return max(16, round(edge * root / 16) * 16), max(16, round(edge / root / 16) * 16)
 
 
