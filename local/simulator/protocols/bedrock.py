@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from msgspec import UNSET, Meta, Struct, UnsetType
 from werkzeug.wrappers import Response
 
+from local.simulator.bodies import InvalidBody, read_body
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import Words, answers
 from local.simulator.exchange import Exchange, Refusal, Stage, image_size
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json, retry_after
-from local.simulator.protocols.stability import MAX_SEED, RATIOS
+from local.simulator.protocols.stability import MAX_SEED, RATIOS, AspectRatio
 from local.simulator.provider import EARLY_FAULTS, Provider, route
 
 HOME_REGION = "us-west-2"
@@ -50,8 +51,40 @@ MODELS = {
     "amazon.titan-image-generator-v2:0": Model("Titan Image Generator G1 v2", end=date(2026, 6, 30)),
     "amazon.titan-image-generator-v1": Model("Titan Image Generator G1", end=date(2025, 6, 30)),
 }
-_FIELDS = {"prompt", "aspect_ratio", "output_format", "seed", "negative_prompt"}
-_MODE_FIELDS = {"mode", "image", "strength"}
+# Types, and what is wrong with a member, in the words of the validator of JSON schemas.
+_TYPES = {
+    "str": "String", "int": "Integer", "float": "BigDecimal", "bool": "Boolean", "null": "Null", "array": "JSONArray",
+    "object": "JSONObject",
+}  # fmt: skip
+_WORDS = {
+    "unknown": "#: extraneous key [{path}] is not permitted",
+    "missing": "#: required key [{path}] not found",
+    "type": "#/{path}: expected type: {expected}, found: {detail}",
+    "enum": "#/{path}: {value} is not a valid enum value",
+    "ge": "#/{path}: {value} is not greater or equal to {detail}",
+    "le": "#/{path}: {value} is not less or equal to {detail}",
+    "min_length": "#/{path}: expected minLength: {detail}, actual: 0",
+    "max_length": "#/{path}: expected maxLength: {detail}",
+}
+_Text = Annotated[str, Meta(min_length=1, max_length=10_000)]
+
+
+class Body(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A request for an image."""
+
+    prompt: _Text
+    aspect_ratio: AspectRatio | UnsetType = UNSET
+    output_format: Literal["png", "jpeg"] = "png"
+    seed: Annotated[int, Meta(ge=0, le=MAX_SEED)] = 0
+    negative_prompt: _Text | UnsetType = UNSET
+
+
+class ModeBody(Body):
+    """A request to a model that may start from an image."""
+
+    mode: Literal["text-to-image", "image-to-image"] = "text-to-image"
+    image: str | UnsetType = UNSET
+    strength: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
 
 
 def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
@@ -152,19 +185,17 @@ class Bedrock(Provider):
         model = path["model"]
         exchange.identify(model)
         traits = self._check_model(model, region)
-        body = self._read(exchange)
-        size = self._check_body(body, traits)
+        body = self._read(exchange, ModeBody if traits.modes else Body)
+        size = self._size(body)
         self.refuse_early(exchange)
 
-        prompt = body["prompt"]
-        seed = body.get("seed") or seed_for(model, prompt)
-        image_format = FORMATS[body.get("output_format", "png")]
+        seed = body.seed or seed_for(model, body.prompt)
         if exchange.meets("refused_output", "no_image", "inference_error"):
             reason = {"refused_output": "Filter reason: output image", "inference_error": "Inference error"}
             exchange.wait_for_image(model)
             document = {"seeds": [seed], "finish_reasons": [reason.get(exchange.fault.name if exchange.fault else "")]}
             return json_response(200, {**document, "images": []}, self._latency(exchange))
-        picture = exchange.draw_image(model, prompt, size, image_format, seed=seed)
+        picture = exchange.draw_image(model, body.prompt, size, FORMATS[body.output_format], seed=seed)
         exchange.wait_for_image(model)
         images = [exchange.base64(picture)]
         document = {"seeds": [seed], "finish_reasons": [None], "images": images}
@@ -224,9 +255,8 @@ class Bedrock(Provider):
             raise Refusal(self._ended())
         if traits.legacy:
             message = (
-                "Access denied. This Model is marked by provider as Legacy and you have not been actively using "
-                "the model in "
-                "the last 30 days. Please upgrade to an active model on Amazon Bedrock"
+                "Access denied. This Model is marked by provider as Legacy and you have not been actively using the "
+                "model in the last 30 days. Please upgrade to an active model on Amazon Bedrock"
             )
             raise Refusal(_error(403, "AccessDeniedException", message))
         if region not in (None, HOME_REGION):
@@ -238,7 +268,7 @@ class Bedrock(Provider):
         return end is not None and end <= self.stage.today()
 
     @staticmethod
-    def _read(exchange: Exchange) -> dict[str, Any]:
+    def _read(exchange: Exchange, kind: type[Body]) -> Body:
         request = exchange.request
         # The content type may be left out, and is then JSON.
         if request.mimetype not in (JSON, ""):
@@ -249,49 +279,27 @@ class Bedrock(Provider):
             body = exchange.body = read_json(request.get_data())
         except ValueError as error:
             raise _malformed("expected a JSON object") from error
-        if not isinstance(body, dict):
-            raise _malformed(f"#: expected type: JSONObject, found: {type(body).__name__}")
-        return body
+        try:
+            return read_body(body, kind)
+        except InvalidBody as invalid:
+            problem = invalid.problems[0]._asdict()
+            words = {name: _TYPES.get(problem[name], problem[name]) for name in ("expected", "detail")}
+            raise _malformed(_WORDS[problem["kind"]].format(**problem | words)) from None
 
     @staticmethod
-    def _check_body(body: Mapping[str, Any], traits: Model) -> tuple[int, int]:
+    def _size(body: Body) -> tuple[int, int]:
         """The size in pixels."""
-        for name in body:
-            if name not in _FIELDS and not (traits.modes and name in _MODE_FIELDS):
-                raise _malformed(f"#: extraneous key [{name}] is not permitted")
-        if "prompt" not in body:
-            raise _malformed("#: required key [prompt] not found")
-        for name in ("prompt", "negative_prompt"):
-            value = body.get(name, "-")
-            if not isinstance(value, str):
-                raise _malformed(f"#/{name}: expected type: String, found: {type(value).__name__}")
-            if not 1 <= len(value) <= 10_000:
-                raise _malformed(f"#/{name}: expected length 1 to 10000, actual: {len(value)}")
-        seed = body.get("seed", 0)
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise _malformed(f"#/seed: expected type: Integer, found: {type(seed).__name__}")
-        if not 0 <= seed <= MAX_SEED:
-            raise _malformed(f"#/seed: {seed} is not between 0 and {MAX_SEED}")
-        ratio, image_format = body.get("aspect_ratio", "1:1"), body.get("output_format", "png")
-        if not isinstance(ratio, str) or ratio not in RATIOS:
-            raise _malformed(f"#/aspect_ratio: {ratio} is not a valid enum value")
-        if not isinstance(image_format, str) or image_format not in FORMATS:
-            raise _malformed(f"#/output_format: {image_format} is not a valid enum value")
-        mode = body.get("mode", "text-to-image")
-        if mode not in ("text-to-image", "image-to-image"):
-            raise _malformed(f"#/mode: {mode} is not a valid enum value")
-        if mode == "text-to-image":
-            if {"image", "strength"} & set(body):
+        if not isinstance(body, ModeBody) or body.mode == "text-to-image":
+            if isinstance(body, ModeBody) and (body.image, body.strength) != (UNSET, UNSET):
                 raise _invalid("image and strength are allowed only with mode image-to-image.")
-            return RATIOS[ratio]
-        if "aspect_ratio" in body:
+            return RATIOS[body.aspect_ratio or "1:1"]
+        if body.aspect_ratio is not UNSET:
             raise _invalid("aspect_ratio is not allowed with mode image-to-image.")
-        strength = body.get("strength")
-        if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
-            raise _malformed("#/strength: expected a number between 0 and 1")
+        if body.strength is UNSET:
+            raise _malformed("#: required key [strength] not found")
         try:
-            size = image_size(base64.b64decode(body.get("image", ""), validate=True))
-        except (binascii.Error, TypeError, ValueError):
+            size = image_size(base64.b64decode(body.image or "", validate=True))
+        except ValueError:
             size = None
         if size is None:
             raise _malformed("#/image: expected a base64-encoded image")

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
 
+from msgspec import Meta, Struct, defstruct
 from werkzeug.wrappers import Response
 
+from local.simulator.bodies import InvalidBody, Problem, read_body
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import Words, answers
 from local.simulator.exchange import Exchange, Refusal, Shelf, Stage
@@ -26,99 +28,81 @@ SAMPLE_LIFETIME = 600.0
 LATE_TASK_SECONDS = 1.5
 THROTTLED_POLLS = 2
 MAX_TASKS = 2000
-FLUX_3_RATIOS = [
-    "auto",
-    "21:9",
-    "2:1",
-    "16:9",
-    "3:2",
-    "7:5",
-    "4:3",
-    "5:4",
-    "1:1",
-    "4:5",
-    "3:4",
-    "5:7",
-    "2:3",
-    "9:16",
-    "1:2",
-    "9:21",
-]
 FLUX_3_EDGES = {"768sq": 768, "1k": 1024, "1.5k": 1536, "2k": 2048, "4k": 4096}
+MAX_PIXELS = 4_194_304
+# pydantic's names of the problems, and its words.
+_KINDS = {
+    "unknown": ("extra_forbidden", "Extra inputs are not permitted"),
+    "missing": ("missing", "Field required"),
+    "ge": ("greater_than_equal", "Input should be greater than or equal to {}"),
+    "le": ("less_than_equal", "Input should be less than or equal to {}"),
+    "multiple_of": ("multiple_of", "Input should be a multiple of {}"),
+    "enum": ("enum", "Input should be {}"),
+}
+_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+_Edge = Annotated[int, Meta(ge=64, le=4096, multiple_of=16)] | None
+_Flux1Edge = Annotated[int, Meta(ge=256, le=1440, multiple_of=32)] | None
+_Flux3Ratio = Literal[
+    "auto", "21:9", "2:1", "16:9", "3:2", "7:5", "4:3", "5:4", "1:1", "4:5", "3:4", "5:7", "2:3", "9:16", "1:2", "9:21",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Model:
-    """What a model takes.
+def _body(tolerance: int, *formats: str, **members: Any) -> type[Struct]:
+    """The type of a request: the members that every model has, and these; all but the prompt may be left out."""
+    shared: dict[str, Any] = {
+        "output_format": Literal["jpeg", "png", *formats] | None,
+        "safety_tolerance": Annotated[int, Meta(ge=0, le=tolerance)] | None,
+    }
+    optional = [(name, kind, None) for name, kind in {**shared, **members}.items()]
+    return defstruct("Body", [("prompt", str), *optional], forbid_unknown_fields=True)
 
-    Parameters
-    ----------
-    fields
-        Names beyond `prompt`, `output_format` and `safety_tolerance`.
-    cost
-        Credits per image, of $0.01; by resolution where that matters: there is no other one then.
-    step, shortest, longest
-        What width and height must be a multiple of, and their bounds in pixels.
-    default
-        Pixels where no size is given.
-    formats
-        What `output_format` may be.
-    """
 
-    fields: frozenset[str]
+def _inputs(count: int) -> dict[str, Any]:
+    return {"input_image": Any, **{f"input_image_{number}": Any for number in range(2, count + 1)}}
+
+
+class Model(NamedTuple):
+    """The type of a model's requests, and its credits for an image, of $0.01 each; some go by the resolution."""
+
+    body: type[Struct]
     cost: float | Mapping[str, float]
-    tolerance: int
-    step: int = 16
-    shortest: int = 64
-    longest: int = 4096
-    max_pixels: int = 4_194_304
-    default: tuple[int, int] = (1024, 1024)
-    ratio_edge: int = 1024
-    needs: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ("jpeg", "png")
-
-    def charge(self, body: Mapping[str, Any]) -> float:
-        """Credits for an image."""
-        return self.cost if isinstance(self.cost, int | float) else self.cost[body.get("resolution") or "1k"]
+    # Of a request that names none: pixels, or the ratio and the side of a square with as many pixels.
+    size: tuple[int, int] = (1024, 1024)
+    ratio: tuple[str, int] = ("1:1", 1024)
 
 
-def _inputs(count: int) -> frozenset[str]:
-    return frozenset({"input_image", *(f"input_image_{number}" for number in range(2, count + 1))})
+_SEED = {"seed": Annotated[int, Meta(ge=0, le=2**32 - 1)] | None}
+_STEPS = {
+    "steps": Annotated[int, Meta(ge=1, le=50)] | None,
+    "guidance": Annotated[float, Meta(ge=1.5, le=10)] | None,
+}
+_FLUX_3 = {"aspect_ratio": _Flux3Ratio | None, "images": Any, "grounding": bool}
+_FLUX_2 = {**_SEED, "width": _Edge, "height": _Edge, **_inputs(4)}
+_FLUX_2_LARGE = {**_FLUX_2, **_inputs(8)}
+_FLUX_1 = {**_SEED, "width": _Flux1Edge, "height": _Flux1Edge, "prompt_upsampling": bool, "image_prompt": Any}
+_RATIO = {**_SEED, "aspect_ratio": str | None, "prompt_upsampling": bool}
+_ULTRA = {"raw": bool, "image_prompt": Any, "image_prompt_strength": Any}
 
-
-_SIZED = frozenset({"width", "height", "seed"})
-_FLUX_2 = _SIZED | _inputs(8)
-_FLUX_1 = _SIZED | {"prompt_upsampling", "image_prompt"}
-_RATIO = frozenset({"aspect_ratio", "seed", "prompt_upsampling"})
-
-
-def _flux_1(fields: frozenset[str], cost: float) -> Model:
-    return Model(fields, cost, 6, step=32, shortest=256, longest=1440, default=(1024, 768))
-
-
-def _flux_2(fields: frozenset[str], cost: float) -> Model:
-    return Model(fields, cost, 5, formats=("jpeg", "png", "webp"))
-
-
-_FLUX_3 = frozenset({"aspect_ratio", "resolution", "images", "grounding"})
+_FLUX_3_BODY = _body(4, **_FLUX_3, resolution=Literal["768sq", "1k", "1.5k", "2k", "4k"] | None)
+_FLUX_3_KLEIN_BODY = _body(4, **_FLUX_3, resolution=Literal["1k", "2k", "4k"] | None)
+_FLUX_2_BODY = _body(5, "webp", **_FLUX_2_LARGE, disable_pup=bool)
+_FLUX_2_KLEIN_BODY = _body(5, "webp", **_FLUX_2)
+_KONTEXT_BODY = _body(6, **_RATIO, **_inputs(4))
 MODELS = {
-    "flux-3-image": Model(_FLUX_3, {"768sq": 4.1, "1k": 4.8, "1.5k": 7, "2k": 10, "4k": 60.7}, 4),
-    "flux-3-image-klein": Model(_FLUX_3, {"1k": 0.9, "2k": 1.4, "4k": 3.6}, 4),
-    "flux-2-max": _flux_2(_FLUX_2 | {"disable_pup"}, 7),
-    "flux-2-pro": _flux_2(_FLUX_2 | {"disable_pup"}, 3),
-    "flux-2-pro-preview": _flux_2(_FLUX_2 | {"disable_pup"}, 3),
-    "flux-2-flex": _flux_2(_FLUX_2 | {"prompt_upsampling", "steps", "guidance"}, 5),
-    "flux-2-klein-9b": _flux_2(_SIZED | _inputs(4), 1.5),
-    "flux-2-klein-4b": _flux_2(_SIZED | _inputs(4), 1.4),
-    "flux-pro-1.1": _flux_1(_FLUX_1, 4),
-    "flux-pro-1.1-ultra": Model(_RATIO | {"raw", "image_prompt", "image_prompt_strength"}, 6, 6, ratio_edge=2048),
-    "flux-kontext-pro": Model(_RATIO | _inputs(4), 4, 6),
-    "flux-kontext-max": Model(_RATIO | _inputs(4), 8, 6),
-    "flux-dev": _flux_1(_FLUX_1 | {"steps", "guidance"}, 2.5),
-    "flux-pro-1.0-fill": Model(frozenset({"image", "mask", "seed", "steps", "guidance"}), 5, 6, needs=("image",)),
-    "flux-pro-1.0-expand": Model(
-        frozenset({"image", "top", "bottom", "left", "right", "seed", "steps", "guidance"}), 5, 6, needs=("image",)
-    ),
+    "flux-3-image": Model(_FLUX_3_BODY, {"768sq": 4.1, "1k": 4.8, "1.5k": 7, "2k": 10, "4k": 60.7}),
+    "flux-3-image-klein": Model(_FLUX_3_KLEIN_BODY, {"1k": 0.9, "2k": 1.4, "4k": 3.6}),
+    "flux-2-max": Model(_FLUX_2_BODY, 7),
+    "flux-2-pro": Model(_FLUX_2_BODY, 3),
+    "flux-2-pro-preview": Model(_FLUX_2_BODY, 3),
+    "flux-2-flex": Model(_body(5, "webp", **_FLUX_2_LARGE, prompt_upsampling=bool, **_STEPS), 5),
+    "flux-2-klein-9b": Model(_FLUX_2_KLEIN_BODY, 1.5),
+    "flux-2-klein-4b": Model(_FLUX_2_KLEIN_BODY, 1.4),
+    "flux-pro-1.1": Model(_body(6, **_FLUX_1), 4, size=(1024, 768)),
+    "flux-pro-1.1-ultra": Model(_body(6, **_RATIO, **_ULTRA), 6, ratio=("16:9", 2048)),
+    "flux-kontext-pro": Model(_KONTEXT_BODY, 4),
+    "flux-kontext-max": Model(_KONTEXT_BODY, 8),
+    "flux-dev": Model(_body(6, **_FLUX_1, **_STEPS), 2.5, size=(1024, 768)),
 }
 
 
@@ -152,6 +136,24 @@ def _detail(status: int, detail: Any, headers: Mapping[str, str] | None = None) 
 def _problem(kind: str, name: str, message: str, value: Any, **context: Any) -> dict[str, Any]:
     problem = {"type": kind, "loc": ["body", name], "msg": message, "input": value}
     return {**problem, "ctx": context} if context else problem
+
+
+def _unfit(name: str, message: str, value: Any) -> Refusal:
+    return Refusal(_detail(422, [_problem("value_error", name, f"Value error, {message}", value)]))
+
+
+def _worded(problem: Problem) -> dict[str, Any]:
+    """A problem as pydantic words it."""
+    if not problem.path:
+        message = "Input should be a valid dictionary or object to extract fields from"
+        return {"type": "model_attributes_type", "loc": ["body"], "msg": message, "input": problem.value}
+    if problem.kind == "type" and not problem.choices:
+        kind, message = f"{problem.expected}_type", f"Input should be a valid {_TYPES[problem.expected]}"
+        return _problem(kind.replace("str_", "string_"), problem.path, message, problem.value)
+    kind, message = _KINDS["enum" if problem.choices else problem.kind]
+    choices = " or ".join(f"'{choice}'" for choice in problem.choices)
+    context = {problem.kind: float(problem.detail)} if problem.kind in ("ge", "le", "multiple_of") else {}
+    return _problem(kind, problem.path, message.format(choices or problem.detail), problem.value, **context)
 
 
 class BFL(Provider):
@@ -217,19 +219,20 @@ class BFL(Provider):
         exchange.makes_image = True
         if model not in MODELS:
             raise Refusal(_detail(404, "Not Found"))
-        body = self._read(exchange)
-        size = self._check_body(body, MODELS[model])
+        traits = MODELS[model]
+        body = self._read(exchange, traits.body)
+        size = _size(body, traits)
         self.refuse_early(exchange)
 
-        seed = body.get("seed")
+        seed = getattr(body, "seed", None)
         task = Task(
             id=new_id(),
             key=hashlib.sha256(key.encode()).hexdigest(),
             model=model,
-            prompt=body["prompt"],
+            prompt=body.prompt,
             size=size,
-            seed=seed_for(model, body["prompt"]) if seed is None else seed,
-            image_format=FORMATS[body.get("output_format") or "jpeg"],
+            seed=seed_for(model, body.prompt) if seed is None else seed,
+            image_format=FORMATS[body.output_format or "jpeg"],
             submitted=exchange.request.received,
             ready_at=partial(exchange.ready_at, model),
             fault=exchange.fault,
@@ -242,7 +245,7 @@ class BFL(Provider):
         document = {
             "id": task.id,
             "polling_url": f"{exchange.request.provider_url}/v1/get_result{query}",
-            "cost": MODELS[model].charge(body),
+            "cost": traits.cost[body.resolution or "1k"] if isinstance(traits.cost, Mapping) else traits.cost,
             "input_mp": 0,
             "output_mp": round(size[0] * size[1] / 1_000_000, 2),
         }
@@ -324,7 +327,7 @@ class BFL(Provider):
         return key
 
     @staticmethod
-    def _read(exchange: Exchange) -> dict[str, Any]:
+    def _read(exchange: Exchange, kind: type[Struct]) -> Any:
         request = exchange.request
         text = request.get_data().decode("utf-8", "replace")
         body: Any = text
@@ -335,99 +338,38 @@ class BFL(Provider):
                 problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
                 raise Refusal(_detail(422, [problem])) from error
         exchange.body = body
-        if not isinstance(body, dict):
-            message = "Input should be a valid dictionary or object to extract fields from"
-            problem = {"type": "model_attributes_type", "loc": ["body"], "msg": message, "input": body}
-            raise Refusal(_detail(422, [problem]))
-        return body
-
-    @staticmethod
-    def _check_body(body: Mapping[str, Any], model: Model) -> tuple[int, int]:
-        """The size in pixels."""
-        problems = []
-        if {"webhook_url", "webhook_secret"} & set(body):
+        if isinstance(body, dict) and {"webhook_url", "webhook_secret"} & set(body):
             raise Refusal(json_response(501, {"simulator": "Webhooks are not simulated: poll the polling_url."}))
-        known = {"prompt", "output_format", "safety_tolerance"} | model.fields
-        for name, value in body.items():
-            if name not in known:
-                problems.append(_problem("extra_forbidden", name, "Extra inputs are not permitted", value))
-        for name in ("prompt", *model.needs):
-            if name not in body:
-                problems.append(_problem("missing", name, "Field required", dict(body)))
-            elif not isinstance(body[name], str):
-                problems.append(_problem("string_type", name, "Input should be a valid string", body[name]))
-
-        def whole(name: str, low: float, high: float, kind: type = int) -> float | None:
-            value = body.get(name)
-            if value is None or name not in model.fields | {"safety_tolerance"}:
-                return None
-            accepted = (int, float) if kind is float else int
-            if isinstance(value, bool) or not isinstance(value, accepted):
-                problems.append(_problem("int_type", name, "Input should be a valid integer", value))
-                return None
-            if value < low:
-                message = f"Input should be greater than or equal to {low}"
-                problems.append(_problem("greater_than_equal", name, message, value, ge=low))
-            elif value > high:
-                message = f"Input should be less than or equal to {high}"
-                problems.append(_problem("less_than_equal", name, message, value, le=high))
-            return float(value)
-
-        whole("safety_tolerance", 0, model.tolerance)
-        whole("seed", 0, 2**32 - 1)
-        whole("steps", 1, 50)
-        whole("guidance", 1.5, 10, float)
-        width, height = whole("width", model.shortest, model.longest), whole("height", model.shortest, model.longest)
-        for name, edge in (("width", width), ("height", height)):
-            if edge is not None and edge % model.step:
-                message = f"Input should be a multiple of {model.step}"
-                problems.append(_problem("multiple_of", name, message, edge, multiple_of=model.step))
-        size = (int(width or model.default[0]), int(height or model.default[1]))
-        if size[0] * size[1] > model.max_pixels:
-            problems.append(_problem("value_error", "width", "Value error, the image exceeds 4 megapixels", size[0]))
-        for name in ("raw", "prompt_upsampling", "disable_pup", "grounding"):
-            if name in model.fields and not isinstance(body.get(name, True), bool):
-                problems.append(_problem("bool_type", name, "Input should be a valid boolean", body[name]))
-        if (image_format := body.get("output_format")) not in (None, *model.formats):
-            choices = " or ".join(f"'{name}'" for name in model.formats)
-            problems.append(_problem("enum", "output_format", f"Input should be {choices}", image_format))
-        if "aspect_ratio" in model.fields:
-            size = BFL._ratio_size(body, model, problems)
-        if problems:
-            raise Refusal(_detail(422, problems))
-        return size
-
-    @staticmethod
-    def _ratio_size(body: Mapping[str, Any], model: Model, problems: list[dict[str, Any]]) -> tuple[int, int]:
-        edge = model.ratio_edge
-        if "resolution" in model.fields:
-            resolution = body.get("resolution") or "1k"
-            known = tuple(model.cost) if isinstance(model.cost, Mapping) else tuple(FLUX_3_EDGES)
-            if resolution not in known:
-                choices = ", ".join(f"'{name}'" for name in known)
-                problems.append(_problem("enum", "resolution", f"Input should be one of {choices}", resolution))
-                return model.default
-            edge = FLUX_3_EDGES[resolution]
-        text = body.get("aspect_ratio")
-        if text is None:
-            text = "16:9" if "raw" in model.fields else "1:1"
-        ratio = _ratio(text)
-        wrong = (
-            text not in FLUX_3_RATIOS
-            if "resolution" in model.fields
-            else ratio is None or not 9 / 21 <= ratio <= 21 / 9
-        )
-        if wrong:
-            message = "Value error, the aspect ratio must be between 21:9 and 9:21"
-            problems.append(_problem("value_error", "aspect_ratio", message, text))
-            return model.default
-        root = math.sqrt(ratio or 1.0)
-        return max(16, round(edge * root / 16) * 16), max(16, round(edge / root / 16) * 16)
+        try:
+            return read_body(body, kind)
+        except InvalidBody as invalid:
+            raise Refusal(_detail(422, [*map(_worded, invalid.problems)])) from None
 
 
-def _ratio(text: Any) -> float | None:
+def _size(body: Any, model: Model) -> tuple[int, int]:
+    """The size in pixels."""
+    if not hasattr(body, "aspect_ratio"):
+        width, height = body.width or model.size[0], body.height or model.size[1]
+        if width * height > MAX_PIXELS:
+            raise _unfit("width", "the image exceeds 4 megapixels", width)
+        return width, height
+    usual, edge = model.ratio
+    text = usual if body.aspect_ratio is None else body.aspect_ratio
+    ratio = _ratio(text)
+    if hasattr(body, "resolution"):
+        # "auto" is a square.
+        ratio, edge = ratio or 1.0, FLUX_3_EDGES[body.resolution or "1k"]
+    elif ratio is not None and not 9 / 21 <= ratio <= 21 / 9:
+        ratio = None
+    if ratio is None:
+        raise _unfit("aspect_ratio", "the aspect ratio must be between 21:9 and 9:21", text)
+    root = math.sqrt(ratio)
+    return max(16, round(edge * root / 16) * 16), max(16, round(edge / root / 16) * 16)
+
+
+def _ratio(text: str) -> float | None:
     """Width by height; None where the text is no ratio."""
-    parts = text.split(":") if isinstance(text, str) else []
+    parts = text.split(":")
     if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
         return None
     return int(parts[0]) / int(parts[1])

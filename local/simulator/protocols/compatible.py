@@ -9,122 +9,163 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
+from msgspec import UNSET, Meta, UnsetType
 from werkzeug.wrappers import Response
 
 from local.simulator import prose
+from local.simulator.bodies import InvalidBody, Named, read_body
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import UNTYPED_QUOTA, Words, answers
 from local.simulator.exchange import EncodedImage, Exchange, Refusal, Shelf, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
 from local.simulator.messages import JSON, Request, is_bad_key, json_response, new_id, read_json, retry_after
-from local.simulator.protocols.openai import FACTORS, MAX_EDGE, MAX_PIXELS, MIN_PIXELS, image_tokens
+from local.simulator.protocols.openai import FACTORS, FACTORS_2_5, MAX_EDGE, MAX_PIXELS, MIN_PIXELS, image_tokens
 from local.simulator.provider import Provider, route
 
 URL_LIFETIME = 3600.0
+DEFAULT_SIZE = "1024x1024"
 TICKS_PER_CENT = 100_000_000
 UNKNOWN_PREFIX = "unknown"
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 RATIOS = {
-    "1:1": (1024, 1024),
-    "16:9": (1344, 768),
-    "9:16": (768, 1344),
-    "4:3": (1152, 864),
-    "3:4": (864, 1152),
-    "3:2": (1216, 832),
-    "2:3": (832, 1216),
-    "2:1": (1440, 720),
-    "1:2": (720, 1440),
-    "21:9": (1536, 640),
-    "19.5:9": (1472, 680),
-    "9:19.5": (680, 1472),
-    "20:9": (1520, 684),
-    "9:20": (684, 1520),
-}
+    "1:1": (1024, 1024), "16:9": (1344, 768), "9:16": (768, 1344), "4:3": (1152, 864), "3:4": (864, 1152),
+    "3:2": (1216, 832), "2:3": (832, 1216), "2:1": (1440, 720), "1:2": (720, 1440), "21:9": (1536, 640),
+    "19.5:9": (1472, 680), "9:19.5": (680, 1472), "20:9": (1520, 684), "9:20": (684, 1520),
+}  # fmt: skip
 
 # What OpenRouter has beside those: its models differ, and it passes on what any of them takes.
 OPENROUTER_RATIOS = {
-    **RATIOS,
-    "5:4": (1120, 896),
-    "4:5": (896, 1120),
-    "9:21": (640, 1536),
-    "4:1": (2048, 512),
-    "1:4": (512, 2048),
-    "8:1": (2944, 368),
-    "1:8": (368, 2944),
-}
+    **RATIOS, "5:4": (1120, 896), "4:5": (896, 1120), "9:21": (640, 1536), "4:1": (2048, 512), "1:4": (512, 2048),
+    "8:1": (2944, 368), "1:8": (368, 2944),
+}  # fmt: skip
 OPENROUTER_MODELS = (
-    "bytedance-seed/seedream-5-5",
-    "bytedance-seed/seedream-4.5",
-    "microsoft/mai-image-2.6",
-    "qwen/qwen-image-3",
-    "meta/muse-image",
-    "black-forest-labs/flux-3-image",
-    "openai/gpt-image-2",
-    "google/gemini-nano-banana-2.1",
-    "recraft/recraft-v4.1",
-    "x-ai/grok-imagine-image-2.0",
-)
+    "bytedance-seed/seedream-5-5", "bytedance-seed/seedream-4.5", "microsoft/mai-image-2.6", "qwen/qwen-image-3",
+    "meta/muse-image", "black-forest-labs/flux-3-image", "openai/gpt-image-2", "google/gemini-nano-banana-2.1",
+    "recraft/recraft-v4.1", "x-ai/grok-imagine-image-2.0",
+)  # fmt: skip
 # Dollars for an image by model and resolution, where it is not the usual price.
 SLUG_PRICES = {("bytedance-seed/seedream-5-5", "1K"): 0.02, ("bytedance-seed/seedream-5-5", "2K"): 0.035}
 MINIMAX_MODELS = ("MiniMax-H3-Image", "MiniMax-H3-Image-Highspeed")
 OPENROUTER_PATH = "/v1/images"
 AZURE_PREFIX = "/openai/v1/"
 
-# HTTP status of each fault and error of this module, the same in all flavours; they differ in the wording around it.
-_STATUS = {
-    "bad_parameter": 400,
-    "refused": 400,
-    "no_key": 401,
-    "bad_key": 401,
-    "quota_exhausted": 402,
-    "retired": 404,
-    "no_route": 404,
-    "throttled": 429,
-    "server_error": 500,
-    "unavailable": 503,
+# HTTP status and words of each fault and error of this module; the flavours differ in what is around it.
+_FAILURES = {
+    "bad_parameter": (400, "Invalid parameter: size"),
+    "refused": (400, "Your request was rejected: the prompt violates the content policy."),
+    "no_key": (401, "You didn't provide an API key."),
+    "bad_key": (401, "Incorrect API key provided."),
+    "quota_exhausted": (402, "Insufficient credits."),
+    "retired": (404, "The model does not exist or is no longer available."),
+    "no_route": (404, "Not found"),
+    "throttled": (429, "Rate limit exceeded, please try again later."),
+    "server_error": (500, "Internal server error"),
+    "unavailable": (503, "The service is temporarily unavailable."),
 }
-_MESSAGES = {
-    "bad_parameter": "Invalid parameter: size",
-    "refused": "Your request was rejected: the prompt violates the content policy.",
-    "no_key": "You didn't provide an API key.",
-    "bad_key": "Incorrect API key provided.",
-    "quota_exhausted": "Insufficient credits.",
-    "retired": "The model does not exist or is no longer available.",
-    "no_route": "Not found",
-    "throttled": "Rate limit exceeded, please try again later.",
-    "server_error": "Internal server error",
-    "unavailable": "The service is temporarily unavailable.",
-}
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "model": str,
-    "prompt": str,
-    "n": int,
-    "size": str,
-    "response_format": str,
-    "user": str,
-    "aspect_ratio": str,
-    "resolution": str,
-    "quality": str,
-    "moderation": str,
-    "output_format": str,
-    "output_compression": int,
-    "background": str,
-    "seed": int,
-    "width": int,
-    "height": int,
-    "steps": int,
-    "provider": dict,
-    "input_references": list,
-    "session_id": str,
-    "stream": bool,
-    "negative_prompt": str,
-    "image_size": str,
-    "batch_size": int,
-    "num_inference_steps": int,
-    "guidance_scale": (int, float),
-}
+
+_Number = Annotated[int, Meta(ge=1, le=10)]
+_SmallNumber = Annotated[int, Meta(ge=1, le=4)]
+_Edge = Annotated[int, Meta(ge=64, le=1792, multiple_of=16)]
+
+
+class Body(Named, forbid_unknown_fields=True, kw_only=True):
+    """A request for images."""
+
+    prompt: Annotated[str, Meta(min_length=1)]
+
+
+class SizedBody(Body):
+    """A request with a size in pixels, as MiniMax has it."""
+
+    n: _Number = 1
+    size: str = DEFAULT_SIZE
+    response_format: Literal["url", "b64_json"] = "url"
+    user: str = ""
+
+
+class PlainBody(SizedBody):
+    """A request to a plain endpoint."""
+
+    response_format: Literal["url", "b64_json"] = "b64_json"
+    quality: str = ""
+
+
+class LocalAIBody(SizedBody, forbid_unknown_fields=False):
+    """A request to LocalAI, which may have anything else."""
+
+    seed: int | UnsetType = UNSET
+
+
+class XAIBody(Body):
+    """A request to xAI."""
+
+    n: _Number = 1
+    aspect_ratio: str = "1:1"
+    resolution: Literal["1k", "2k"] = "1k"
+    quality: Literal["low", "medium"] = "low"
+    response_format: Literal["url", "b64_json"] = "url"
+    user: str = ""
+
+
+class OpenRouterBody(Body):
+    """A request to OpenRouter."""
+
+    n: _Number = 1
+    aspect_ratio: str | UnsetType = UNSET
+    resolution: Literal["512", "768", "1K", "1.5K", "2K", "4K"] | UnsetType = UNSET
+    size: str | UnsetType = UNSET
+    quality: str = ""
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    background: str = ""
+    output_compression: int = 100
+    input_references: list[Any] | UnsetType = UNSET
+    seed: int | UnsetType = UNSET
+    stream: bool = False
+    provider: dict[str, Any] | UnsetType = UNSET
+    user: str = ""
+    session_id: str = ""
+
+
+class TogetherBody(Body):
+    """A request to Together."""
+
+    n: _SmallNumber = 1
+    width: _Edge = 1024
+    height: _Edge = 768
+    steps: int = 20
+    seed: int | UnsetType = UNSET
+    negative_prompt: str = ""
+    response_format: Literal["url", "base64"] = "url"
+    output_format: Literal["jpeg", "png"] = "jpeg"
+
+
+class SiliconFlowBody(Body):
+    """A request to SiliconFlow."""
+
+    image_size: str = DEFAULT_SIZE
+    batch_size: _SmallNumber = 1
+    seed: int | UnsetType = UNSET
+    num_inference_steps: int = 20
+    guidance_scale: float = 7.5
+    negative_prompt: str = ""
+
+
+class AzureBody(Body):
+    """A request to Azure."""
+
+    n: _Number = 1
+    size: str = "auto"
+    quality: Literal["auto", "low", "medium", "high", "xhigh", "max"] = "auto"
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    output_compression: Annotated[int, Meta(ge=0, le=100)] = 100
+    background: Literal["auto", "transparent", "opaque"] = "auto"
+    moderation: Literal["auto", "low"] = "auto"
+    user: str = ""
+
+
+B = TypeVar("B", bound=Body)
 
 
 class Wrong(Exception):
@@ -136,19 +177,19 @@ class Wrong(Exception):
         self.message = message
 
 
-class Flavour(ABC):
+class Flavour(ABC, Generic[B]):
     """What distinguishes one compatible endpoint from another."""
 
     prefixes: ClassVar[tuple[str, ...]] = ()
-    fields: ClassVar[frozenset[str] | None]
-    formats: ClassVar[tuple[str, ...]] = ("url", "b64_json")
-    default_format: ClassVar[str] = "url"
-    most: ClassVar[int] = 10
+    body: type[B]
+    # What the answer has where the request cannot say.
+    response_format: ClassVar[str] = "b64_json"
     keyless: ClassVar[bool] = False
     size_field: ClassVar[str] = "size"
     count_field: ClassVar[str] = "n"
-    statuses: ClassVar[Mapping[str, int]] = _STATUS
-    messages: ClassVar[Mapping[str, str]] = _MESSAGES
+    # Where they are not those of `_FAILURES`.
+    statuses: ClassVar[Mapping[str, int]] = {}
+    messages: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
@@ -156,7 +197,9 @@ class Flavour(ABC):
 
     def failure(self, kind: str, message: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
         """One of the errors of this module."""
-        return self.error(self.statuses[kind], kind, message or self.messages[kind], headers or {})
+        status, words = _FAILURES[kind]
+        message = message or self.messages.get(kind, words)
+        return self.error(self.statuses.get(kind, status), kind, message, headers or {})
 
     def key(self, request: Request) -> str:
         """The key of the request, or nothing."""
@@ -167,9 +210,9 @@ class Flavour(ABC):
         if model.startswith(UNKNOWN_PREFIX) or model in RETIRED:
             raise Wrong("retired", f"The model {model} does not exist or is no longer available.")
 
-    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
+    def size(self, body: B) -> tuple[int, int]:
         """The size in pixels that the request asks for."""
-        text = body.get(self.size_field, "1024x1024")
+        text = getattr(body, self.size_field)
         match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
         if not match or not all(64 <= int(edge) <= 4096 for edge in match.groups()):
             raise Wrong(
@@ -177,7 +220,7 @@ class Flavour(ABC):
             )
         return int(match[1]), int(match[2])
 
-    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
+    def image_format(self, body: B) -> ImageFormat:
         """The format of the image."""
         return "png"
 
@@ -185,7 +228,7 @@ class Flavour(ABC):
         """One item of `data`; `image` has the URL or the base64 text."""
         return image
 
-    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(self, body: B, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         """The answer around `data`."""
         return {"created": int(time.time()), "data": data}
 
@@ -206,18 +249,16 @@ def _counts(prompt: str, output: int) -> dict[str, Any]:
     }
 
 
-def _named_format(body: Mapping[str, Any]) -> ImageFormat:
-    name = body.get("output_format", "png")
-    if name not in FORMATS:
-        raise Wrong("bad_parameter", f"output_format must be one of {', '.join(FORMATS)}.")
-    return FORMATS[name]
+def _of_ratio(text: str, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    if text not in sizes:
+        raise Wrong("bad_parameter", f"Invalid aspect_ratio {text!r}.")
+    return sizes[text]
 
 
-class Plain(Flavour):
+class Plain(Flavour[PlainBody]):
     """A plain endpoint behind a proxy, which answers in HTML when there is nothing behind it."""
 
-    fields = frozenset({"model", "prompt", "n", "size", "response_format", "user", "quality"})
-    default_format = "b64_json"
+    body = PlainBody
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         if kind == "unavailable":
@@ -227,11 +268,11 @@ class Plain(Flavour):
         return json_response(status, {"error": error}, headers)
 
 
-class LocalAI(Flavour):
+class LocalAI(Flavour[LocalAIBody]):
     """LocalAI: no key, URLs by default, and no objection to parameters it does not know."""
 
     prefixes = ("localai-",)
-    fields = None
+    body = LocalAIBody
     keyless = True
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
@@ -240,16 +281,16 @@ class LocalAI(Flavour):
     def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {"embedding": None, "index": index, **image}
 
-    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(self, body: LocalAIBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         return {"id": new_id(), **super().document(body, data, size), "usage": usage}
 
 
-class XAI(Flavour):
+class XAI(Flavour[XAIBody]):
     """xAI: a ratio instead of a size, and refusals that come with HTTP 200."""
 
     prefixes = ("grok-", "xai-")
-    fields = frozenset({"model", "prompt", "n", "aspect_ratio", "resolution", "quality", "response_format", "user"})
+    body = XAIBody
     # What an image costs. A medium one of 1k has no published price that is known here; this one is a guess.
     _cents: ClassVar[dict[tuple[str, str], int]] = {
         ("low", "1k"): 4,
@@ -262,36 +303,27 @@ class XAI(Flavour):
         codes = {"bad_parameter": "Client specified an invalid argument", "throttled": "Too many requests"}
         return json_response(status, {"code": codes.get(kind, kind), "error": message}, headers)
 
-    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
-        ratio, resolution = body.get("aspect_ratio", "1:1"), body.get("resolution", "1k")
-        if ratio not in RATIOS or resolution not in ("1k", "2k"):
-            raise Wrong("bad_parameter", "aspect_ratio or resolution is not one of the supported values.")
-        if body.get("quality", "low") not in ("low", "medium"):
-            raise Wrong("bad_parameter", "quality must be low or medium.")
-        width, height = RATIOS[ratio]
-        return (width * 2, height * 2) if resolution == "2k" else (width, height)
+    def size(self, body: XAIBody) -> tuple[int, int]:
+        width, height = _of_ratio(body.aspect_ratio, RATIOS)
+        return (width * 2, height * 2) if body.resolution == "2k" else (width, height)
 
-    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
+    def image_format(self, body: XAIBody) -> ImageFormat:
         return "jpeg"
 
     def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "revised_prompt": "", "respect_moderation": True}
 
-    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-        cents = self._cents[body.get("quality", "low"), body.get("resolution", "1k")]
+    def document(self, body: XAIBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        cents = self._cents[body.quality, body.resolution]
         return {"data": data, "usage": {"cost_in_usd_ticks": cents * TICKS_PER_CENT * max(1, len(data))}}
 
 
-class OpenRouter(Flavour):
+class OpenRouter(Flavour[OpenRouterBody]):
     """OpenRouter: slugs of others' models, base64 with its media type, and the cost in dollars."""
 
     prefixes = ("openrouter/", *OPENROUTER_MODELS)
-    fields = frozenset({
-        "model", "prompt", "aspect_ratio", "resolution", "size", "n", "quality", "output_format", "background",
-        "output_compression", "input_references", "seed", "stream", "provider", "user", "session_id",
-    })  # fmt: skip
-    default_format = "b64_json"
-    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "refused": 403}
+    body = OpenRouterBody
+    statuses: ClassVar[Mapping[str, int]] = {"refused": 403}
     _scales: ClassVar[dict[str, float]] = {"512": 0.5, "768": 0.75, "1K": 1, "1.5K": 1.5, "2K": 2, "4K": 4}
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
@@ -302,93 +334,76 @@ class OpenRouter(Flavour):
         if model not in OPENROUTER_MODELS and not model.startswith("openrouter/"):
             raise Wrong("retired", f"No endpoints found for {model}.")
 
-    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
-        if body.get("stream"):
+    def size(self, body: OpenRouterBody) -> tuple[int, int]:
+        if body.stream:
             raise Wrong("bad_parameter", "Streaming is not supported for this model.")
-        if "size" in body:
-            if {"aspect_ratio", "resolution"} & set(body):
+        if body.size is not UNSET:
+            if (body.aspect_ratio, body.resolution) != (UNSET, UNSET):
                 raise Wrong("bad_parameter", "size cannot be combined with aspect_ratio or resolution.")
             return super().size(body)
-        ratio, resolution = body.get("aspect_ratio", "1:1"), body.get("resolution", "1K")
-        if ratio not in OPENROUTER_RATIOS or resolution not in self._scales:
-            raise Wrong("bad_parameter", "aspect_ratio or resolution is not one of the supported values.")
-        width, height = OPENROUTER_RATIOS[ratio]
-        return round(width * self._scales[resolution]), round(height * self._scales[resolution])
+        width, height = _of_ratio("1:1" if body.aspect_ratio is UNSET else body.aspect_ratio, OPENROUTER_RATIOS)
+        scale = self._scales[body.resolution or "1K"]
+        return round(width * scale), round(height * scale)
 
-    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
-        return _named_format(body)
+    def image_format(self, body: OpenRouterBody) -> ImageFormat:
+        return FORMATS[body.output_format]
 
     def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "media_type": picture.mime_type}
 
-    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-        each = SLUG_PRICES.get((body["model"], body.get("resolution", "1K")), 0.04)
-        tokens, cost = prose.count_tokens(body["prompt"]), each * max(1, len(data))
+    def document(self, body: OpenRouterBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        each = SLUG_PRICES.get((body.model, body.resolution or "1K"), 0.04)
+        tokens, cost = prose.count_tokens(body.prompt), each * max(1, len(data))
         usage = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens, "cost": cost}
         details = {"upstream_inference_cost": None}
         return {**super().document(body, data, size), "usage": {**usage, "cost_details": details}}
 
 
-class Together(Flavour):
+class Together(Flavour[TogetherBody]):
     """Together: width and height, and `base64` where others say `b64_json`."""
 
     prefixes = ("together-",)
-    fields = frozenset({
-        "model", "prompt", "n", "width", "height", "steps", "seed", "negative_prompt", "response_format",
-        "output_format",
-    })  # fmt: skip
-    formats = ("url", "base64")
-    most = 4
+    body = TogetherBody
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": kind}
         return json_response(status, {"id": new_id(), "error": error}, headers)
 
-    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
-        size = (body.get("width", 1024), body.get("height", 768))
-        if any(edge % 16 or not 64 <= edge <= 1792 for edge in size):
-            raise Wrong("bad_parameter", "width and height must be multiples of 16 between 64 and 1792.")
-        return size
+    def size(self, body: TogetherBody) -> tuple[int, int]:
+        return body.width, body.height
 
-    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
-        name = body.get("output_format", "jpeg")
-        if name not in ("jpeg", "png"):
-            raise Wrong("bad_parameter", "output_format must be jpeg or png.")
-        return FORMATS[name]
+    def image_format(self, body: TogetherBody) -> ImageFormat:
+        return FORMATS[body.output_format]
 
     def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {"index": index, **image}
 
-    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-        return {"id": new_id(), "model": body["model"], "object": "list", "data": data}
+    def document(self, body: TogetherBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        return {"id": new_id(), "model": body.model, "object": "list", "data": data}
 
 
-class SiliconFlow(Flavour):
+class SiliconFlow(Flavour[SiliconFlowBody]):
     """SiliconFlow: names of its own for size and number, URLs only, and errors that are known by a number."""
 
     prefixes = ("siliconflow-",)
-    fields = frozenset({
-        "model", "prompt", "image_size", "batch_size", "seed", "num_inference_steps", "guidance_scale",
-        "negative_prompt",
-    })  # fmt: skip
-    formats = ("url",)
-    most = 4
+    body = SiliconFlowBody
+    response_format = "url"
     size_field = "image_size"
     count_field = "batch_size"
-    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "refused": 451}
+    statuses: ClassVar[Mapping[str, int]] = {"refused": 451}
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         return json_response(status, {"code": 20012, "message": message, "data": None}, headers)
 
-    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(self, body: SiliconFlowBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         return {"images": data, "timings": {"inference": 1.0}, "seed": _seed(body)}
 
 
-class MiniMax(Flavour):
+class MiniMax(Flavour[SizedBody]):
     """MiniMax: OpenAI's sizes, more images in a call, and tokens."""
 
     prefixes = ("MiniMax-",)
-    fields = frozenset({"model", "prompt", "n", "size", "response_format", "user"})
+    body = SizedBody
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         error = {"type": kind, "message": message, "http_code": str(status)}
@@ -398,30 +413,24 @@ class MiniMax(Flavour):
         if model not in MINIMAX_MODELS:
             raise Wrong("retired", f"unknown model '{model}'")
 
-    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-        usage = _counts(body["prompt"], round(size[0] * size[1] / 1024) * len(data))
+    def document(self, body: SizedBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        usage = _counts(body.prompt, round(size[0] * size[1] / 1024) * len(data))
         return {**super().document(body, data, size), "usage": usage}
 
 
-class Azure(Flavour):
+class Azure(Flavour[AzureBody]):
     """Azure OpenAI: the parameters of OpenAI's own models, the key in a header of its own, a version in the query.
 
     The name of a deployment is its owner's choice, so any is there but those that begin with UNKNOWN_PREFIX.
     """
 
-    fields = frozenset({
-        "model", "prompt", "n", "size", "quality", "output_format", "output_compression", "background",
-        "moderation", "user",
-    })  # fmt: skip
-    formats = ("b64_json",)
-    default_format = "b64_json"
-    statuses: ClassVar[Mapping[str, int]] = {**_STATUS, "quota_exhausted": 429}
+    body = AzureBody
+    statuses: ClassVar[Mapping[str, int]] = {"quota_exhausted": 429}
     _denied = (
         "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
         "active subscription and use a correct regional API endpoint for your resource."
     )
     messages: ClassVar[Mapping[str, str]] = {
-        **_MESSAGES,
         "no_key": _denied,
         "bad_key": _denied,
         "no_route": "Resource not found",
@@ -438,11 +447,6 @@ class Azure(Flavour):
         "refused": "content_policy_violation",
         "quota_exhausted": "insufficient_quota",
         "bad_parameter": "invalid_value",
-    }
-    _choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "quality": ("auto", "low", "medium", "high", "xhigh", "max"),
-        "background": ("auto", "transparent", "opaque"),
-        "moderation": ("auto", "low"),
     }
 
     @staticmethod
@@ -466,17 +470,13 @@ class Azure(Flavour):
         if model.startswith(UNKNOWN_PREFIX):
             raise Wrong("retired")
 
-    def size(self, body: Mapping[str, Any]) -> tuple[int, int]:
-        for name, choices in self._choices.items():
-            if body.get(name, choices[0]) not in choices:
-                raise Wrong("bad_parameter", f"Invalid value for {name}. Supported values are: {', '.join(choices)}.")
-        compression, name = body.get("output_compression", 100), body.get("output_format", "png")
-        if not 0 <= compression <= 100 or (compression < 100 and name == "png"):
+    def size(self, body: AzureBody) -> tuple[int, int]:
+        if body.output_compression < 100 and body.output_format == "png":
             raise Wrong("bad_parameter", "Compression less than 100 is not supported for PNG output format.")
-        if body.get("background") == "transparent" and name == "jpeg":
+        if body.background == "transparent" and body.output_format == "jpeg":
             raise Wrong("bad_parameter", "Transparent background is not supported for output format 'jpeg'.")
-        text = body.get("size", "auto")
-        match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", "1024x1024" if text == "auto" else text)
+        text = body.size
+        match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", DEFAULT_SIZE if text == "auto" else text)
         width, height = (int(match[1]), int(match[2])) if match else (0, 1)
         if width % 16 or height % 16 or not 1 / 3 <= width / height <= 3:
             raise Wrong("bad_parameter", f"Invalid size '{text}'. Steps of 16 pixels, at most three times as long.")
@@ -484,19 +484,19 @@ class Azure(Flavour):
             raise Wrong("bad_parameter", f"Invalid size '{text}'. It is beyond the limits of pixels.")
         return width, height
 
-    def image_format(self, body: Mapping[str, Any]) -> ImageFormat:
-        return _named_format(body)
+    def image_format(self, body: AzureBody) -> ImageFormat:
+        return FORMATS[body.output_format]
 
-    def document(self, body: Mapping[str, Any], data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
-        quality = str(body.get("quality", "auto")).replace("auto", "high")
-        tokens = image_tokens(FACTORS[quality], size) * len(data)
+    def document(self, body: AzureBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+        quality = body.quality.replace("auto", "high")
+        tokens = image_tokens({**FACTORS_2_5, **FACTORS}[quality], size) * len(data)
         return {
             **super().document(body, data, size),
-            "background": body.get("background", "auto").replace("auto", "opaque"),
-            "output_format": body.get("output_format", "png"),
+            "background": body.background.replace("auto", "opaque"),
+            "output_format": body.output_format,
             "quality": quality,
             "size": f"{size[0]}x{size[1]}",
-            "usage": _counts(body["prompt"], tokens),
+            "usage": _counts(body.prompt, tokens),
         }
 
     def headers(self) -> dict[str, str]:
@@ -504,28 +504,22 @@ class Azure(Flavour):
         return {"apim-request-id": name, "x-request-id": name}
 
 
-def _seed(body: Mapping[str, Any]) -> int:
+def _seed(body: Body) -> int:
     """The seed of the request, or else one that follows from it."""
-    return int(body["seed"]) if body.get("seed") is not None else seed_for(body["model"], body["prompt"])
+    seed = getattr(body, "seed", UNSET)
+    return seed_for(body.model, body.prompt) if seed is UNSET else int(seed)
 
 
 AZURE, OPENROUTER, PLAIN = Azure(), OpenRouter(), Plain()
-BY_NAME: tuple[Flavour, ...] = (LocalAI(), XAI(), OPENROUTER, Together(), SiliconFlow(), MiniMax())
+BY_NAME: tuple[Flavour[Any], ...] = (LocalAI(), XAI(), OPENROUTER, Together(), SiliconFlow(), MiniMax())
 RETIRED = frozenset({"grok-imagine-image-quality", "grok-2-image"})
 LISTED = (
-    "localai-flux",
-    "grok-imagine-image-2.0",
-    "grok-imagine-image",
-    "openrouter/flux-2-pro",
-    "together-flux-schnell",
-    "siliconflow-kolors",
-    "plain-diffusion",
-    *OPENROUTER_MODELS,
-    *MINIMAX_MODELS,
-)
+    "localai-flux", "grok-imagine-image-2.0", "grok-imagine-image", "openrouter/flux-2-pro", "together-flux-schnell",
+    "siliconflow-kolors", "plain-diffusion", *OPENROUTER_MODELS, *MINIMAX_MODELS,
+)  # fmt: skip
 
 
-def flavour_of(model: str, request: Request) -> Flavour:
+def flavour_of(model: str, request: Request) -> Flavour[Any]:
     """The flavour that answers: OpenRouter on its own path, Azure, the one of the model id, or else a plain one."""
     if request.path == OPENROUTER_PATH:
         return OPENROUTER
@@ -572,14 +566,14 @@ class Compatible(Provider):
         return Response(b"404 page not found\n", 404, {"Content-Type": "text/plain; charset=utf-8"})
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
-        kind = fault.name if fault.name in _STATUS else "server_error"
+        kind = fault.name if fault.name in _FAILURES else "server_error"
         return self._flavour(exchange).failure(kind, headers=retry_after(fault))
 
     def error(self, exchange: Exchange, words: Words) -> Response:
         return self._flavour(exchange).error(words.status, words.name, words.message, {})
 
     @staticmethod
-    def _flavour(exchange: Exchange) -> Flavour:
+    def _flavour(exchange: Exchange) -> Flavour[Any]:
         return flavour_of(exchange.model or "", exchange.request)
 
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
@@ -588,26 +582,31 @@ class Compatible(Provider):
 
     def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
         request = exchange.request
-        problem, body = None, None
+        model = ""
         try:
-            body = read_json(request.get_data())
+            exchange.body = read_json(request.get_data())
+            model = read_body(exchange.body, Named).model
+        except InvalidBody:
+            pass
         except ValueError:
-            problem = "The request body is not valid JSON."
-        exchange.body = body if problem is None else request.get_data().decode("utf-8", "replace")
-        model = body.get("model") if isinstance(body, dict) else None
-        flavour = flavour_of(model if isinstance(model, str) else "", request)
+            exchange.body = request.get_data().decode("utf-8", "replace")
+        flavour = flavour_of(model, request)
         try:
             self._check_key(exchange, flavour)
-            if problem or not isinstance(body, dict) or request.mimetype != JSON:
-                raise Wrong("bad_parameter", problem or "Send a JSON object with Content-Type: application/json.")
-            if not isinstance(model, str) or not model:
-                raise Wrong("bad_parameter", "model is required.")
+            if not model or request.mimetype != JSON:
+                raise Wrong("bad_parameter", "Send a JSON object with a model, and Content-Type: application/json.")
             exchange.identify(model)
             flavour.check_route(request, model)
-            self._check_body(body, flavour)
+            body = read_body(exchange.body, flavour.body)
             size, image_format = flavour.size(body), flavour.image_format(body)
         except Wrong as wrong:
             raise Refusal(flavour.failure(wrong.kind, wrong.message)) from wrong
+        except InvalidBody as invalid:
+            problem = invalid.problems[0]
+            words = f"Invalid '{problem.path}': {problem.reason}."
+            if problem.kind == "unknown":
+                words = f"Unknown parameter: '{problem.path}'."
+            raise Refusal(flavour.failure("bad_parameter", words)) from None
         # xAI refuses in the answer's data, with HTTP 200.
         hidden = isinstance(flavour, XAI) and exchange.meets("refused")
         if not hidden:
@@ -617,12 +616,12 @@ class Compatible(Provider):
     def _answer(
         self,
         exchange: Exchange,
-        flavour: Flavour,
-        body: Mapping[str, Any],
+        flavour: Flavour[Any],
+        body: Body,
         size: tuple[int, int],
         image_format: ImageFormat,
     ) -> Response:
-        model, prompt, count = body["model"], body["prompt"], body.get(flavour.count_field) or 1
+        model, prompt, count = body.model, body.prompt, getattr(body, flavour.count_field)
         seed = _seed(body)
         empty = exchange.meets("no_image", "text_only", "refused", "refused_output")
         pictures = [
@@ -631,15 +630,16 @@ class Compatible(Provider):
         ]
         exchange.wait_for_image(model)
         data: list[Any] = []
-        as_url = body.get("response_format", flavour.default_format) == "url"
+        as_url = getattr(body, "response_format", flavour.response_format) == "url"
         for index, picture in enumerate(pictures):
             image = {"url": self._shelf.put(exchange, picture)} if as_url else {"b64_json": exchange.base64(picture)}
             data.append(flavour.entry(index, picture, image))
         if exchange.meets("refused", "refused_output"):
+            document = flavour.document(body, [], size)
             if not isinstance(flavour, XAI):
                 raise Refusal(flavour.failure("refused"))
             if exchange.meets("refused_output"):
-                return json_response(200, {**flavour.document(body, [], size), "respect_moderation": False})
+                return json_response(200, {**document, "respect_moderation": False})
             data = [{"url": "", "revised_prompt": "", "respect_moderation": False}]
         elif exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
@@ -648,28 +648,12 @@ class Compatible(Provider):
         return json_response(200, flavour.document(body, data, size), flavour.headers())
 
     @staticmethod
-    def _check_key(exchange: Exchange, flavour: Flavour) -> None:
+    def _check_key(exchange: Exchange, flavour: Flavour[Any]) -> None:
         key = flavour.key(exchange.request)
         if not key and not flavour.keyless:
             raise Wrong("no_key")
         if is_bad_key(key):
             raise Wrong("bad_key")
-
-    @staticmethod
-    def _check_body(body: Mapping[str, Any], flavour: Flavour) -> None:
-        for name, value in body.items():
-            if flavour.fields is not None and name not in flavour.fields:
-                raise Wrong("bad_parameter", f"Unknown parameter: '{name}'.")
-            expected = _TYPES.get(name)
-            if expected and (not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)):
-                raise Wrong("bad_parameter", f"Invalid type for '{name}'.")
-        if not body.get("prompt"):
-            raise Wrong("bad_parameter", "prompt is required.")
-        if not 1 <= body.get(flavour.count_field, 1) <= flavour.most:
-            raise Wrong("bad_parameter", f"{flavour.count_field} must be between 1 and {flavour.most}.")
-        wanted = body.get("response_format", flavour.default_format)
-        if wanted not in flavour.formats:
-            raise Wrong("bad_parameter", f"response_format must be one of {', '.join(flavour.formats)}.")
 
 
 PROTOCOL = Compatible

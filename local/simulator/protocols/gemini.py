@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from msgspec import Meta, Struct, structs
 from werkzeug.wrappers import Response
 
 from local.simulator import prose
+from local.simulator.bodies import InvalidBody, Problem, read_body
 from local.simulator.errors import Words, answers
 from local.simulator.exchange import EncodedImage, Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
@@ -21,17 +22,9 @@ from local.simulator.provider import EARLY_FAULTS, Provider, route
 
 # Pixels at 1K; 512 halves them, 2K and 4K multiply them.
 RATIOS = {
-    "1:1": (1024, 1024),
-    "2:3": (848, 1264),
-    "3:2": (1264, 848),
-    "3:4": (896, 1200),
-    "4:3": (1200, 896),
-    "4:5": (928, 1152),
-    "5:4": (1152, 928),
-    "9:16": (768, 1376),
-    "16:9": (1376, 768),
-    "21:9": (1584, 672),
-}
+    "1:1": (1024, 1024), "2:3": (848, 1264), "3:2": (1264, 848), "3:4": (896, 1200), "4:3": (1200, 896),
+    "4:5": (928, 1152), "5:4": (1152, 928), "9:16": (768, 1376), "16:9": (1376, 768), "21:9": (1584, 672),
+}  # fmt: skip
 LONG_RATIOS = {"1:4": (512, 2048), "4:1": (2048, 512), "1:8": (384, 3072), "8:1": (3072, 384)}
 SCALES = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
 # Google's name of an HTTP status; PERMISSION_DENIED for the others.
@@ -75,60 +68,110 @@ IMAGE_MODELS = {
     **{f"imagen-4.0-{name}generate-001": ImageModel(("1K",), shutdown=_IMAGEN_END) for name in ("", "ultra-", "fast-")},
 }
 TEXT_MODELS = (
-    "gemini-4-argon",
-    "gemini-4-carbon",
-    "gemini-4-hydrogen",
-    "gemini-3.8-flash",
-    "gemini-3.7-flash",
-    "gemini-3.6-flash",
-    "gemini-3.5-flash",
-    "gemini-3.5-flash-lite",
-    "gemini-3.1-pro-preview",
-    "gemini-3.1-flash-lite",
-    "gemini-3-flash-preview",
-    "gemini-2.5-pro",
-    "gemini-2.5-flash",
-    "gemini-2.5-flash-lite",
-    "gemini-flash-latest",
-    "gemini-flash-lite-latest",
-    "gemini-pro-latest",
-)
+    "gemini-4-argon", "gemini-4-carbon", "gemini-4-hydrogen", "gemini-3.8-flash", "gemini-3.7-flash",
+    "gemini-3.6-flash", "gemini-3.5-flash", "gemini-3.5-flash-lite", "gemini-3.1-pro-preview", "gemini-3.1-flash-lite",
+    "gemini-3-flash-preview", "gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-flash-latest",
+    "gemini-flash-lite-latest", "gemini-pro-latest",
+)  # fmt: skip
 
-HARM_CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
-THRESHOLDS = ("BLOCK_NONE", "OFF", "BLOCK_ONLY_HIGH", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE")
 
-# The fields of a request: a dict is a message, a list of one dict a repeated message, None a value checked elsewhere.
-_PART = {"text": None, "inlineData": {"mimeType": None, "data": None}, "thought": None, "thoughtSignature": None}
-_CONTENT = {"role": None, "parts": [_PART]}
-_SCHEMA: dict[str, Any] = {
-    "contents": [_CONTENT],
-    "systemInstruction": _CONTENT,
-    "safetySettings": [{"category": None, "threshold": None}],
-    "generationConfig": {
-        "responseModalities": None,
-        "imageConfig": {"aspectRatio": None, "imageSize": None},
-        "thinkingConfig": {"thinkingBudget": None, "thinkingLevel": None, "includeThoughts": None},
-        **dict.fromkeys(
-            (
-                "temperature",
-                "topP",
-                "topK",
-                "seed",
-                "candidateCount",
-                "maxOutputTokens",
-                "stopSequences",
-                "responseMimeType",
-                "responseSchema",
-                "presencePenalty",
-                "frequencyPenalty",
-                "mediaResolution",
-            )
-        ),
-    },
-    "tools": None,
-    "toolConfig": None,
-    "cachedContent": None,
-}
+class InlineData(Struct, rename="camel", forbid_unknown_fields=True):
+    """A file in a part."""
+
+    mime_type: Any = None
+    data: Any = None
+
+
+class Part(Struct, rename="camel", forbid_unknown_fields=True):
+    """A part of a content."""
+
+    text: str | None = None
+    inline_data: InlineData | None = None
+    thought: Any = None
+    thought_signature: Any = None
+
+
+class Instruction(Struct, rename="camel", forbid_unknown_fields=True):
+    """What the model is to keep to."""
+
+    parts: list[Part] = []
+    role: Any = None
+
+    @property
+    def words(self) -> str:
+        """All that it says."""
+        return "\n".join(part.text for part in self.parts if part.text is not None)
+
+
+class Content(Instruction):
+    """What a user or the model said."""
+
+    parts: Annotated[list[Part], Meta(min_length=1)]
+    role: Literal["user", "model"] | None = None
+
+
+class SafetySetting(Struct, rename="camel", forbid_unknown_fields=True):
+    """How much of a harm is let through."""
+
+    category: Literal[
+        "HARM_CATEGORY_HARASSMENT",
+        "HARM_CATEGORY_HATE_SPEECH",
+        "HARM_CATEGORY_SEXUALLY_EXPLICIT",
+        "HARM_CATEGORY_DANGEROUS_CONTENT",
+    ]
+    threshold: Literal["BLOCK_NONE", "OFF", "BLOCK_ONLY_HIGH", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE"]
+
+
+class ImageConfig(Struct, rename="camel", forbid_unknown_fields=True):
+    """The size of an image."""
+
+    aspect_ratio: str | None = None
+    image_size: str | None = None
+
+
+class ThinkingConfig(Struct, rename="camel", forbid_unknown_fields=True):
+    """How much the model thinks."""
+
+    thinking_budget: Any = None
+    thinking_level: Any = None
+    include_thoughts: Any = None
+
+
+class GenerationConfig(Struct, rename="camel", forbid_unknown_fields=True):
+    """The parameters of a request."""
+
+    response_modalities: list[Literal["TEXT", "IMAGE", "AUDIO"]] | None = None
+    image_config: ImageConfig | None = None
+    thinking_config: ThinkingConfig | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Any = None
+    seed: int | None = None
+    candidate_count: Any = None
+    max_output_tokens: Annotated[float, Meta(ge=1, le=65_536)] | None = None
+    stop_sequences: Any = None
+    response_mime_type: Any = None
+    response_schema: Any = None
+    presence_penalty: Any = None
+    frequency_penalty: Any = None
+    media_resolution: Any = None
+
+
+class Body(Struct, rename="camel", forbid_unknown_fields=True):
+    """A request for a content."""
+
+    contents: list[Content] | None = None
+    system_instruction: Instruction | None = None
+    safety_settings: list[SafetySetting] | None = None
+    generation_config: GenerationConfig | None = None
+    tools: Any = None
+    tool_config: Any = None
+    cached_content: Any = None
+
+
+_MESSAGES = (Body, GenerationConfig, ThinkingConfig, ImageConfig, SafetySetting, Content, Part, InlineData)
+_CAMEL = {field.name: field.encode_name for kind in _MESSAGES for field in structs.fields(kind)}
+_REPEATED = ("contents", "parts", "safetySettings")
 
 
 def _error(status: int, name: str, message: str, details: list[dict[str, Any]] | None = None) -> Response:
@@ -146,43 +189,41 @@ def _google(kind: str, **fields: Any) -> dict[str, Any]:
     return {"@type": f"type.googleapis.com/google.rpc.{kind}", **fields}
 
 
-def _camel(name: str) -> str:
-    return re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)
-
-
 def _snake(name: str) -> str:
     return re.sub(r"([A-Z])", lambda match: f"_{match[1].lower()}", name)
 
 
-def _canonical(value: Any, schema: Any, path: str = "") -> Any:
-    """The value with its field names in camel case: both spellings are JSON forms of the same message.
-
-    Raises
-    ------
-    Refusal
-        If a field is unknown or has the wrong shape.
-    """
-    if schema is None:
-        return value
-    if isinstance(schema, list):
-        # A repeated field may hold a single message.
-        entries = value if isinstance(value, list) else [value]
-        return [_canonical(entry, schema[0], f"{path}[{index}]") for index, entry in enumerate(entries)]
+def _canonical(value: Any) -> Any:
+    """The value with field names in camel case, and lists of messages: JSON has other forms of the same message."""
+    if isinstance(value, list):
+        return [*map(_canonical, value)]
     if not isinstance(value, dict):
-        raise _invalid(
-            f"Invalid value at '{path}' (type.googleapis.com/google.ai.generativelanguage.v1beta), {value!r}"
-        )
-    result: dict[str, Any] = {}
-    for name, entry in value.items():
-        field = _camel(name)
-        if field not in schema:
+        return value
+    result = {_CAMEL.get(name, name): _canonical(entry) for name, entry in value.items()}
+    single = {name: [result[name]] for name in _REPEATED if not isinstance(result.get(name, []), list | None)}
+    return {**result, **single}
+
+
+def _wrong(problem: Problem) -> Refusal:
+    """A problem in Google's words."""
+    path = _snake(problem.path)
+    name = path.rpartition(".")[2]
+    match problem.kind, name:
+        case "unknown", _:
+            path = _snake(problem.path.removesuffix(problem.detail)).rstrip(".")
             where = f" at '{path}'" if path else ""
-            message = f'Invalid JSON payload received. Unknown name "{name}"{where}: Cannot find field.'
+            message = f'Invalid JSON payload received. Unknown name "{problem.detail}"{where}: Cannot find field.'
             violation = {"description": message, **({"field": path} if path else {})}
-            raise _invalid(message, [_google("BadRequest", fieldViolations=[violation])])
-        if entry is not None:
-            result[field] = _canonical(entry, schema[field], f"{path}.{_snake(field)}".lstrip("."))
-    return result
+            return _invalid(message, [_google("BadRequest", fieldViolations=[violation])])
+        case (("missing" | "min_length"), "parts"):
+            return _invalid(f"* GenerateContentRequest.{path}: contents.parts must not be empty.\n")
+        case "enum", "role":
+            return _invalid("Please use a valid role: user, model.")
+        case (("ge" | "le"), _):
+            return _invalid(f"* GenerateContentRequest.{path}: {name} {problem.reason}.\n")
+    kind = "type.googleapis.com/google.ai.generativelanguage.v1beta"
+    kind = {"str": "TYPE_STRING", "int": "TYPE_INT32", "float": "TYPE_FLOAT"}.get(problem.expected, kind)
+    return _invalid(f"Invalid value at '{path}' ({kind}), {problem.detail}")
 
 
 class Gemini(Provider):
@@ -262,8 +303,8 @@ class Gemini(Provider):
             case "unavailable":
                 return _error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")
         message = (
-            "An internal error has occurred. Please retry or report in https://developers.generativeai.google/guide/"
-            "troubleshooting"
+            "An internal error has occurred. Please retry or report in "
+            "https://developers.generativeai.google/guide/troubleshooting"
         )
         return _error(500, "INTERNAL", message)
 
@@ -275,20 +316,21 @@ class Gemini(Provider):
         body = self._read(exchange)
         self._check_model(exchange, model)
         prompt = self._prompt(body)
-        config = body.get("generationConfig", {})
-        self._check_config(config, body.get("safetySettings", []))
+        config = body.generation_config or GenerationConfig()
+        if (config.candidate_count or 1) != 1:
+            raise _invalid("Multiple candidates is not enabled for this model")
         if model in IMAGE_MODELS:
             size, size_name = self._check_image_config(config, IMAGE_MODELS[model])
             self.refuse_early(exchange)
             return self._draw(exchange, model, prompt, config, size, size_name)
-        modalities = config.get("responseModalities") or ["TEXT"]
-        if modalities != ["TEXT"] or config.get("imageConfig"):
+        modalities = config.response_modalities or ["TEXT"]
+        if modalities != ["TEXT"] or (config.image_config or ImageConfig()) != ImageConfig():
             raise _invalid(
                 "The requested combination of response modalities is not supported by the model. "
                 f"models/{model} accepts the following combination of response modalities: TEXT."
             )
         self.refuse_early(exchange)
-        return self._write(exchange, model, prompt, body)
+        return self._write(exchange, model, prompt, body.system_instruction, config.max_output_tokens)
 
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
@@ -309,16 +351,16 @@ class Gemini(Provider):
         exchange: Exchange,
         model: str,
         prompt: str,
-        config: Mapping[str, Any],
+        config: GenerationConfig,
         size: tuple[int, int],
         size_name: str,
     ) -> Response:
-        modalities = config.get("responseModalities") or ["TEXT", "IMAGE"]
+        modalities = config.response_modalities or ["TEXT", "IMAGE"]
         drawn = "IMAGE" in modalities and not exchange.meets("no_image", "text_only", "refused_output")
         parts: list[dict[str, Any]] = []
-        seed = config.get("seed")
+        seed = config.seed
         hidden = exchange.meets("thought_only")
-        if drawn and not hidden and (config.get("thinkingConfig") or {}).get("includeThoughts"):
+        if drawn and not hidden and (config.thinking_config or ThinkingConfig()).include_thoughts:
             draft = exchange.draw_image(model, f"draft: {prompt}", size, "jpeg", seed=seed, quality=60)
             parts.append({"inlineData": self._inline(exchange, draft), "thought": True})
         if "TEXT" in modalities and not exchange.meets("refused_output", "no_image"):
@@ -338,8 +380,7 @@ class Gemini(Provider):
             candidate["finishReason"] = "IMAGE_SAFETY"
             candidate["finishMessage"] = (
                 "Unable to show the generated image. The model could not generate the image based on the prompt "
-                "provided. "
-                "You will not be charged for this request. Try rephrasing the prompt."
+                "provided. You will not be charged for this request. Try rephrasing the prompt."
             )
         elif exchange.meets("no_image"):
             candidate["finishReason"] = "NO_IMAGE"
@@ -354,18 +395,19 @@ class Gemini(Provider):
         feedback = {"blockReason": "BLOCK_REASON_UNSPECIFIED"} if exchange.meets("unspecified_block") else None
         return self._answer(model, candidate, prompt, counts, thoughts, feedback)
 
-    def _write(self, exchange: Exchange, model: str, prompt: str, body: Mapping[str, Any]) -> Response:
+    def _write(
+        self, exchange: Exchange, model: str, prompt: str, told: Instruction | None, limit: float | None
+    ) -> Response:
         exchange.wait_for_text()
-        instruction = "\n".join(part.get("text", "") for part in body.get("systemInstruction", {}).get("parts", []))
+        instruction = told.words if told else ""
         text = prose.answer(instruction, prompt, model)
         candidate: dict[str, Any] = {"finishReason": "STOP", "index": 0}
-        limit = body.get("generationConfig", {}).get("maxOutputTokens")
         if exchange.meets("refused_output"):
             candidate["finishReason"], text = "SAFETY", ""
         elif exchange.meets("no_image"):
             text = ""
         elif limit is not None and prose.count_tokens(text) > limit:
-            candidate["finishReason"], text = "MAX_TOKENS", prose.shorten(text, limit)
+            candidate["finishReason"], text = "MAX_TOKENS", prose.shorten(text, int(limit))
         if text:
             candidate = {"content": {"role": "model", "parts": [{"text": text}]}, **candidate}
         return self._answer(model, candidate, f"{instruction} {prompt}", {"TEXT": prose.count_tokens(text)})
@@ -414,16 +456,15 @@ class Gemini(Provider):
         key = request.headers.get("x-goog-api-key") or request.args.get("key", "")
         if not key:
             message = (
-                "Method doesn't allow unregistered callers (callers without established identity). Please use "
-                "API Key or "
-                "other form of API consumer identity to call this API."
+                "Method doesn't allow unregistered callers (callers without established identity). Please use API "
+                "Key or other form of API consumer identity to call this API."
             )
             raise Refusal(_error(403, "PERMISSION_DENIED", message))
         if is_bad_key(key):
             raise Refusal(self._wrong_key())
 
     @staticmethod
-    def _read(exchange: Exchange) -> dict[str, Any]:
+    def _read(exchange: Exchange) -> Body:
         request = exchange.request
         if request.mimetype != JSON:
             name = request.headers.get("content-type", "")
@@ -433,85 +474,42 @@ class Gemini(Provider):
             exchange.body = read_json(request.get_data())
         except ValueError as error:
             raise _invalid(f"Invalid JSON payload received. {error}") from error
-        body: dict[str, Any] = _canonical(exchange.body, _SCHEMA)
-        return body
+        try:
+            return read_body(_canonical(exchange.body), Body)
+        except InvalidBody as invalid:
+            raise _wrong(invalid.problems[0]) from None
 
     @staticmethod
-    def _prompt(body: Mapping[str, Any]) -> str:
+    def _prompt(body: Body) -> str:
         """The text of the last content."""
-        contents = body.get("contents")
-        if not contents:
+        if not body.contents:
             violation = {"field": "contents", "description": "contents is not specified"}
             message = "* GenerateContentRequest.contents: contents is not specified\n"
             raise _invalid(message, [_google("BadRequest", fieldViolations=[violation])])
-        for index, content in enumerate(contents):
-            if content.get("role", "user") not in ("user", "model"):
-                raise _invalid("Please use a valid role: user, model.")
-            if not content.get("parts"):
-                raise _invalid(f"* GenerateContentRequest.contents[{index}].parts: contents.parts must not be empty.\n")
-            for part in content["parts"]:
-                if not {"text", "inlineData"} & set(part):
-                    where = f"GenerateContentRequest.contents[{index}].parts[0].data"
-                    raise _invalid(f"* {where}: required oneof field 'data' must have one initialized field\n")
-                if "text" in part and not isinstance(part["text"], str):
-                    raise _invalid(
-                        f"Invalid value at 'contents[{index}].parts[0].text' (TYPE_STRING), {part['text']!r}"
-                    )
-        return "\n".join(part["text"] for part in contents[-1]["parts"] if "text" in part)
+        for index, content in enumerate(body.contents):
+            if any(part.text is None and part.inline_data is None for part in content.parts):
+                where = f"GenerateContentRequest.contents[{index}].parts[0].data"
+                raise _invalid(f"* {where}: required oneof field 'data' must have one initialized field\n")
+        return body.contents[-1].words
 
     @staticmethod
-    def _check_config(config: Mapping[str, Any], safety: list[dict[str, Any]]) -> None:
-        modalities = config.get("responseModalities") or []
-        if not isinstance(modalities, list):
-            raise _invalid(f"Invalid value at 'generation_config.response_modalities' (TYPE_ENUM), {modalities!r}")
-        for index, modality in enumerate(modalities):
-            if modality not in ("TEXT", "IMAGE", "AUDIO"):
-                where = f"generation_config.response_modalities[{index}]"
-                kind = "type.googleapis.com/google.ai.generativelanguage.v1beta.GenerationConfig.Modality"
-                raise _invalid(f"Invalid value at '{where}' ({kind}), \"{modality}\"")
-        for setting in safety:
-            category = str(setting.get("category", ""))
-            if (
-                category.removeprefix("HARM_CATEGORY_") not in HARM_CATEGORIES
-                or setting.get("threshold") not in THRESHOLDS
-            ):
-                raise _invalid(f"Invalid value at 'safety_settings[0]', {json.dumps(setting)}")
-        if (config.get("candidateCount") or 1) != 1:
-            raise _invalid("Multiple candidates is not enabled for this model")
-        for name, low, high in (("temperature", 0, 2), ("topP", 0, 1), ("maxOutputTokens", 1, 65_536)):
-            value = config.get(name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                field = _snake(name)
-                message = (
-                    f"* GenerateContentRequest.generation_config.{field}: {field} must be in the range [{low}, "
-                    f"{high}].\n"
-                )
-                raise _invalid(message)
-
-    @staticmethod
-    def _check_image_config(config: Mapping[str, Any], traits: ImageModel) -> tuple[tuple[int, int], str]:
+    def _check_image_config(config: GenerationConfig, traits: ImageModel) -> tuple[tuple[int, int], str]:
         """The size in pixels and the name of the image size."""
-        modalities = config.get("responseModalities") or ["TEXT", "IMAGE"]
-        if "AUDIO" in modalities:
+        if "AUDIO" in (config.response_modalities or []):
             raise _invalid(
                 "The requested combination of response modalities is not supported by the model. It accepts the "
-                "following "
-                "combinations of response modalities: TEXT; IMAGE; TEXT, IMAGE."
+                "following combinations of response modalities: TEXT; IMAGE; TEXT, IMAGE."
             )
-        if config.get("thinkingConfig") and not traits.thinks:
+        if (config.thinking_config or ThinkingConfig()) != ThinkingConfig() and not traits.thinks:
             raise _invalid("Thinking is not enabled for this model.")
-        for name in ("temperature", "topP", "seed"):
-            if not traits.sampling and config.get(name) is not None:
-                raise _invalid(f"{_snake(name)} is not supported for this model.")
-        seed = config.get("seed")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-            raise _invalid(f"Invalid value at 'generation_config.seed' (TYPE_INT32), {json.dumps(seed)}")
-        image = config.get("imageConfig") or {}
+        for name in ("temperature", "top_p", "seed"):
+            if not traits.sampling and getattr(config, name) is not None:
+                raise _invalid(f"{name} is not supported for this model.")
+        image = config.image_config or ImageConfig()
         ratios = {**RATIOS, **(LONG_RATIOS if traits.long_ratios else {})}
-        ratio, size_name = image.get("aspectRatio", "1:1"), image.get("imageSize", "1K")
-        if ratio not in tuple(ratios):
+        ratio = "1:1" if image.aspect_ratio is None else image.aspect_ratio
+        size_name = "1K" if image.image_size is None else image.image_size
+        if ratio not in ratios:
             choices = ", ".join(f"'{name}'" for name in ratios)
             raise _invalid(f"Invalid aspect ratio '{ratio}'. Must be one of: {choices}.")
         if size_name not in traits.sizes:
@@ -549,8 +547,7 @@ class Gemini(Provider):
         version = exchange.request.path.split("/")[1]
         message = (
             f"models/{model} is not found for API version {version}, or is not supported for generateContent. "
-            "Call ListModels "
-            "to see the list of available models and their supported methods."
+            "Call ListModels to see the list of available models and their supported methods."
         )
         return _error(404, "NOT_FOUND", message)
 

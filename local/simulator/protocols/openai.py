@@ -9,11 +9,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
+from msgspec import Meta, Struct
 from werkzeug.wrappers import Response
 
 from local.simulator import prose
+from local.simulator.bodies import InvalidBody, Named, read_body
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import UNTYPED_QUOTA, Words, answers
 from local.simulator.exchange import Exchange, Refusal, Stage
@@ -21,13 +23,13 @@ from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 from local.simulator.messages import JSON, is_bad_key, json_response, masked, new_id, read_json, retry_after
 from local.simulator.provider import Provider, route
 
+T = TypeVar("T", bound=Struct)
 FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 MAX_EDGE, MAX_PIXELS, MIN_PIXELS = 3840, 3840 * 2160, 655_360
 # What the tokens of an image follow from, beside its size: gpt-image-2, 2.5, and 2.6, whose own are not published.
 FACTORS = {"low": 16, "medium": 48, "high": 96}
 FACTORS_2_5 = {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}
 FACTORS_2_6 = {**FACTORS_2_5, "low": 30, "medium": 45}
-PREVIEW_FORMATS = {"gif": "GIF", "svg": "SVG"}
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 
 
@@ -103,49 +105,79 @@ TEXT_MODELS = {
 
 MODERATION_MODELS = ("omni-moderation-latest", "omni-moderation-2024-09-26")
 
-IMAGE_PARAMETERS = {
-    "model": str,
-    "prompt": str,
-    "n": int,
-    "size": str,
-    "quality": str,
-    "output_format": str,
-    "output_compression": int,
-    "background": str,
-    "moderation": str,
-    "stream": bool,
-    "partial_images": int,
-    "complexity": str,
-    "frame_count": int,
-    "frame_duration_ms": int,
-    "svg": dict,
-    "safety_identifier": str,
-    "user": str,
-}
-CHAT_PARAMETERS = {
-    "model": str,
-    "messages": list,
-    "max_completion_tokens": int,
-    "max_tokens": int,
-    "temperature": float,
-    "top_p": float,
-    "n": int,
-    "stop": (str, list),
-    "seed": int,
-    "user": str,
-    "safety_identifier": str,
-    "prompt_cache_key": str,
-    "response_format": dict,
-    "reasoning_effort": str,
-    "verbosity": str,
-    "store": bool,
-    "metadata": dict,
-    "service_tier": str,
-    "frequency_penalty": float,
-    "presence_penalty": float,
-}
+
+class ImageBody(Named, forbid_unknown_fields=True):
+    """A request for images."""
+
+    prompt: Annotated[str, Meta(min_length=1, max_length=32_000)]
+    n: Annotated[int, Meta(ge=1, le=10)] | None = None
+    size: str | None = None
+    quality: str | None = None
+    output_format: Literal["png", "jpeg", "webp"] | None = None
+    output_compression: Annotated[int, Meta(ge=0, le=100)] | None = None
+    background: Literal["transparent", "opaque", "auto"] | None = None
+    moderation: Literal["low", "auto"] | None = None
+    stream: bool | None = None
+    partial_images: Annotated[int, Meta(ge=0, le=3)] | None = None
+    complexity: Literal["low", "medium", "high"] | None = None
+    safety_identifier: str | None = None
+    user: str | None = None
+
+
+class Part(Struct):
+    """A part of a message."""
+
+    type: str
+    text: str = ""
+
+
+class Message(Struct):
+    """A message of a chat."""
+
+    role: Literal["system", "assistant", "user", "developer"]
+    content: str | list[Part]
+
+    @property
+    def words(self) -> str:
+        """All that it says."""
+        parts = [Part("text", self.content)] if isinstance(self.content, str) else self.content
+        return "\n".join(part.text for part in parts if part.type == "text")
+
+
+class ChatBody(Named, forbid_unknown_fields=True):
+    """A request for a chat completion."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=128_000)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=128_000)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    n: Annotated[int, Meta(ge=1, le=1)] | None = None
+    stop: str | list[Any] | None = None
+    seed: int | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    store: bool | None = None
+    metadata: dict[str, Any] | None = None
+    service_tier: str | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+
+class ModerationBody(Struct, forbid_unknown_fields=True):
+    """A request for the moderation of a text."""
+
+    input: Annotated[str, Meta(min_length=1)]
+    model: str = MODERATION_MODELS[0]
+
+
 _JSON_NAMES = {
-    str: "a string", int: "an integer", bool: "a boolean", float: "a decimal", dict: "an object", list: "an array",
+    "str": "a string", "int": "an integer", "bool": "a boolean", "float": "a decimal", "object": "an object",
+    "array": "an array", "str | array": "one of a string or an array of strings",
 }  # fmt: skip
 
 
@@ -168,37 +200,37 @@ def _listed(values: list[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
 
 
-def _json_name(value: Any) -> str:
-    return "null" if value is None else _JSON_NAMES.get(type(value), "another value")
-
-
-def _check_types(body: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    for name, value in body.items():
-        if name not in parameters:
-            raise Refusal(_error(400, f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name))
-        expected = parameters[name]
-        accepted = (int, float) if expected is float else expected
-        if value is None or (isinstance(value, accepted) and not (isinstance(value, bool) and expected is not bool)):
-            continue
-        wanted = _JSON_NAMES[expected] if not isinstance(expected, tuple) else "one of a string or an array of strings"
-        message = f"Invalid type for '{name}': expected {wanted}, but got {_json_name(value)} instead."
-        raise Refusal(_error(400, message, code="invalid_type", param=name))
-
-
-def _check_enum(body: Mapping[str, Any], name: str, values: list[str]) -> None:
-    value = body.get(name)
-    if value is not None and value not in values:
-        message = f"Invalid value: '{value}'. Supported values are: {_listed(values)}."
-        raise Refusal(_error(400, message, code="invalid_value", param=name))
-
-
-def _check_range(body: Mapping[str, Any], name: str, low: float, high: float) -> None:
-    value, kind = body.get(name), "integer" if isinstance(low, int) else "decimal"
-    if value is None or low <= value <= high:
-        return
-    sign, side, bound = ("<=", "above maximum", high) if value > high else (">=", "below minimum", low)
-    message = f"Invalid '{name}': {kind} {side} value. Expected a value {sign} {bound}, but got {value} instead."
-    code = f"{kind}_{side.replace('maximum', 'max').replace('minimum', 'min').replace(' ', '_')}_value"
+def _typed(body: Mapping[str, Any], kind: type[T]) -> T:
+    """The body of a request as its type, or OpenAI's words for the first problem with it."""
+    try:
+        return read_body(body, kind)
+    except InvalidBody as invalid:
+        problem = invalid.problems[0]
+    name, limit, number = problem.path, problem.detail, "integer" if problem.expected == "int" else "decimal"
+    came, wanted = (_JSON_NAMES.get(type_, type_) for type_ in (problem.detail, problem.expected))
+    # Only those that are required may not be null, and no messages are none.
+    empty = name == "messages" and problem.kind == "min_length"
+    match "missing" if empty or (limit == "null" and name.isidentifier()) else problem.kind:
+        case "unknown":
+            code, message = "unknown_parameter", f"Unknown parameter: '{name}'."
+        case "missing":
+            code, message = "missing_required_parameter", f"Missing required parameter: '{name}'."
+        case "type":
+            code, message = "invalid_type", f"Invalid type for '{name}': expected {wanted}, but got {came} instead."
+        case "enum":
+            supported = f" Supported values are: {_listed([*problem.choices])}." if problem.choices else ""
+            code, message = "invalid_value", f"Invalid value: {limit}.{supported}"
+        case "min_length":
+            wanted = f"a string with minimum length {limit}, but got an empty string"
+            code, message = "empty_string", f"Invalid '{name}': empty string. Expected {wanted} instead."
+        case "max_length":
+            wanted = f"a string with maximum length {limit}, but got a string with length {len(problem.value)}"
+            code, message = "string_above_max_length", f"Invalid '{name}': string too long. Expected {wanted} instead."
+        case bound:
+            sign, side = ("<=", "above maximum") if bound == "le" else (">=", "below minimum")
+            code = f"{number}_{side.replace('imum', '').replace(' ', '_')}_value"
+            wanted = f"a value {sign} {limit}, but got {problem.value}"
+            message = f"Invalid '{name}': {number} {side} value. Expected {wanted} instead."
     raise Refusal(_error(400, message, code=code, param=name))
 
 
@@ -286,22 +318,22 @@ class OpenAI(Provider):
         return _error(500, message, "server_error", code="server_error")
 
     def generate_images(self, exchange: Exchange, path: dict[str, str]) -> Response:
-        body = self._read(exchange)
-        model = self._identify(exchange, body)
+        document = self._read(exchange)
+        model = self._identify(exchange, document)
         if model not in IMAGE_MODELS:
             message = f"The model '{model}' does not support image generation. Use an image model."
             raise Refusal(_error(400, message, code="invalid_value", param="model"))
         traits = IMAGE_MODELS[model]
-        _check_types(body, IMAGE_PARAMETERS)
-        prompt = self._check_image_parameters(body, model, traits)
-        size = self._size(body, traits)
+        body = _typed(document, ImageBody)
+        prompt = body.prompt
+        self._check_image_parameters(body, model, traits)
+        size = self._size(body.size or "auto", traits)
         self.refuse_early(exchange)
 
-        quality = str(body.get("quality") or "auto").replace("auto", "high")
-        image_format = FORMATS[body.get("output_format") or "png"]
-        transparent = body.get("background") == "transparent"
-        compression = body.get("output_compression")
-        count = 1 if body.get("n") is None else int(body["n"])
+        quality = (body.quality or "auto").replace("auto", "high")
+        image_format = FORMATS[body.output_format or "png"]
+        transparent = body.background == "transparent"
+        count = body.n or 1
         seed = seed_for(model, prompt)
         pictures = [
             exchange.draw_image(
@@ -310,7 +342,7 @@ class OpenAI(Provider):
                 size,
                 image_format,
                 seed=seed + number,
-                quality=92 if compression is None else compression,
+                quality=92 if body.output_compression is None else body.output_compression,
                 transparent=transparent,
             )
             for number in range(0 if exchange.meets("no_image", "text_only", "refused_output") else count)
@@ -331,25 +363,24 @@ class OpenAI(Provider):
             "x-ratelimit-remaining-requests": "4",
             "x-ratelimit-reset-requests": "12s",
         }
-        if body.get("stream"):
-            return self._stream(
-                list(map(exchange.base64, pictures)), shared, usage, int(body.get("partial_images") or 0), headers
-            )
+        if body.stream:
+            return self._stream(list(map(exchange.base64, pictures)), shared, usage, body.partial_images or 0, headers)
         data: list[dict[str, Any]] = [{"b64_json": exchange.base64(picture)} for picture in pictures]
         if exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
-        document = {"created": int(time.time()), **shared, "data": data, "usage": usage}
-        return json_response(200, document, headers)
+        return json_response(200, {"created": int(time.time()), **shared, "data": data, "usage": usage}, headers)
 
     def complete_chat(self, exchange: Exchange, path: dict[str, str]) -> Response:
-        body = self._read(exchange)
-        model = self._identify(exchange, body)
+        document = self._read(exchange)
+        model = self._identify(exchange, document)
         if model not in TEXT_MODELS:
             message = "This is not a chat model and thus not supported in the v1/chat/completions endpoint."
             raise Refusal(_error(404, message, param="model"))
-        _check_types(body, CHAT_PARAMETERS)
-        limit = self._check_chat_parameters(body, model, TEXT_MODELS[model])
-        instruction, message = self._read_messages(body)
+        body = _typed(document, ChatBody)
+        self._check_chat_parameters(body, model, TEXT_MODELS[model])
+        limit = body.max_completion_tokens or body.max_tokens
+        instruction = "\n".join(said.words for said in body.messages if said.role in ("system", "developer"))
+        message = next((said.words for said in reversed(body.messages) if said.role == "user"), "")
         self.refuse_early(exchange)
         exchange.wait_for_text()
 
@@ -376,7 +407,7 @@ class OpenAI(Provider):
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
         }
-        document = {
+        completion = {
             "id": new_id("chatcmpl-", 29),
             "object": "chat.completion",
             "created": int(time.time()),
@@ -386,20 +417,16 @@ class OpenAI(Provider):
             "service_tier": "default",
             "system_fingerprint": None,
         }
-        return json_response(200, document)
+        return json_response(200, completion)
 
     def moderate(self, exchange: Exchange, path: dict[str, str]) -> Response:
-        body = self._read(exchange)
-        model = str(body.get("model", MODERATION_MODELS[0]))
+        body = _typed(self._read(exchange), ModerationBody)
+        model = body.model
         exchange.identify(model)
         if model not in MODERATION_MODELS:
             raise Refusal(_error(404, f"The model `{model}` does not exist.", param="model"))
-        if not isinstance(body.get("input"), str) or not body["input"]:
-            raise Refusal(_error(400, "Invalid type for 'input': expected a string.", param="input"))
-        if unknown := sorted(set(body) - {"model", "input"}):
-            raise Refusal(_error(400, f"Unknown parameter: '{unknown[0]}'.", param=unknown[0]))
         self.refuse_early(exchange)
-        flagged = prose.FORBIDDEN_WORD in body["input"].lower()
+        flagged = prose.FORBIDDEN_WORD in body.input.lower()
         result = {
             "flagged": flagged,
             "categories": {"sexual": flagged},
@@ -453,14 +480,14 @@ class OpenAI(Provider):
             )
             raise Refusal(_error(400, message)) from error
         if not isinstance(body, dict):
-            message = f"Invalid type: expected an object, but got {_json_name(body)} instead."
-            raise Refusal(_error(400, message, code="invalid_type"))
+            raise Refusal(_error(400, "Invalid type: expected an object.", code="invalid_type"))
         return body
 
     def _identify(self, exchange: Exchange, body: Mapping[str, Any]) -> str:
-        model = body.get("model")
-        if not isinstance(model, str) or not model:
-            raise Refusal(_error(400, "you must provide a model parameter"))
+        try:
+            model = read_body(body, Named).model
+        except InvalidBody:
+            raise Refusal(_error(400, "you must provide a model parameter")) from None
         exchange.identify(model)
         self._check_model(model)
         return model
@@ -486,61 +513,31 @@ class OpenAI(Provider):
             "shutdown_date": traits.shutdown.isoformat() if traits.shutdown else None,
         }
 
-    def _check_image_parameters(self, body: Mapping[str, Any], model: str, traits: ImageModel) -> str:
-        prompt = body.get("prompt")
-        if prompt is None:
-            message = "Missing required parameter: 'prompt'."
-            raise Refusal(_error(400, message, code="missing_required_parameter", param="prompt"))
-        if not prompt:
-            message = (
-                "Invalid 'prompt': empty string. Expected a string with minimum length 1, but got an empty "
-                "string instead."
-            )
-            raise Refusal(_error(400, message, code="empty_string", param="prompt"))
-        if len(prompt) > 32_000:
-            message = (
-                "Invalid 'prompt': string too long. Expected a string with maximum length 32000, but got a string with "
-                f"length {len(prompt)} instead."
-            )
-            raise Refusal(_error(400, message, code="string_above_max_length", param="prompt"))
-        _check_range(body, "n", 1, 10)
-        _check_range(body, "output_compression", 0, 100)
-        _check_range(body, "partial_images", 0, 3)
-        _check_enum(body, "quality", [*traits.factors, "auto"])
-        _check_enum(body, "output_format", [*FORMATS, *PREVIEW_FORMATS])
-        _check_enum(body, "background", ["transparent", "opaque", "auto"])
-        _check_enum(body, "moderation", ["low", "auto"])
-        _check_enum(body, "complexity", ["low", "medium", "high"])
-
-        output_format = body.get("output_format") or "png"
-        if body.get("complexity") and not traits.complexity:
+    def _check_image_parameters(self, body: ImageBody, model: str, traits: ImageModel) -> None:
+        """Refuse what the model does not have, and what does not go together."""
+        output_format = body.output_format or "png"
+        qualities = [*traits.factors, "auto"]
+        if body.quality is not None and body.quality not in qualities:
+            message = f"Invalid value: '{body.quality}'. Supported values are: {_listed(qualities)}."
+            raise Refusal(_error(400, message, code="invalid_value", param="quality"))
+        if body.complexity and not traits.complexity:
             raise Refusal(self._unsupported(model, "complexity"))
-        for name in ("frame_count", "frame_duration_ms", "svg"):
-            if body.get(name) is not None and output_format not in PREVIEW_FORMATS:
-                raise Refusal(self._unsupported(output_format, name))
-        if output_format in PREVIEW_FORMATS:
-            message = (
-                f"Your organization does not have access to the {PREVIEW_FORMATS[output_format]} preview for {model}."
-            )
-            raise Refusal(_error(403, message, param="output_format"))
-        if body.get("background") == "transparent" and output_format == "jpeg":
+        if body.background == "transparent" and output_format == "jpeg":
             message = "Transparent background is not supported for output format 'jpeg'. Use 'png' or 'webp'."
             raise Refusal(_error(400, message, code="invalid_value", param="background"))
-        if body.get("output_compression") not in (None, 100) and output_format == "png":
+        if body.output_compression not in (None, 100) and output_format == "png":
             message = "Compression less than 100 is not supported for PNG output format."
             raise Refusal(
                 _error(400, message, "image_generation_user_error", code="invalid_value", param="output_compression")
             )
-        if body.get("partial_images") and not body.get("stream"):
+        if body.partial_images and not body.stream:
             message = "partial_images is only supported when stream is true."
             raise Refusal(_error(400, message, code="invalid_value", param="partial_images"))
-        if body.get("stream") and (body.get("n") or 1) != 1:
+        if body.stream and (body.n or 1) != 1:
             raise Refusal(_error(400, "Streaming is only supported for n=1.", code="invalid_value", param="n"))
-        return str(prompt)
 
     @staticmethod
-    def _size(body: Mapping[str, Any], traits: ImageModel) -> tuple[int, int]:
-        text = body.get("size") or "auto"
+    def _size(text: str, traits: ImageModel) -> tuple[int, int]:
         if text == "auto":
             return 1024, 1024
         match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
@@ -593,62 +590,23 @@ class OpenAI(Provider):
         return Response(text.encode(), 200, {"Content-Type": "text/event-stream; charset=utf-8", **headers})
 
     @staticmethod
-    def _check_chat_parameters(body: Mapping[str, Any], model: str, traits: TextModel) -> int | None:
-        if not body.get("messages"):
-            message = "Missing required parameter: 'messages'."
-            raise Refusal(_error(400, message, code="missing_required_parameter", param="messages"))
-        if body.get("max_tokens") is not None and not traits.classic:
+    def _check_chat_parameters(body: ChatBody, model: str, traits: TextModel) -> None:
+        if body.max_tokens is not None and not traits.classic:
             message = (
-                "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-                "'max_completion_tokens' instead."
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+                "instead."
             )
             raise Refusal(_error(400, message, code="unsupported_parameter", param="max_tokens"))
-        for name in ("temperature", "top_p"):
-            value = body.get(name)
-            if value not in (None, 1) and not traits.classic and body.get("reasoning_effort") != "none":
+        for name, value in (("temperature", body.temperature), ("top_p", body.top_p)):
+            if value not in (None, 1) and not traits.classic and body.reasoning_effort != "none":
                 message = (
                     f"Unsupported value: '{name}' does not support {value} with this model. Only the default (1) "
                     "value is supported."
                 )
                 raise Refusal(_error(400, message, code="unsupported_value", param=name))
-        if body.get("reasoning_effort") is not None and traits.classic:
+        if body.reasoning_effort is not None and traits.classic:
             message = f"Unrecognized request argument supplied: reasoning_effort ({model} does not reason)."
             raise Refusal(_error(400, message, code="unknown_parameter", param="reasoning_effort"))
-        _check_range(body, "temperature", 0.0, 2.0)
-        _check_range(body, "top_p", 0.0, 1.0)
-        _check_range(body, "n", 1, 1)
-        for name in ("max_completion_tokens", "max_tokens"):
-            _check_range(body, name, 1, 128_000)
-        _check_enum(body, "reasoning_effort", ["none", "minimal", "low", "medium", "high", "xhigh", "max"])
-        _check_enum(body, "verbosity", ["low", "medium", "high"])
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        return None if limit is None else int(limit)
-
-    @staticmethod
-    def _read_messages(body: Mapping[str, Any]) -> tuple[str, str]:
-        """The instruction and the last message of the user."""
-        instruction, message = [], ""
-        for index, entry in enumerate(body["messages"]):
-            role = entry.get("role") if isinstance(entry, dict) else None
-            if role not in ("system", "developer", "user", "assistant"):
-                text = f"Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', and 'developer'."
-                raise Refusal(_error(400, text, code="invalid_value", param=f"messages[{index}].role"))
-            content = entry.get("content")
-            if isinstance(content, list):
-                texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-                known = [text for text in texts if isinstance(text, str)]
-                content = "\n".join(known) if len(known) == len(texts) else None
-            if not isinstance(content, str):
-                text = (
-                    f"Invalid type for 'messages[{index}].content': expected a string, but got "
-                    f"{_json_name(content)} instead."
-                )
-                raise Refusal(_error(400, text, code="invalid_type", param=f"messages[{index}].content"))
-            if role in ("system", "developer"):
-                instruction.append(content)
-            elif role == "user":
-                message = content
-        return "\n".join(instruction), message
 
     @staticmethod
     def _unsupported(subject: str, name: str) -> Response:

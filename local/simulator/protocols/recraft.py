@@ -6,12 +6,14 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 from xml.sax.saxutils import escape
 
+from msgspec import UNSET, Meta, Struct, UnsetType
 from werkzeug.wrappers import Response
 
 from local.simulator import prose
+from local.simulator.bodies import InvalidBody, read_body
 from local.simulator.drawing import ImageFormat, palette_of, seed_for
 from local.simulator.errors import Words, answers
 from local.simulator.exchange import EncodedImage, Exchange, Refusal, Shelf, Stage
@@ -19,42 +21,56 @@ from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fau
 from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json
 from local.simulator.provider import Provider, route
 
+T = TypeVar("T", bound=Struct)
 URL_LIFETIME = 24 * 3600.0
 FORMATS: dict[str, ImageFormat] = {"webp": "webp", "png": "png"}
 RATIOS = ["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "6:10", "14:10", "10:14", "16:9", "9:16"]
-_V4_SIZES = [
-    "1024x1024",
-    "1536x768",
-    "768x1536",
-    "1280x832",
-    "832x1280",
-    "1216x896",
-    "896x1216",
-    "1152x896",
-    "896x1152",
-    "832x1344",
-    "1280x896",
-    "896x1280",
-    "1344x768",
-    "768x1344",
-]
-_V3_SIZES = [
-    "1024x1024",
-    "1365x1024",
-    "1024x1365",
-    "1536x1024",
-    "1024x1536",
-    "1820x1024",
-    "1024x1820",
-    "2048x1024",
-    "1024x2048",
-    "1434x1024",
-    "1024x1434",
-    "1280x1024",
-    "1024x1280",
-    "1707x1024",
-    "1024x1707",
-]
+_V4_SIZES = (
+    "1024x1024", "1536x768", "768x1536", "1280x832", "832x1280", "1216x896", "896x1216", "1152x896", "896x1152",
+    "832x1344", "1280x896", "896x1280", "1344x768", "768x1344",
+)  # fmt: skip
+_V3_SIZES = (
+    "1024x1024", "1365x1024", "1024x1365", "1536x1024", "1024x1536", "1820x1024", "1024x1820", "2048x1024",
+    "1024x2048", "1434x1024", "1024x1434", "1280x1024", "1024x1280", "1707x1024", "1024x1707",
+)  # fmt: skip
+
+
+class Controls(Struct, forbid_unknown_fields=True):
+    """The looks of an image; the last two are known to recraftv3 alone."""
+
+    colors: Any = UNSET
+    background_color: Any = UNSET
+    artistic_level: Annotated[int, Meta(ge=0, le=5)] | UnsetType = UNSET
+    no_text: Any = UNSET
+
+
+class Named(Struct):
+    """What must be known of a request before anything else of it is checked."""
+
+    model: str | None = None
+
+
+class Body(Struct, forbid_unknown_fields=True):
+    """A request for images."""
+
+    prompt: Annotated[str, Meta(min_length=1, max_length=10_000)]
+    model: str | None = None
+    n: Annotated[int, Meta(ge=1, le=6)] | None = None
+    size: str | None = None
+    response_format: Literal["url", "b64_json"] | None = None
+    image_format: Literal["webp", "png"] | None = None
+    random_seed: int | None = None
+    style: str | None = None
+    style_id: str | None = None
+    negative_prompt: str | None = None
+    controls: Controls | None = None
+    text_layout: list[Any] | None = None
+
+
+class EnhanceBody(Struct):
+    """A request for a better prompt."""
+
+    prompt: Annotated[str, Meta(min_length=1, max_length=2000)]
 
 
 @dataclass(frozen=True)
@@ -93,21 +109,6 @@ MODELS = {
     "recraftv2": Model(22, generation=2),
     "recraftv2_vector": Model(44, generation=2, vector=True),
 }
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "prompt": str,
-    "model": str,
-    "n": int,
-    "size": str,
-    "response_format": str,
-    "image_format": str,
-    "random_seed": int,
-    "style": str,
-    "style_id": str,
-    "negative_prompt": str,
-    "controls": dict,
-    "text_layout": list,
-}
-_CONTROLS = {"colors", "background_color", "artistic_level", "no_text"}
 
 
 def _error(status: int, code: str, message: str) -> Response:
@@ -116,6 +117,14 @@ def _error(status: int, code: str, message: str) -> Response:
 
 def _invalid(message: str, code: str = "invalid_request_parameter") -> Refusal:
     return Refusal(_error(400, code, message))
+
+
+def _typed(body: Mapping[str, Any], kind: type[T]) -> T:
+    try:
+        return read_body(body, kind)
+    except InvalidBody as invalid:
+        problem = invalid.problems[0]
+        raise _invalid(f"{problem.path}: {problem.reason}") from None
 
 
 class Recraft(Provider):
@@ -171,23 +180,22 @@ class Recraft(Provider):
         return _error(500, "internal_error", "Internal server error")
 
     def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
-        body = self._read(exchange)
-        name = body.get("model") or "recraftv4_1"
-        if not isinstance(name, str):
-            raise _invalid("model: must be a string")
+        document = self._read(exchange)
+        name = _typed(document, Named).model or "recraftv4_1"
         exchange.identify(name)
         if name not in MODELS:
             raise _invalid(f"model: unsupported value {name!r}", "invalid_model")
         model = MODELS[name]
         if path.get("kind") not in (None, "vector" if model.vector else "raster"):
             raise _invalid(f"Model {name} does not produce {path['kind']} images", "invalid_image_type")
-        size = self._check_body(body, name, model)
+        body = _typed(document, Body)
+        self._check_support(body, name, model)
+        size = self._size(body.size, name, model)
         self.refuse_early(exchange)
 
-        count = body.get("n") or 1
-        prompt, seed = body["prompt"], body.get("random_seed")
-        first = seed_for(name, prompt) if seed is None else seed
-        image_format = FORMATS[body.get("image_format") or "webp"]
+        count, prompt = body.n or 1, body.prompt
+        first = seed_for(name, prompt) if body.random_seed is None else body.random_seed
+        image_format = FORMATS[body.image_format or "webp"]
         pictures = []
         for number in range(0 if exchange.meets("no_image") else count):
             if model.vector and not exchange.meets("not_an_image", "wrong_mime", "oversized"):
@@ -203,7 +211,7 @@ class Recraft(Provider):
         data: list[dict[str, Any]] = []
         for picture in pictures:
             entry: dict[str, Any] = {"image_id": new_id()}
-            if body.get("response_format") == "b64_json":
+            if body.response_format == "b64_json":
                 entry["b64_json"] = exchange.base64(picture)
             else:
                 entry["url"] = self._shelf.put(exchange, picture)
@@ -211,11 +219,8 @@ class Recraft(Provider):
         return json_response(200, {"created": int(time.time()), "credits": model.units * count, "data": data})
 
     def enhance(self, exchange: Exchange, path: dict[str, str]) -> Response:
-        body = self._read(exchange)
-        prompt = body.get("prompt")
-        if not isinstance(prompt, str) or not 1 <= len(prompt) <= 2000:
-            raise _invalid("prompt: must be 1 to 2000 characters")
-        return json_response(200, {"enhanced_prompt": prose.describe(prompt, "recraft"), "credits": 4})
+        body = _typed(self._read(exchange), EnhanceBody)
+        return json_response(200, {"enhanced_prompt": prose.describe(body.prompt, "recraft"), "credits": 4})
 
     def account(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)
@@ -243,40 +248,27 @@ class Recraft(Provider):
         return body
 
     @staticmethod
-    def _check_body(body: Mapping[str, Any], name: str, model: Model) -> tuple[int, int]:
-        """The size in pixels."""
-        old = model.generation < 4
-        for field, value in body.items():
-            if field not in _FIELDS:
-                raise _invalid(f"{field}: unknown parameter")
-            if value is not None and (not isinstance(value, _FIELDS[field]) or isinstance(value, bool)):
-                raise _invalid(f"{field}: wrong type")
-        limit = 1_000 if old else 10_000
-        prompt = body.get("prompt")
-        if not prompt or len(prompt) > limit:
-            raise _invalid(f"prompt: must be 1 to {limit} characters")
-        if not 1 <= (1 if body.get("n") is None else body["n"]) <= 6:
-            raise _invalid("n: must be between 1 and 6")
-        for field, choices in (("response_format", ["url", "b64_json"]), ("image_format", list(FORMATS))):
-            if body.get(field) is not None and body[field] not in choices:
-                raise _invalid(f"{field}: must be one of {', '.join(choices)}")
-        for field in ("negative_prompt", "style"):
-            if body.get(field) is not None and not old:
-                raise _invalid(f"{field}: is not supported by {name}")
-        if body.get("style_id") is not None and not (old or model.styles):
-            raise _invalid(f"style_id: is not supported by {name}")
-        if model.styles and not body.get("style_id"):
+    def _check_support(body: Body, name: str, model: Model) -> None:
+        """Refuse what other models have."""
+        old, controls = model.generation < 4, body.controls or Controls()
+        if old and len(body.prompt) > 1000:
+            raise _invalid("prompt: must have a length of at most 1000")
+        if model.styles and not body.style_id:
             raise _invalid(f"style_id: is required by {name}")
-        if body.get("text_layout") is not None and model.generation != 3:
-            raise _invalid(f"text_layout: is not supported by {name}")
-        controls = body.get("controls") or {}
-        for field in controls:
-            if field not in _CONTROLS or (field in ("artistic_level", "no_text") and model.generation != 3):
-                raise _invalid(f"controls.{field}: is not supported by {name}")
-        if controls.get("artistic_level", 0) not in range(6):
-            raise _invalid("controls.artistic_level: must be between 0 and 5")
+        for field, value, known in (
+            ("negative_prompt", body.negative_prompt, old),
+            ("style", body.style, old),
+            ("style_id", body.style_id, old or model.styles),
+            ("text_layout", body.text_layout, model.generation == 3),
+            ("controls.artistic_level", controls.artistic_level, model.generation == 3),
+            ("controls.no_text", controls.no_text, model.generation == 3),
+        ):
+            if value not in (None, UNSET) and not known:
+                raise _invalid(f"{field}: is not supported by {name}")
 
-        text = body.get("size")
+    @staticmethod
+    def _size(text: str | None, name: str, model: Model) -> tuple[int, int]:
+        """The size in pixels."""
         sizes = model.sizes
         if text is None:
             return sizes[0]

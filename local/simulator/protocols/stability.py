@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
+from msgspec import Meta, Struct
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 from werkzeug.wrappers import Response
 
+from local.simulator.bodies import InvalidBody, read_body
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import Words, answers
 from local.simulator.exchange import Exchange, Refusal, Stage, image_size
@@ -22,44 +24,59 @@ from local.simulator.provider import Provider, route
 MAX_SEED = 4_294_967_294
 MAX_REQUEST = 10 * 1024 * 1024
 RATIOS = {
-    "1:1": (1024, 1024),
-    "16:9": (1344, 768),
-    "21:9": (1536, 640),
-    "3:2": (1216, 832),
-    "5:4": (1088, 896),
-    "4:5": (896, 1088),
-    "2:3": (832, 1216),
-    "9:16": (768, 1344),
-    "9:21": (640, 1536),
-}
-STYLE_PRESETS = (
-    "3d-model",
-    "analog-film",
-    "anime",
-    "cinematic",
-    "comic-book",
-    "digital-art",
-    "enhance",
-    "fantasy-art",
-    "isometric",
-    "line-art",
-    "low-poly",
-    "modeling-compound",
-    "neon-punk",
-    "origami",
-    "photographic",
-    "pixel-art",
-    "tile-texture",
-)
+    "1:1": (1024, 1024), "16:9": (1344, 768), "21:9": (1536, 640), "3:2": (1216, 832), "5:4": (1088, 896),
+    "4:5": (896, 1088), "2:3": (832, 1216), "9:16": (768, 1344), "9:21": (640, 1536),
+}  # fmt: skip
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
-SD3_MODELS = ("sd3.5-large", "sd3.5-large-turbo", "sd3.5-medium", "sd3.5-flash")
-_FIELDS = {"prompt", "negative_prompt", "aspect_ratio", "seed", "output_format", "style_preset"}
-# Besides the fields proper, `none` is the empty file entry that Stability's own samples send to get a multipart body.
-_EXTRA_FIELDS = {
-    "ultra": {"image", "strength", "none"},
-    "core": {"none"},
-    "sd3": {"model", "mode", "image", "strength", "cfg_scale", "none"},
-}
+SD3_MODEL: Final = "sd3.5-large"
+AspectRatio = Literal["1:1", "16:9", "21:9", "3:2", "5:4", "4:5", "2:3", "9:16", "9:21"]
+_Prompt = Annotated[str, Meta(max_length=10_000)]
+
+
+class Core(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The form of a request for an image."""
+
+    prompt: Annotated[_Prompt, Meta(pattern=r"\S")]
+    negative_prompt: _Prompt | None = None
+    aspect_ratio: AspectRatio | None = None
+    seed: Annotated[int, Meta(ge=0, le=MAX_SEED)] = 0
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    style_preset: (
+        Literal[
+            "3d-model", "analog-film", "anime", "cinematic", "comic-book", "digital-art", "enhance", "fantasy-art",
+            "isometric", "line-art", "low-poly", "modeling-compound", "neon-punk", "origami", "photographic",
+            "pixel-art", "tile-texture",
+        ]
+        | None
+    ) = None  # fmt: skip
+
+
+class Ultra(Core):
+    """A form that may have an image to start from."""
+
+    image: bytes | None = None
+    strength: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+    @property
+    def edits(self) -> bool:
+        """Whether the request starts from an image."""
+        return self.image is not None
+
+
+class SD3(Ultra):
+    """The form of Stable Diffusion 3.5, which also names the model."""
+
+    model: Literal["sd3.5-large", "sd3.5-large-turbo", "sd3.5-medium", "sd3.5-flash"] = SD3_MODEL
+    mode: Literal["text-to-image", "image-to-image"] = "text-to-image"
+    cfg_scale: Annotated[float, Meta(ge=1, le=10)] | None = None
+
+    @property
+    def edits(self) -> bool:
+        """Whether the request starts from an image."""
+        return self.mode == "image-to-image"
+
+
+FORMS = {"core": Core, "ultra": Ultra, "sd3": SD3}
 
 
 def _error(status: int, name: str, *errors: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -104,9 +121,8 @@ class Stability(Provider):
         match fault.name:
             case "throttled":
                 message = (
-                    "You have exceeded the rate limit of 150 requests within a 10 second period, and have been "
-                    "timed out for "
-                    "60 seconds."
+                    "You have exceeded the rate limit of 150 requests within a 10 second period, and have been timed "
+                    "out for 60 seconds."
                 )
                 return _error(429, "rate_limit_exceeded", message, headers=retry_after(fault))
             case "quota_exhausted":
@@ -116,9 +132,8 @@ class Stability(Provider):
                 return _error(402, "payment_required", message)
             case "refused":
                 message = (
-                    "Your request was flagged by our content moderation system, as a result your request was "
-                    "denied and you "
-                    "were not charged."
+                    "Your request was flagged by our content moderation system, as a result your request was denied "
+                    "and you were not charged."
                 )
                 return _error(403, "content_moderation", message)
             case "retired":
@@ -137,16 +152,20 @@ class Stability(Provider):
         endpoint = path.get("model", "sd3")
         self._check_key(exchange)
         as_json = self._wants_json(exchange)
-        fields, files = self._read(exchange)
-        model = fields.get("model", SD3_MODELS[0]) if endpoint == "sd3" else endpoint
+        fields = self._read(exchange)
+        model = fields.get("model", SD3_MODEL) if endpoint == "sd3" else endpoint
         exchange.identify(model)
-        size, image_format = self._check_fields(endpoint, fields, files)
+        try:
+            form = read_body(fields, FORMS[endpoint], strict=False)
+        except InvalidBody as invalid:
+            raise _bad_request(*(f"{problem.path}: {problem.reason}" for problem in invalid.problems)) from None
+        size, image_format = self._size(form), FORMATS[form.output_format]
         self.refuse_early(exchange)
 
-        prompt = fields["prompt"]
+        prompt = form.prompt
         # The name in the image: a bare "ultra" would mean little there.
         title = model if endpoint == "sd3" else f"stable-image-{model}"
-        seed = int(fields.get("seed") or 0) or seed_for(title, prompt)
+        seed = form.seed or seed_for(title, prompt)
         filtered = exchange.meets("refused_output")
         reason = "CONTENT_FILTERED" if filtered else "SUCCESS"
         picture = exchange.draw_image(title, prompt, size, image_format, seed=seed, blurred=filtered)
@@ -182,7 +201,7 @@ class Stability(Provider):
         return accept == JSON
 
     @staticmethod
-    def _read(exchange: Exchange) -> tuple[dict[str, str], dict[str, bytes]]:
+    def _read(exchange: Exchange) -> dict[str, Any]:
         """The text fields and the files of the form."""
         request = exchange.request
         if len(request.get_data()) > MAX_REQUEST:
@@ -196,62 +215,33 @@ class Stability(Provider):
             _, form, uploads = parser.parse(io.BytesIO(request.get_data()), mime_type, len(request.get_data()), options)
         except (ValueError, HTTPException) as error:
             raise _bad_request("body: could not be read as multipart/form-data") from error
-        fields = {name: value for name, value in form.items() if name not in ("image", "none")}
+        # `none` is the empty file entry that Stability's own samples send to get a multipart body.
+        fields = {name: value for name, value in form.items() if name != "none"}
         files = {name: upload.read() for name, upload in uploads.items() if name != "none"}
-        if "image" in form:
+        if "image" in fields:
             raise _bad_request("image: must be a file")
         shown = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
         exchange.body = {**fields, **shown}
-        return fields, files
+        return {**files, **fields}
 
     @staticmethod
-    def _check_fields(
-        endpoint: str, fields: Mapping[str, str], files: Mapping[str, bytes]
-    ) -> tuple[tuple[int, int], ImageFormat]:
-        """The size in pixels and the format."""
-        problems = []
-        for name in (*fields, *files):
-            if name not in _FIELDS | _EXTRA_FIELDS[endpoint]:
-                problems.append(f"{name}: unknown field")
-        if not fields.get("prompt", "").strip():
-            problems.append("prompt: is required")
-        for name in ("prompt", "negative_prompt"):
-            if len(fields.get(name, "")) > 10_000:
-                problems.append(f"{name}: must be at most 10000 characters")
-        for name, choices in (
-            ("aspect_ratio", tuple(RATIOS)),
-            ("output_format", tuple(FORMATS)),
-            ("style_preset", STYLE_PRESETS),
-            ("model", SD3_MODELS),
-            ("mode", ("text-to-image", "image-to-image")),
-        ):
-            if name in fields and fields[name] not in choices:
-                problems.append(f"{name}: must be one of: {', '.join(choices)}")
-        for name, low, high in (("seed", 0, MAX_SEED), ("strength", 0, 1), ("cfg_scale", 1, 10)):
-            if name not in fields:
-                continue
-            try:
-                value: float = int(fields[name]) if name == "seed" else float(fields[name])
-            except ValueError:
-                problems.append(f"{name}: must be a number")
-                continue
-            if not low <= value <= high:
-                problems.append(f"{name}: must be between {low} and {high}")
-        size: tuple[int, int] | None = RATIOS.get(fields.get("aspect_ratio", "1:1"))
-        edits = fields.get("mode") == "image-to-image" if endpoint == "sd3" else "image" in files
-        if edits:
-            size = image_size(files.get("image", b""))
-            if size is None:
-                problems.append("image: must be an image file")
-            if "strength" not in fields:
-                problems.append("strength: is required with an image")
-            if "aspect_ratio" in fields and endpoint == "sd3":
-                problems.append("aspect_ratio: is not allowed with mode image-to-image")
-        elif "image" in files or "strength" in fields:
-            problems.append("image, strength: are allowed only with mode image-to-image")
-        if problems or size is None:
-            raise _bad_request(*problems)
-        return size, FORMATS[fields.get("output_format", "png")]
+    def _size(form: Core) -> tuple[int, int]:
+        """The size in pixels."""
+        size = RATIOS[form.aspect_ratio or "1:1"]
+        if not isinstance(form, Ultra):
+            return size
+        if not form.edits:
+            if form.image is not None or form.strength is not None:
+                raise _bad_request("image, strength: are allowed only with mode image-to-image")
+            return size
+        edited = image_size(form.image or b"")
+        if edited is None:
+            raise _bad_request("image: must be an image file")
+        if form.strength is None:
+            raise _bad_request("strength: is required with an image")
+        if isinstance(form, SD3) and form.aspect_ratio is not None:
+            raise _bad_request("aspect_ratio: is not allowed with mode image-to-image")
+        return edited
 
 
 PROTOCOL = Stability
