@@ -28,11 +28,6 @@ def single_values(context: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in context.items() if not re.search("[:/]", name) and name not in _CDK_CONTEXT}
 
 
-def names_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The names of settings in the context, in the order of their declaration."""
-    return kind.__struct_encode_fields__
-
-
 def read_values(chosen: Mapping[str, Any], kind: type[msgspec.Struct], checks: Mapping[str, Check]) -> dict[str, Any]:
     """What context values mean, by the names of the fields of `kind` that hold them: ``ipLimit`` is ``ip_limit``.
 
@@ -41,7 +36,7 @@ def read_values(chosen: Mapping[str, Any], kind: type[msgspec.Struct], checks: M
     SettingsError : a name is unknown, or its value isn't allowed
     """
     values: dict[str, Any] = {}
-    fields = dict(zip(names_of(kind), kind.__struct_fields__, strict=True))
+    fields = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
     for name, value in chosen.items():
         if name not in fields:
             close = difflib.get_close_matches(name, fields, 1)

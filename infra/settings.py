@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
-from infra.context import Check, SettingsError, names_of, read_values, single_values
+from infra.context import Check, SettingsError, read_values, single_values
 from pixelprompt.settings import HOST, LOOPBACK_HOSTS
 from pixelprompt.validation import about
 
@@ -324,7 +324,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
             refuse("pythonVersion", f"in the stage prod it must be set, to one of {', '.join(PYTHON_VERSIONS)}.")
 
 
-NAMES = names_of(Settings)
+NAMES = Settings.__struct_encode_fields__
 # Former names of settings, which are accepted until the next release.
 FORMER_NAMES = {"removal": "removalPolicy"}
 

@@ -5,7 +5,7 @@
     PixelPromptError
     ├── ConfigurationError         the deployment is wrong; the operator must change a setting
     ├── StorageError               S3 cannot be used
-    │   ├── PermissionDenied      S3 answered 403: the role lacks a permission
+    │   ├── PermissionDenied       S3 answered 403: the role lacks a permission
     │   ├── ConflictError          a conditional write lost every one of its attempts
     │   └── DeadlineExceeded       the time of the request is over
     │       └── Interrupted        likewise, while something was under way

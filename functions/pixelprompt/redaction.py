@@ -259,7 +259,9 @@ _DATA = re.compile(
     r"|(?:[A-Za-z0-9+/\\]{32,}={0,2}\s+)+[A-Za-z0-9+/\\]{16,}={0,2}"
     r"|(?:\\x[0-9a-f]{2}[^\\\s]{0,8}){4,}|(?i:(?:\b[0-9a-f]{2}\b[\s,:]{0,2}){12,})"
 )
-_MESSAGE_LIMIT = 300
+# Characters of a message, and of a short text such as an ID.
+MESSAGE_LIMIT = 300
+MAX_FACT = 200
 # Bytes of a message as JSON in ASCII, where an emoji has twelve: what Step Functions carries is limited in bytes.
 _MESSAGE_BYTES = 1200
 # Characters of a message that are looked at: ten times what it may have. It is scrubbed before it is cut to that.
@@ -267,7 +269,7 @@ MESSAGE_SOURCE = 4000
 
 
 def clean(text: str, key: str | None = None, *, public: bool = False) -> str:
-    """Return a provider's message as one line of at most 300 characters, without secrets and image data.
+    """Return a provider's message as one line of at most `MESSAGE_LIMIT` characters, without secrets and image data.
 
     Parameters
     ----------
@@ -276,7 +278,7 @@ def clean(text: str, key: str | None = None, *, public: bool = False) -> str:
     """
     line = visible(beginning(text, MESSAGE_SOURCE), lines=False)
     line = _DATA.sub("[data]", scrub(line, key) if public else without_secrets(without_key(line, key)))
-    return shortened(" ".join(line.split()), _MESSAGE_LIMIT, _MESSAGE_BYTES)
+    return shortened(" ".join(line.split()), MESSAGE_LIMIT, _MESSAGE_BYTES)
 
 
 def shortened(text: str, characters: int, size: int) -> str:

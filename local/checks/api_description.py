@@ -113,7 +113,7 @@ def _plain(schema: Any) -> Any:
         return [_plain(entry) for entry in schema]
     if not isinstance(schema, dict):
         return schema
-    plain = {name: _plain(value) for name, value in schema.items() if name != "title"}
+    plain = {name: _plain(value) for name, value in schema.items() if name not in ("title", "x-allowed")}
     if "default" in plain and plain["default"] is None:
         del plain["default"]
     if isinstance(plain.get("enum"), list):

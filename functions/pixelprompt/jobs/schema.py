@@ -11,16 +11,9 @@ from pixelprompt.models.cost import Cost, TotalCost
 from pixelprompt.models.model import Failure
 from pixelprompt.models.parameters import Adjustment
 from pixelprompt.models.provider import ProviderName
-from pixelprompt.storage.keys import ImageUrl, StoredImage
+from pixelprompt.redaction import MAX_FACT
+from pixelprompt.storage.keys import ImageUrl, Moment, StoredImage
 
-Moment = Annotated[
-    str,
-    Meta(
-        description="ISO 8601, in UTC.",
-        examples=["2026-11-28T09:30:00.000Z"],
-        extra_json_schema={"format": "date-time"},
-    ),
-]
 JobId = Annotated[
     str,
     Meta(
@@ -94,7 +87,7 @@ class ResultFields(FailedResult, total=False):
         ),
     ]
     requestId: Annotated[
-        str, Meta(max_length=200, description="The provider's own name of the request.", examples=["req_8f3a"])
+        str, Meta(max_length=MAX_FACT, description="The provider's own name of the request.", examples=["req_8f3a"])
     ]
     usage: Annotated[
         dict[str, int],

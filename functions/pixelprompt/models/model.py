@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, field
 
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.models.sizes import PixelSizes
-from pixelprompt.redaction import clean
+from pixelprompt.redaction import MESSAGE_LIMIT, clean
 
 ErrorCode = Literal[
     "refused", "rate_limited", "quota_exhausted", "bad_credentials", "model_retired", "invalid_request",
@@ -184,7 +184,11 @@ class Failure(TypedDict, total=False):
 
     error: Annotated[
         str,
-        Meta(max_length=300, description="One sentence for a person.", examples=["The provider refused this prompt."]),
+        Meta(
+            max_length=MESSAGE_LIMIT,
+            description="One sentence for a person.",
+            examples=["The provider refused this prompt."],
+        ),
     ]
     errorCode: Annotated[ErrorCode, Meta(description="Constant for programs.", examples=["refused"])]
     retryable: Annotated[bool, Meta(description="Whether a retry may help.", examples=[False])]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from pixelprompt.models.model import Generated, Image, ProviderError, Waiting
 from pixelprompt.observability import logger
-from pixelprompt.redaction import MESSAGE_SOURCE, beginning, scrub, visible, without_ids, without_key
+from pixelprompt.redaction import MAX_FACT, MESSAGE_SOURCE, beginning, scrub, visible, without_ids, without_key
 
 # US dollars of one response; the most expensive images cost less than one.
 MAX_COST = 1000.0
@@ -26,7 +26,6 @@ MAX_PAUSE = 3600.0
 _USUAL_PAUSE = 2.0
 # Characters. A fact, such as a request ID or a size, is a word or two. A revised prompt is stored in the image's record
 # only, and providers write longer ones than callers may. A text model's answer has 2000 tokens.
-MAX_FACT = 200
 MAX_REVISED_PROMPT = 4000
 MAX_ANSWER = 10_000
 # Bytes of a resume token, as it is carried inside a JSON string within JSON.

@@ -22,6 +22,7 @@ from pixelprompt.storage.keys import (
     INDEX,
     JOBS,
     ImageUrl,
+    Moment,
     StoredImage,
     file_name,
     gallery,
@@ -73,14 +74,7 @@ class GallerySummary(TypedDict):
     """A gallery of a page."""
 
     galleryId: GalleryId
-    createdAt: Annotated[
-        str,
-        Meta(
-            description="ISO 8601, in UTC.",
-            examples=["2026-11-28T09:30:00.000Z"],
-            extra_json_schema={"format": "date-time"},
-        ),
-    ]
+    createdAt: Moment
     coverUrl: ImageUrl
     images: Annotated[int, Meta(ge=1, description="Number of images.", examples=[9])]
 

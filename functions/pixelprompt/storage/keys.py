@@ -39,6 +39,14 @@ LAST_MOMENT = 10**13 - 1
 _TIMESTAMP = re.compile(r"-[0-9]{13}(-[0-9]+)?$")
 
 
+Moment = Annotated[
+    str,
+    Meta(
+        description="ISO 8601, in UTC.",
+        examples=["2026-11-28T09:30:00.000Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 ImageUrl = Annotated[
     str,
     Meta(
