@@ -1,14 +1,16 @@
 """The rules at their bounds: rows, windows, keys, sizes, costs, settings, and what storage does with a failure."""
 
 import gc
+import io
 import json
 import random
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from PIL import Image as Picture
 
 from pixelprompt import cold_start
 from pixelprompt.deadline import interrupted_after
@@ -34,6 +36,7 @@ from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.settings import Settings
 from pixelprompt.storage import keys
 from pixelprompt.storage.documents import Document, DocumentStore, is_transient, iso, widest_pause
+from pixelprompt.storage.image_format import ImageFormat, image_format
 
 BUCKET = "test-bucket"
 JOB = "3f2b8c1e-1234-4234-8234-123456789012"
@@ -390,6 +393,43 @@ def test_a_model_that_is_unknown_is_named() -> None:
     assert read_models(None, registry) is None
     with pytest.raises(InvalidParameter, match=r"^Unknown model 'x'. Available: GPT Image 2.$"):
         read_models(["x"], registry)
+
+
+def test_a_model_that_was_shut_down_names_its_replacement() -> None:
+    retired = Model("Old", "openai", "old-1", shutdown="2026-01-31", replacement="new-1")
+    registry = ModelRegistry([retired, Model("New", "openai", "new-1")], day=lambda: date(2026, 2, 1))
+    with pytest.raises(
+        InvalidParameter, match=r"^Old \(old-1\) was shut down on 2026-01-31. Use new-1 instead.$"
+    ) as caught:
+        read_models(["old-1"], registry)
+    assert caught.value.details == {"parameter": "models", "shutdown": "2026-01-31", "replacement": "new-1"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("GIF", {}),
+        ("PNG", {}),
+    ],
+)
+def test_formats_and_sizes_are_read_from_the_bytes(kind: str, options: Any) -> None:
+    buffer = io.BytesIO()
+    Picture.new("RGB", (96, 64), "red").save(buffer, kind, **options)
+    data = buffer.getvalue()
+    assert image_format(data) == ImageFormat(f"image/{kind.lower()}", 96, 64)
+    assert image_format(data[: len(data) // 2]) is None
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "GIF"])
+def test_an_animation_and_its_alpha_channel_are_read(kind: str) -> None:
+    frames = [Picture.new("RGBA", (40, 30), color) for color in ("#ff000080", "#00ff0080")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=100)
+    assert image_format(buffer.getvalue()) == ImageFormat(f"image/{kind.lower()}", 40, 30)
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
