@@ -386,6 +386,9 @@ def test_an_image_contradicts_a_receipt_once() -> None:
     }  # fmt: skip
     assert made.applied == {} and promised.applied == {"aspectRatio": "1:1", "outputFormat": "png"}
     assert as_made(promised, [(1024, 1000, "png")]) == promised
+    other = Receipt(adjusted={"outputFormat": {"requested": "webp", "used": "png"}})
+    contradicted = as_made(other, [(64, 64, "jpeg"), (64, 64, "gif")])
+    assert contradicted.adjusted == {"outputFormat": {"requested": "webp", "used": "jpeg"}}
 
 
 def test_a_model_that_is_unknown_is_named() -> None:
