@@ -34,7 +34,7 @@ unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is running; `make up` starts the cloud.')
 
 .PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
-  bootstrap smoke mark-good rollback pipeline-role test test-unit test-providers test-dates test-archives test-bare test-integration test-browser \
+  bootstrap smoke mark-good rollback pipeline-role test test-unit test-component test-providers test-dates test-archives test-bare test-integration test-browser \
   coverage mutants screenshots check docs lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-uv \
   prepare-python prepare-all hooks
 
@@ -83,7 +83,7 @@ models-refresh: prepare-python ## Compare the catalogue with public price lists 
 
 # The tests that need no emulator, and what makes them run so many days later. Node has a clock of its own, and warns of
 # the end of its life.
-QUICK := tests/unit/ tests/contract/ tests/infra/
+QUICK := tests/unit/ tests/component/ tests/contract/ tests/infra/
 ON_DAY = DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"'
 PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope $(PYTEST_ARGUMENTS)
 
@@ -94,8 +94,11 @@ test: prepare-all ## All tests, on two cores (DAYS=40: those without the emulato
 	set -x; $(PYTEST) --no-loadscope-reorder $(filter-out $(QUICK) %/__pycache__/ %/later/,$(wildcard tests/*/)); emulator=$$?; \
 	days=$$DAYS; $(if $(DAYS),$(ON_DAY)) $(PYTEST) $(QUICK) && exit $$emulator
 
-test-unit: prepare-all ## The quick tests, without the emulator
+test-unit: prepare-all ## The rules: no socket, no process
 	$(VENV_PYTHON) -m pytest tests/unit $(PYTEST_ARGUMENTS)
+
+test-component: prepare-all ## Adapters, servers and commands, over sockets and in processes of their own
+	$(VENV_PYTHON) -m pytest tests/component $(PYTEST_ARGUMENTS)
 
 test-providers: prepare-all ## The seven protocols over sockets, as a matrix of cases
 	$(VENV_PYTHON) -m pytest tests/contract $(PYTEST_ARGUMENTS)
@@ -121,7 +124,7 @@ test-browser: prepare-all ## The page in a real browser; needs Chromium (BROWSER
 
 coverage: prepare-all ## Which lines and branches of functions/ the tests without the emulator run: 97 % at least
 	@rm -rf .local/coverage; mkdir -p .local/coverage
-	$(VENV_PYTHON) -m coverage run -m pytest -n 2 --dist loadscope tests/unit/ tests/contract/ $(PYTEST_ARGUMENTS)
+	$(VENV_PYTHON) -m coverage run -m pytest -n 2 --dist loadscope tests/unit/ tests/component/ tests/contract/ $(PYTEST_ARGUMENTS)
 	@$(VENV_PYTHON) -m coverage combine -q; $(VENV_PYTHON) -m coverage report
 
 mutants: prepare-all ## How many small faults in the core rules the tests notice: 85 % at least (SAMPLE=60 SEED=number)

@@ -1,9 +1,10 @@
 """What every test may use."""
 
 import io
+import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return group(nodeid)
 
     return ByGroup(config, log)
+
+
+Metric = dict[str, Any]
+
+
+@pytest.fixture
+def metrics(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[Metric]]:
+    """What the Lambdas have measured since the last call: values and dimensions as CloudWatch would read them."""
+
+    def read() -> list[Metric]:
+        found = []
+        for line in capsys.readouterr().out.splitlines():
+            value = json.loads(line) if line.startswith('{"_aws"') else {}
+            for directive in value.get("_aws", {}).get("CloudWatchMetrics", []):
+                assert directive["Namespace"] == "PixelPrompt"
+                (names,) = directive["Dimensions"]
+                measured = {metric["Name"]: value[metric["Name"]][0] for metric in directive["Metrics"]}
+                found.append(measured | {name: value[name] for name in names if name != "service"})
+        return found
+
+    return read

@@ -129,7 +129,7 @@ def test_catalogue_laptop_doctor_and_simulator_read_its_row(project: Path) -> No
 
 @pytest.mark.slow
 def test_it_does_what_every_adapter_does(project: Path) -> None:
-    tests = ("tests/contract/test_contract.py", "tests/unit/test_provider_pages.py")
+    tests = ("tests/contract/test_contract.py", "tests/unit/documents/test_provider_pages.py")
     output = run(project, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "toy", *tests)
     summary = output.splitlines()[-1]
     assert "failed" not in summary and int(summary.split()[0]) > 40, summary

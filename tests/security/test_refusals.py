@@ -16,7 +16,7 @@ from pixelprompt.errors import (
 from pixelprompt.jobs.idempotency import body_hash
 from pixelprompt.prompts.moderation.filter import ContentFilter
 from tests.conftest import BUCKET
-from tests.unit.test_idempotency import BODY, IP, World
+from tests.unit.jobs.test_idempotency import BODY, IP, World
 
 BLOCKED = {"prompt": "a n.u.d.e portrait"}
 
