@@ -4,12 +4,14 @@
 """
 
 import re
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import msgspec
 
+from local.paths import ROOT
 from pixelprompt import errors
 from pixelprompt.api import routes
 from pixelprompt.api.enhance import EnhanceRequest
@@ -25,7 +27,7 @@ from pixelprompt.prompts.enhancement import EnhancedPrompt
 from pixelprompt.storage import galleries
 from pixelprompt.storage.galleries import Gallery, GalleryPage
 
-VERSION = "1.0.0"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 Schema = dict[str, Any]
 RequestErrors = tuple[type[errors.RequestError], ...]
