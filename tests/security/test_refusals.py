@@ -68,9 +68,9 @@ def test_limits_come_before_moderation_except_for_a_dry_run(s3: Any) -> None:
     world = full(s3)
     with pytest.raises(RateLimitExceeded):
         world.submit(body=BLOCKED)
-    assert world.submit(body={**BODY, "dryRun": True})[0]["dryRun"]
+    assert world.estimate(BODY)[0]["dryRun"]
     with pytest.raises(InappropriateContent):
-        world.submit(body={**BLOCKED, "dryRun": True})
+        world.estimate(BLOCKED)
 
 
 def test_a_replay_is_free_where_a_new_request_is_refused(s3: Any) -> None:

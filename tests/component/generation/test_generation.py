@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from botocore.exceptions import ClientError
@@ -18,13 +18,14 @@ from pixelprompt import providers
 from pixelprompt.errors import ConflictError, JobNotFound, ServiceUnavailable
 from pixelprompt.generation import run
 from pixelprompt.generation.failure import FailureRecorder
-from pixelprompt.generation.item import MAX_WAIT, Item
+from pixelprompt.generation.item import MAX_WAIT, Item, Outcome
 from pixelprompt.generation.run import Generation, InvocationBroke
 from pixelprompt.jobs.finish import Completion, FinishRequest
 from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.retry import progress
+from pixelprompt.jobs.schema import ModelResult
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.models.model import Credentials, Generated, Image, Model, ProviderError, Waiting
+from pixelprompt.models.model import Credentials, ErrorCode, Generated, Image, Model, ProviderError, Waiting
 from pixelprompt.models.parameters import Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.providers.keys import ProviderKeys
@@ -67,7 +68,7 @@ class Job:
     def item(self, attempt: int = 1, **fields: Any) -> Item:
         return Item(self.id, 0, MODEL.name, attempt, "a red fox", self.created_at, {"steps": 28}, **fields)
 
-    def run(self, item: Item | None = None) -> dict[str, Any]:
+    def run(self, item: Item | None = None) -> Outcome:
         return self.generation.run(item or self.item(), 200)
 
     def start(self) -> None:
@@ -81,11 +82,10 @@ class Job:
         self.jobs.create_job("a red fox", {"steps": 28}, rows, job_id=self.id, created_at=self.created_at)
 
     @property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> ModelResult:
         document = self.jobs.get_job_status(self.id)
         assert document is not None
-        row: dict[str, Any] = document["results"][0]
-        return row
+        return document["results"][0]
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_throttling_ends_with_the_deadline(job: Job, simulator: Simulator) -> No
 
 def test_a_missing_key_and_a_missing_model_say_so(job: Job) -> None:
     empty = ProviderKeys(Secrets(), "keys")
-    empty._read = dict  # type: ignore[method-assign, assignment]
+    empty._read = dict  # type: ignore[method-assign]
     job.generation._keys = empty
     assert job.run()["errorCode"] == "bad_credentials"
     assert "make keys" in job.row["error"]
@@ -275,10 +275,10 @@ def test_a_passing_failure_of_s3_does_not_lose_the_image(job: Job) -> None:
 
 
 def test_keys_that_cannot_be_read_cost_nothing(job: Job) -> None:
-    def broken() -> None:
+    def broken() -> NoReturn:
         raise ServiceUnavailable("No.")
 
-    job.generation._keys._read = broken  # type: ignore[method-assign, assignment]
+    job.generation._keys._read = broken  # type: ignore[method-assign]
     assert job.run()["errorCode"] == "internal"
     assert job.row["billable"] == "no"
 
@@ -382,10 +382,10 @@ class Redriven:
         self.workflow = workflow
         self.recorder = FailureRecorder(job.jobs, job.images, job.tokens)
 
-    def generate(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def generate(self, payload: dict[str, Any]) -> Outcome:
         return self.job.run(self._item(payload))
 
-    def record(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def record(self, payload: dict[str, Any]) -> Outcome:
         return self.recorder.record(self._item(payload), payload["error"]["Error"])
 
     def redrive(self, state: str = "Generate image", **item: Any) -> Any:
@@ -515,7 +515,9 @@ def test_an_order_that_has_ended_is_not_asked_for_again_by_a_retry(
 
 
 @pytest.mark.parametrize("code", ["unknown_outcome", "timeout", "bad_credentials"])
-def test_an_order_whose_end_is_unknown_is_asked_for_again(job: Job, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_whose_end_is_unknown_is_asked_for_again(
+    job: Job, code: ErrorCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers: list[Any] = [Waiting(0.1, "order-1"), ProviderError(code, billable="unknown")]
     monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: give(answers.pop(0)))
     job.run()

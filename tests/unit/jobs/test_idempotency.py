@@ -16,6 +16,7 @@ from pixelprompt.errors import (
     StorageError,
 )
 from pixelprompt.jobs.idempotency import IdempotencyRecords, body_hash, read_key
+from pixelprompt.jobs.schema import Estimate, JobStarted
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.jobs.submit import Submission
 from pixelprompt.limits.rate_limit import RateLimiter
@@ -25,7 +26,7 @@ from pixelprompt.prompts.moderation.filter import ContentFilter
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.storage.keys import RATE_LIMIT_KEY as RATE_LIMIT
 from pixelprompt.storage.keys import idempotency_key
-from tests.unit.jobs.test_submit import Executions, Secrets, start_error
+from tests.unit.jobs.test_submit import Executions, Secrets, start_error, started
 
 BUCKET = "test-bucket"
 IP = "192.0.2.1"
@@ -56,8 +57,14 @@ class World:
             sleep=self.slept.append,
         )
 
-    def submit(self, key: str = "k", body: Any = None, ip: str = IP) -> tuple[dict[str, Any], bool]:
-        return self.submission.submit_once(body or BODY, ip, "c", key)
+    def submit(self, key: str = "k", body: Any = None, ip: str = IP) -> tuple[JobStarted, bool]:
+        response, replayed = self.submission.submit_once(body or BODY, ip, "c", key)
+        return started(response), replayed
+
+    def estimate(self, body: dict[str, Any]) -> tuple[Estimate, bool]:
+        response, replayed = self.submission.submit_once({**body, "dryRun": True}, IP, "c", "k")
+        assert "dryRun" in response
+        return response, replayed
 
     def later(self, **time: float) -> None:
         self.now += timedelta(**time)
@@ -181,7 +188,7 @@ def test_a_wrong_request_writes_no_record(world: World) -> None:
 
 
 def test_a_dry_run_makes_no_job_and_takes_no_key(world: World) -> None:
-    answer, replayed = world.submit(body={**BODY, "dryRun": True})
+    answer, replayed = world.estimate(BODY)
     assert answer["dryRun"] and not replayed
     assert world.s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
 

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.credentials import Credentials
@@ -16,6 +16,7 @@ from pixelprompt.generation.item import MAX_WAIT
 from pixelprompt.generation.run import WAIT_HERE
 from pixelprompt.jobs.executions import map_item
 from pixelprompt.jobs.progress import Progress
+from pixelprompt.jobs.schema import FailedResult, ModelResult
 from pixelprompt.jobs.status import JobStatus
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import ProviderError
@@ -50,10 +51,22 @@ def test_the_largest_input_of_an_execution_is_below_the_limit() -> None:
     # A call has a token or an error, and only the first error has a sentence.
     progress = Progress(
         tokens=dict.fromkeys(range(MAX_IMAGES), '"' * (MAX_TOKEN // 2)),
-        failures={0: ProviderError("provider_unavailable", WIDEST * 9000).row()},
+        failures={0: cast(FailedResult, ProviderError("provider_unavailable", WIDEST * 9000).row())},
     )
     resume = progress.dump()
-    rows = [{"index": index, "model": name, **_largest_receipt().row()} for index, name in enumerate(NAMES)]
+    receipt = _largest_receipt()
+    rows = [
+        ModelResult(
+            index=index,
+            model=name,
+            provider="openai",
+            status="pending",
+            applied=receipt.applied,
+            adjusted=receipt.adjusted,
+            ignored=receipt.ignored,
+        )
+        for index, name in enumerate(NAMES)
+    ]
     models = [map_item(row, resume) for row in rows]
     execution = {"prompt": WIDEST * 1000, "parameters": parameters, "correlationId": "c" * 128, "models": models}
     size = len(json.dumps(execution))
