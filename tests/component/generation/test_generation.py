@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -15,7 +15,7 @@ from PIL import Image as Picture
 
 from local.simulator import Simulator
 from pixelprompt import providers
-from pixelprompt.errors import ConflictError, JobNotFound, ServiceUnavailable
+from pixelprompt.errors import ConflictError, JobNotFound
 from pixelprompt.generation import run
 from pixelprompt.generation.failure import FailureRecorder
 from pixelprompt.generation.item import MAX_WAIT, Item, Outcome
@@ -43,8 +43,14 @@ MODEL = Model("GPT Image 2", "openai", "gpt-image-2", 10)
 class Secrets:
     """Secrets Manager with a key for OpenAI."""
 
+    def __init__(self) -> None:
+        self.text = '{"OPENAI_API_KEY": "test-key"}'
+        self.error: Exception | None = None
+
     def get_secret_value(self, SecretId: str) -> dict[str, str]:
-        return {"SecretString": '{"OPENAI_API_KEY": "test-key"}'}
+        if self.error:
+            raise self.error
+        return {"SecretString": self.text}
 
 
 class Job:
@@ -57,7 +63,8 @@ class Job:
         self.tokens = ResumeTokens(s3, BUCKET)
         self.slept: list[float] = []
         self.registry = ModelRegistry([MODEL])
-        self.keys = ProviderKeys(Secrets(), "keys", {"openai": f"{url}/openai/v1"})
+        self.secrets = Secrets()
+        self.keys = ProviderKeys(self.secrets, "keys", {"openai": f"{url}/openai/v1"})
         self.generation = Generation(
             self.jobs, self.images, self.tokens, lambda **_: self.registry, self.keys, sleep=self.slept.append
         )
@@ -183,9 +190,7 @@ def test_throttling_ends_with_the_deadline(job: Job, simulator: Simulator) -> No
 
 
 def test_a_missing_key_and_a_missing_model_say_so(job: Job) -> None:
-    empty = ProviderKeys(Secrets(), "keys")
-    empty._read = dict  # type: ignore[method-assign]
-    job.generation._keys = empty
+    job.secrets.text = "{}"
     assert job.run()["errorCode"] == "bad_credentials"
     assert "make keys" in job.row["error"]
     job.registry = ModelRegistry([])
@@ -275,10 +280,7 @@ def test_a_passing_failure_of_s3_does_not_lose_the_image(job: Job) -> None:
 
 
 def test_keys_that_cannot_be_read_cost_nothing(job: Job) -> None:
-    def broken() -> NoReturn:
-        raise ServiceUnavailable("No.")
-
-    job.generation._keys._read = broken  # type: ignore[method-assign]
+    job.secrets.error = ClientError({"Error": {"Code": "ThrottlingException"}}, "GetSecretValue")
     assert job.run()["errorCode"] == "internal"
     assert job.row["billable"] == "no"
 

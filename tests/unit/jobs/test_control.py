@@ -157,8 +157,11 @@ class World:
         self.created_at = self.jobs.now()
         self.machine = Machine(self.id)
         self.slept: list[float] = []
+        self.sleep: Callable[[float], None] = self.slept.append
         stop = StepFunctions(self.machine, "arn:aws:states:us-east-1:1:stateMachine:m").stop
-        self.cancellation = Cancellation(self.jobs, stop, clock=lambda: self.now.timestamp(), sleep=self.slept.append)
+        self.cancellation = Cancellation(
+            self.jobs, stop, clock=lambda: self.now.timestamp(), sleep=lambda seconds: self.sleep(seconds)
+        )
         self.executions = Executions()
         limiter = RateLimiter(s3, BUCKET, 100, ip_limit, clock=lambda: self.now.timestamp())
         self.deadline = Deadline()
@@ -251,7 +254,7 @@ class TestCancel:
 
     def test_an_execution_that_is_about_to_be_started_is_waited_for(self, world: World) -> None:
         world.machine.names.clear()
-        world.cancellation._sleep = lambda _: world.machine.names.add(world.id)
+        world.sleep = lambda _: world.machine.names.add(world.id)
         world.cancellation.cancel(world.id)
         assert world.machine.asked == [world.id, world.id]
 
