@@ -10,12 +10,13 @@ import re
 import time
 from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from local import terminal
-from local.demo import _sentence
+from local import demo, terminal
+from local.cloud import CloudError, Response
 from local.report import logs
 from pixelprompt import redaction
 from pixelprompt.errors import ConfigurationError
@@ -220,7 +221,11 @@ def test_nothing_of_a_job_or_a_log_steers_a_terminal() -> None:
     hostile = {STEERING: [f"a fox{STEERING}", 1, None]}
     assert not HARMFUL.search(json.dumps(terminal.safe(hostile), ensure_ascii=False))
     assert not HARMFUL.search(terminal.shown(f"a fox{STEERING}", "utf-8"))
-    assert not HARMFUL.search(_sentence(json.dumps({"message": STEERING}).encode()))
+    body = json.dumps({"message": STEERING}).encode()
+    rejecting: Any = SimpleNamespace(request=lambda *_: Response(400, {}, body))
+    with pytest.raises(CloudError) as rejected:
+        demo.submit(rejecting, "a fox")
+    assert not HARMFUL.search(str(rejected.value))
     _, line = logs.readable("generate", 0.0, json.dumps({"message": f"a fox{STEERING}", "model": STEERING}))
     assert not HARMFUL.search(line)
 

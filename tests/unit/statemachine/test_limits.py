@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
-from botocore.credentials import Credentials
 
 from infra.settings import MAX_MODELS
 from pixelprompt.api import body
@@ -23,6 +22,7 @@ from pixelprompt.models.model import ProviderError
 from pixelprompt.models.parameters import MAX_IMAGES, Receipt
 from pixelprompt.models.parameters import NAMES as PARAMETERS
 from pixelprompt.providers.response import MAX_TOKEN
+from pixelprompt.storage import clients
 from pixelprompt.storage.images import ImageStorage
 from tests.workflow_engine import Workflow, done, running_workflow, service_error, states_of
 
@@ -80,9 +80,15 @@ def _largest_receipt() -> Receipt:
     return Receipt(adjusted={name: {"requested": longest, "used": longest} for name in PARAMETERS})
 
 
-def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs, images = JobManager(s3, BUCKET, clock=lambda: datetime.now(UTC)), ImageStorage(s3, BUCKET)
-    monkeypatch.setattr(s3._request_signer, "_credentials", Credentials("key", "secret", SESSION_TOKEN))
+def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any) -> None:
+    signer = clients.session().create_client(
+        "s3",
+        config=s3.meta.config,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        aws_session_token=SESSION_TOKEN,
+    )
+    jobs, images = JobManager(s3, BUCKET, clock=lambda: datetime.now(UTC)), ImageStorage(signer, BUCKET)
     job_id = jobs.create_job(WIDEST * 1000, {}, [{"name": name, "provider": "openai"} for name in NAMES])
     for name in NAMES:
         key = f"2026-11-26-12-00-00-0123abcd/{name.replace(' ', '-')}-1795724541766"
