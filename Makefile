@@ -169,7 +169,7 @@ MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -B -m mkdocs build --strict
 
 check: prepare-all ## Style, types, workflows, the API's description, the grants, cdk-nag, documentation, the templates for AWS and here
 	$(VENV_PYTHON) -m ruff check .
-	$(VENV_PYTHON) -m mypy --strict functions infra local benchmarks app.py docs/hooks.py
+	$(VENV_PYTHON) -m mypy --strict functions infra local benchmarks app.py docs/hooks.py tests
 	@for definition in statemachine/*.json; do \
 	  echo "asl-validator --json-path $$definition"; \
 	  node node_modules/.bin/asl-validator --json-path "$$definition" || exit 1; \

@@ -58,7 +58,7 @@ def _parsed_once(self: JSONFileLoader, file_path: str) -> Any:
     return _described(file_path)
 
 
-JSONFileLoader.load_file = _parsed_once  # type: ignore[method-assign]
+JSONFileLoader.load_file = _parsed_once
 
 # The bucket that ``s3`` has.
 BUCKET = "test-bucket"
@@ -152,7 +152,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep each group in one process. The groups of xdist's own scheduler are not read by this pytest."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByGroup(LoadScopeScheduling):
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             return group(nodeid)
 

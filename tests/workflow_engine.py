@@ -135,7 +135,11 @@ class Workflow:
             calls=self.calls,
             waits=self.waits,
             delays=self.delays,
-            entered=[e["stateEnteredEventDetails"]["name"] for e in events if e["type"].endswith("StateEntered")],
+            entered=[
+                details["name"]
+                for e in events
+                if e["type"].endswith("StateEntered") and (details := e["stateEnteredEventDetails"])
+            ],
             events=len(events),
         )
 
@@ -241,7 +245,7 @@ def running_workflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workflow]:
     environment = ExecutionWorker._get_evaluation_environment
 
     def environment_of(self: Any) -> Any:
-        env = environment(self)
+        env: Any = environment(self)
         if workflow.redrives is not None:
             env.states.context_object.context_object_data["Execution"]["RedriveCount"] = workflow.redrives
         return env

@@ -51,6 +51,7 @@ def test_a_flavour_does_what_the_protocol_does(simulator: Simulator, flavour: st
     if isinstance(answer, Generated):
         assert_images_are_what_they_say(answer)
     else:
+        assert isinstance(answer, ProviderError)
         assert case.says in answer.said and "test-key" not in f"{answer} {answer.said}"
 
 
@@ -86,7 +87,12 @@ class TestAzure:
 
     @pytest.mark.parametrize("below", ["/compatible/v1", "/compatible/openai/v1"])
     def test_every_parameter_is_told_as_to_openai(self, simulator: Simulator, below: str) -> None:
-        wanted = {"quality": "high", "output_format": "webp", "output_compression": 60, "background": "transparent"}
+        wanted: dict[str, Any] = {
+            "quality": "high",
+            "output_format": "webp",
+            "output_compression": 60,
+            "background": "transparent",
+        }
         answer = ask(
             AZURE, simulator.url + below, n=2, aspect_ratio="16:9", resolution="2K", moderation="low", **wanted
         )

@@ -40,7 +40,7 @@ def image_at(content: Any) -> Callable[[Asked], Answer]:
     return lambda asked: Answer(200, PNG) if asked.method == "GET" else Answer(200, content)
 
 
-VALUES = [None, 5, -1, 10**400, True, "", "x", [], [None], ["x"], {}, {"a": 1}, [[[]]], [{"x": {}}]]
+VALUES: list[Any] = [None, 5, -1, 10**400, True, "", "x", [], [None], ["x"], {}, {"a": 1}, [[[]]], [{"x": {}}]]
 SHAPES: list[Callable[[Any], Any]] = [
     lambda value: value,
     lambda value: {"error": value},
@@ -110,15 +110,17 @@ def test_no_answer_breaks_a_text_model(provider: str, status: int) -> None:
 
 def test_only_true_or_false_is_a_verdict() -> None:
     """What is neither must not count as harmless."""
-    for flagged in (True, False, None, 0, 1, "false", "true", [], {}):
+    verdicts: list[Any] = [True, False, None, 0, 1, "false", "true", [], {}]
+    for flagged in verdicts:
         content = {"results": [{"flagged": flagged}]}
         with Canned(Answer(200, content)) as server:
             answer = outcome(
                 adapter("openai").is_flagged, "x", TEXT_MODEL, Credentials(KEY, server.url), time.time() + 10
             )
         assert answer is flagged if isinstance(flagged, bool) else isinstance(answer, ProviderError)
-    for content in (b"<html>", None, {}, {"results": []}, {"results": {}}, {"results": [None]}, {"results": [{}]}):
-        with Canned(Answer(200, content)) as server:
+    others: list[Any] = [b"<html>", None, {}, {"results": []}, {"results": {}}, {"results": [None]}, {"results": [{}]}]
+    for other in others:
+        with Canned(Answer(200, other)) as server:
             answer = outcome(
                 adapter("openai").is_flagged, "x", TEXT_MODEL, Credentials(KEY, server.url), time.time() + 10
             )

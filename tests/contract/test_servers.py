@@ -190,6 +190,10 @@ def test_a_refusal_of_some_images_keeps_the_others() -> None:
     assert isinstance(answer, Generated) and len(answer.images) == 1
 
 
+# Details that contradict the total.
+CONTRADICTORY: list[Any] = [{"image_tokens": 1, "text_tokens": 0}, {"text_tokens": -900}, {"image_tokens": 9000}, []]
+
+
 @pytest.mark.parametrize(
     ("usage", "tokens", "cost"),
     [
@@ -211,10 +215,9 @@ def test_a_refusal_of_some_images_keeps_the_others() -> None:
             {"outputTextTokens": 44, "outputImageTokens": 1056},
             None,
         ),
-        # Details that contradict the total.
         *(
             ({"output_tokens": 1756, "output_tokens_details": details}, {"outputImageTokens": 1756}, None)
-            for details in ({"image_tokens": 1, "text_tokens": 0}, {"text_tokens": -900}, {"image_tokens": 9000}, [])
+            for details in CONTRADICTORY
         ),
         ({"output_tokens": -5, "input_tokens": -5}, None, None),
         ({"cost": 0}, None, 0),
@@ -321,7 +324,7 @@ def test_a_list_of_images_comes_in_many_shapes(content: Any) -> None:
     ],
 )
 def test_the_path_is_the_servers(simulator: Simulator, model_id: str, fields: dict[str, str], path: str) -> None:
-    images(simulator, replace(COMPATIBLE, id=model_id, **fields))  # type: ignore[arg-type]
+    images(simulator, replace(COMPATIBLE, id=model_id, **fields))
     (order,) = orders(simulator)
     assert order.path == path
 

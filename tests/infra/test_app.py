@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 
 import app
+
+# isort: split
+# Only after the line above, which starts the process of the CDK's library.
+from aws_cdk import App
+
 from infra import caches
 from infra.interpreters import interpreter
 from infra.settings import INTERPRETER, PYTHON_VERSIONS
@@ -45,7 +50,7 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
 
 def run_here(context: dict[str, Any], directory: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run what app.py runs in this process, whose CDK's library has started long ago; its exit code."""
-    whole = app.App(context=context, outdir=str(directory), tree_metadata=False)
+    whole = App(context=context, outdir=str(directory), tree_metadata=False)
     monkeypatch.setattr(app, "App", lambda: whole)
     return app.main()
 
@@ -70,12 +75,12 @@ def test_wrong_setting_is_one_sentence(
 LACKING = next(version for version in PYTHON_VERSIONS if version != INTERPRETER)
 
 
-def no_python(folder: Path) -> dict[str, str]:
+def no_python(folder: Path) -> dict[str, Any]:
     """The variables of a machine that has no other Python."""
     return dict.fromkeys(("PATH", "HOME", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR"), str(folder))
 
 
-def no_packages(folder: Path) -> dict[str, str]:
+def no_packages(folder: Path) -> dict[str, Any]:
     """The variables of a machine that has no packages, nor a way to them."""
     return {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(folder / "empty")}
 

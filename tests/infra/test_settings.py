@@ -13,6 +13,7 @@ from infra.settings import INTERPRETER, NAMES, PYTHON_VERSIONS, Settings, former
 
 from .conftest import ROOT
 
+EMPTY: list[Any] = [None, False, 0, [], {}]
 PROVIDER_ENDPOINTS = (
     "a JSON object of providers and loopback URLs, without user and password, such as "
     '{"openai": "http://127.0.0.1:8000/openai/v1"}'
@@ -124,9 +125,9 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("cloudfront", "on", "true or false"),
         ("statusWait", 21, "a whole number from 0 to 20"),
         ("alarmEmail", "owner", "an e-mail address, or empty"),
-        *[("alarmEmail", empty, "an e-mail address, or empty") for empty in (None, False, 0, [], {})],
-        *[("jwtIssuer", empty, JWT_ISSUER) for empty in (None, False, 0, [], {})],
-        *[("providerEndpoints", empty, PROVIDER_ENDPOINTS) for empty in (None, False, 0, [], "[]")],
+        *[("alarmEmail", empty, "an e-mail address, or empty") for empty in EMPTY],
+        *[("jwtIssuer", empty, JWT_ISSUER) for empty in EMPTY],
+        *[("providerEndpoints", empty, PROVIDER_ENDPOINTS) for empty in [*EMPTY[:-1], "[]"]],
         ("dailyBudget", "-1", "US dollars from 0 to 1000000"),
         ("dailyBudget", True, "US dollars from 0 to 1000000"),
         ("promptModelIndex", float("inf"), "the place (from 1), name or id of a text model of the catalogue"),

@@ -46,7 +46,8 @@ class Resources(grants.Resources):
 
     def data_bucket(self) -> dict[str, Any]:
         """The bucket of jobs and images."""
-        (found,) = [e["Properties"] for i, e in self.by_id.items() if self.names[i] == "bucket"]
+        found: dict[str, Any]
+        (found,) = (e["Properties"] for i, e in self.by_id.items() if self.names[i] == "bucket")
         return found
 
     def function(self, name: str) -> dict[str, Any]:
@@ -381,13 +382,14 @@ def test_machine_logs_everything_but_the_data(template: Template) -> None:
 
 def test_every_log_group_expires(synthesise: Synthesise) -> None:
     groups = Resources(synthesise(logRetentionDays=731, retentionDays=90)).of_type("AWS::Logs::LogGroup")
-    assert {group.get("LogGroupName"): group["RetentionInDays"] for group in groups} == {
+    expected: dict[str | None, int] = {
         **{f"/aws/lambda/pixel-prompt-dev-{name}": 731 for name in FUNCTIONS},
         "/aws/vendedlogs/states/pixel-prompt-dev-generate-images": 731,
         "/aws/vendedlogs/apigateway/pixel-prompt-dev": 731,
         # The page's copier writes when the stack is deleted, too: a name of ours would be taken at the next deployment.
         None: 731,
     }
+    assert {group.get("LogGroupName"): group["RetentionInDays"] for group in groups} == expected
 
 
 def test_objects_expire(synthesise: Synthesise) -> None:

@@ -16,7 +16,8 @@ from ministack.core.iam_evaluator import EvalContext, evaluate, fnmatch_iam_cs, 
 from local.cdk import ACCOUNT, REGION
 from local.checks import grants, synthesis
 from local.checks.grants import Grant, listed
-from local.cloud import CALLS_LOG, Cloud
+from local.cloud import Cloud
+from local.cloud.servers import CALLS_LOG
 
 from .conftest import RECORDED
 from .test_grants import ENFORCED, NOT_ENFORCED, TRIED

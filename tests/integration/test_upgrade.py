@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from local.cloud import PACKAGES, SOURCES
+from local.cloud.fingerprint import PACKAGES, SOURCES
 from local.paths import ROOT
 from pixelprompt.models.registry import ModelRegistry
 

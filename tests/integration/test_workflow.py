@@ -136,7 +136,7 @@ def execute(service: Service, machine: str, models: Any) -> tuple[dict[str, Any]
         body = json.dumps({"resume": TOKEN})
         key = resume_key(job_id, list(models).index("resumed"))
         service.s3.put_object(Bucket=service.bucket, Key=key, Body=body)
-    given = {
+    given: dict[str, Any] = {
         "jobId": job_id,
         "run": 1,
         "createdAt": created_at,
@@ -151,9 +151,9 @@ def execute(service: Service, machine: str, models: Any) -> tuple[dict[str, Any]
     while (status := states.describe_execution(executionArn=arn)["status"]) == "RUNNING":
         assert time.monotonic() < limit
         time.sleep(0.1)
-    document = jobs.get_job_status(job_id)
+    document = jobs.read(job_id)
     assert document is not None
-    return document, status
+    return document.value, status
 
 
 def test_every_way_of_breaking_ends_its_own_row_only(service: Service, machine: str) -> None:

@@ -24,30 +24,38 @@ from pixelprompt.jobs.document import (
     new_document,
     start_row,
 )
+from pixelprompt.jobs.schema import Job, ModelResult
 from pixelprompt.limits.rate_limit import DAY, HOUR, RateLimiter
+from pixelprompt.models.model import Failure
 from pixelprompt.storage.documents import widest_pause
+from pixelprompt.storage.keys import StoredImage
 
 NOW = "2026-11-23T12:00:00.000Z"
 ROWS = 3
 ORDER = {"pending": 0, "in_progress": 1, "error": 2, "cancelled": 2, "completed": 3}
-FAILURE = {"error": "The provider refused this prompt.", "errorCode": "refused", "retryable": False, "billable": "no"}
+FAILURE: Failure = {
+    "error": "The provider refused this prompt.",
+    "errorCode": "refused",
+    "retryable": False,
+    "billable": "no",
+}
 
 Event = tuple[str, int]
 
 
-def image(index: int, number: int = 0) -> dict[str, str]:
+def image(index: int, number: int = 0) -> StoredImage:
     """Where an image of a row lies."""
     stem = f"g/Model-{index}-1" + (f"-{number + 1}" if number else "")
     return {"imageKey": f"group-images/{stem}.json", "binaryKey": f"images/{stem}.png"}
 
 
-def document() -> dict[str, Any]:
+def document() -> Job:
     """A job of three rows."""
     models = [{"name": f"Model {index}", "provider": "openai"} for index in range(ROWS)]
     return new_document("0b8f9a52-0000-4000-8000-000000000000", "a red fox", {}, models, NOW)
 
 
-def apply(rows: list[dict[str, Any]], event: Event) -> bool:
+def apply(rows: list[ModelResult], event: Event) -> bool:
     """Let an event happen to a row; whether it changed it."""
     kind, index = event
     row = rows[index]
@@ -104,7 +112,7 @@ def test_any_order_of_the_same_events_ends_in_the_same_rows(history: list[Event]
     assert ends[0] == ends[1]
 
 
-def happened(history: list[Event], row: dict[str, Any], kind: str) -> bool:
+def happened(history: list[Event], row: ModelResult, kind: str) -> bool:
     """Whether such an event was the row's."""
     return (kind, row["index"]) in history
 
@@ -137,11 +145,13 @@ def test_the_end_of_a_job_closes_every_row_and_keeps_every_image(
 def test_pauses_are_bounded_and_widen_with_open_rows_and_lost_races(
     round_trip: float, open_rows: int, losses: int
 ) -> None:
-    job = {"results": [{"status": "in_progress"}] * open_rows}
+    job, larger = document(), document()
+    row: ModelResult = {**job["results"][0], "status": "in_progress"}
+    job["results"], larger["results"] = [row] * open_rows, [row] * (open_rows + 1)
     contenders = closing_rows(job, losses)
     assert contenders <= open_rows
     assert contenders <= closing_rows(job, losses + 1)
-    assert contenders <= closing_rows({"results": [{"status": "in_progress"}] * (open_rows + 1)}, losses)
+    assert contenders <= closing_rows(larger, losses)
     assert 0 <= widest_pause(round_trip, contenders) <= 10
     assert widest_pause(round_trip, contenders) <= widest_pause(round_trip, contenders + 1)
 

@@ -10,17 +10,21 @@ import re
 import time
 from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from local import terminal
-from local.demo import _sentence
+from local import demo, terminal
+from local.cloud import CloudError, Response
 from local.report import logs
 from pixelprompt import redaction
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.generation.item import ROW_LIMIT, limited
+from pixelprompt.jobs import schema
+from pixelprompt.jobs.schema import ResultFields
 from pixelprompt.models import catalogue
+from pixelprompt.models.cost import UNKNOWN
 from pixelprompt.models.model import Credentials, Generated, Image, Model, ProviderError, Waiting
 from pixelprompt.models.provider import url_host
 from pixelprompt.prompts.enhancement import enhance_prompt
@@ -131,16 +135,16 @@ def test_a_resume_token_without_end_fails_its_row(s3: Any, url: str) -> None:
 
 
 def test_a_row_is_limited_and_keeps_its_images() -> None:
-    image = {"imageKey": "i" * 200, "binaryKey": "b" * 200}
-    row = {"images": [image] * 4, "cost": {}, "used": {"size": "x" * 9000}, "applied": {"seed": 1}}
-    assert limited(row) == {"images": [image] * 4, "cost": {}, "applied": {"seed": 1}}
+    image: schema.Image = {"imageKey": "i" * 200, "binaryKey": "b" * 200}
+    row: ResultFields = {"images": [image] * 4, "cost": UNKNOWN, "used": {"size": "x" * 9000}, "applied": {"seed": 1}}
+    assert limited(row) == {"images": [image] * 4, "cost": UNKNOWN, "applied": {"seed": 1}}
     applied = {"negativePrompt": "\N{FOX FACE}" * 1000}
     assert len(json.dumps(limited({**row, "applied": applied}))) < ROW_LIMIT
 
 
 def test_a_long_negative_prompt_costs_a_row_nothing_else(log: io.StringIO) -> None:
     applied = {"negativePrompt": "\N{FOX FACE}" * 1000, "seed": 1}
-    row = {
+    row: ResultFields = {
         "images": [],
         "usage": {"outputTextTokens": 1},
         "used": {"size": "1x1"},
@@ -151,9 +155,17 @@ def test_a_long_negative_prompt_costs_a_row_nothing_else(log: io.StringIO) -> No
     assert "The row is too large" in log.getvalue()
 
 
-@pytest.mark.parametrize("large", ["applied", "adjusted", "ignored"])
-def test_a_receipt_is_dropped_as_a_whole(large: str) -> None:
-    receipt: dict[str, Any] = {"applied": {}, "adjusted": {}, "ignored": {}, large: {"x": "x" * 9000}}
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"applied": {"x": "x" * 9000}},
+        {"adjusted": {"x": {"requested": "x" * 9000, "used": "x"}}},
+        {"ignored": {"x": "x" * 9000}},
+    ],
+    ids=lambda large: next(iter(large)),
+)
+def test_a_receipt_is_dropped_as_a_whole(large: ResultFields) -> None:
+    receipt: ResultFields = {"applied": {}, "adjusted": {}, "ignored": {}, **large}
     assert limited({"images": [], **receipt, "missing": {"images": 1}}) == {"images": [], "missing": {"images": 1}}
 
 
@@ -209,7 +221,11 @@ def test_nothing_of_a_job_or_a_log_steers_a_terminal() -> None:
     hostile = {STEERING: [f"a fox{STEERING}", 1, None]}
     assert not HARMFUL.search(json.dumps(terminal.safe(hostile), ensure_ascii=False))
     assert not HARMFUL.search(terminal.shown(f"a fox{STEERING}", "utf-8"))
-    assert not HARMFUL.search(_sentence(json.dumps({"message": STEERING}).encode()))
+    body = json.dumps({"message": STEERING}).encode()
+    rejecting: Any = SimpleNamespace(request=lambda *_: Response(400, {}, body))
+    with pytest.raises(CloudError) as rejected:
+        demo.submit(rejecting, "a fox")
+    assert not HARMFUL.search(str(rejected.value))
     _, line = logs.readable("generate", 0.0, json.dumps({"message": f"a fox{STEERING}", "model": STEERING}))
     assert not HARMFUL.search(line)
 
@@ -351,13 +367,13 @@ def test_for_as_long_as_asked(s3: Any, capsys: pytest.CaptureFixture[str]) -> No
 def test_no_adapter_result_passes_without_limits() -> None:
     image = Image(PNG, "image/png", 8, 4, seed=-1, revised_prompt=STEERING)
     found = provider_response.accept(
-        lambda: Generated((image,) * 3, STEERING, {"x": True}, math.nan, {"size": "x" * 999}),  # type: ignore[dict-item]
+        lambda: Generated((image,) * 3, STEERING, {"x": True}, math.nan, {"size": "x" * 999}),
         KEY,
         images=1,
     )
     assert isinstance(found, Generated)
     assert (len(found.images), found.request_id, found.usage, found.cost) == (1, None, None, None)
-    assert found.used == {"size": "x" * provider_response.MAX_FACT}
+    assert found.used == {"size": "x" * redaction.MAX_FACT}
     assert found.images[0].seed is None
 
 

@@ -29,8 +29,9 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from local.cloud import ORIGINS, launch_emulator
 from local.cloud.certificate import write as write_certificate
+from local.cloud.running import ORIGINS
+from local.cloud.servers import launch_emulator
 from local.emulator import peer
 from local.emulator.access_key import AccessKey
 from local.lease import Lease
@@ -110,18 +111,19 @@ class Emulator:
 def emulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """Both kinds: with and without IAM, which has it check signatures itself."""
     folder = tmp_path_factory.mktemp("emulator")
-    key, certificate = AccessKey.random(), ("", "")
+    key = AccessKey.random()
+    certificate, private_key = "", ""
     (folder / ORIGINS).write_text(json.dumps([PAGE]))
     with private_files():
         used = Lease(folder)
         if request.param != "plain":
-            certificate = tuple(map(str, write_certificate(folder / "tls")))
+            certificate, private_key = map(str, write_certificate(folder / "tls"))
         server = launch_emulator(
             folder / "run", folder / "emulator.log", cloud=folder, access_key=key,
-            certificate=certificate[0], key=certificate[1],
+            certificate=certificate, key=private_key,
         )  # fmt: skip
     try:
-        running = Emulator(server.port, key, certificate[0], "", folder / ORIGINS)
+        running = Emulator(server.port, key, certificate, "", folder / ORIGINS)
         limit = time.monotonic() + 30
         while True:
             try:
@@ -262,7 +264,7 @@ def test_a_signature_is_for_one_request(emulator: Emulator) -> None:
     headers = _signed(emulator)
     assert SECRET.encode() in emulator.send("POST", "/", headers, ASKED).body
     authorization = headers["Authorization"]
-    for other in (
+    others: list[dict[str, Any]] = [
         {"body": b'{"SecretId": "other"}'},
         {"X-Amz-Target": "secretsmanager.DeleteSecret"},
         {"X-Amz-Date": "20200101T000000Z"},
@@ -275,13 +277,14 @@ def test_a_signature_is_for_one_request(emulator: Emulator) -> None:
         {"Authorization": ""},
         {"path": "/?x=1"},
         {"method": "PUT"},
-    ):
+    ]
+    for other in others:
         changed = {**headers, **{name: value for name, value in other.items() if "-" in name or name[0].isupper()}}
         answer = emulator.send(
             str(other.get("method", "POST")),
             str(other.get("path", "/")),
             changed,
-            other.get("body", ASKED),  # type: ignore[arg-type]
+            other.get("body", ASKED),
         )
         assert answer.status == 403, other
 
@@ -333,7 +336,7 @@ def test_an_old_signature_is_refused(emulator: Emulator) -> None:
     del request.headers["Authorization"]
     request.context["timestamp"] = "20200101T000000Z"
     signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
-    auth._inject_signature_to_request(request, signature)  # type: ignore[attr-defined]
+    auth._inject_signature_to_request(request, signature)
     assert emulator.send("POST", "/", dict(request.headers), ASKED).status == 403
 
 

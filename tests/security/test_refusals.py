@@ -14,6 +14,7 @@ from pixelprompt.errors import (
     ServiceUnavailable,
 )
 from pixelprompt.jobs.idempotency import body_hash
+from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.prompts.moderation.filter import ContentFilter
 from tests.conftest import BUCKET
 from tests.unit.jobs.test_idempotency import BODY, IP, World
@@ -68,9 +69,9 @@ def test_limits_come_before_moderation_except_for_a_dry_run(s3: Any) -> None:
     world = full(s3)
     with pytest.raises(RateLimitExceeded):
         world.submit(body=BLOCKED)
-    assert world.submit(body={**BODY, "dryRun": True})[0]["dryRun"]
+    assert world.estimate(BODY)[0]["dryRun"]
     with pytest.raises(InappropriateContent):
-        world.submit(body={**BLOCKED, "dryRun": True})
+        world.estimate(BLOCKED)
 
 
 def test_a_replay_is_free_where_a_new_request_is_refused(s3: Any) -> None:
@@ -94,8 +95,8 @@ def test_only_what_is_answered_with_a_refusal_is_measured_as_one(s3: Any, capsys
 
 def test_who_is_refused_waits_for_a_request_that_lives_and_for_no_other(s3: Any) -> None:
     world = full(s3)
-    world.submission._sleep = lambda seconds: None
-    world.submission._records.claim(IP, "held", body_hash(BODY))
+    world.sleep = lambda seconds: None
+    world.records.claim(IP, "held", body_hash(BODY))
     # Its job may be there in a second.
     with pytest.raises(ServiceUnavailable):
         world.submit("held")
@@ -111,7 +112,7 @@ def test_where_a_job_is_being_made_a_refused_repeat_waits_for_it(s3: Any) -> Non
     def others(**_: Any) -> None:
         # The same request, sent twice at once: the other one takes the last place.
         world.s3.meta.events.unregister("before-call.s3.PutObject", others)
-        world.submission._sleep = naps.append
+        world.sleep = naps.append
         answers.append(world.submit())
 
     answers: list[Any] = []
@@ -156,7 +157,6 @@ def test_a_look_saves_a_read(s3: Any) -> None:
 
 
 def test_what_a_model_blocks_stays_counted_and_leaves_the_key_free(s3: Any) -> None:
-    world = World(s3)
     verdicts = [True, False]
     asked: list[tuple[str, str]] = []
 
@@ -164,7 +164,7 @@ def test_what_a_model_blocks_stays_counted_and_leaves_the_key_free(s3: Any) -> N
         asked.append((prompt, negative))
         return verdicts.pop(0)
 
-    world.submission._filter = ContentFilter(classifier=classify)
+    world = World(s3, content_filter=ContentFilter(classifier=classify))
     with pytest.raises(InappropriateContent):
         world.submit(body={**BODY, "negativePrompt": "nudity"})
     assert (world.charged, world.documents) == (1, 0)
@@ -175,20 +175,19 @@ def test_what_a_model_blocks_stays_counted_and_leaves_the_key_free(s3: Any) -> N
 
 
 def test_a_model_is_not_asked_about_what_is_refused_anyway(s3: Any) -> None:
-    world = full(s3)
+    full(s3)
 
     def classify(prompt: str, negative: str) -> bool:
         raise AssertionError(f"asked about {prompt}")
 
-    world.submission._filter = ContentFilter(classifier=classify)
+    world = World(s3, ip_limit=1, content_filter=ContentFilter(classifier=classify))
     for body in (BODY, BLOCKED, {**BODY, "dryRun": True, "negativePrompt": "clothes"}):
         with pytest.raises(RequestError):
             world.submit("other", body)
 
 
 def test_an_allowed_address_is_neither_looked_at_nor_counted(s3: Any) -> None:
-    world = World(s3)
-    world.submission._limiter = world.limiter.__class__(s3, BUCKET, 0, 0, ["192.0.2.0/24"])
+    world = World(s3, limiter=RateLimiter(s3, BUCKET, 0, 0, ["192.0.2.0/24"]))
     assert not world.submit()[1]
     assert not [key for key in keys(s3) if key.startswith("rate-limit/")]
 

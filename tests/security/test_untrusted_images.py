@@ -169,7 +169,7 @@ HONEST = {
 }
 
 
-def by_name(cases: dict[str, bytes]) -> Any:
+def by_name(cases: dict[str, bytes]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("data", cases.values(), ids=cases.keys())
 
 

@@ -15,16 +15,17 @@ from PIL import Image as Picture
 
 from local.simulator import Simulator
 from pixelprompt import providers
-from pixelprompt.errors import ConflictError, JobNotFound, ServiceUnavailable
+from pixelprompt.errors import ConflictError, JobNotFound
 from pixelprompt.generation import run
 from pixelprompt.generation.failure import FailureRecorder
-from pixelprompt.generation.item import MAX_WAIT, Item
+from pixelprompt.generation.item import MAX_WAIT, Item, Outcome
 from pixelprompt.generation.run import Generation, InvocationBroke
 from pixelprompt.jobs.finish import Completion, FinishRequest
 from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.retry import progress
+from pixelprompt.jobs.schema import ModelResult
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.models.model import Credentials, Generated, Image, Model, ProviderError, Waiting
+from pixelprompt.models.model import Credentials, ErrorCode, Generated, Image, Model, ProviderError, Waiting
 from pixelprompt.models.parameters import Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.providers.keys import ProviderKeys
@@ -42,8 +43,14 @@ MODEL = Model("GPT Image 2", "openai", "gpt-image-2", 10)
 class Secrets:
     """Secrets Manager with a key for OpenAI."""
 
+    def __init__(self) -> None:
+        self.text = '{"OPENAI_API_KEY": "test-key"}'
+        self.error: Exception | None = None
+
     def get_secret_value(self, SecretId: str) -> dict[str, str]:
-        return {"SecretString": '{"OPENAI_API_KEY": "test-key"}'}
+        if self.error:
+            raise self.error
+        return {"SecretString": self.text}
 
 
 class Job:
@@ -56,7 +63,8 @@ class Job:
         self.tokens = ResumeTokens(s3, BUCKET)
         self.slept: list[float] = []
         self.registry = ModelRegistry([MODEL])
-        self.keys = ProviderKeys(Secrets(), "keys", {"openai": f"{url}/openai/v1"})
+        self.secrets = Secrets()
+        self.keys = ProviderKeys(self.secrets, "keys", {"openai": f"{url}/openai/v1"})
         self.generation = Generation(
             self.jobs, self.images, self.tokens, lambda **_: self.registry, self.keys, sleep=self.slept.append
         )
@@ -67,7 +75,7 @@ class Job:
     def item(self, attempt: int = 1, **fields: Any) -> Item:
         return Item(self.id, 0, MODEL.name, attempt, "a red fox", self.created_at, {"steps": 28}, **fields)
 
-    def run(self, item: Item | None = None) -> dict[str, Any]:
+    def run(self, item: Item | None = None) -> Outcome:
         return self.generation.run(item or self.item(), 200)
 
     def start(self) -> None:
@@ -81,11 +89,10 @@ class Job:
         self.jobs.create_job("a red fox", {"steps": 28}, rows, job_id=self.id, created_at=self.created_at)
 
     @property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> ModelResult:
         document = self.jobs.get_job_status(self.id)
         assert document is not None
-        row: dict[str, Any] = document["results"][0]
-        return row
+        return document["results"][0]
 
 
 @pytest.fixture
@@ -183,9 +190,7 @@ def test_throttling_ends_with_the_deadline(job: Job, simulator: Simulator) -> No
 
 
 def test_a_missing_key_and_a_missing_model_say_so(job: Job) -> None:
-    empty = ProviderKeys(Secrets(), "keys")
-    empty._read = dict  # type: ignore[method-assign, assignment]
-    job.generation._keys = empty
+    job.secrets.text = "{}"
     assert job.run()["errorCode"] == "bad_credentials"
     assert "make keys" in job.row["error"]
     job.registry = ModelRegistry([])
@@ -275,10 +280,7 @@ def test_a_passing_failure_of_s3_does_not_lose_the_image(job: Job) -> None:
 
 
 def test_keys_that_cannot_be_read_cost_nothing(job: Job) -> None:
-    def broken() -> None:
-        raise ServiceUnavailable("No.")
-
-    job.generation._keys._read = broken  # type: ignore[method-assign, assignment]
+    job.secrets.error = ClientError({"Error": {"Code": "ThrottlingException"}}, "GetSecretValue")
     assert job.run()["errorCode"] == "internal"
     assert job.row["billable"] == "no"
 
@@ -382,10 +384,10 @@ class Redriven:
         self.workflow = workflow
         self.recorder = FailureRecorder(job.jobs, job.images, job.tokens)
 
-    def generate(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def generate(self, payload: dict[str, Any]) -> Outcome:
         return self.job.run(self._item(payload))
 
-    def record(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def record(self, payload: dict[str, Any]) -> Outcome:
         return self.recorder.record(self._item(payload), payload["error"]["Error"])
 
     def redrive(self, state: str = "Generate image", **item: Any) -> Any:
@@ -515,7 +517,9 @@ def test_an_order_that_has_ended_is_not_asked_for_again_by_a_retry(
 
 
 @pytest.mark.parametrize("code", ["unknown_outcome", "timeout", "bad_credentials"])
-def test_an_order_whose_end_is_unknown_is_asked_for_again(job: Job, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_whose_end_is_unknown_is_asked_for_again(
+    job: Job, code: ErrorCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers: list[Any] = [Waiting(0.1, "order-1"), ProviderError(code, billable="unknown")]
     monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: give(answers.pop(0)))
     job.run()

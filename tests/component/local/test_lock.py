@@ -96,8 +96,9 @@ def test_who_waited_for_a_lock_that_is_removed_holds_the_next_one(tmp_path: Path
         with lock.held(str(path), "is removing what make has made"):
             command = [sys.executable, "-c", HOLD, str(path)]
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            waiting = commands.enter_context(subprocess.Popen(command, env=environment, text=True, **streams))
+            waiting = commands.enter_context(
+                subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            )
             commands.callback(waiting.kill)
             assert waiting.stdout and waiting.stderr
             assert waiting.stderr.readline().startswith("Waiting for ")

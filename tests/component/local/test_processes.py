@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from local import cdk, cloud
-from local.cloud import startup
+from local.cloud import servers, startup
 from local.cloud.running import options_of
 from local.cloud.startup import Start
 from local.cloud.state import State
@@ -231,7 +231,7 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(tmp_path: Path, monke
     for folder in ("cache", "logs", "run"):
         (tmp_path / folder).mkdir()
     answers = [True]
-    is_free = startup.is_free
+    is_free = servers.is_free
     monkeypatch.setattr(startup, "is_free", lambda port: answers.pop() if answers else is_free(port))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

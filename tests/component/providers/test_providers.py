@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from local.paths import ROOT
 from local.simulator import Simulator
-from pixelprompt.models.model import ERROR_CODES, Credentials, Image, Model, ProviderError
+from pixelprompt.models.model import ERROR_CODES, Credentials, ErrorCode, Image, Model, ProviderError
 from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.providers import adapter
 from tests.outcomes import outcome
@@ -89,7 +89,7 @@ def test_a_text_model_that_fails_says_why(simulator: Simulator, protocol: str, f
 
 
 @pytest.mark.parametrize("code", sorted(ERROR_CODES))
-def test_every_code_has_a_sentence(code: str) -> None:
+def test_every_code_has_a_sentence(code: ErrorCode) -> None:
     assert str(ProviderError(code)).endswith(".")
 
 

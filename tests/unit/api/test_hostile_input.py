@@ -23,7 +23,7 @@ from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import logger
 from pixelprompt.prompts.prompt import read_prompt
 from pixelprompt.storage.galleries import Page
-from pixelprompt.storage.keys import file_name, stem
+from pixelprompt.storage.keys import file_name, idempotency_key, stem
 from tests.unit.api.test_http import Context, event
 
 # Half surrogate pairs, which `text` leaves out, as JSON can bring them in.
@@ -135,7 +135,7 @@ def test_an_idempotency_key_is_hashed_or_refused(key: str) -> None:
     except InvalidParameter:
         assert not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255)
         return
-    assert re.fullmatch(r"idempotency/[0-9a-f]{64}\.json", idempotency.idempotency_key("192.0.2.1", key))
+    assert re.fullmatch(r"idempotency/[0-9a-f]{64}\.json", idempotency_key("192.0.2.1", key))
 
 
 @given(st.dictionaries(st.sampled_from(["limit", "cursor"]), TEXT))

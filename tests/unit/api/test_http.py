@@ -327,7 +327,7 @@ def test_a_gallery_that_is_off_leaves_the_other_routes(monkeypatch: pytest.Monke
 def test_an_s3_that_is_busy_can_be_asked_again() -> None:
     def fail(request: http.Request) -> http.Response:
         raise StorageError("S3 answered SlowDown.") from ClientError(
-            {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]
+            {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}},
             "GetObject",
         )
 

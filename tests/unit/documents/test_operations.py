@@ -34,6 +34,7 @@ def test_the_readme_tells_what_the_default_models_cost() -> None:
     default = Settings()
     models = ModelRegistry.load().defaults(lambda model: True)
     cost = total(estimate(model, {}) for model in models)
+    assert cost["amount"] is not None
     assert all(model.name.removesuffix(" (Bedrock)") in readme for model in models)
     assert f"one image of each costs about ${cost['amount']:.2f} at list prices" in readme
     jobs = 24 * default.global_limit

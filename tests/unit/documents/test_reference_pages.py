@@ -7,11 +7,12 @@ import pytest
 from msgspec import Struct
 
 from local.options import NETWORK_VARIABLES, SETTINGS, key_names
+from local.paths import ROOT
 from pixelprompt.jobs.schema import Image, Job, JobStatusName, Missing, ModelResult, RowStatus
 from pixelprompt.models import catalogue_entry
 from pixelprompt.models.cost import Cost, TotalCost
 from pixelprompt.models.model import ErrorCode
-from tests.unit.documents.test_documents import COMMANDS, EVERYWHERE, LAPTOP, ROOT, rows
+from tests.unit.documents.test_documents import COMMANDS, EVERYWHERE, LAPTOP, rows
 
 REFERENCE = ROOT / "docs" / "reference"
 JOB = (REFERENCE / "job-document.md").read_text(encoding="utf-8")

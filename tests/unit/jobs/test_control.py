@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
@@ -21,18 +21,21 @@ from pixelprompt.generation.failure import FailureRecorder
 from pixelprompt.generation.item import Item
 from pixelprompt.generation.run import Generation
 from pixelprompt.jobs.cancel import Cancellation
-from pixelprompt.jobs.document import cancel_row, complete_row, fail_row, reopen_row
+from pixelprompt.jobs.document import cancel_row, complete_row, fail_row, images_result, new_document, reopen_row
 from pixelprompt.jobs.executions import Executions as StepFunctions
 from pixelprompt.jobs.executions import execution_name, job_and_run
 from pixelprompt.jobs.finish import Completion, FinishRequest
 from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.retry import Retry, given_parameters
+from pixelprompt.jobs.schema import Job, ModelResult, ResultFields, RowStatus, RunStarted
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.rate_limit import RateLimiter
+from pixelprompt.models.model import Failure
+from pixelprompt.models.parameters import Adjustment
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import RATE_LIMIT_KEY as RATE_LIMIT
-from pixelprompt.storage.keys import epoch_milliseconds, gallery
+from pixelprompt.storage.keys import StoredImage, epoch_milliseconds, gallery
 from tests.unit.jobs.test_submit import Executions, start_error
 
 BUCKET = "test-bucket"
@@ -43,13 +46,16 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
     "0000000d49444154789c6360f8ffff3f0005fe02fea7d6059b0000000049454e44ae426082"
 )
-UNKNOWN_FAILURE = {"error": "No answer.", "errorCode": "timeout", "retryable": True, "billable": "unknown"}
-REFUSED = {"error": "No.", "errorCode": "refused", "retryable": False, "billable": "no"}
-RESULT = {"imageKey": "group-images/g/A-1.json", "images": [{"imageKey": "group-images/g/A-1.json", "binaryKey": "b"}]}
+UNKNOWN_FAILURE: Failure = {"error": "No answer.", "errorCode": "timeout", "retryable": True, "billable": "unknown"}
+REFUSED: Failure = {"error": "No.", "errorCode": "refused", "retryable": False, "billable": "no"}
+RESULT: ResultFields = {
+    "imageKey": "group-images/g/A-1.json",
+    "images": [{"imageKey": "group-images/g/A-1.json", "binaryKey": "b"}],
+}
 
 
-def row(status: str, **fields: Any) -> dict[str, Any]:
-    return {"index": 0, "model": "A", "status": status, **fields}
+def row(status: RowStatus, **fields: Unpack[ResultFields]) -> ModelResult:
+    return {"index": 0, "model": "A", "provider": "openai", "status": status, **fields}
 
 
 # The receipt of a model that takes the job's only parameter as it is given.
@@ -62,17 +68,17 @@ class TestRules:
         [
             (row("pending"), "no", False),
             (row("in_progress", startedAt=NOW), "unknown", True),
-            (row("in_progress", startedAt=NOW, images=[{"imageKey": "k"}]), "yes", True),
+            (row("in_progress", startedAt=NOW, images=[{"imageKey": "k", "binaryKey": "b"}]), "yes", True),
         ],
     )
-    def test_an_open_row_is_cancelled(self, before: dict[str, Any], billable: str, cost: bool) -> None:
+    def test_an_open_row_is_cancelled(self, before: ModelResult, billable: str, cost: bool) -> None:
         assert cancel_row(before, LATER)
         assert (before["status"], before["billable"], before["completedAt"]) == ("cancelled", billable, LATER)
         assert ("cost" in before) is cost
         assert not cost or before["cost"]["amount"] is None
 
     @pytest.mark.parametrize("status", ["completed", "error", "cancelled"])
-    def test_a_closed_row_is_not_cancelled(self, status: str) -> None:
+    def test_a_closed_row_is_not_cancelled(self, status: RowStatus) -> None:
         closed = row(status)
         assert not cancel_row(closed, LATER)
         assert closed == row(status)
@@ -96,7 +102,7 @@ class TestRules:
         assert failed == row("pending", applied={"seed": 1}, earlierCosts=[cost])
 
     @pytest.mark.parametrize("status", ["completed", "pending", "in_progress"])
-    def test_no_other_row_goes_back(self, status: str) -> None:
+    def test_no_other_row_goes_back(self, status: RowStatus) -> None:
         other = row(status)
         assert not reopen_row(other)
         assert other == row(status)
@@ -108,11 +114,13 @@ class TestRules:
         assert execution_name(job_id, 1) == job_id and execution_name(job_id, 2) == f"{job_id}-r2"
 
     def test_a_retry_gives_the_models_what_the_caller_gave(self) -> None:
-        rows = [
-            {"applied": {"seed": 7}, "adjusted": {"n": {}}, "ignored": {"steps": "no"}},
-            {"applied": {}, "adjusted": {}, "ignored": {}},
+        adjusted: dict[str, Adjustment] = {"n": {"requested": 3, "used": 2}}
+        parameters = {"steps": 20, "guidance": 5, "control": 1.0, "seed": 7, "n": 2}
+        document = new_document(str(uuid.uuid4()), "a fox", parameters, [], NOW)
+        document["results"] = [
+            row("pending", applied={"seed": 7}, adjusted=adjusted, ignored={"steps": "no"}),
+            row("pending", applied={}, adjusted={}, ignored={}),
         ]
-        document = {"parameters": {"steps": 20, "guidance": 5, "control": 1.0, "seed": 7, "n": 2}, "results": rows}
         assert given_parameters(document) == {"steps": 20, "seed": 7, "n": 2}
 
 
@@ -149,8 +157,11 @@ class World:
         self.created_at = self.jobs.now()
         self.machine = Machine(self.id)
         self.slept: list[float] = []
+        self.sleep: Callable[[float], None] = self.slept.append
         stop = StepFunctions(self.machine, "arn:aws:states:us-east-1:1:stateMachine:m").stop
-        self.cancellation = Cancellation(self.jobs, stop, clock=lambda: self.now.timestamp(), sleep=self.slept.append)
+        self.cancellation = Cancellation(
+            self.jobs, stop, clock=lambda: self.now.timestamp(), sleep=lambda seconds: self.sleep(seconds)
+        )
         self.executions = Executions()
         limiter = RateLimiter(s3, BUCKET, 100, ip_limit, clock=lambda: self.now.timestamp())
         self.deadline = Deadline()
@@ -158,11 +169,11 @@ class World:
             self.jobs, self.images, self.tokens, limiter, self.executions, trust_body_ip=True, deadline=self.deadline
         )
 
-    def retry(self, **body: Any) -> dict[str, Any]:
+    def retry(self, **body: Any) -> RunStarted:
         return self.retries.retry(self.id, body, IP, "c")
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Job:
         document = self.jobs.get_job_status(self.id)
         assert document is not None
         return document
@@ -179,7 +190,7 @@ class World:
             return {}
         return {address: len(times) for address, times in document["ip_requests"].items()}
 
-    def store(self, model: str, number: int = 0) -> dict[str, str]:
+    def store(self, model: str, number: int = 0) -> StoredImage:
         """Put an image of a model into S3, without a word in the document."""
         about = {
             "model": model,
@@ -243,7 +254,7 @@ class TestCancel:
 
     def test_an_execution_that_is_about_to_be_started_is_waited_for(self, world: World) -> None:
         world.machine.names.clear()
-        world.cancellation._sleep = lambda _: world.machine.names.add(world.id)
+        world.sleep = lambda _: world.machine.names.add(world.id)
         world.cancellation.cancel(world.id)
         assert world.machine.asked == [world.id, world.id]
 
@@ -625,7 +636,7 @@ class TestSeveralImages:
         rows = [{"name": "A", "provider": "openai", "applied": {"n": 3}, "adjusted": {}, "ignored": {}}]
         world.id = world.jobs.create_job("a fox", {"n": 3}, rows)
         images = [world.store("A", number) for number in (0, 2)]
-        shown = {"imageKey": images[0]["imageKey"], "images": images}
+        shown = images_result(images)
         world.jobs.mark_model_started(world.id, "A")
         world.jobs.mark_model_images(world.id, "A", shown)
         assert world.cancellation.cancel(world.id)["results"][0]["billable"] == "yes"
@@ -643,7 +654,7 @@ class TestSeveralImages:
         world.id = world.jobs.create_job("a fox", {"n": 3}, rows)
         image = world.store("A")
         world.jobs.mark_model_started(world.id, "A")
-        world.jobs.mark_model_images(world.id, "A", {"imageKey": image["imageKey"], "images": [image]})
+        world.jobs.mark_model_images(world.id, "A", images_result([image]))
         world.cancellation.cancel(world.id)
         world.retry(models=["B"])
         Completion(world.jobs, world.images).finish(FinishRequest.from_event({"jobId": world.id, "run": 2}))

@@ -1,6 +1,7 @@
 """One job for one idempotency key."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from pixelprompt.errors import (
     StorageError,
 )
 from pixelprompt.jobs.idempotency import IdempotencyRecords, body_hash, read_key
+from pixelprompt.jobs.schema import Estimate, JobStarted
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.jobs.submit import Submission
 from pixelprompt.limits.rate_limit import RateLimiter
@@ -25,7 +27,7 @@ from pixelprompt.prompts.moderation.filter import ContentFilter
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.storage.keys import RATE_LIMIT_KEY as RATE_LIMIT
 from pixelprompt.storage.keys import idempotency_key
-from tests.unit.jobs.test_submit import Executions, Secrets, start_error
+from tests.unit.jobs.test_submit import Executions, Secrets, start_error, started
 
 BUCKET = "test-bucket"
 IP = "192.0.2.1"
@@ -36,28 +38,42 @@ REGISTRY = ModelRegistry([Model("GPT Image 2", "openai", "gpt-image-2")])
 class World:
     """Submits with a clock set by hand; ``sleep`` may be replaced to let something happen meanwhile."""
 
-    def __init__(self, s3: Any, ip_limit: int = 50) -> None:
+    def __init__(
+        self,
+        s3: Any,
+        ip_limit: int = 50,
+        *,
+        limiter: RateLimiter | None = None,
+        content_filter: ContentFilter | None = None,
+    ) -> None:
         self.s3 = s3
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
         self.executions = Executions()
         self.jobs = JobManager(s3, BUCKET, patience=0.3, clock=lambda: self.now)
         self.records = IdempotencyRecords(s3, BUCKET, clock=lambda: self.now)
         self.slept: list[float] = []
-        self.limiter = RateLimiter(s3, BUCKET, 100, ip_limit, clock=lambda: self.now.timestamp())
+        self.sleep: Callable[[float], None] = self.slept.append
+        self.limiter = limiter or RateLimiter(s3, BUCKET, 100, ip_limit, clock=lambda: self.now.timestamp())
         self.submission = Submission(
             self.jobs,
             self.limiter,
-            ContentFilter(),
+            content_filter or ContentFilter(),
             lambda: REGISTRY,
             ProviderKeys(Secrets(OPENAI_API_KEY="a"), "keys"),
             self.executions,
             self.records,
             trust_body_ip=True,
-            sleep=self.slept.append,
+            sleep=lambda seconds: self.sleep(seconds),
         )
 
-    def submit(self, key: str = "k", body: Any = None, ip: str = IP) -> tuple[dict[str, Any], bool]:
-        return self.submission.submit_once(body or BODY, ip, "c", key)
+    def submit(self, key: str = "k", body: Any = None, ip: str = IP) -> tuple[JobStarted, bool]:
+        response, replayed = self.submission.submit_once(body or BODY, ip, "c", key)
+        return started(response), replayed
+
+    def estimate(self, body: dict[str, Any]) -> tuple[Estimate, bool]:
+        response, replayed = self.submission.submit_once({**body, "dryRun": True}, IP, "c", "k")
+        assert "dryRun" in response
+        return response, replayed
 
     def later(self, **time: float) -> None:
         self.now += timedelta(**time)
@@ -181,7 +197,7 @@ def test_a_wrong_request_writes_no_record(world: World) -> None:
 
 
 def test_a_dry_run_makes_no_job_and_takes_no_key(world: World) -> None:
-    answer, replayed = world.submit(body={**BODY, "dryRun": True})
+    answer, replayed = world.estimate(BODY)
     assert answer["dryRun"] and not replayed
     assert world.s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
 
@@ -257,7 +273,7 @@ def test_the_loser_waits_for_the_winners_job(world: World) -> None:
             rows = [{"name": "GPT Image 2", "provider": "openai"}]
             world.jobs.create_job("a fox", {}, rows, job_id=claim.job_id)
 
-    world.submission._sleep = nap
+    world.sleep = nap
     job, replayed = world.submit()
     assert (job["jobId"], replayed, len(naps)) == (claim.job_id, True, 2)
     assert world.charged == 0
@@ -265,7 +281,7 @@ def test_the_loser_waits_for_the_winners_job(world: World) -> None:
 
 def test_when_the_winner_is_refused_the_loser_takes_its_own_turn(world: World) -> None:
     claim = world.records.claim(IP, "k", body_hash(BODY))
-    world.submission._sleep = lambda _: world.records.release(claim)
+    world.sleep = lambda _: world.records.release(claim)
     job, replayed = world.submit()
     assert job["jobId"] != claim.job_id and not replayed
     assert (world.charged, world.documents) == (1, 1)

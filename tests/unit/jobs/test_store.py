@@ -11,24 +11,27 @@ from botocore.stub import Stubber
 
 from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound, PermissionDenied
 from pixelprompt.jobs.document import complete_row, fail_row, finish_rows, is_job_id, job_status, start_row
-from pixelprompt.jobs.schema import Job
+from pixelprompt.jobs.schema import Job, ModelResult, ResultFields, RowStatus
 from pixelprompt.jobs.store import JobManager
+from pixelprompt.models.model import Failure
 from pixelprompt.storage.documents import DocumentStore
-from pixelprompt.storage.keys import gallery
+from pixelprompt.storage.keys import StoredImage, gallery
 
 BUCKET = "test-bucket"
 NOW = "2026-11-23T12:00:00.000Z"
 LATER = "2026-11-23T12:00:12.500Z"
 MODELS = [{"name": f"Model {letter}", "provider": "openai"} for letter in "ABC"]
-FAILURE = {"error": "No.", "errorCode": "refused", "retryable": False, "billable": "no"}
-RESULT = {
+FAILURE: Failure = {"error": "No.", "errorCode": "refused", "retryable": False, "billable": "no"}
+RESULT: ResultFields = {
     "imageKey": "group-images/g/Model-A-1.json",
     "images": [{"imageKey": "group-images/g/Model-A-1.json", "binaryKey": "images/g/Model-A-1.png"}],
 }
 
 
-def rows(*states: str) -> list[dict[str, Any]]:
-    return [{"index": i, "model": f"Model {i}", "status": state} for i, state in enumerate(states)]
+def rows(*states: RowStatus) -> list[ModelResult]:
+    return [
+        {"index": i, "model": f"Model {i}", "provider": "openai", "status": state} for i, state in enumerate(states)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,29 +49,29 @@ def rows(*states: str) -> list[dict[str, Any]]:
         ([], "failed"),
     ],
 )
-def test_a_jobs_status_follows_from_its_rows(states: list[str], status: str) -> None:
+def test_a_jobs_status_follows_from_its_rows(states: list[RowStatus], status: str) -> None:
     assert job_status(rows(*states)) == status
 
 
 @pytest.mark.parametrize("closed", ["completed", "error", "cancelled"])
-def test_a_closed_row_does_not_start_again(closed: str) -> None:
+def test_a_closed_row_does_not_start_again(closed: RowStatus) -> None:
     (row,) = rows(closed)
-    before = dict(row)
+    before = row.copy()
     assert not start_row(row, NOW)
     assert row == before
 
 
 @pytest.mark.parametrize("closed", ["completed", "error", "cancelled"])
-def test_a_late_error_changes_nothing(closed: str) -> None:
+def test_a_late_error_changes_nothing(closed: RowStatus) -> None:
     (row,) = rows(closed)
-    before = dict(row)
+    before = row.copy()
     assert not fail_row(row, FAILURE, LATER)
     assert row == before
 
 
 @pytest.mark.parametrize("closed", ["error", "cancelled"])
-def test_an_image_that_was_paid_for_turns_a_closed_row_into_completed(closed: str) -> None:
-    row = {**rows(closed)[0], **FAILURE}
+def test_an_image_that_was_paid_for_turns_a_closed_row_into_completed(closed: RowStatus) -> None:
+    row: ModelResult = {**rows(closed)[0], **FAILURE}
     assert complete_row(row, RESULT, LATER)
     assert row["status"] == "completed"
     assert row["imageKey"] == RESULT["imageKey"]
@@ -79,7 +82,7 @@ def test_an_image_that_was_paid_for_turns_a_closed_row_into_completed(closed: st
 def test_a_repeated_completion_changes_nothing() -> None:
     (row,) = rows("in_progress")
     assert complete_row(row, RESULT, NOW)
-    before = dict(row)
+    before = row.copy()
     assert not complete_row(row, {"imageKey": "another"}, LATER)
     assert row == before
 
@@ -93,7 +96,9 @@ def test_a_result_cannot_change_what_names_the_row() -> None:
 def test_the_end_of_an_execution_closes_every_row() -> None:
     document = rows("completed", "in_progress", "in_progress", "pending", "in_progress")
     outcomes = {1: {"state": "done", "row": RESULT}, 2: {"state": "failed", "row": FAILURE}}
-    stored = {"Model 4": [{"imageKey": "group-images/g/Model-4-1.json", "binaryKey": "images/g/Model-4-1.png"}]}
+    stored: dict[str, list[StoredImage]] = {
+        "Model 4": [{"imageKey": "group-images/g/Model-4-1.json", "binaryKey": "images/g/Model-4-1.png"}]
+    }
     assert finish_rows(document, outcomes, stored, LATER)
     assert [row["status"] for row in document] == ["completed", "completed", "error", "error", "completed"]
     assert [row.get("errorCode") for row in document] == [None, None, "refused", "internal", None]
@@ -169,8 +174,9 @@ class TestJobManager:
         job_id = jobs.create_job("a red fox", {}, MODELS)
         jobs.update_job_status(job_id, {"status": "failed", "note": "x"})
         document = jobs.get_job_status(job_id)
-        assert document is not None and (document["status"], document["note"]) == ("failed", "x")
-        for wrong in ({"jobId": "x"}, {"results": []}, {"status": "sleeping"}):
+        assert document is not None and (document["status"], document.get("note")) == ("failed", "x")
+        wrongs: list[dict[str, Any]] = [{"jobId": "x"}, {"results": []}, {"status": "sleeping"}]
+        for wrong in wrongs:
             with pytest.raises(ValueError, match=r"job status|cannot set"):
                 jobs.update_job_status(job_id, wrong)
 
@@ -178,7 +184,7 @@ class TestJobManager:
         jobs = JobManager(s3, BUCKET)
         job_id = jobs.create_job("a red fox", {}, MODELS)
         other = JobManager(s3, BUCKET)
-        interfered = []
+        interfered: list[bool] = []
 
         def interfere(params: Any, **_: Any) -> None:
             if "If-Match" in params["headers"] and not interfered:
@@ -265,8 +271,8 @@ def test_what_a_later_release_has_written_survives_every_write(s3: Any) -> None:
     jobs.mark_model_error(job_id, "Model B", FAILURE)
     jobs.finish(job_id, {}, lambda document: {})
     found = jobs.get_job_status(job_id)
-    assert found is not None and found["later"] == {"a": 1}
-    assert [row["later"] for row in found["results"]] == ["b", "b", "b"]
+    assert found is not None and found.get("later") == {"a": 1}
+    assert [row.get("later") for row in found["results"]] == ["b", "b", "b"]
     assert found["status"] == "partial"
 
 
@@ -320,7 +326,7 @@ def test_a_document_of_a_later_release_keeps_what_this_one_does_not_know(s3: Any
     assert [row["model"] for row in again] == ["Model A", "Model B", "Model C"]
     document = jobs.finish(job_id, {}, lambda document: {}, run=2)
 
-    assert document["status"] == "failed" and document["note"] == 1
+    assert document["status"] == "failed" and document.get("note") == 1
     assert unknown_members(document) == unknown_members(later) > 10
 
 

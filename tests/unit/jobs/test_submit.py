@@ -26,10 +26,12 @@ from pixelprompt.errors import (
     RequestError,
     ServiceUnavailable,
 )
+from pixelprompt.jobs.executions import START_SECONDS
 from pixelprompt.jobs.idempotency import IdempotencyRecords
 from pixelprompt.jobs.request import GenerateRequest, read_models
+from pixelprompt.jobs.schema import Estimate, JobStarted
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.jobs.submit import START_SECONDS, Submission
+from pixelprompt.jobs.submit import Submission
 from pixelprompt.limits.caller import read_ip
 from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.models.model import Model
@@ -73,7 +75,7 @@ class Secrets:
 def start_error(code: str, status: int) -> ClientError:
     """An error answer of AWS."""
     metadata = {"HTTPStatusCode": status}
-    return ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, "StartExecution")  # type: ignore[typeddict-item]
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, "StartExecution")
 
 
 class Executions:
@@ -103,6 +105,12 @@ def submission(
         trust_body_ip=True,
         deadline=deadline,
     )
+
+
+def started(response: JobStarted | Estimate) -> JobStarted:
+    """The response to a request that started a job."""
+    assert "jobId" in response
+    return response
 
 
 BOTH = {"OPENAI_API_KEY": "a", "GEMINI_API_KEY": "b"}
@@ -319,14 +327,14 @@ class TestSubmission:
         executions = Executions(error("The request reached its deadline."))
         made = submission(s3, executions, Secrets(**BOTH))
         if sent:
-            assert made.submit({"prompt": "a red fox"}, "192.0.2.1", "c")["jobId"]
+            assert started(made.submit({"prompt": "a red fox"}, "192.0.2.1", "c"))["jobId"]
         else:
             with pytest.raises(ServiceUnavailable):
                 made.submit({"prompt": "a red fox"}, "192.0.2.1", "c")
 
     def test_a_job_is_stored_and_started(self, s3: Any) -> None:
         executions = Executions()
-        job = submission(s3, executions, Secrets(**BOTH)).submit({"prompt": " a fox "}, "192.0.2.1", "corr")
+        job = started(submission(s3, executions, Secrets(**BOTH)).submit({"prompt": " a fox "}, "192.0.2.1", "corr"))
         ((name, given_input),) = executions.started
         assert name == job["jobId"] == given_input["jobId"]
         assert [item["model"] for item in given_input["models"]] == ["GPT Image 2", "Nano Banana 2.1"]
@@ -337,7 +345,9 @@ class TestSubmission:
 
     def test_parameters_are_stored_as_given_and_receipts_travel_with_the_items(self, s3: Any) -> None:
         executions = Executions()
-        job = submission(s3, executions, Secrets(**BOTH)).submit({"prompt": "a fox", "seed": 7}, "192.0.2.1", "c")
+        job = started(
+            submission(s3, executions, Secrets(**BOTH)).submit({"prompt": "a fox", "seed": 7}, "192.0.2.1", "c")
+        )
         document = JobManager(s3, BUCKET).get_job_status(job["jobId"])
         given_input = executions.started[0][1]
         assert document is not None and document["parameters"] == given_input["parameters"] == {"seed": 7}
@@ -348,6 +358,7 @@ class TestSubmission:
         executions, body = Executions(), {"prompt": "a quokka at dusk", "negativePrompt": "a wombat"}
         made = submission(s3, executions, Secrets(**BOTH))
         answer, _ = made.submit_once(body, "192.0.2.1", "c", "key")
+        job_id = started(answer)["jobId"]
         assert executions.started[0][1]["prompt"] == body["prompt"]
         with pytest.raises(InappropriateContent):
             made.submit({"prompt": "a quokka, n.u.d.e"}, "192.0.2.1", "c")
@@ -357,7 +368,7 @@ class TestSubmission:
         }
         assert {key.partition("/")[0] for key in stored} == {"jobs", "rate-limit", "idempotency"}
         holders = {key for key, text in stored.items() if "quokka" in text or "wombat" in text}
-        assert holders == {f"jobs/{answer['jobId']}/status.json"}
+        assert holders == {f"jobs/{job_id}/status.json"}
         assert log.getvalue()
         assert "quokka" not in log.getvalue() and "wombat" not in log.getvalue()
 
@@ -422,7 +433,7 @@ class TestSubmission:
 def test_a_lost_answer_of_the_start_is_not_taken_for_a_refusal(s3: Any, error: Exception, may_have: bool) -> None:
     submit = submission(s3, Executions(error), Secrets(**BOTH)).submit
     if may_have:
-        job_id = submit({"prompt": "a fox"}, "192.0.2.1", "c")["jobId"]
+        job_id = started(submit({"prompt": "a fox"}, "192.0.2.1", "c"))["jobId"]
         expected = "pending"
     else:
         with pytest.raises(ServiceUnavailable) as refused:

@@ -1,6 +1,7 @@
 """Whatever costs or deletes asks first."""
 
 import io
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +12,11 @@ from local.confirmation import Unconfirmed, confirm
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody sits at a terminal."""
     monkeypatch.setattr("sys.stdin", io.StringIO())
+
+
+def answers(text: str) -> Callable[[str], str]:
+    """Answers every question with this text."""
+    return lambda question: text
 
 
 def test_only_the_wanted_answer_goes_on() -> None:
@@ -24,7 +30,7 @@ def test_only_the_wanted_answer_goes_on() -> None:
     assert asked == ["Delete it? Type dev to go on: "]
     for other in ("", "yes", "prod"):
         with pytest.raises(Unconfirmed, match=r"^Nothing is done\.$"):
-            confirm("Delete it?", {}, answer="dev", ask=lambda question, other=other: other)
+            confirm("Delete it?", {}, answer="dev", ask=answers(other))
 
 
 @pytest.mark.parametrize("yes", ["1", "yes", "TRUE"])

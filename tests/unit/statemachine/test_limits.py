@@ -4,10 +4,9 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from botocore.credentials import Credentials
 
 from infra.settings import MAX_MODELS
 from pixelprompt.api import body
@@ -16,12 +15,14 @@ from pixelprompt.generation.item import MAX_WAIT
 from pixelprompt.generation.run import WAIT_HERE
 from pixelprompt.jobs.executions import map_item
 from pixelprompt.jobs.progress import Progress
+from pixelprompt.jobs.schema import FailedResult, ModelResult
 from pixelprompt.jobs.status import JobStatus
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import ProviderError
 from pixelprompt.models.parameters import MAX_IMAGES, Receipt
 from pixelprompt.models.parameters import NAMES as PARAMETERS
 from pixelprompt.providers.response import MAX_TOKEN
+from pixelprompt.storage import clients
 from pixelprompt.storage.images import ImageStorage
 from tests.workflow_engine import Workflow, done, running_workflow, service_error, states_of
 
@@ -50,10 +51,22 @@ def test_the_largest_input_of_an_execution_is_below_the_limit() -> None:
     # A call has a token or an error, and only the first error has a sentence.
     progress = Progress(
         tokens=dict.fromkeys(range(MAX_IMAGES), '"' * (MAX_TOKEN // 2)),
-        failures={0: ProviderError("provider_unavailable", WIDEST * 9000).row()},
+        failures={0: cast(FailedResult, ProviderError("provider_unavailable", WIDEST * 9000).row())},
     )
     resume = progress.dump()
-    rows = [{"index": index, "model": name, **_largest_receipt().row()} for index, name in enumerate(NAMES)]
+    receipt = _largest_receipt()
+    rows = [
+        ModelResult(
+            index=index,
+            model=name,
+            provider="openai",
+            status="pending",
+            applied=receipt.applied,
+            adjusted=receipt.adjusted,
+            ignored=receipt.ignored,
+        )
+        for index, name in enumerate(NAMES)
+    ]
     models = [map_item(row, resume) for row in rows]
     execution = {"prompt": WIDEST * 1000, "parameters": parameters, "correlationId": "c" * 128, "models": models}
     size = len(json.dumps(execution))
@@ -67,9 +80,15 @@ def _largest_receipt() -> Receipt:
     return Receipt(adjusted={name: {"requested": longest, "used": longest} for name in PARAMETERS})
 
 
-def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs, images = JobManager(s3, BUCKET, clock=lambda: datetime.now(UTC)), ImageStorage(s3, BUCKET)
-    monkeypatch.setattr(s3._request_signer, "_credentials", Credentials("key", "secret", SESSION_TOKEN))
+def test_a_job_document_and_its_response_are_far_below_the_limits(s3: Any) -> None:
+    signer = clients.session().create_client(
+        "s3",
+        config=s3.meta.config,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        aws_session_token=SESSION_TOKEN,
+    )
+    jobs, images = JobManager(s3, BUCKET, clock=lambda: datetime.now(UTC)), ImageStorage(signer, BUCKET)
     job_id = jobs.create_job(WIDEST * 1000, {}, [{"name": name, "provider": "openai"} for name in NAMES])
     for name in NAMES:
         key = f"2026-11-26-12-00-00-0123abcd/{name.replace(' ', '-')}-1795724541766"

@@ -359,7 +359,7 @@ def deployment_of(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     monkeypatch.setattr(deploy, "require_bootstrap", lambda account: None)
     monkeypatch.setattr(deploy, "diff", lambda target, progress: "no differences")
-    monkeypatch.setattr(deploy.cdk, "deploy", nothing)
+    monkeypatch.setattr(cdk, "deploy", nothing)
 
     def run(bedrock: Canned, *, outputs: bool = True, **changes: Any) -> None:
         there = {"PixelPrompt-dev": {"BucketName": "bucket", "ProviderSecretName": "secret"}} if outputs else {}

@@ -195,7 +195,7 @@ AWKWARD = "@me <b> ![x](https://x) `x` |#1\n\n# x\x1b[2J"
 
 
 def test_texts_of_a_list_are_no_markup() -> None:
-    texts = dict.fromkeys(("model", "ours", "theirs", "lists", "source"), AWKWARD)
+    texts: dict[str, Any] = dict.fromkeys(("model", "ours", "theirs", "lists", "source"), AWKWARD)
     sure, unsure = Difference("price", **texts), Difference("price", **texts, doubt=AWKWARD)
     unlisted = Difference("price", **texts, doubt=UNLISTED)
     body = markdown(Refresh([], [AWKWARD], [sure, unsure, unlisted], "", ""))
@@ -210,7 +210,13 @@ def test_texts_of_a_list_are_no_markup() -> None:
 
 
 def test_the_text_is_short_enough_for_github_and_says_what_was_cut() -> None:
-    long = {"model": "m" * 120, "ours": "o" * 500, "theirs": "t" * 500, "lists": "one, two", "source": "s" * 300}
+    long: dict[str, Any] = {
+        "model": "m" * 120,
+        "ours": "o" * 500,
+        "theirs": "t" * 500,
+        "lists": "one, two",
+        "source": "s" * 300,
+    }
     sure, unsure = Difference("price", **long), Difference("price", **long, doubt="d" * 2000)
     unlisted = Difference("price", **long, doubt=UNLISTED)
     body = markdown(Refresh([], ["l" * 9000] * 6, [*[sure] * 500, *[unsure] * 500, *[unlisted] * 500], "", ""))
