@@ -72,8 +72,8 @@ def fuzzed_cloud(progress: Progress | None = None) -> Iterator[Cloud]:
             running.stop()
 
 
-def fuzz(running: Cloud, seconds: int) -> Outcome:
-    """Send requests for so many seconds.
+def fuzz(running: Cloud, *, seconds: int = 0, examples: int = 0) -> Outcome:
+    """Send requests for so many seconds, or so many generated ones to each route, however long that takes.
 
     Raises
     ------
@@ -87,7 +87,8 @@ def fuzz(running: Cloud, seconds: int) -> Outcome:
     description.write_bytes(running.request("GET", "/openapi.json").body)
     found = folder / "report.json"
     command = [
-        str(SCRIPTS / "schemathesis"), "run", str(description), "--url", api, "--max-time", str(seconds),
+        str(SCRIPTS / "schemathesis"), "run", str(description), "--url", api,
+        *(["--max-time", str(seconds)] if seconds else ["--max-examples", str(examples)]),
         # One worker: in Python 3.11 two threads that parse source at once, as hypothesis does, can break each other
         # ("AST constructor recursion depth mismatch", https://github.com/python/cpython/issues/106905).
         "--checks", ",".join(CHECKS), "--continue-on-failure", "--request-timeout", "30", "--workers", "1",
@@ -96,8 +97,9 @@ def fuzz(running: Cloud, seconds: int) -> Outcome:
         "--tls-verify", running.endpoints["certificate"],
     ]  # fmt: skip
     environment = {"PATH": f"{SCRIPTS}:{SYSTEM_PATH}", "LANG": "C.UTF-8", "HOME": str(folder), "NO_PROXY": "*"}
+    # The time for the requests, and some for telling apart and shortening what failed.
+    limit = 2 * seconds + 60 if seconds else 600
     try:
-        # The time for the requests, and some for telling apart and shortening what failed.
         ended = subprocess.run(
             command,
             check=False,
@@ -105,10 +107,10 @@ def fuzz(running: Cloud, seconds: int) -> Outcome:
             encoding="utf-8",
             cwd=folder,
             env=environment,
-            timeout=2 * seconds + 60,
+            timeout=limit,
         )
     except subprocess.TimeoutExpired as error:
-        raise CloudError(f"schemathesis was not done {2 * seconds + 60} s after its start.") from error
+        raise CloudError(f"schemathesis was not done {limit} s after its start.") from error
     if not found.is_file():
         raise CloudError(f"schemathesis could not begin:\n{ended.stdout}{ended.stderr}")
     result = json.loads(found.read_text(encoding="utf-8"))
@@ -120,7 +122,7 @@ def run(seconds: int, progress: Progress) -> int:
     """Start a cloud, send requests, print what was found; the exit code."""
     with fuzzed_cloud(progress) as running:
         progress(f"sending generated requests for {seconds} s")
-        outcome = fuzz(running, seconds)
+        outcome = fuzz(running, seconds=seconds)
     print(outcome.report)
     print(
         f"{outcome.requests} requests to {outcome.routes} routes: "

@@ -5,14 +5,14 @@ import pytest
 from local.checks.fuzz import fuzz, fuzzed_cloud
 from pixelprompt.api.routes import ROUTES
 
-# The start of the cloud and what is shortened at the end come on top.
-SECONDS = 20
+# Generated requests to each route, beside those that cover its parameters one by one.
+EXAMPLES = 20
 
 
 @pytest.mark.slow
 def test_generated_requests_are_answered_as_described() -> None:
     with fuzzed_cloud() as cloud:
-        outcome = fuzz(cloud, SECONDS)
+        outcome = fuzz(cloud, examples=EXAMPLES)
     assert outcome.passed, outcome.report
     assert outcome.routes == len(ROUTES)
     # Some dozen each; a run that hardly sent any has shown nothing.
