@@ -291,7 +291,7 @@ def test_what_is_accepted_has_one_host_for_every_parser() -> None:
         "443", "80", ".", "%40", "%2f", "%5c", "\t", " ", "user", "v1", "é", "。", ";", "&", "[", "]",
     ]  # fmt: skip
     accepted = 0
-    for _ in range(20_000):
+    for _ in range(6_000):
         url = "https://api.x.ai" * chance.randint(0, 1) + "".join(chance.choices(pieces, k=chance.randint(1, 6)))
         path = "/" * chance.randint(0, 1) + "".join(chance.choices(pieces, k=chance.randint(0, 4)))
         try:
