@@ -26,7 +26,7 @@ COUNTED = 5
 COUNTING = ("submit", "generate", "finish")
 # Functions of a job's way, and those whose S3 requests are counted; memory in GB.
 FUNCTIONS = {name: MEMORY[name] / 1024 for name in ("submit", "generate", "finish", "status")}
-# What the table assumes where nothing was counted: the providers' time a model, a picture, status requests of a client.
+# What the table assumes where nothing was counted: the providers' time a model, an image, status requests of a client.
 PROVIDER_SECONDS = 12
 PICTURE_MEGABYTES = 1.5
 STATUS_REQUESTS = 15
@@ -148,7 +148,7 @@ def costs(counts: Mapping[str, float]) -> tuple[tuple[str, str, float], ...]:
         ("S3, storage", f"{stored * 1000:.1f} MB for a month", stored * RETENTION_MONTHS * PRICES["gigabyteMonth"]),
         (
             "CloudFront",
-            f"each picture seen once, {stored * 1000:.1f} MB",
+            f"each image seen once, {stored * 1000:.1f} MB",
             stored * PRICES["cdnGigabyte"] + models * PRICES["cdnRequest"],
         ),
         ("API Gateway", f"{1 + status} requests", (1 + status) * PRICES["apiRequest"]),
