@@ -10,7 +10,7 @@ import { texts } from "./texts.js";
 
 const PROMPT_LIMIT = 1000;
 const ENHANCE_LIMIT = 500;
-const MAX_PICTURES = 4;
+const MAX_IMAGES = 4;
 const MAX_SEED = 2 ** 32 - 1;
 const ASPECT_RATIOS = [
   ...["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21"],
@@ -140,7 +140,7 @@ export class Composer {
         await this.on.submit(this.#body(), this.lineUp);
         this.#sentAt = performance.now();
         this.#suggest();
-        // The pictures shall be seen.
+        // The images shall be seen.
         this.#unfold(false);
       } catch (error) {
         this.#problem.show(error);
@@ -334,11 +334,11 @@ export class Composer {
     box.checked = this.#chosen.has(model.id);
     const unsupported = h("span.note");
     this.#boxes.set(model.id, { box, unsupported });
-    const most = model.parameters.n?.max ?? MAX_PICTURES;
+    const most = model.parameters.n?.max ?? MAX_IMAGES;
     const facts = [
       texts.providers[model.provider] ?? model.provider,
       pricePer(model),
-      most < MAX_PICTURES && texts.atMostPictures(most),
+      most < MAX_IMAGES && texts.atMostImages(most),
       texts.timeLimit(model.timeLimit),
     ];
     return h(
@@ -372,7 +372,7 @@ export class Composer {
     const known = models.filter((model) => model.price.amount !== null);
     if (!known.length) return texts.priceUnknown;
     const amount = known.reduce((sum, model) => {
-      return sum + model.price.amount * Math.min(Number(this.number.value), model.parameters.n?.max ?? MAX_PICTURES);
+      return sum + model.price.amount * Math.min(Number(this.number.value), model.parameters.n?.max ?? MAX_IMAGES);
     }, 0);
     return texts.estimate(dollars({ amount: amount < 0.01 ? amount : Math.round(amount * 100) / 100 }), models.length - known.length);
   }

@@ -3,12 +3,12 @@
 import { announce } from "./announce.js";
 import { api, ApiError } from "./api.js";
 import { busy, button, fill, h, iconButton, set, write } from "./dom.js";
-import { archiveButton, saveArchive, savePicture } from "./download.js";
+import { archiveButton, saveArchive, saveImage } from "./download.js";
 import { date, dollars, fileName, time, totalCost } from "./format.js";
 import { Problem } from "./problem.js";
 import { texts } from "./texts.js";
 import { mayRunAgain, reserve, stateOf, Tile } from "./tile.js";
-import { copy, press, showComparison, showPicture } from "./viewer.js";
+import { copy, press, showComparison, showImage } from "./viewer.js";
 import { FINAL, watch } from "./watch.js";
 
 const LINE_UP = 9;
@@ -48,7 +48,7 @@ export class JobView {
       h("div.job-head", h("div.job-title", this.heading, this.facts), this.actions),
       this.track,
       this.#problem.element,
-      h("h2.unseen", texts.pictures),
+      h("h2.unseen", texts.images),
       this.grid,
     );
     const lineUp = expected ?? Array(LINE_UP).fill({ name: "\u00a0" });
@@ -213,7 +213,7 @@ export class JobView {
         pick: (picked) => this.#pick(picked),
         save: (saved) => this.#saveTile(saved),
         retry: (element, failed) => busy(element, "", () => this.#runAgain(failed)),
-        details: (failed) => showPicture([this.#failure(failed.row)], 0),
+        details: (failed) => showImage([this.#failure(failed.row)], 0),
       });
       tile.update(row, []);
       return tile;
@@ -314,7 +314,7 @@ export class JobView {
     ];
   }
 
-  /** The picture's address as it is now: signed addresses expire. */
+  /** The image's address as it is now: signed addresses expire. */
   async #fresh(key) {
     const { document } = await api.status(this.id);
     const images = document.results.flatMap((row) => row.images ?? []);
@@ -327,7 +327,7 @@ export class JobView {
 
   #open(entry) {
     const all = this.#all();
-    showPicture(all, all.findIndex((each) => each.id === entry.id));
+    showImage(all, all.findIndex((each) => each.id === entry.id));
   }
 
   #pick(tile) {
@@ -357,7 +357,7 @@ export class JobView {
   async #saveTile(tile) {
     const [only, ...others] = tile.entries;
     const name = `${only.fileName.replace(/\.\w+$/, "")}.zip`;
-    const saved = others.length ? await saveArchive(tile.entries, name) : Number(await savePicture(only));
+    const saved = others.length ? await saveArchive(tile.entries, name) : Number(await saveImage(only));
     if (saved === tile.entries.length) this.#problem.clear();
     else this.#problem.show(texts.downloadFailed(saved && tile.entries.length - saved));
   }

@@ -161,10 +161,10 @@ def shoot() -> Callable[[Page, str], None]:
             Path(folder).mkdir(parents=True, exist_ok=True)
             page.evaluate("scrollTo(0, 0)")
             page.locator(".toast").wait_for(state="hidden")
-            # Pictures fade in.
+            # Images fade in.
             page.wait_for_timeout(600)
-            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             # A palette makes the file half as large.
-            picture.quantize(palette=picture.quantize(256, kmeans=2)).save(Path(folder) / f"{name}.png", optimize=True)
+            image.quantize(palette=image.quantize(256, kmeans=2)).save(Path(folder) / f"{name}.png", optimize=True)
 
     return write
