@@ -52,7 +52,7 @@ class PermissionDenied(StorageError):
 
 
 class ConflictError(StorageError):
-    """A conditional write met somebody else's write at every attempt."""
+    """A conditional write lost to another writer at every attempt."""
 
 
 class DeadlineExceeded(StorageError):
@@ -181,14 +181,14 @@ class OriginNotAllowed(RequestError):
 
 
 class JobNotFound(RequestError):
-    """There is no job with this id."""
+    """No job has this ID."""
 
     status = 404
     code = "JOB_NOT_FOUND"
 
 
 class RouteNotFound(RequestError):
-    """There is no such path."""
+    """The path is unknown."""
 
     status = 404
     code = "NOT_FOUND"
@@ -223,7 +223,7 @@ class PayloadTooLarge(RequestError):
 
 
 class RateLimitExceeded(RequestError):
-    """The address or the whole deployment has used up its requests."""
+    """The IP address or the whole deployment has exhausted its requests."""
 
     status = 429
     code = "RATE_LIMIT_EXCEEDED"
