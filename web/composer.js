@@ -140,7 +140,7 @@ export class Composer {
         await this.on.submit(this.#body(), this.lineUp);
         this.#sentAt = performance.now();
         this.#suggest();
-        // The images shall be seen.
+        // The images must be visible.
         this.#unfold(false);
       } catch (error) {
         this.#problem.show(error);
@@ -212,9 +212,9 @@ export class Composer {
     announce(texts.enhancing);
     await busy(this.enhance, texts.enhancing, async () => {
       try {
-        const answer = await api.enhance(prompt);
-        if (answer.warning) this.#problem.show(answer.warning);
-        else this.#offerSuggestion(answer);
+        const enhanced = await api.enhance(prompt);
+        if (enhanced.warning) this.#problem.show(enhanced.warning);
+        else this.#offerSuggestion(enhanced);
       } catch (error) {
         this.#problem.show(error);
       }
@@ -256,11 +256,11 @@ export class Composer {
       ),
     );
     announce(texts.enhanceReady);
-    // Whoever writes on meanwhile is left alone.
+    // The focus stays with a user who is still typing.
     if (document.activeElement === this.enhance) first.focus();
   }
 
-  /** What stands below the prompt; without it, nothing does. */
+  /** The content below the prompt; without an argument, none. */
   #suggest(...content) {
     fill(this.suggestion, content);
     this.suggestion.hidden = !content.length;
@@ -359,7 +359,7 @@ export class Composer {
     const models = this.lineUp;
     const options = Object.entries(this.#chosenOptions());
     for (const model of this.#models) {
-      const found = options.filter(([name, value]) => !takes(model.parameters[name], value)).map(([name]) => texts.parameter(name));
+      const found = options.filter(([name, value]) => !supports(model.parameters[name], value)).map(([name]) => texts.parameter(name));
       write(this.#boxes.get(model.id).unsupported, found.length ? texts.unsupported(found) : "");
     }
     const own = this.quality.value || this.resolution.value ? "" : this.#estimate(models);
@@ -378,8 +378,8 @@ export class Composer {
   }
 }
 
-/** Whether a model takes an option's value as it is; `known` is what the list of models says about it. */
-function takes(known, value) {
+/** Whether a model supports an option's value; `known` is what the list of models says about it. */
+function supports(known, value) {
   if (Array.isArray(known)) return known.includes(value);
   return known !== undefined && !(value < known.min) && !(value > known.max);
 }

@@ -1,4 +1,4 @@
-// Saves images. Where they may not be fetched (another origin that does not allow it), the caller is told.
+// Saves images. Where they may not be fetched (another origin that does not allow it), the caller learns it.
 
 import { announce } from "./announce.js";
 import { button, busy } from "./dom.js";
@@ -8,7 +8,7 @@ import { texts } from "./texts.js";
 // Images that are fetched at the same time.
 const AT_ONCE = 4;
 
-/** The bytes of an image as a Blob; an address that has expired is asked for anew, once. */
+/** The bytes of an image as a Blob; an expired URL is requested again, once. */
 async function fetchImage(entry) {
   try {
     return await load(entry.url);
@@ -37,7 +37,7 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Save one image; where it cannot be fetched, it opens in a tab of its own, and the answer is false. */
+/** Save one image; where it cannot be fetched, it opens in its own tab, and the result is false. */
 export async function saveImage(entry) {
   try {
     save(await fetchImage(entry), entry.fileName);
@@ -50,7 +50,7 @@ export async function saveImage(entry) {
 
 /**
  * Save images in one archive, with `extra` files (`{name, bytes}`) beside them.
- * Returns how many are in it; where there is none, nothing is saved.
+ * Returns how many are in it; without any, nothing is saved.
  */
 export async function saveArchive(entries, name, extra = [], progress = () => {}) {
   const found = [];

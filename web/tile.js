@@ -11,7 +11,7 @@ export const stateOf = (row) => (row.status === "error" && row.errorCode === "re
 /** Whether it may help to run a row again. */
 export const mayRunAgain = (row) => row.status === "cancelled" || (row.status === "error" && row.retryable === true);
 
-/** How many images a row shall have. */
+/** Number of images that a row asks for. */
 const wanted = (row) => row.applied?.n ?? row.adjusted?.n?.used ?? 1;
 
 const ICON = { refused: "refused", error: "alert", cancelled: "stop" };
@@ -116,7 +116,7 @@ export class Tile {
       }
     }
     for (const entry of entries) {
-      // Addresses are signed anew with each answer; an image that is shown stays.
+      // URLs are signed again with each response; an image that is shown stays.
       if (this.#shown.has(entry.id)) continue;
       const cell = imageButton(entry, this.on.open);
       this.#shown.set(entry.id, cell);

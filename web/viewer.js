@@ -1,13 +1,13 @@
 // Dialogs: one image with its record, and two images side by side.
 //
 // Both show entries: {id, name, url, prompt, fileName, facts, refresh}. `facts` are pairs of a label and a text or a
-// list of texts; `refresh` asks for the image's address anew.
+// list of texts; `refresh` requests the image's present URL.
 
 import { button, busy, fill, h, icon, iconButton, set } from "./dom.js";
 import { saveImage } from "./download.js";
 import { texts } from "./texts.js";
 
-/** An image of an entry that asks for a fresh address once, and says so where it cannot be loaded. */
+/** An image of an entry that requests a fresh URL once, and says so if it cannot be loaded. */
 export function imageOf(entry, attributes = {}) {
   const image = h("img", { alt: texts.alt(entry.name, entry.prompt), ...attributes });
   let isFresh = false;
@@ -22,7 +22,7 @@ export function imageOf(entry, attributes = {}) {
   return image;
 }
 
-/** What stands in the place of an image that cannot be loaded. */
+/** The placeholder of an image that cannot be loaded. */
 export const brokenImage = (action) => h("span.broken", icon("again"), texts.imageBroken, action);
 
 function stageOf() {
@@ -82,7 +82,7 @@ export function showImage(entries, index) {
       }),
   });
   const file = h("a.button", { target: "_blank", rel: "noopener noreferrer" }, icon("open"), texts.openOriginal);
-  // Its address may have been signed anew.
+  // Its URL may have been signed again.
   stage.addEventListener("load", () => (file.href = entries[position].url), true);
   const copyPrompt = button(texts.copyPrompt, {
     icon: "copy",
