@@ -48,7 +48,7 @@ class StorageError(PixelPromptError):
 
 
 class PermissionDenied(StorageError):
-    """S3 answered 403. Without ``s3:ListBucket`` that is also its answer for a key that does not exist."""
+    """S3 returned 403. Without ``s3:ListBucket``, it also returns that for a key that does not exist."""
 
 
 class ConflictError(StorageError):
@@ -117,7 +117,7 @@ class ErrorResponse(TypedDict, total=False):
 
 
 class RequestError(PixelPromptError):
-    """An answer other than 200 that the caller can act on.
+    """A response other than 200 that the caller can act on.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class PromptRequired(RequestError):
 
 
 class PromptTooLong(RequestError):
-    """The prompt has more characters than the route takes."""
+    """The prompt has more characters than the route accepts."""
 
     code = "PROMPT_TOO_LONG"
 

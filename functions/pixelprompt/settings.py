@@ -132,7 +132,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def status_wait(self) -> int:
-        """Seconds that a request for a status may wait for a change; 0 answers every one at once."""
+        """Seconds that a request for a status may wait for a change; 0 means that none waits."""
         return self._count("STATUS_WAIT", 0)
 
     @property

@@ -65,7 +65,7 @@ def half_failed_job(visit: Visit, service: Service) -> tuple[Page, str, Any]:
 
 
 def lose(route: Route) -> None:
-    """The service does what it is asked, but its answer is lost on the way."""
+    """The service handles the request, but its response is lost on the way."""
     route.fetch()
     route.abort()
 
@@ -352,7 +352,7 @@ def test_cancelling_in_the_middle_keeps_what_is_there(visit: Visit, service: Ser
 
 
 def leave_while_it_is_asked_to_run_again(visit: Visit, job_id: str) -> None:
-    """An answer that comes when another view is shown starts no requests behind it."""
+    """A response that comes when another view is shown starts no requests behind it."""
     page = visit.page
     asked: list[Route] = []
     page.route("**/retry/*", lambda route: asked.append(route))
@@ -396,7 +396,7 @@ def test_it_survives_a_lost_connection(visit: Visit, service: Service) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_an_error_without_cors_headers_is_tried_again(visit: Visit, service: Service, status: int) -> None:
-    """What API Gateway answers itself, without the functions, no script of another origin may read."""
+    """A script of another origin cannot read the errors that API Gateway returns itself."""
     visit.tolerated = (str(status), "CORS", "net::ERR_FAILED")
     page = visit.open()
     refused: list[str] = []
@@ -412,7 +412,7 @@ def test_an_error_without_cors_headers_is_tried_again(visit: Visit, service: Ser
     assert len(refused) == 2
 
 
-def test_a_prompt_that_nobody_answered_makes_one_job(visit: Visit, service: Service) -> None:
+def test_a_prompt_without_a_response_makes_one_job(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_FAILED", "503")
     page = visit.open()
 
@@ -553,7 +553,7 @@ def test_an_enhanced_prompt_is_shown_before_it_is_used(visit: Visit, service: Se
     page.get_by_role("button", name="Enhance").click()
     box.focus()
     page.locator(".suggestion .long").wait_for()
-    # Whoever writes on must not press a button with the next key.
+    # A user who types on must not press a button with the next key.
     expect(box).to_be_focused()
     box.fill("a red fox and a hen")
     page.get_by_role("button", name="Use it").click()

@@ -32,7 +32,7 @@ from pixelprompt.storage.documents import is_transient
 from pixelprompt.validation import check_names
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# Of the request that this process answers at present, for all that its entry point waits for.
+# Of the request that this process handles at present, for all that its entry point waits for.
 deadline = Deadline(REQUEST_RESERVE)
 
 

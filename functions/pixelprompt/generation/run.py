@@ -26,7 +26,7 @@ from pixelprompt.providers.response import accept
 from pixelprompt.storage.images import ImageStorage
 
 WAIT_HERE = 10.0
-# What storing and recording may need after the provider has answered: at most this, and at most a quarter of the time.
+# What storing and recording may need after the provider has responded: at most this, and at most a quarter of the time.
 _RESERVE = 30.0
 # What recording may need after the image is stored, likewise.
 _RECORDING = 10.0

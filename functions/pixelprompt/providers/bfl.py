@@ -41,7 +41,7 @@ _PAUSES = ((10.0, 0.5), (60.0, 1.0))
 _LONG_PAUSE = 2.0
 _SLOWER = 5.0
 _LONGEST = 20.0
-# A question that was not answered; the order stands.
+# A poll without a response; the order stands.
 _ASK_AGAIN = frozenset({408, 425, 429, 499})
 
 _HEADER = PROVIDERS["bfl"].key_header
