@@ -1,1 +1,1 @@
-"""How fast Pixel Prompt is, beside floors that are measured in the same run."""
+"""Benchmarks of Pixel Prompt, beside floors that are measured in the same run."""

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from benchmarks import (
     archive,
+    chart,
     cold_imports,
     cost,
     images,
@@ -26,7 +27,6 @@ from benchmarks import (
     library,
     memory,
     orchestration,
-    picture,
     routes,
 )
 from benchmarks.figures import HEAD, Result, markdown, row
@@ -37,8 +37,8 @@ from local.paths import ROOT
 from local.progress import Progress
 
 DOCUMENT = ROOT / "docs" / "explanation" / "benchmarks.md"
-PICTURE = ROOT / "docs" / "explanation" / "benchmarks.png"
-# The samples of each part's last run: what the document and the picture are made of.
+CHART = ROOT / "docs" / "explanation" / "benchmarks.png"
+# The samples of each part's last run: the source of the document and the chart.
 RESULTS = ROOT / "docs" / "explanation" / "benchmarks.json"
 
 PARTS: tuple[Part, ...] = (
@@ -58,7 +58,7 @@ PARTS: tuple[Part, ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the parts, print their tables, write the document and its picture."""
+    """Run the parts, print their tables, write the document and its chart."""
     terminal.prepare()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--results", type=Path, default=RESULTS, help="where the samples are kept (docs/explanation/benchmarks.json)"
     )
     parser.add_argument(
-        "--draw", action="store_true", help="measure nothing: write document and picture from the samples"
+        "--draw", action="store_true", help="measure nothing: write document and chart from the samples"
     )
     given = parser.parse_args(arguments)
     caches.use()
@@ -95,12 +95,12 @@ def _run(given: argparse.Namespace) -> int:
                 given.results.write_text(json.dumps(kept, separators=(",", ":")) + "\n", encoding="utf-8")
     if not given.dry_run and given.results == RESULTS:
         _write(kept)
-        progress(f"written: {DOCUMENT.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}")
+        progress(f"written: {DOCUMENT.relative_to(ROOT)}, {CHART.relative_to(ROOT)}")
     return 0
 
 
 def _measure(parts: Sequence[Part], progress: Progress) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Run parts; what each gives, as soon as it gives it."""
+    """Run parts, and yield the results of each as soon as it ends."""
     bench = Workbench(progress)
     try:
         for part in parts:
@@ -166,19 +166,19 @@ def _write(kept: Mapping[str, Any]) -> None:
         memory.write(results["archive"][1].counts)
     curves = [curve for _, result in results.values() for curve in result.curves]
     if curves:
-        with tempfile.NamedTemporaryFile(suffix=".png", dir=PICTURE.parent, delete=False) as file:
+        with tempfile.NamedTemporaryFile(suffix=".png", dir=CHART.parent, delete=False) as file:
             draft = Path(file.name)
-        picture.draw(
+        chart.draw(
             curves,
-            "Points are medians, bars the 10th to the 90th percentile, dashed grey lines floors and budgets.",
+            "Points are medians, bars the 10th to the 90th percentile, dashed gray lines floors and budgets.",
             draft,
         )
         draft.chmod(0o644)
-        draft.replace(PICTURE)
+        draft.replace(CHART)
 
 
 def _between(text: str, name: str, block: str) -> str:
-    """The text with a block between the markers of a part; new markers stand before the end of all."""
+    """The text with a block between the markers of a part; new markers go before the end marker."""
     begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
     whole = f"{begin}\n{block}\n{end}"
     if begin in text:

@@ -1,4 +1,4 @@
-"""Cold starts from an archive as Lambda unpacks it: what its bytecode gives, and what each function takes."""
+"""Cold starts from an archive as Lambda unpacks it: the effect of bytecode, and the needs of each function."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _run(
     *,
     write: bool = False,
 ) -> dict[str, Any]:
-    """What ``in_archive`` prints: an interpreter that can import nothing but the archive and the standard library."""
+    """Output of ``in_archive``: an interpreter that can import nothing but the archive and the standard library."""
     process = subprocess.run(
         [sys.executable, "-S", "-P", *([] if write else ["-B"]), str(PROGRAM)],
         input=json.dumps({"code": code, "module": module, "events": events}),
@@ -114,8 +114,8 @@ def _functions(archives: Mapping[tuple[str, str], Path]) -> dict[str, float]:
     """By function: ms of processor time until it is ready and of a warm request, requests to AWS, most memory in MB."""
     small, large = (png(size) for size in (1_500_000, 16 * MEGABYTE))
     model, _, contents = PROVIDERS["gemini"]
-    pictures = [contents(base64.b64encode(picture).decode()) for picture in (small, small, large)]
-    answers = iter([Answer(content=picture) for picture in pictures])
+    images = [contents(base64.b64encode(image).decode()) for image in (small, small, large)]
+    answers = iter([Answer(content=image) for image in images])
     counts: dict[str, float] = {}
     with canned_cloud(KEYS) as cloud, Canned(lambda asked: next(answers)) as provider:
         environment = {
@@ -125,7 +125,7 @@ def _functions(archives: Mapping[tuple[str, str], Path]) -> dict[str, float]:
         }
 
         def run(name: str, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-            """The answers to the events, of which the first finds the function cold and the second warm."""
+            """The responses to the events, of which the first finds the function cold and the second warm."""
             code = with_adapter(name, SDK[name]) if name in SDK else entry_point(name)
             archive = archives["as shipped", _kind(name)]
             before = len(cloud.asked)
@@ -170,6 +170,6 @@ PART = Part(
     "Processor time until an entry point is imported and its clients are made, in a fresh interpreter that finds "
     "nothing but the archive's packages (for this machine) and writes no bytecode, as in Lambda. Floor: the same "
     "archive with the bytecode that the interpreter itself has written. [Costs](cost.md#memory) has the "
-    "table of each function's memory, which this part writes as well.",
+    "table of each function's memory, which this part also writes.",
     measure,
 )

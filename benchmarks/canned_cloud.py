@@ -1,4 +1,4 @@
-"""What the functions ask of AWS, answered from memory: enough to measure a function without the emulator."""
+"""AWS in memory, for the requests of the functions: enough to measure a function without the emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fresh interpreter needs until an entry point is ready for its first request."""
+"""Time of a fresh interpreter until an entry point is ready for its first request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What AWS charges for jobs, from requests that were counted.
+"""AWS charges for jobs, from requests that were counted.
 
 Runs jobs of the default models on the laptop cloud, counts what each asks of AWS, and multiplies it with the list
 prices of us-east-1 (aws.amazon.com/pricing, September 2026, without free tiers).
@@ -26,9 +26,9 @@ COUNTED = 5
 COUNTING = ("submit", "generate", "finish")
 # Functions of a job's way, and those whose S3 requests are counted; memory in GB.
 FUNCTIONS = {name: MEMORY[name] / 1024 for name in ("submit", "generate", "finish", "status")}
-# What the table assumes where nothing was counted: the providers' time a model, a picture, status requests of a client.
+# What the table assumes where nothing was counted: the providers' time a model, an image, status requests of a client.
 PROVIDER_SECONDS = 12
-PICTURE_MEGABYTES = 1.5
+IMAGE_MEGABYTES = 1.5
 STATUS_REQUESTS = 15
 RETENTION_MONTHS = 1
 
@@ -52,19 +52,19 @@ PRICES = {
 
 
 def measure(bench: Workbench) -> Result:
-    """Count what five jobs ask."""
+    """Count the requests of five jobs."""
     service = bench.service
-    # As with a real provider, every row's start is recorded before its answer comes.
+    # As with a real provider, every row's start is recorded before its response comes.
     bench.latency(1.5)
     service.run()
     proxy = FaultProxy(int(service.cloud.endpoints["aws"].rpartition(":")[2]))
-    addresses = {part: service.function(part) for part in COUNTING}
-    for function in addresses.values():
+    names = {part: service.function(part) for part in COUNTING}
+    for function in names.values():
         bench.configure(function, AWS_ENDPOINT_URL_S3=proxy.url)
     try:
         counts = _count(bench, proxy)
     finally:
-        for function in addresses.values():
+        for function in names.values():
             bench.configure(function, AWS_ENDPOINT_URL_S3=service.cloud.endpoints["aws"])
         proxy.refuse()
     lines = costs(counts)
@@ -86,7 +86,7 @@ def write(counts: Mapping[str, float]) -> None:
 
 
 def _count(bench: Workbench, proxy: FaultProxy) -> dict[str, float]:
-    """What one job of the default models asks of AWS, on average."""
+    """Average AWS requests of one job of the default models."""
     service = bench.service
     transitions = log_bytes = models = 0
     for _ in rounds(COUNTED, bench.progress, "a job of the default models"):
@@ -135,7 +135,7 @@ def costs(counts: Mapping[str, float]) -> tuple[tuple[str, str, float], ...]:
     invocations = 2 + models + status
     seconds = _gigabyte_seconds(models)
     log_gigabytes = (counts["logBytes"] + status * 600 + invocations * 350 + counts["transitions"] * 900) / 1e9
-    stored = models * PICTURE_MEGABYTES / 1000
+    stored = models * IMAGE_MEGABYTES / 1000
     return (
         ("Lambda, time", f"{seconds:.0f} GB-seconds", seconds * PRICES["gigabyteSecond"]),
         ("Lambda, requests", f"{invocations:.0f}", invocations * PRICES["lambdaRequest"]),
@@ -148,7 +148,7 @@ def costs(counts: Mapping[str, float]) -> tuple[tuple[str, str, float], ...]:
         ("S3, storage", f"{stored * 1000:.1f} MB for a month", stored * RETENTION_MONTHS * PRICES["gigabyteMonth"]),
         (
             "CloudFront",
-            f"each picture seen once, {stored * 1000:.1f} MB",
+            f"each image seen once, {stored * 1000:.1f} MB",
             stored * PRICES["cdnGigabyte"] + models * PRICES["cdnRequest"],
         ),
         ("API Gateway", f"{1 + status} requests", (1 + status) * PRICES["apiRequest"]),
@@ -168,7 +168,7 @@ def table(counts: Mapping[str, float]) -> str:
 
 PART = Part(
     "cost",
-    "What a job asks of AWS",
+    "AWS requests of a job",
     "Counted in five jobs of the nine default models; [Costs](cost.md#what-a-job-costs) has the table by "
     "service, which this part writes as well.",
     measure,

@@ -1,6 +1,6 @@
 """Runs an entry point in this process and tells what it asked of AWS; started by ``benchmarks.routes``.
 
-Takes ``{"module": "submit", "events": […]}`` from standard input, prints for each event the requests and the answer.
+Reads ``{"module": "submit", "events": […]}`` from standard input, prints for each event the requests and the response.
 """
 
 from __future__ import annotations

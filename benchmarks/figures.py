@@ -1,4 +1,4 @@
-"""What a benchmark gives: figures with their spread, beside a floor and a budget, and curves of how they grow."""
+"""Results of a benchmark: figures with their spread, beside a floor and a budget, and curves of how they grow."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Figure:
     Attributes
     ----------
     unit : ``s``, ``ms``, ``MB``, ``requests``, …
-    samples : what the runs gave; the figure is their median
-    floor : what the least possible takes, measured in the same run; none where there is nothing to compare with
-    floor_name : what that is
+    samples : values of the runs; the figure is their median
+    floor : the least possible time, measured in the same run; none without a comparison
+    floor_name : description of the floor
     """
 
     name: str
@@ -66,7 +66,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """How something grows, for the picture.
+    """Growth of a figure, for the chart.
 
     Attributes
     ----------
@@ -82,12 +82,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Result:
-    """What a part gives.
+    """Results of a part.
 
     Attributes
     ----------
     notes : paragraphs of Markdown for below the table
-    counts : what else a part keeps
+    counts : other data that a part keeps
     """
 
     figures: Sequence[Figure]

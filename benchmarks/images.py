@@ -1,4 +1,4 @@
-"""One picture's way from the provider's answer into S3: time and memory."""
+"""One image, from the provider's response into S3: time and memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.reliability.emulator import ACCESS_KEY, BUCKET, s3_client
 MEGABYTE = 1_000_000
 SIZES = (1, 4, 16)
 ROUNDS = 5
-# By provider: a model, where its answer has the picture, and the answer around it.
+# By provider: a model, the place of the image in its response, and the response around it.
 PROVIDERS: dict[str, tuple[str, list[Any], Any]] = {
     "stability": ("Stable Diffusion 3.5 Large", ["image"], lambda text: {"image": text, "finish_reason": "SUCCESS"}),
     "bedrock": (
@@ -53,7 +53,7 @@ KEYS = {"STABILITY_API_KEY": "x", "OPENAI_API_KEY": "x", "GEMINI_API_KEY": "x"}
 
 
 def measure(bench: Workbench) -> Result:
-    """Every size by every way in which a picture comes as base64."""
+    """Every size by every form in which an image arrives as base64."""
     endpoint = f"http://127.0.0.1:{bench.s3_port}"
     s3 = s3_client(endpoint)
     secret = _secret(endpoint)
@@ -72,9 +72,9 @@ def measure(bench: Workbench) -> Result:
             return item(document)
 
         for size in SIZES:
-            bench.progress(f"{provider}, a picture of {size} MB")
+            bench.progress(f"{provider}, an image of {size} MB")
             data = png(size * MEGABYTE)
-            contents = [json.dumps(answer(base64.b64encode(picture).decode())).encode() for picture in (small, data)]
+            contents = [json.dumps(answer(base64.b64encode(image).decode())).encode() for image in (small, data)]
             first = event()
             with Canned(_first_then(*contents)) as server:
                 asked = {"provider_url": server.url, "path": path, "warm": first, "profiled": event(), "events": []}
@@ -105,11 +105,11 @@ def _profile(steps: Mapping[str, Mapping[str, float]]) -> str:
     names = list(next(iter(steps.values())))
     lines = [
         "The peak of each step by the image, of one run; what a step leaves behind counts in the next:\n",
-        f"| picture | {' | '.join(names)} |",
+        f"| image | {' | '.join(names)} |",
         f"| --- |{' ---: |' * len(names)}",
     ]
-    for picture, peaks in steps.items():
-        lines.append(f"| {picture} | {' | '.join(f'{peak:.2f} ×' for peak in peaks.values())} |")
+    for name, peaks in steps.items():
+        lines.append(f"| {name} | {' | '.join(f'{peak:.2f} ×' for peak in peaks.values())} |")
     return "\n".join(lines)
 
 
@@ -131,7 +131,7 @@ def _credentials() -> dict[str, str]:
 
 
 def png(size: int) -> bytes:
-    """A picture of noise of about so many bytes."""
+    """An image of noise of about so many bytes."""
     side = math.ceil(math.sqrt(size / 3))
     file = io.BytesIO()
     Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(file, "PNG", compress_level=0)
@@ -164,10 +164,10 @@ def _run(asked: dict[str, Any], endpoint: str, secret: str, provider: str, addre
 
 PART = Part(
     "generate",
-    "One picture",
-    "The generate Lambda's code in a process of its own, a provider and S3 over real sockets, a warm process. "
-    "Processor time is that of our process alone, without what the provider and S3 take. Peak memory is by how much "
-    "the process grew (VmHWM less VmRSS before, Linux). Floor: the answer read and decoded in the plainest way, and "
+    "One image",
+    "The generate Lambda's code in its own process, a provider and S3 over real sockets, a warm process. "
+    "Processor time is that of this process alone, without the provider and S3. Peak memory is the growth of "
+    "the process (VmHWM less VmRSS before, Linux). Floor: the response read and decoded in the plainest way, and "
     "stored twice.",
     measure,
 )

@@ -1,7 +1,7 @@
 """Runs an entry point from an archive, as Lambda does, and measures it; started by ``benchmarks.archive``.
 
-Takes ``{"code", "module", "events": […]}`` from standard input: code that makes the entry point ready, and events for
-its handler. Prints the processor time of the code and of each event, the answers, and the peak memory of the process.
+Reads ``{"code", "module", "events": […]}`` from standard input: code that makes the entry point ready, and events for
+its handler. Prints the processor time of the code and of each event, the responses, and the peak memory of the process.
 It imports nothing of the project but what the archive holds.
 """
 

@@ -1,4 +1,4 @@
-"""What a job's document costs: S3 requests, and how long its last row waits to be recorded.
+"""Costs of a job document: S3 requests, and how long its last row waits to be recorded.
 
 A job of n rows is written by n processes, as by n invocations of the generate Lambda: each starts its row beside its
 work and closes it afterwards.
@@ -26,7 +26,7 @@ SPACING = 0.4
 
 @dataclass(frozen=True)
 class Cost:
-    """What one job took; times in seconds."""
+    """Results of one job; times in seconds."""
 
     requests: int
     lost_races: int
@@ -37,7 +37,7 @@ class Cost:
 
 
 def model_names(count: int) -> list[dict[str, str]]:
-    """So many models."""
+    """A list of so many models."""
     return [{"name": f"Model {number}", "provider": "openai"} for number in range(count)]
 
 

@@ -28,7 +28,7 @@ DEFAULT_MOST = 2_400
 STORED = (0, 1_000, DEFAULT_MOST, 10_000)
 PROMPT = (
     "A lighthouse in fog on a rocky coast at dawn, long exposure, soft light over the water, seagulls in the distance, "
-    "muted colours, fine grain, a lone figure in a yellow raincoat walks along the pier towards the open sea. "
+    "muted colors, fine grain, a lone figure in a yellow raincoat walks along the pier towards the open sea. "
 )
 ROWS = (1, 9, 20, 40)
 GALLERIES = (10, 1_000, 10_000)
@@ -40,7 +40,7 @@ def _client(bench: Workbench) -> Any:
 
 
 def measure_rate_limit(bench: Workbench) -> Result:
-    """A check with more and more requests of a day stored, from a hundred addresses."""
+    """A check with a growing number of stored requests of a day, from a hundred IP addresses."""
     s3 = _client(bench)
     limiter = RateLimiter(s3, BUCKET, 1_000_000, 1_000_000)
     figures: list[Figure] = []
@@ -73,7 +73,7 @@ def measure_rate_limit(bench: Workbench) -> Result:
 
 
 def _requests(count: int) -> dict[str, Any]:
-    """A document of so many requests of the last day, from a hundred addresses."""
+    """A document of so many requests of the last day, from a hundred IP addresses."""
     now = time.time()
     moments = sorted(round(now - random.uniform(1, DAY - 60), 6) for _ in range(count))
     addresses: dict[str, list[float]] = {}
@@ -99,7 +99,7 @@ def measure_moderation(bench: Workbench) -> Result:
 
 
 def measure_status(bench: Workbench) -> Result:
-    """The status of jobs whose rows have four pictures each, with presigned addresses."""
+    """The status of jobs whose rows have four images each, with presigned URLs."""
     s3 = _client(bench)
     jobs = JobManager(s3, BUCKET)
     figures: list[Figure] = []
@@ -120,18 +120,18 @@ def measure_status(bench: Workbench) -> Result:
             result = {"imageKey": images[0]["imageKey"], "images": images}
             jobs.mark_model_complete(job_id, f"Model {row}", result)
         first, again, least = [], [], []
-        bench.progress(f"status, {rows} rows of 4 pictures")
+        bench.progress(f"status, {rows} rows of 4 images")
         for _ in range(RUNS):
             status = JobStatus(jobs, ImageStorage(s3, BUCKET), lambda *_: None, lambda _: True, clock=time.time)
             least.append(elapsed(partial(floor, job_id)) * 1000)
             first.append(elapsed(partial(full, status, job_id)) * 1000)
             again.append(elapsed(partial(full, status, job_id)) * 1000)
-        name = f"{rows} row{'s' * (rows > 1)} of 4 pictures"
+        name = f"{rows} row{'s' * (rows > 1)} of 4 images"
         figures.append(Figure(f"{name}, first asked", "ms", first, least, "GET, parse, print"))
         figures.append(Figure(f"{name}, asked again", "ms", again, least, "GET, parse, print"))
         for kind, samples in (("first asked", first), ("asked again", again), ("floor: GET", least)):
             series.setdefault(kind, []).append((rows, samples))
-    return Result(figures, [Curve("Status", "rows of 4 pictures", "ms", series)])
+    return Result(figures, [Curve("Status", "rows of 4 images", "ms", series)])
 
 
 def measure_galleries(bench: Workbench) -> Result:
@@ -163,7 +163,7 @@ def measure_galleries(bench: Workbench) -> Result:
 
 
 def _write_index(port: int, first: int, last: int) -> None:
-    """Index entries of one picture each; plain requests, because boto3 would take a minute for them."""
+    """Index entries of one image each; plain requests, because boto3 would take a minute for them."""
 
     def write(numbers: range) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -188,7 +188,7 @@ MODERATION = Part("moderation", "Moderation", "The keyword filter on harmless te
 STATUS = Part(
     "status",
     "Status of large jobs",
-    "Reading the document and giving each picture a presigned address, without Lambda and HTTP.",
+    "Reading the document and signing a URL for each image, without Lambda and HTTP.",
     measure_status,
 )
 GALLERY = Part(

@@ -1,4 +1,4 @@
-"""What each function's memory buys: an estimate from its processor time, for the table in docs/explanation/cost.md.
+"""Effect of each function's memory: an estimate from its processor time, for the table in docs/explanation/cost.md.
 
 Lambda gives a function a share of a processor in proportion to its memory, one at 1,769 MB
 (docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
@@ -30,12 +30,12 @@ MAX_MEMORY = 0.5
 
 
 def seconds(processor: float, memory: int) -> float:
-    """How long a function with this memory takes for so much processor time."""
+    """Seconds that a function with this memory takes for so much processor time."""
     return processor * ONE_PROCESSOR / min(memory, ONE_PROCESSOR)
 
 
 def dollars(counts: Mapping[str, float], name: str, memory: int) -> float:
-    """What ``REQUESTS`` warm requests cost."""
+    """Price of ``REQUESTS`` warm requests."""
     waits = counts[f"{name} requests"] * REQUEST_SECONDS + WAITING.get(name, 0.0)
     gigabyte_seconds = (waits + seconds(counts[f"{name} warm"] / 1000, memory)) * memory / 1024
     return REQUESTS * (gigabyte_seconds * PRICES["gigabyteSecond"] + PRICES["lambdaRequest"])

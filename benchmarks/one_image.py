@@ -1,8 +1,8 @@
 """Runs the generate entry point in this process and measures it; started by ``benchmarks.images``.
 
-Takes ``{"provider_url", "path", "warm": event, "profiled": event, "events": […]}`` from standard input. Prints, by
+Reads ``{"provider_url", "path", "warm": event, "profiled": event, "events": […]}`` from standard input. Prints, by
 event, the seconds of wall clock and processor, and by how many bytes the process grew at its peak; the same for a floor
-that only reads the answer, decodes it and stores the bytes twice; and the peaks of the steps of one more event.
+that only reads the response, decodes it and stores the bytes twice; and the peaks of the steps of one more event.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the service adds to the time of the slowest model."""
+"""Time that the service adds to that of the slowest model."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def measure(bench: Workbench) -> Result:
 
 
 class Stages(NamedTuple):
-    """Where the time of a job goes that no model takes, in seconds.
+    """Parts of a job's time beside that of its models, in seconds.
 
     Attributes
     ----------
     asked : from the request to us until the last model's provider has been asked
-    stored : from the last answer until the last row is about to be closed, its pictures stored
+    stored : from the last response until the last row is about to be closed, its images stored
     recorded : from then until the document holds all rows
     """
 
@@ -99,7 +99,7 @@ def _overhead(bench: Workbench, models: list[str]) -> tuple[float, Stages]:
 def _profile(profiles: Mapping[int, list[Stages]]) -> str:
     lines = [
         "Where the overhead of equally fast models goes (medians):\n",
-        "| models | until the last provider is asked | last answer → last picture stored | → last row recorded |",
+        "| models | until the last provider is asked | last response → last image stored | → last row recorded |",
         "| ---: | ---: | ---: | ---: |",
     ]
     for count, runs in profiles.items():

@@ -1,4 +1,4 @@
-"""Submit and status: how long they take, and what they ask of AWS."""
+"""Submit and status: their times, and their AWS requests."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _row_counts(bench: Workbench) -> list[Figure]:
     items = [item(bench.service.status(bench.service.generate(models=bench.models[:1]))) for _ in range(2)]
     _, warm = invoke(bench, "generate", items)
     made = [request.operation.removeprefix("s3:") for request in warm if request.operation.startswith("s3:")]
-    name = f"one model's row, nobody else writing: S3 requests ({', '.join(sorted(made))})"
+    name = f"one model's row, no other writer: S3 requests ({', '.join(sorted(made))})"
     return [Figure(name, "requests", [len(made)], budget=Budget(6))]
 
 
@@ -138,7 +138,7 @@ def event(
 
 
 def invoke(bench: Workbench, part: str, events: Sequence[Mapping[str, Any]]) -> list[list[Sent]]:
-    """What a Lambda's handler asks of AWS for each of these events, in one process, the first of them cold."""
+    """AWS requests of a Lambda's handler for each of these events, in one process, the first of them cold."""
     environment = {
         **bench.environment(bench.service.function(part)),
         **bench.service.cloud.access_key().environment(),
@@ -165,7 +165,7 @@ def invoke(bench: Workbench, part: str, events: Sequence[Mapping[str, Any]]) -> 
 PART = Part(
     "routes",
     "Submit and status",
-    "Over HTTP, one request after the other; what submit starts ends at once, so that submit itself is measured. "
+    "Over HTTP, one request after the other; the execution ends at once, so only submit is measured. "
     "Floor: an HTTP API of the same emulator with a Lambda behind it that prints one line. Requests to AWS are counted "
     "by botocore's own events; *one after the other* is the longest row of them in which each waited for the one "
     "before.",

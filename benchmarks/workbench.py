@@ -1,4 +1,4 @@
-"""What the parts measure on: one laptop cloud for all of them, and an emulator's S3 alone."""
+"""Environment of the parts: one laptop cloud for all of them, and an emulator's S3 alone."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Workbench:
 
     @cached_property
     def service(self) -> Service:
-        """The deployed service; beside its own models it offers 40 that answer alike, each with a small picture."""
+        """The deployed service; beside its own models it offers 40 that respond alike, each with a small image."""
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pixel-prompt-bench-")))
         cloud = local_cloud.start(folder, SETTINGS, latency="0", progress=self.progress)
         self._stack.callback(cloud.stop)
@@ -149,7 +149,7 @@ class Workbench:
 
     @cached_property
     def bare_address(self) -> str:
-        """The address of an HTTP API with that Lambda behind it."""
+        """The URL of an HTTP API with that Lambda behind it."""
         client = self.service.cloud.client("apigatewayv2")
         function = self.service.cloud.client("lambda").get_function(FunctionName=self.bare_function)
         api_id = client.create_api(Name="bench", ProtocolType="HTTP")["ApiId"]

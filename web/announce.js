@@ -28,7 +28,7 @@ export function announce(text, visibly = false) {
   timer = setTimeout(hush, NOTE_SECONDS * 1000);
 }
 
-/** Take the note away: another view is shown. */
+/** Remove the note: another view is shown. */
 export function hush() {
   note.hidden = true;
 }

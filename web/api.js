@@ -1,4 +1,4 @@
-// The HTTP API: requests out, answers or errors in.
+// The HTTP API: requests, responses, and errors.
 
 import { time } from "./format.js";
 import { texts } from "./texts.js";
@@ -7,7 +7,7 @@ const PATIENCE = 35_000;
 
 export const config = { apiUrl: "", statusWait: 0, gallery: false };
 
-/** An answer that is no success. */
+/** A response that reports an error. */
 export class ApiError extends Error {
   constructor(status, body, headers) {
     super(body.message ?? "");
@@ -21,15 +21,15 @@ export class ApiError extends Error {
   }
 }
 
-/** Nothing answers: the network, the API's host or the browser's own rules are in the way. */
+/** No response: the network, the API's host, or the browser's own rules prevent it. */
 export class Unreachable extends Error {}
 
 /** Read config.json; what is wrong with it, or "". */
 export async function configure() {
-  const answer = await fetch("config.json", { cache: "no-cache", signal: AbortSignal.timeout(15_000) }).catch(() => null);
-  if (!answer || answer.status >= 500) return texts.unreachable;
+  const response = await fetch("config.json", { cache: "no-cache", signal: AbortSignal.timeout(15_000) }).catch(() => null);
+  if (!response || response.status >= 500) return texts.unreachable;
   try {
-    const found = await answer.json();
+    const found = await response.json();
     config.apiUrl = String(found.apiUrl ?? "").replace(/\/+$/, "");
     config.statusWait = Number(found.statusWait) || 0;
     config.gallery = found.gallery === true;
@@ -58,18 +58,18 @@ async function request(method, path, { body, headers = {}, signal, patience = PA
     if (signal?.aborted) throw signal.reason;
     throw new Unreachable();
   }
-  let answer = {};
+  let content = {};
   try {
-    if (text) answer = JSON.parse(text);
+    if (text) content = JSON.parse(text);
   } catch {
     if (response.ok) throw new Unreachable();
   }
-  if (!response.ok && response.status !== 304) throw new ApiError(response.status, answer, response.headers);
-  return { status: response.status, body: answer, headers: response.headers };
+  if (!response.ok && response.status !== 304) throw new ApiError(response.status, content, response.headers);
+  return { status: response.status, body: content, headers: response.headers };
 }
 
 const part = encodeURIComponent;
-const only = async (answer) => (await answer).body;
+const only = async (response) => (await response).body;
 
 export const api = {
   models: () => only(request("GET", "/models")),
@@ -84,19 +84,19 @@ export const api = {
   /**
    * The job document, its ETag and `ahead`, the milliseconds by which this computer's clock is ahead of the service's;
    * `document` is null where it is still the version `etag`.
-   * With `wait`, the API answers only when there is another version or the seconds are over. A header would cost such a
-   * request a preflight each time, because its address changes with the version.
+   * With `wait`, the API responds only when the version changes or the seconds are over. A header would cost such a
+   * request a preflight each time, because its URL changes with the version.
    */
   async status(id, { etag = "", wait = 0, signal } = {}) {
     const waits = wait > 0 && etag;
     const query = waits ? `?wait=${wait}&since=${part(etag)}` : "";
     const headers = etag && !waits ? { "If-None-Match": etag } : {};
     const patience = waits ? (wait + 10) * 1000 : 15_000;
-    const answer = await request("GET", `/status/${part(id)}${query}`, { headers, signal, patience });
+    const response = await request("GET", `/status/${part(id)}${query}`, { headers, signal, patience });
     return {
-      document: answer.status === 304 ? null : answer.body,
-      etag: answer.headers.get("ETag") ?? "",
-      ahead: Date.now() - Date.parse(answer.headers.get("Date")),
+      document: response.status === 304 ? null : response.body,
+      etag: response.headers.get("ETag") ?? "",
+      ahead: Date.now() - Date.parse(response.headers.get("Date")),
     };
   },
 };

@@ -1,4 +1,4 @@
-// The page: its frame, and which view the address names.
+// The page: its frame, and the view that the URL names.
 
 import { announce, hush } from "./announce.js";
 import { api, config, configure, newKey } from "./api.js";
@@ -39,7 +39,7 @@ const page = {
 const composer = new Composer({
   changed: () => view?.lineUp?.(),
   submit: async (body, rows) => {
-    // A submission that may have made a job although nobody said so: the same one again is the same job.
+    // A submission that may have made a job although no response came: sending the same one again returns the same job.
     const text = JSON.stringify(body);
     const [before, known] = stored(UNANSWERED).split("\n");
     const key = before === text ? known : newKey();
@@ -51,7 +51,7 @@ const composer = new Composer({
       announce(texts.jobStarted(totalModels));
       location.hash = `#/job/${jobId}`;
     } catch (error) {
-      // An error that may pass says nothing about an earlier request that nobody answered.
+      // An error that may pass says nothing about an earlier request that got no response.
       if (error.isPassing === false) store(UNANSWERED, "");
       throw error;
     }
@@ -141,7 +141,7 @@ async function route() {
   page.titled();
   view.load?.();
   if (first) return;
-  // Whoever has just sent a prompt stays in the form; every other way leads to the new heading.
+  // After a prompt was sent, the focus stays in the form; otherwise it moves to the new heading.
   if (submitted && submitted.id === view.id) composer.send.focus({ preventScroll: true });
   else view.heading.focus({ preventScroll: true });
   submitted = null;

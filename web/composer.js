@@ -10,7 +10,7 @@ import { texts } from "./texts.js";
 
 const PROMPT_LIMIT = 1000;
 const ENHANCE_LIMIT = 500;
-const MAX_PICTURES = 4;
+const MAX_IMAGES = 4;
 const MAX_SEED = 2 ** 32 - 1;
 const ASPECT_RATIOS = [
   ...["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21"],
@@ -140,7 +140,7 @@ export class Composer {
         await this.on.submit(this.#body(), this.lineUp);
         this.#sentAt = performance.now();
         this.#suggest();
-        // The pictures shall be seen.
+        // The images must be visible.
         this.#unfold(false);
       } catch (error) {
         this.#problem.show(error);
@@ -212,9 +212,9 @@ export class Composer {
     announce(texts.enhancing);
     await busy(this.enhance, texts.enhancing, async () => {
       try {
-        const answer = await api.enhance(prompt);
-        if (answer.warning) this.#problem.show(answer.warning);
-        else this.#offerSuggestion(answer);
+        const enhanced = await api.enhance(prompt);
+        if (enhanced.warning) this.#problem.show(enhanced.warning);
+        else this.#offerSuggestion(enhanced);
       } catch (error) {
         this.#problem.show(error);
       }
@@ -256,11 +256,11 @@ export class Composer {
       ),
     );
     announce(texts.enhanceReady);
-    // Whoever writes on meanwhile is left alone.
+    // The focus stays with a user who is still typing.
     if (document.activeElement === this.enhance) first.focus();
   }
 
-  /** What stands below the prompt; without it, nothing does. */
+  /** The content below the prompt; without an argument, none. */
   #suggest(...content) {
     fill(this.suggestion, content);
     this.suggestion.hidden = !content.length;
@@ -334,11 +334,11 @@ export class Composer {
     box.checked = this.#chosen.has(model.id);
     const unsupported = h("span.note");
     this.#boxes.set(model.id, { box, unsupported });
-    const most = model.parameters.n?.max ?? MAX_PICTURES;
+    const most = model.parameters.n?.max ?? MAX_IMAGES;
     const facts = [
       texts.providers[model.provider] ?? model.provider,
       pricePer(model),
-      most < MAX_PICTURES && texts.atMostPictures(most),
+      most < MAX_IMAGES && texts.atMostImages(most),
       texts.timeLimit(model.timeLimit),
     ];
     return h(
@@ -359,7 +359,7 @@ export class Composer {
     const models = this.lineUp;
     const options = Object.entries(this.#chosenOptions());
     for (const model of this.#models) {
-      const found = options.filter(([name, value]) => !takes(model.parameters[name], value)).map(([name]) => texts.parameter(name));
+      const found = options.filter(([name, value]) => !supports(model.parameters[name], value)).map(([name]) => texts.parameter(name));
       write(this.#boxes.get(model.id).unsupported, found.length ? texts.unsupported(found) : "");
     }
     const own = this.quality.value || this.resolution.value ? "" : this.#estimate(models);
@@ -372,14 +372,14 @@ export class Composer {
     const known = models.filter((model) => model.price.amount !== null);
     if (!known.length) return texts.priceUnknown;
     const amount = known.reduce((sum, model) => {
-      return sum + model.price.amount * Math.min(Number(this.number.value), model.parameters.n?.max ?? MAX_PICTURES);
+      return sum + model.price.amount * Math.min(Number(this.number.value), model.parameters.n?.max ?? MAX_IMAGES);
     }, 0);
     return texts.estimate(dollars({ amount: amount < 0.01 ? amount : Math.round(amount * 100) / 100 }), models.length - known.length);
   }
 }
 
-/** Whether a model takes an option's value as it is; `known` is what the list of models says about it. */
-function takes(known, value) {
+/** Whether a model supports an option's value; `known` is what the list of models says about it. */
+function supports(known, value) {
   if (Array.isArray(known)) return known.includes(value);
   return known !== undefined && !(value < known.min) && !(value > known.max);
 }

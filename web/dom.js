@@ -50,7 +50,7 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Set an attribute, or with null, undefined or false take it away, but only where it changes. */
+/** Set an attribute, or with null, undefined or false remove it, but only where it changes. */
 export function set(element, name, value) {
   if ((value ?? false) === false) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? "" : value);
@@ -78,7 +78,7 @@ export function iconButton(label, name, attributes = {}) {
   return h("button", { type: "button", class: "button round", "aria-label": label, title: label, ...attributes }, icon(name));
 }
 
-/** Run while a button is busy: it shows another label and takes no second click, but keeps the focus. */
+/** Run while a button is busy: it shows another label and ignores a second click, but keeps the focus. */
 export async function busy(element, label, work) {
   if (element.getAttribute("aria-disabled") === "true") return undefined;
   const text = element.querySelector("span");

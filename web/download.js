@@ -1,15 +1,15 @@
-// Saves pictures. Where they may not be fetched (another origin that does not allow it), the caller is told.
+// Saves images. Where they may not be fetched (another origin that does not allow it), the caller learns it.
 
 import { announce } from "./announce.js";
 import { button, busy } from "./dom.js";
 import { loadModule } from "./lazy.js";
 import { texts } from "./texts.js";
 
-// Pictures that are fetched at the same time.
+// Images that are fetched at the same time.
 const AT_ONCE = 4;
 
-/** The bytes of a picture as a Blob; an address that has expired is asked for anew, once. */
-async function fetchPicture(entry) {
+/** The bytes of an image as a Blob; an expired URL is requested again, once. */
+async function fetchImage(entry) {
   try {
     return await load(entry.url);
   } catch (error) {
@@ -37,10 +37,10 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Save one picture; where it cannot be fetched, it opens in a tab of its own, and the answer is false. */
-export async function savePicture(entry) {
+/** Save one image; where it cannot be fetched, it opens in its own tab, and the result is false. */
+export async function saveImage(entry) {
   try {
-    save(await fetchPicture(entry), entry.fileName);
+    save(await fetchImage(entry), entry.fileName);
     return true;
   } catch {
     window.open(entry.url, "_blank", "noopener");
@@ -49,8 +49,8 @@ export async function savePicture(entry) {
 }
 
 /**
- * Save pictures in one archive, with `extra` files (`{name, bytes}`) beside them.
- * Returns how many are in it; where there is none, nothing is saved.
+ * Save images in one archive, with `extra` files (`{name, bytes}`) beside them.
+ * Returns how many are in it; without any, nothing is saved.
  */
 export async function saveArchive(entries, name, extra = [], progress = () => {}) {
   const found = [];
@@ -60,7 +60,7 @@ export async function saveArchive(entries, name, extra = [], progress = () => {}
   const worker = async () => {
     for (const [number, entry] of queue) {
       try {
-        found[number] = { name: entry.fileName, bytes: new Uint8Array(await (await fetchPicture(entry)).arrayBuffer()) };
+        found[number] = { name: entry.fileName, bytes: new Uint8Array(await (await fetchImage(entry)).arrayBuffer()) };
       } catch {
         // It is missing in the number that is returned.
       }
@@ -81,7 +81,7 @@ export async function saveArchive(entries, name, extra = [], progress = () => {}
   }
 }
 
-/** A button that saves the pictures of now in one archive, with the files of `extra`; what fails is shown as a problem. */
+/** A button that saves the images of now in one archive, with the files of `extra`; what fails is shown as a problem. */
 export function archiveButton(name, problem, entries, extra = () => []) {
   const element = button(texts.downloadAll, {
     icon: "download",

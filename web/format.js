@@ -42,9 +42,9 @@ export function galleryDate(id) {
 /** Characters as the API counts them: code points, without the white space around. */
 export const length = (text) => [...text.trim()].length;
 
-/** A file's name for a picture: number, model, and the ending of its address. */
+/** A file's name for an image: number, model, and the ending of its URL. */
 export function fileName(number, name, url) {
   const ending = /\.(png|jpg|webp|gif)$/.exec(new URL(url, location.href).pathname)?.[0] ?? ".png";
-  const plain = name.replace(/[^A-Za-z0-9.]+/g, "-").replace(/^[-.]+|[-.]+$/g, "") || "picture";
+  const plain = name.replace(/[^A-Za-z0-9.]+/g, "-").replace(/^[-.]+|[-.]+$/g, "") || "image";
   return `${String(number).padStart(2, "0")}-${plain}${ending}`;
 }

@@ -1,13 +1,13 @@
-// Earlier jobs: pages of galleries, newest first, and the pictures of one.
+// Earlier jobs: pages of galleries, newest first, and the images of one.
 
 import { api } from "./api.js";
 import { button, fill, h, icon, set } from "./dom.js";
 import { archiveButton } from "./download.js";
 import { date, fileName, galleryDate } from "./format.js";
 import { Problem } from "./problem.js";
-import { pictures, texts } from "./texts.js";
-import { pictureButton, reserve } from "./tile.js";
-import { brokenPicture, pictureOf, showComparison, showPicture } from "./viewer.js";
+import { imageCount, texts } from "./texts.js";
+import { imageButton, reserve } from "./tile.js";
+import { brokenImage, imageOf, showComparison, showImage } from "./viewer.js";
 
 const PAGE = 24;
 
@@ -69,15 +69,15 @@ export class GalleryList extends View {
       "ul.grid.covers",
       page.galleries.map((gallery) => {
         const when = date(gallery.createdAt);
-        const cover = pictureOf({ url: gallery.coverUrl }, { loading: "lazy", alt: "" });
-        cover.addEventListener("broken", () => cover.replaceWith(brokenPicture()));
+        const cover = imageOf({ url: gallery.coverUrl }, { loading: "lazy", alt: "" });
+        cover.addEventListener("broken", () => cover.replaceWith(brokenImage()));
         return h(
           "li.tile",
           h(
             "a.cover",
             { href: `#/gallery/${encodeURIComponent(gallery.galleryId)}` },
             h("span.frame", cover),
-            h("span.label", h("span.name", when), h("span.note", pictures(gallery.images))),
+            h("span.label", h("span.name", when), h("span.note", imageCount(gallery.images))),
           ),
         );
       }),
@@ -85,7 +85,7 @@ export class GalleryList extends View {
     reserve(list, "1:1");
     fill(
       this.body,
-      h("h2.unseen", texts.pictures),
+      h("h2.unseen", texts.images),
       list,
       h(
         "nav.pages",
@@ -98,7 +98,7 @@ export class GalleryList extends View {
   }
 }
 
-/** The pictures of one job. */
+/** The images of one job. */
 export class GalleryView extends View {
   constructor(id) {
     const when = galleryDate(id);
@@ -108,7 +108,7 @@ export class GalleryView extends View {
 
   async show() {
     const gallery = await api.gallery(this.id);
-    this.lead.textContent = gallery.total ? pictures(gallery.total) : "";
+    this.lead.textContent = gallery.total ? imageCount(gallery.total) : "";
     const back = h("a.button", { href: "#/gallery" }, icon("left"), texts.back);
     if (!gallery.images.length) {
       fill(this.actions, back);
@@ -116,14 +116,14 @@ export class GalleryView extends View {
       return;
     }
     const entries = gallery.images.map((image, index) => this.#entry(image, index, gallery.images));
-    const open = (entry) => showPicture(entries, entries.indexOf(entry));
+    const open = (entry) => showImage(entries, entries.indexOf(entry));
     const list = h(
       "ul.grid",
       entries.map((entry, index) =>
         h(
           "li.tile",
           { "data-state": "completed" },
-          h("div.frame", h("div.cells", { "data-number": 1 }, pictureButton(entry, open))),
+          h("div.frame", h("div.cells", { "data-number": 1 }, imageButton(entry, open))),
           h("div.caption", h("h3", entry.name), h("p.note", size(gallery.images[index]))),
         ),
       ),
@@ -133,7 +133,7 @@ export class GalleryView extends View {
     const save = archiveButton(`pixel-prompt-${this.id}.zip`, this.problem, () => entries);
     const compare = button(texts.compare, { icon: "compare", onclick: () => showComparison(entries, 0, 1) });
     fill(this.actions, back, entries.length > 1 && compare, save);
-    fill(this.body, h("h2.unseen", texts.pictures), list);
+    fill(this.body, h("h2.unseen", texts.images), list);
   }
 
   #entry(image, index, all) {

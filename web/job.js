@@ -3,12 +3,12 @@
 import { announce } from "./announce.js";
 import { api, ApiError } from "./api.js";
 import { busy, button, fill, h, iconButton, set, write } from "./dom.js";
-import { archiveButton, saveArchive, savePicture } from "./download.js";
+import { archiveButton, saveArchive, saveImage } from "./download.js";
 import { date, dollars, fileName, time, totalCost } from "./format.js";
 import { Problem } from "./problem.js";
 import { texts } from "./texts.js";
 import { mayRunAgain, reserve, stateOf, Tile } from "./tile.js";
-import { copy, press, showComparison, showPicture } from "./viewer.js";
+import { copy, press, showComparison, showImage } from "./viewer.js";
 import { FINAL, watch } from "./watch.js";
 
 const LINE_UP = 9;
@@ -26,7 +26,7 @@ export class JobView {
   #stop = () => {};
   #timer = 0;
   #isGone = false;
-  // Whether the last attempt got no answer.
+  // Whether the last attempt got no response.
   #isUnsure = false;
   // How far this computer's clock is ahead of the service's, in milliseconds.
   #ahead = null;
@@ -48,7 +48,7 @@ export class JobView {
       h("div.job-head", h("div.job-title", this.heading, this.facts), this.actions),
       this.track,
       this.#problem.element,
-      h("h2.unseen", texts.pictures),
+      h("h2.unseen", texts.images),
       this.grid,
     );
     const lineUp = expected ?? Array(LINE_UP).fill({ name: "\u00a0" });
@@ -84,7 +84,7 @@ export class JobView {
     });
     this.compare = button(texts.compare, { icon: "compare", onclick: () => this.#compare() });
     this.save = archiveButton(`pixel-prompt-${this.id.slice(0, 8)}.zip`, this.#problem, () => this.#all(), () => {
-      // The record of the job, without addresses that expire.
+      // The record of the job, without URLs that expire.
       const plain = JSON.stringify(this.#document, (name, value) => (name === "imageUrl" ? undefined : value), 2);
       return [{ name: "job.json", bytes: new TextEncoder().encode(`${plain}\n`) }];
     });
@@ -109,7 +109,7 @@ export class JobView {
       if (!this.#isUnsure || standing(this.#document) === before) {
         this.#problem.show(error, error.isPassing === false ? null : this.#problem.again(() => this.#attempt(work), this.heading));
       }
-      // It may have been done although nobody said so, or by somebody else.
+      // It may have been done without a response, or by another user.
       if (error.isPassing !== false || error.status === 409 || error.code === "NOTHING_TO_RETRY") this.#watch();
     }
   }
@@ -124,20 +124,20 @@ export class JobView {
 
   #runAgain(rows) {
     return this.#attempt(async () => {
-      const answer = await api.retry(this.id, rows.map((row) => row.model));
-      announce(texts.retried(answer.totalModels));
+      const run = await api.retry(this.id, rows.map((row) => row.model));
+      announce(texts.retried(run.totalModels));
       this.#watch();
     });
   }
 
   #watch() {
-    // The answer to a retry may come when another view is shown.
+    // The response to a retry may come when another view is shown.
     if (this.#isGone) return;
     this.#stop();
     this.page.banner("");
     this.#stop = watch(this.id, {
       changed: (document) => this.#show(document),
-      // The service's clock is known to the second, and an answer takes its time: the least is the best.
+      // The service's clock is known to the second, and a response takes time: the least is the best.
       ahead: (milliseconds) => (this.#ahead = Math.min(this.#ahead ?? milliseconds, milliseconds)),
       lost: (seconds, error) => this.#lost(seconds, error),
       back: () => {
@@ -173,7 +173,7 @@ export class JobView {
 
   #show(job) {
     const before = this.#document;
-    // A cancellation's answer may be older than what the watch has seen, or come when another view is shown.
+    // A cancellation's response may be older than what the watch has seen, or come when another view is shown.
     if (this.#isGone) return;
     if (before && (job.run < before.run || (job.run === before.run && job.updatedAt < before.updatedAt))) return;
     this.#document = job;
@@ -196,7 +196,7 @@ export class JobView {
     this.compare.hidden = made < 2;
     this.save.hidden = made < 1;
     this.copyPrompt.hidden = this.reuse.hidden = false;
-    // Whoever has pressed a button that is gone now goes on from the heading.
+    // If the pressed button is gone now, the focus moves to the heading.
     if (focused.hidden || !focused.isConnected) this.heading.focus();
     set(this.element, "aria-busy", String(!this.#isFinal));
     set(this.element, "data-status", job.status);
@@ -213,7 +213,7 @@ export class JobView {
         pick: (picked) => this.#pick(picked),
         save: (saved) => this.#saveTile(saved),
         retry: (element, failed) => busy(element, "", () => this.#runAgain(failed)),
-        details: (failed) => showPicture([this.#failure(failed.row)], 0),
+        details: (failed) => showImage([this.#failure(failed.row)], 0),
       });
       tile.update(row, []);
       return tile;
@@ -230,7 +230,7 @@ export class JobView {
     set(this.track, "aria-valuetext", texts.finished(done, rows.length));
   }
 
-  /** Say what has changed, all of one answer at once. */
+  /** Say what has changed, all of one response at once. */
   #tell(before, job) {
     if (!before) return;
     const said = job.results
@@ -314,7 +314,7 @@ export class JobView {
     ];
   }
 
-  /** The picture's address as it is now: signed addresses expire. */
+  /** The image's present URL: signed URLs expire. */
   async #fresh(key) {
     const { document } = await api.status(this.id);
     const images = document.results.flatMap((row) => row.images ?? []);
@@ -327,7 +327,7 @@ export class JobView {
 
   #open(entry) {
     const all = this.#all();
-    showPicture(all, all.findIndex((each) => each.id === entry.id));
+    showImage(all, all.findIndex((each) => each.id === entry.id));
   }
 
   #pick(tile) {
@@ -357,7 +357,7 @@ export class JobView {
   async #saveTile(tile) {
     const [only, ...others] = tile.entries;
     const name = `${only.fileName.replace(/\.\w+$/, "")}.zip`;
-    const saved = others.length ? await saveArchive(tile.entries, name) : Number(await savePicture(only));
+    const saved = others.length ? await saveArchive(tile.entries, name) : Number(await saveImage(only));
     if (saved === tile.entries.length) this.#problem.clear();
     else this.#problem.show(texts.downloadFailed(saved && tile.entries.length - saved));
   }

@@ -1,9 +1,9 @@
-// One model's place in the grid: a skeleton, then its pictures or a sentence why there is none. Its size never changes.
+// One model's place in the grid: a skeleton, then its images or a sentence why there is none. Its size never changes.
 
 import { busy, button, fill, h, icon, iconButton, set, write } from "./dom.js";
 import { dollars, time } from "./format.js";
 import { texts } from "./texts.js";
-import { brokenPicture, pictureOf, press } from "./viewer.js";
+import { brokenImage, imageOf, press } from "./viewer.js";
 
 /** How a row ended or stands, with refusals apart from failures. */
 export const stateOf = (row) => (row.status === "error" && row.errorCode === "refused" ? "refused" : row.status);
@@ -11,13 +11,13 @@ export const stateOf = (row) => (row.status === "error" && row.errorCode === "re
 /** Whether it may help to run a row again. */
 export const mayRunAgain = (row) => row.status === "cancelled" || (row.status === "error" && row.retryable === true);
 
-/** How many pictures a row shall have. */
+/** Number of images that a row asks for. */
 const wanted = (row) => row.applied?.n ?? row.adjusted?.n?.used ?? 1;
 
 const ICON = { refused: "refused", error: "alert", cancelled: "stop" };
 
-/** A picture as a button that opens it; where it cannot be loaded, a button that tries again. */
-export function pictureButton(entry, open) {
+/** An image as a button that opens it; where it cannot be loaded, a button that tries again. */
+export function imageButton(entry, open) {
   let isBroken = false;
   const cell = h("button", {
     type: "button",
@@ -31,7 +31,7 @@ export function pictureButton(entry, open) {
   const show = (broken = false) => {
     isBroken = broken;
     set(cell, "aria-haspopup", !broken && "dialog");
-    fill(cell, broken ? brokenPicture(h("b", texts.loadAgain)) : pictureOf(entry));
+    fill(cell, broken ? brokenImage(h("b", texts.loadAgain)) : imageOf(entry));
   };
   cell.addEventListener("broken", () => {
     show(true);
@@ -76,7 +76,7 @@ export class Tile {
     this.#tools.append(this.pick, this.save);
   }
 
-  /** Show a row of the job document; `entries` are its pictures. */
+  /** Show a row of the job document; `entries` are its images. */
   update(row, entries, { final = false } = {}) {
     this.row = row;
     this.entries = entries;
@@ -116,9 +116,9 @@ export class Tile {
       }
     }
     for (const entry of entries) {
-      // Addresses are signed anew with each answer; a picture that is shown stays.
+      // URLs are signed again with each response; an image that is shown stays.
       if (this.#shown.has(entry.id)) continue;
-      const cell = pictureButton(entry, this.on.open);
+      const cell = imageButton(entry, this.on.open);
       this.#shown.set(entry.id, cell);
       this.#cells.append(cell);
     }

@@ -1,33 +1,33 @@
-// Dialogs: one picture with its record, and two pictures side by side.
+// Dialogs: one image with its record, and two images side by side.
 //
 // Both show entries: {id, name, url, prompt, fileName, facts, refresh}. `facts` are pairs of a label and a text or a
-// list of texts; `refresh` asks for the picture's address anew.
+// list of texts; `refresh` requests the image's present URL.
 
 import { button, busy, fill, h, icon, iconButton, set } from "./dom.js";
-import { savePicture } from "./download.js";
+import { saveImage } from "./download.js";
 import { texts } from "./texts.js";
 
-/** A picture of an entry that asks for a fresh address once, and says so where it cannot be loaded. */
-export function pictureOf(entry, attributes = {}) {
-  const picture = h("img", { alt: texts.alt(entry.name, entry.prompt), ...attributes });
+/** An image of an entry that requests a fresh URL once, and says so if it cannot be loaded. */
+export function imageOf(entry, attributes = {}) {
+  const image = h("img", { alt: texts.alt(entry.name, entry.prompt), ...attributes });
   let isFresh = false;
-  picture.addEventListener("load", () => picture.classList.add("there"));
-  picture.addEventListener("error", async () => {
+  image.addEventListener("load", () => image.classList.add("there"));
+  image.addEventListener("error", async () => {
     const url = isFresh ? null : await entry.refresh?.().catch(() => null);
     isFresh = true;
-    if (url && url !== picture.getAttribute("src")) picture.src = entry.url = url;
-    else picture.dispatchEvent(new CustomEvent("broken", { bubbles: true }));
+    if (url && url !== image.getAttribute("src")) image.src = entry.url = url;
+    else image.dispatchEvent(new CustomEvent("broken", { bubbles: true }));
   });
-  picture.src = entry.url;
-  return picture;
+  image.src = entry.url;
+  return image;
 }
 
-/** What stands in the place of a picture that cannot be loaded. */
-export const brokenPicture = (action) => h("span.broken", icon("again"), texts.pictureBroken, action);
+/** The placeholder of an image that cannot be loaded. */
+export const brokenImage = (action) => h("span.broken", icon("again"), texts.imageBroken, action);
 
 function stageOf() {
   const stage = h("div.stage");
-  stage.addEventListener("broken", () => fill(stage, brokenPicture()));
+  stage.addEventListener("broken", () => fill(stage, brokenImage()));
   return stage;
 }
 
@@ -64,8 +64,8 @@ function open(kind, title, content) {
   return dialog;
 }
 
-/** Show an entry with its record, and the way to its neighbours. */
-export function showPicture(entries, index) {
+/** Show an entry with its record, and the way to its neighbors. */
+export function showImage(entries, index) {
   let position = index;
   const title = h("span");
   const stage = stageOf();
@@ -78,11 +78,11 @@ export function showPicture(entries, index) {
     icon: "download",
     onclick: () =>
       busy(download, "", async () => {
-        if (!(await savePicture(entries[position]))) said.textContent = texts.downloadFailed();
+        if (!(await saveImage(entries[position]))) said.textContent = texts.downloadFailed();
       }),
   });
   const file = h("a.button", { target: "_blank", rel: "noopener noreferrer" }, icon("open"), texts.openOriginal);
-  // Its address may have been signed anew.
+  // Its URL may have been signed again.
   stage.addEventListener("load", () => (file.href = entries[position].url), true);
   const copyPrompt = button(texts.copyPrompt, {
     icon: "copy",
@@ -97,7 +97,7 @@ export function showPicture(entries, index) {
   function show() {
     const entry = entries[position];
     title.textContent = entry.name;
-    fill(stage, entry.url ? pictureOf(entry) : h("div.absent", icon(entry.icon ?? "alert"), h("p", entry.sentence)));
+    fill(stage, entry.url ? imageOf(entry) : h("div.absent", icon(entry.icon ?? "alert"), h("p", entry.sentence)));
     fill(facts, record(entry.facts));
     said.textContent = "";
     download.hidden = file.hidden = !entry.url;
@@ -129,7 +129,7 @@ export function showComparison(entries, left, right) {
     );
     const show = (number) => {
       const entry = entries[number];
-      fill(stage, pictureOf(entry));
+      fill(stage, imageOf(entry));
       // The prompt is the same on both sides; what differs is worth the room.
       fill(facts, record(entry.facts.filter(([name]) => name !== texts.record.prompt)));
     };

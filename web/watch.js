@@ -9,7 +9,7 @@ const MAX_PAUSE = 5000;
 const GROWTH = 1.4;
 // Between two requests that waited: changes that come together are shown together.
 const SHORT_PAUSE = 150;
-// An answer that came sooner was not waited for.
+// A response that came sooner was not a wait.
 const WAITED = 800;
 // After so many broken waits in a row it polls: something on the way seems to end requests that take long.
 const BROKEN_WAITS = 2;
@@ -38,9 +38,9 @@ async function follow(id, on, ended) {
     const wait = broken < BROKEN_WAITS ? config.statusWait : 0;
     const waits = wait > 0 && etag !== "" && failures === 0 && !isFinal;
     const hidden = untilHidden(ended);
-    let answer;
+    let response;
     try {
-      answer = await api.status(id, { etag, wait: waits ? wait : 0, signal: hidden.signal });
+      response = await api.status(id, { etag, wait: waits ? wait : 0, signal: hidden.signal });
     } catch (error) {
       if (hidden.signal.aborted) continue;
       if (error instanceof ApiError && !error.isPassing) {
@@ -66,13 +66,13 @@ async function follow(id, on, ended) {
       on.back();
     }
     if (waits) broken = 0;
-    if (answer.ahead) on.ahead(answer.ahead);
-    const changed = answer.document !== null && answer.etag !== etag;
+    if (response.ahead) on.ahead(response.ahead);
+    const changed = response.document !== null && response.etag !== etag;
     if (changed) {
-      etag = answer.etag;
+      etag = response.etag;
       pause = FIRST_PAUSE;
-      on.changed(answer.document);
-      isFinal = FINAL.includes(answer.document.status);
+      on.changed(response.document);
+      isFinal = FINAL.includes(response.document.status);
     }
     if (isFinal) {
       // Another tab may run it again.

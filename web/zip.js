@@ -1,4 +1,4 @@
-// A ZIP archive of stored (not compressed) files: pictures are compressed already. PKWARE's APPNOTE.TXT, version 2.0.
+// A ZIP archive of stored (not compressed) files: images are compressed already. PKWARE's APPNOTE.TXT, version 2.0.
 
 const LARGEST = 0xffffffff;
 const UTF8 = 0x0800;

@@ -8,7 +8,7 @@ def error_code(error: object) -> str:
 
 
 def http_status(error: object) -> int:
-    """The HTTP status of an AWS error; 0 where there is none."""
+    """The HTTP status of an AWS error; 0 without one."""
     response = getattr(error, "response", None)
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     return int(metadata.get("HTTPStatusCode", 0))

@@ -57,7 +57,7 @@ class Deadline:
 def interrupted_after(seconds: float) -> Iterator[None]:
     """Raise ``Interrupted`` in what is still under way after so many seconds.
 
-    The last resort: a name that is not resolved, a response that drips, one address that is tried after another. It
+    The last resort: a name that is not resolved, a response that drips, one IP address tried after another. It
     works in the main thread, where Lambda calls handlers; elsewhere nothing is interrupted.
     """
     if threading.current_thread() is not threading.main_thread():

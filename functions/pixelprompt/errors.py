@@ -48,11 +48,11 @@ class StorageError(PixelPromptError):
 
 
 class PermissionDenied(StorageError):
-    """S3 answered 403. Without ``s3:ListBucket`` that is also its answer for a key that does not exist."""
+    """S3 returned 403. Without ``s3:ListBucket``, it also returns that for a key that does not exist."""
 
 
 class ConflictError(StorageError):
-    """A conditional write met somebody else's write at every attempt."""
+    """A conditional write lost to another writer at every attempt."""
 
 
 class DeadlineExceeded(StorageError):
@@ -117,7 +117,7 @@ class ErrorResponse(TypedDict, total=False):
 
 
 class RequestError(PixelPromptError):
-    """An answer other than 200 that the caller can act on.
+    """A response other than 200 that the caller can act on.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class PromptRequired(RequestError):
 
 
 class PromptTooLong(RequestError):
-    """The prompt has more characters than the route takes."""
+    """The prompt has more characters than the route accepts."""
 
     code = "PROMPT_TOO_LONG"
 
@@ -181,14 +181,14 @@ class OriginNotAllowed(RequestError):
 
 
 class JobNotFound(RequestError):
-    """There is no job with this id."""
+    """No job has this ID."""
 
     status = 404
     code = "JOB_NOT_FOUND"
 
 
 class RouteNotFound(RequestError):
-    """There is no such path."""
+    """The path is unknown."""
 
     status = 404
     code = "NOT_FOUND"
@@ -223,7 +223,7 @@ class PayloadTooLarge(RequestError):
 
 
 class RateLimitExceeded(RequestError):
-    """The address or the whole deployment has used up its requests."""
+    """The IP address or the whole deployment has exhausted its requests."""
 
     status = 429
     code = "RATE_LIMIT_EXCEEDED"

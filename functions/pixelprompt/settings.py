@@ -34,7 +34,7 @@ def runs_in_lambda() -> bool:
 
 
 class Settings(Struct, frozen=True):
-    """What a deployment hands to its Lambdas as environment variables."""
+    """Settings that a deployment passes to its Lambdas as environment variables."""
 
     environment: Mapping[str, str]
 
@@ -84,7 +84,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def ip_limit(self) -> int:
-        """Jobs per rolling day and address."""
+        """Jobs per rolling day and IP address."""
         return self._count("IP_LIMIT", 50)
 
     @property
@@ -94,12 +94,12 @@ class Settings(Struct, frozen=True):
 
     @property
     def enhance_ip_limit(self) -> int:
-        """Requests to enhance a prompt per rolling day and address."""
+        """Requests to enhance a prompt per rolling day and IP address."""
         return self._count("ENHANCE_IP_LIMIT", 50)
 
     @property
     def ip_whitelist(self) -> tuple[str, ...]:
-        """Addresses and networks (CIDR) that pass without being counted."""
+        """IP addresses and networks (CIDR) that pass without being counted."""
         entries = tuple(entry.strip() for entry in self._text("IP_INCLUDE", "").split(",") if entry.strip())
         for entry in entries:
             try:
@@ -112,7 +112,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def moderation(self) -> str:
-        """How prompts are checked; see ``pixelprompt.prompts.moderation.classifier``."""
+        """Mode of the prompt check; see ``pixelprompt.prompts.moderation.classifier``."""
         return self._text("MODERATION", "keyword")
 
     @property
@@ -132,7 +132,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def status_wait(self) -> int:
-        """Seconds that a request for a status may wait for a change; 0 answers every one at once."""
+        """Seconds that a request for a status may wait for a change; 0 means that none waits."""
         return self._count("STATUS_WAIT", 0)
 
     @property
@@ -142,7 +142,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def api_url(self) -> str:
-        """Where the API is called; empty where that is API Gateway's own address."""
+        """URL of the API; empty if it is API Gateway's own."""
         return self._text("API_URL", "")
 
     @property
@@ -152,14 +152,14 @@ class Settings(Struct, frozen=True):
 
     @property
     def prompt_model(self) -> str:
-        """Which text model enhances prompts: its place counted from 1, its name or its id."""
+        """Text model that enhances prompts: its place counted from 1, its name or its ID."""
         return self._text("PROMPT_MODEL_INDEX", "1")
 
     @property
     def provider_endpoints(self) -> dict[str, str]:
         """Base URLs that stand in for the providers' own, by provider: the simulators of a laptop.
 
-        Only loopback addresses are taken, so that no deployment can send its keys elsewhere by this setting.
+        Only loopback addresses are accepted, so that no deployment can send its keys elsewhere by this setting.
         """
         endpoints = self._object("PROVIDER_ENDPOINTS")
         if endpoints is None or not all(map(_is_loopback, endpoints.values())):

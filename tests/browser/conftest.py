@@ -16,7 +16,7 @@ from local.cloud import Cloud
 from tests.integration.conftest import Service, fresh
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# It shall talk to nobody but the page; a container has neither a sandbox nor a graphics card.
+# It must talk only to the page; a container has neither a sandbox nor a graphics card.
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -32,7 +32,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The machine's own Chromium; where there is none, the tests are skipped, or fail with ``BROWSER_REQUIRED``."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
-        reason = "There is no Chromium; install it, on Debian and Ubuntu with: sudo apt-get install chromium"
+        reason = "Chromium not found; install it, on Debian and Ubuntu with: sudo apt-get install chromium"
         (pytest.fail if os.environ.get("BROWSER_REQUIRED") else pytest.skip)(reason)
     # Only as long as its tests: while it runs, no other test could start an event loop.
     with sync_playwright() as playwright:
@@ -58,7 +58,7 @@ def service(cloud: Cloud) -> Iterator[Service]:
 
 
 class Visit:
-    """Somebody at the page, and all that the browser has seen meanwhile.
+    """A user of the page, and everything that the browser has seen.
 
     Attributes
     ----------
@@ -84,9 +84,9 @@ class Visit:
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.type}: {message.text}")
 
-    def open(self, address: str = "") -> Page:
-        """Open an address of the page, and wait for the list of models."""
-        self.page.goto(self.url + address)
+    def open(self, fragment: str = "") -> Page:
+        """Open a view of the page, and wait for the list of models."""
+        self.page.goto(self.url + fragment)
         self.page.locator(".choice").first.wait_for(state="attached")
         return self.page
 
@@ -102,7 +102,7 @@ class Visit:
         return page.url.rpartition("/")[2]
 
     def follow(self, job_id: str) -> Page:
-        """Open the address of a job, and wait for its document."""
+        """Open the URL of a job, and wait for its document."""
         page = self.open(f"#/job/{job_id}")
         page.locator(".job[data-status]").wait_for()
         return page
@@ -112,7 +112,7 @@ class Visit:
         self.page.locator('.job[data-status][aria-busy="false"]').wait_for(timeout=40_000)
 
     def asked(self, part: str) -> list[Request]:
-        """The requests, preflights aside, whose address has this part."""
+        """The requests, preflights aside, whose URL has this part."""
         return [request for request in self.requests if part in request.url and request.method != "OPTIONS"]
 
     def check(self) -> None:
@@ -161,10 +161,10 @@ def shoot() -> Callable[[Page, str], None]:
             Path(folder).mkdir(parents=True, exist_ok=True)
             page.evaluate("scrollTo(0, 0)")
             page.locator(".toast").wait_for(state="hidden")
-            # Pictures fade in.
+            # Images fade in.
             page.wait_for_timeout(600)
-            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             # A palette makes the file half as large.
-            picture.quantize(palette=picture.quantize(256, kmeans=2)).save(Path(folder) / f"{name}.png", optimize=True)
+            image.quantize(palette=image.quantize(256, kmeans=2)).save(Path(folder) / f"{name}.png", optimize=True)
 
     return write

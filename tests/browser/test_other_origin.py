@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from tests.integration.conftest import Service
 
-# Each attempt in its own words; what a page can read of an answer is its result.
+# Each attempt in its own words; the result is what a page can read of a response.
 ATTEMPTS = """
 async ({api, aws, secret}) => {
   const tell = promise => promise.then(answer => answer.text()).catch(error => String(error));
@@ -53,7 +53,7 @@ async ({api, aws, secret}) => {
 
 @pytest.fixture
 def other_origin() -> Iterator[str]:
-    """The address of an empty page on another port of this machine."""
+    """The URL of an empty page on another port of this machine."""
 
     class Empty(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

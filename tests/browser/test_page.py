@@ -1,4 +1,4 @@
-"""The page, from prompt to pictures, in a real browser against the deployed stack."""
+"""The page, from prompt to images, in a real browser against the deployed stack."""
 
 import io
 import json
@@ -65,7 +65,7 @@ def half_failed_job(visit: Visit, service: Service) -> tuple[Page, str, Any]:
 
 
 def lose(route: Route) -> None:
-    """The service does what it is asked, but its answer is lost on the way."""
+    """The service handles the request, but its response is lost on the way."""
     route.fetch()
     route.abort()
 
@@ -76,7 +76,7 @@ def boxes(page: Page) -> list[tuple[float, float, float, float]]:
     return [(box["x"], box["y"], box["width"], box["height"]) for box in found if box]
 
 
-def test_from_a_prompt_to_nine_pictures(visit: Visit, service: Service, shoot: Shoot) -> None:
+def test_from_a_prompt_to_nine_images(visit: Visit, service: Service, shoot: Shoot) -> None:
     page = visit.open()
     models = [model["name"] for model in defaults(service)]
     assert page.locator(".home h3").all_inner_texts() == models
@@ -97,18 +97,18 @@ def test_from_a_prompt_to_nine_pictures(visit: Visit, service: Service, shoot: S
     visit.wait_for_the_end()
 
     expect(kept).to_be_focused()
-    assert boxes(page) == before, "something has moved when the pictures came"
-    for picture in page.locator(".tile img").all():
-        expect(picture).to_have_class("there")
-        assert picture.evaluate("picture => picture.naturalWidth") >= 512
+    assert boxes(page) == before, "something has moved when the images came"
+    for image in page.locator(".tile img").all():
+        expect(image).to_have_class("there")
+        assert image.evaluate("image => image.naturalWidth") >= 512
     expect(page.locator(".summary")).to_contain_text(re.compile(r"9 of 9 finished .* \$0\.3\d"))
     assert page.title() == f"9/9 · {PROMPT} – Pixel Prompt"
     shoot(page, "finished")
 
     document = service.status(job_id)
     assert (document["status"], document["prompt"]) == ("completed", PROMPT)
-    view_a_picture(page, document)
-    save_pictures(page, service, document)
+    view_an_image(page, document)
+    save_images(page, service, document)
     compare_two(page, models, shoot)
     for color, name, size in (("dark", "dark", None), ("light", "phone", PHONE)):
         page.emulate_media(color_scheme=color)  # type: ignore[arg-type]
@@ -121,8 +121,8 @@ def test_from_a_prompt_to_nine_pictures(visit: Visit, service: Service, shoot: S
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
-def view_a_picture(page: Page, document: dict[str, Any]) -> None:
-    """A click opens the picture with its record; the arrows lead to its neighbours."""
+def view_an_image(page: Page, document: dict[str, Any]) -> None:
+    """A click opens the image with its record; the arrows lead to its neighbors."""
     row = document["results"][2]
     tile(page, row["model"]).locator(".cell").click()
     dialog = page.get_by_role("dialog", name=row["model"])
@@ -140,8 +140,8 @@ def view_a_picture(page: Page, document: dict[str, Any]) -> None:
     expect(tile(page, row["model"]).locator(".cell")).to_be_focused()
 
 
-def save_pictures(page: Page, service: Service, document: dict[str, Any]) -> None:
-    """One picture, and all in an archive, are the bytes that lie in S3."""
+def save_images(page: Page, service: Service, document: dict[str, Any]) -> None:
+    """One image, and all in an archive, are the bytes that lie in S3."""
 
     def stored(row: dict[str, Any]) -> bytes:
         answer = service.s3.get_object(Bucket=service.bucket, Key=row["images"][0]["binaryKey"])
@@ -171,12 +171,12 @@ def compare_two(page: Page, models: list[str], shoot: Shoot) -> None:
     """Two picks open the comparison, and each side can turn to another."""
     page.get_by_role("button", name=f"Compare {models[2]}").click()
     page.get_by_role("button", name=f"Compare {models[8]}").click()
-    dialog = page.get_by_role("dialog", name="Compare two pictures")
-    left, right = dialog.get_by_label("Left picture"), dialog.get_by_label("Right picture")
+    dialog = page.get_by_role("dialog", name="Compare two images")
+    left, right = dialog.get_by_label("Left image"), dialog.get_by_label("Right image")
     expect(left.locator("option:checked")).to_have_text(models[2])
     expect(right.locator("option:checked")).to_have_text(models[8])
     shoot(page, "comparison")
-    dialog.get_by_role("combobox", name="Right picture").select_option(models[4])
+    dialog.get_by_role("combobox", name="Right image").select_option(models[4])
     expect(dialog.locator("section").nth(1).locator("img")).to_have_attribute("alt", f"{models[4]}: {PROMPT}")
     page.keyboard.press("Escape")
     expect(page.locator('[aria-pressed="true"]')).to_have_count(0)
@@ -205,7 +205,7 @@ def test_one_refuses_and_one_is_throttled(visit: Visit, service: Service, shoot:
 def test_what_failed_runs_again(visit: Visit, service: Service) -> None:
     page, job_id, failed = half_failed_job(visit, service)
     expect(failed).to_have_attribute("data-state", "error")
-    expect(failed.locator(".kind")).to_have_text("No picture")
+    expect(failed.locator(".kind")).to_have_text("No image")
     expect(page.locator(".job-head").get_by_role("button", name="Retry")).to_be_visible()
     failed.get_by_role("button", name="Retry").press("Enter")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
@@ -352,7 +352,7 @@ def test_cancelling_in_the_middle_keeps_what_is_there(visit: Visit, service: Ser
 
 
 def leave_while_it_is_asked_to_run_again(visit: Visit, job_id: str) -> None:
-    """An answer that comes when another view is shown starts no requests behind it."""
+    """A response that comes when another view is shown starts no requests behind it."""
     page = visit.page
     asked: list[Route] = []
     page.route("**/retry/*", lambda route: asked.append(route))
@@ -396,7 +396,7 @@ def test_it_survives_a_lost_connection(visit: Visit, service: Service) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_an_error_without_cors_headers_is_tried_again(visit: Visit, service: Service, status: int) -> None:
-    """What API Gateway answers itself, without the functions, no script of another origin may read."""
+    """A script of another origin cannot read the errors that API Gateway returns itself."""
     visit.tolerated = (str(status), "CORS", "net::ERR_FAILED")
     page = visit.open()
     refused: list[str] = []
@@ -412,7 +412,7 @@ def test_an_error_without_cors_headers_is_tried_again(visit: Visit, service: Ser
     assert len(refused) == 2
 
 
-def test_a_prompt_that_nobody_answered_makes_one_job(visit: Visit, service: Service) -> None:
+def test_a_prompt_without_a_response_makes_one_job(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_FAILED", "503")
     page = visit.open()
 
@@ -510,7 +510,7 @@ def test_limits_are_said_with_the_seconds(visit: Visit, service: Service) -> Non
     page.get_by_role("textbox", name="Prompt").fill("a red fox")
     page.get_by_role("button", name="Generate").click()
     problem = page.locator(".problem").first
-    expect(problem).to_contain_text("This deployment has reached its number of requests for an hour.")
+    expect(problem).to_contain_text("This deployment reached its hourly request limit.")
     expect(problem.locator(".soft")).to_have_text(re.compile(r"You can try again in [1-9]\d? s\."))
     assert page.url == visit.url
     counted["global_requests"] = [time.time()] * 100
@@ -518,7 +518,7 @@ def test_limits_are_said_with_the_seconds(visit: Visit, service: Service) -> Non
     page.reload()
     page.get_by_role("textbox", name="Prompt").fill("a red fox")
     page.get_by_role("button", name="Enhance").click()
-    expect(problem).to_contain_text("This deployment has reached its number of requests for an hour.")
+    expect(problem).to_contain_text("This deployment reached its hourly request limit.")
 
 
 def test_a_refused_prompt_and_a_long_one_are_said(visit: Visit, service: Service) -> None:
@@ -553,7 +553,7 @@ def test_an_enhanced_prompt_is_shown_before_it_is_used(visit: Visit, service: Se
     page.get_by_role("button", name="Enhance").click()
     box.focus()
     page.locator(".suggestion .long").wait_for()
-    # Whoever writes on must not press a button with the next key.
+    # A user who types on must not press a button with the next key.
     expect(box).to_be_focused()
     box.fill("a red fox and a hen")
     page.get_by_role("button", name="Use it").click()
@@ -568,7 +568,7 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     for name in ("Nano Banana 2.1", "Recraft V3"):
         page.get_by_role("checkbox", name=name).check()
     page.get_by_label("Aspect ratio").select_option("16:9")
-    page.get_by_label("Pictures per model").select_option("2")
+    page.get_by_label("Images per model").select_option("2")
     page.get_by_role("textbox", name="Seed").fill("7")
     expect(page.locator(".chosen")).to_have_text("2 models · about $0.15")
     cards = page.locator(".choice")
@@ -713,7 +713,7 @@ def test_it_waits_at_the_api_and_polls_where_it_may_not(visit: Visit, service: S
     expect(page.locator(".banner")).to_be_empty()
 
 
-def test_pictures_that_may_not_be_fetched_can_still_be_opened(visit: Visit, service: Service) -> None:
+def test_images_that_may_not_be_fetched_can_still_be_opened(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_FAILED",)
     page = visit.follow(short_job(service))
     visit.wait_for_the_end()
@@ -739,7 +739,7 @@ def test_an_archive_says_what_is_missing_in_it(visit: Visit, service: Service) -
     with page.expect_download() as saved:
         page.locator(".tools").get_by_role("button", name="Download").click()
     assert len(zipfile.ZipFile(saved.value.path()).namelist()) == 2
-    expect(page.get_by_role("alert")).to_contain_text("1 picture could not be fetched.")
+    expect(page.get_by_role("alert")).to_contain_text("1 image could not be fetched.")
 
     page.get_by_role("link", name="Gallery").click()
     page.locator(".cover").first.click()
@@ -793,7 +793,7 @@ def test_a_page_that_cannot_read_its_configuration_asks_again(visit: Visit, serv
     expect(page.get_by_role("heading", name="Who will draw")).to_have_count(0)
 
 
-def test_a_picture_that_did_not_come_is_loaded_again_with_the_keyboard(visit: Visit, service: Service) -> None:
+def test_an_image_that_did_not_come_is_loaded_again_with_the_keyboard(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_FAILED",)
     visit.page.route("**/images/**", lambda route: route.abort())
     page = visit.follow(short_job(service))
@@ -820,7 +820,7 @@ def test_the_list_of_models_can_be_asked_for_again(visit: Visit, service: Servic
 
 
 def test_the_gallery_shows_pages_at_a_constant_number_of_requests(visit: Visit, service: Service, shoot: Shoot) -> None:
-    prompts = ("a harbour at blue hour", "a red fox asleep in fresh snow", "tea with an old friend")
+    prompts = ("a harbor at blue hour", "a red fox asleep in fresh snow", "tea with an old friend")
     names = [model["name"] for model in defaults(service)]
     jobs = [service.generate(prompts[number % 3], models=[name]) for number, name in enumerate(names)]
     for job_id in jobs:
@@ -891,14 +891,14 @@ def test_a_gallery_that_is_off_is_not_shown(visit: Visit, service: Service) -> N
     expect(page.get_by_role("link", name="Gallery")).to_have_count(0)
     for address in ("#/gallery", "#/gallery/2020-01-01-00-00-00-00000000"):
         page.goto(visit.url + address)
-        expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page.")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Page not found.")
     assert not visit.asked("/gallery/")
 
 
 def make_galleries(service: Service, number: int) -> None:
-    """Write galleries older than any job, each with one picture, as the library would."""
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8), "teal").save(picture, "PNG")
+    """Write galleries older than any job, each with one image, as the library would."""
+    image = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(image, "PNG")
 
     def put(index: int) -> None:
         created = f"2026-10-{1 + index // 24:02d}T{index % 24:02d}:00:00.000Z"
@@ -908,7 +908,7 @@ def make_galleries(service: Service, number: int) -> None:
             LAST_MOMENT - epoch_milliseconds(created),
         )
         service.s3.put_object(
-            Bucket=service.bucket, Key=f"images/{name}", Body=picture.getvalue(), ContentType="image/png"
+            Bucket=service.bucket, Key=f"images/{name}", Body=image.getvalue(), ContentType="image/png"
         )
         service.s3.put_object(Bucket=service.bucket, Key=f"gallery-index/{moment:013}-{name}", Body=b"")
 
@@ -999,7 +999,7 @@ def test_the_theme_can_be_chosen_and_stays(visit: Visit, service: Service) -> No
     page = visit.open()
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
-    page.get_by_role("button", name="Switch to dark colours").click()
+    page.get_by_role("button", name="Switch to dark colors").click()
     dark = page.evaluate(ground)
     assert dark != light
     page.reload()
@@ -1013,4 +1013,4 @@ def test_what_is_not_there_is_said(visit: Visit, service: Service) -> None:
     page.goto(visit.url + "#/gallery/2020-01-01-00-00-00-00000000")
     expect(page.locator(".empty")).to_contain_text("kept for a limited time")
     page.goto(visit.url + "#/elsewhere")
-    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page.")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Page not found.")

@@ -9,7 +9,7 @@ from pixelprompt.api.routes import Event
 from pixelprompt.errors import InvalidJson, PayloadTooLarge
 
 BODY_LIMIT = 64 * 1024
-# No valid request is nested deeper than three levels; what is read here, whoever gets it can write and compare.
+# No valid request is nested deeper than three levels; the receiver can write and compare every value read here.
 DEPTH_LIMIT = 32
 
 

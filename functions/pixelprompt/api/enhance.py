@@ -82,7 +82,7 @@ class PromptEnhancer:
         look = self._limiter.look(ip)
         refuse_limited(look.decision)
         refuse_blocked(self._moderation.screen(prompt))
-        # An answer from the cache counts as well: its moderation may ask a model.
+        # A response from the cache counts as well: its moderation may call a model.
         refuse_limited(self._limiter.check(ip, look))
         refuse_blocked(self._moderation.judge(prompt))
         enhancement = self._enhanced(prompt)

@@ -1,6 +1,6 @@
-"""Requests in, answers out: errors as codes, correlation ids.
+"""HTTP requests and responses: errors as codes, correlation IDs.
 
-Event and answer have the form of API Gateway's HTTP API, payload version 2.0
+Event and response have the form of API Gateway's HTTP API, payload version 2.0
 (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html).
 """
 
@@ -32,7 +32,7 @@ from pixelprompt.storage.documents import is_transient
 from pixelprompt.validation import check_names
 
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# Of the request that this process answers at present, for all that its entry point waits for.
+# Of the request that this process handles at present, for all that its entry point waits for.
 deadline = Deadline(REQUEST_RESERVE)
 
 
@@ -116,7 +116,7 @@ class Request(Struct, frozen=True):
 
 
 class Response(Struct, frozen=True):
-    """An answer; ``body`` is JSON-serialisable, None sends no body."""
+    """A response; ``body`` is JSON-serialisable, None sends no body."""
 
     body: Any = None
     status: int = 200
@@ -153,7 +153,7 @@ def _principal(authorizer: Mapping[str, Any]) -> str:
 
 
 def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], dict[str, Any]]:
-    """Make a Lambda handler of a function from request to response; whatever it raises becomes an answer."""
+    """Make a Lambda handler of a function from request to response; whatever it raises becomes a response."""
 
     @wraps(respond)
     def handler(event: Event, context: Any) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse what a page of another origin makes a browser send: CORS only keeps such a page from reading the answer.
+    """Refuse what a page of another origin makes a browser send: CORS only keeps such a page from reading the response.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def _check_origin(request: Request) -> None:
 
 
 def _failure(error: Exception) -> Response:
-    """The answer where the fault is ours: whether trying again helps, and nothing else."""
+    """The response to an internal error: whether trying again helps, and nothing else."""
     if isinstance(error, DeadlineExceeded) or (isinstance(error, StorageError) and is_transient(error)):
         body = {"error": "SERVICE_UNAVAILABLE", "message": "The service is busy. Try again in a few seconds."}
         return Response(body, 503, {"Retry-After": "5"})
@@ -216,6 +216,6 @@ def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
         # Prompts are in responses: a browser must not see markup in one.
         answer["headers"]["X-Content-Type-Options"] = "nosniff"
         text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        # What quotes the caller may hold half a surrogate pair, which no answer can.
+        # What quotes the caller may hold an unpaired surrogate, which is invalid in a response.
         answer["body"] = text.encode(errors="replace").decode()
     return answer

@@ -78,7 +78,7 @@ def takes(method: str, path: str) -> bool:
 
 
 def split_path(event: Event) -> tuple[str, str]:
-    """What stands before the route's path in the URL, and that path.
+    """Split the URL into the part before the route's path, and that path.
 
     A named stage is part of ``rawPath`` on every domain, but of the URL on API Gateway's own only; a base path comes
     with custom domains only (https://github.com/CodeGenieApp/serverless-express/issues/465).

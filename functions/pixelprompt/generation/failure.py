@@ -61,7 +61,7 @@ class FailureRecorder:
         return item.outcome("failed", recorded=True, errorCode=failure.code)
 
     def _resume(self, item: Item, begun: bool) -> str | None:
-        """How far the item had come when its invocation broke."""
+        """Return the item's progress at the time its invocation failed."""
         if not begun:
             return item.resume
         # A request that a retry resumes was kept by the earlier run; what the item brings stands for it.

@@ -1,4 +1,4 @@
-"""What an invocation asks a provider for, what became of each call, and the row that results."""
+"""One invocation: its provider calls, the result of each, and the resulting row."""
 
 from threading import Lock
 from typing import cast
@@ -23,7 +23,7 @@ class Deadlines(Struct, frozen=True):
 
 
 class Calls(Struct):
-    """What became of an item's calls, in this invocation and in those before it; ``lock`` guards ``progress``."""
+    """Results of an item's calls, in this invocation and in earlier ones; ``lock`` guards ``progress``."""
 
     item: Item
     progress: Progress
@@ -101,7 +101,7 @@ class Calls(Struct):
 
 
 class Invocation(Struct, frozen=True):
-    """What an invocation asks a provider for.
+    """The work of one invocation at a provider.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class Invocation(Struct, frozen=True):
 
     @property
     def number_of_calls(self) -> int:
-        """How many calls make the images: one, where a call makes several."""
+        """Number of calls that make the images: one if a call makes several."""
         return int(self.receipt.used().get("n", 1)) if self.request.n == 1 else 1
 
     def open_calls(self) -> list[int]:

@@ -23,7 +23,7 @@ _OPTIONAL = (("used",), ("usage",), ("requestId",), ("applied", "ignored", "adju
 
 
 class Outcome(TypedDict, total=False):
-    """What the state machine gets from an invocation for one model.
+    """Outcome of an invocation for one model, as the state machine gets it.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Outcome(TypedDict, total=False):
 
 
 class Item(Struct, frozen=True):
-    """What the state machine hands to an invocation for one model.
+    """Input of an invocation for one model, from the state machine.
 
     Attributes
     ----------
@@ -111,11 +111,11 @@ class Item(Struct, frozen=True):
 
     @property
     def stem(self) -> str:
-        """What the keys of this model's images begin with."""
+        """Common prefix of the keys of this model's images."""
         return stem_in_job(self.job_id, self.created_at, self.model)
 
     def receipt_for(self, model: Model) -> Receipt:
-        """What became of the job's parameters with the model when the job was made.
+        """Receipt of the job's parameters for this model, as decided when the job was created.
 
         The values are those of then; how many images a call makes, and at what price, follows the model as it is now.
         An item of an earlier release carries no receipt: it is computed with the model as it is now.

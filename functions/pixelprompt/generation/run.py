@@ -26,7 +26,7 @@ from pixelprompt.providers.response import accept
 from pixelprompt.storage.images import ImageStorage
 
 WAIT_HERE = 10.0
-# What storing and recording may need after the provider has answered: at most this, and at most a quarter of the time.
+# What storing and recording may need after the provider has responded: at most this, and at most a quarter of the time.
 _RESERVE = 30.0
 # What recording may need after the image is stored, likewise.
 _RECORDING = 10.0
@@ -35,12 +35,12 @@ _ENDED = frozenset({"refused", "provider_unavailable", "no_image"})
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait before an attempt that nobody gave a time for: jittered, growing to 10."""
+    """Seconds to wait before an attempt without a time from the provider: jittered, growing to 10."""
     return random.uniform(0.5, 1.0) * min(10.0, 2.0 ** (attempt - 1))
 
 
 class InvocationBroke(PixelPromptError):
-    """What an earlier invocation of the item did is unknown; *Record failure* finds it out, as after any that broke."""
+    """The outcome of an earlier invocation is unknown; *Record failure* determines it, as after any failed one."""
 
 
 class RetryLater(Struct, frozen=True):
@@ -186,7 +186,7 @@ class Generation:
         return min((pause for pause in pauses if pause is not None), default=None)
 
     def _credentials(self, model: Model) -> Credentials | None:
-        """What the model's provider is called with; its SDK is loaded while the keys are read."""
+        """Return the credentials for the model's provider; its SDK is loaded while the keys are read."""
         with ThreadPoolExecutor(1) as pool:
             # If this fails, it fails again when the provider is asked, and is reported there.
             pool.submit(adapter, model.provider)
@@ -276,7 +276,7 @@ class Generation:
             self._keep(calls)
 
     def _keep(self, calls: Calls) -> None:
-        """Store how far the item has come, for whoever resumes it after a crash."""
+        """Store the item's progress, so that another invocation can resume it after a crash."""
         try:
             self._tokens.save(*calls.item.row_id, calls.progress.dump())
         except StorageError as error:

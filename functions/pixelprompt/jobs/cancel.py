@@ -29,7 +29,7 @@ class Cancellation:
 
     Parameters
     ----------
-    stop_execution : stops the execution of this name; False where there is none
+    stop_execution : stops the execution of this name; False if it does not exist
     clock : epoch seconds
     sleep : waits for seconds
     """

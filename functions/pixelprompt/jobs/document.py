@@ -70,7 +70,7 @@ def _new_row(index: int, model: Mapping[str, Any]) -> ModelResult:
 
 
 def job_status(rows: Sequence[ModelResult]) -> JobStatusName:
-    """How a job's status follows from its rows."""
+    """Derive a job's status from its rows."""
     states = {row["status"] for row in rows}
     if not rows:
         return "failed"
@@ -84,12 +84,12 @@ def job_status(rows: Sequence[ModelResult]) -> JobStatusName:
 
 
 def open_rows(document: Job) -> int:
-    """How many rows are not final yet."""
+    """Number of rows that are not final yet."""
     return sum(row["status"] not in FINAL_ROW for row in document["results"])
 
 
 def closing_rows(document: Job, losses: int) -> int:
-    """How many rows are perhaps being closed now, as guessed from lost races: few at the first, all when it goes on."""
+    """Estimate, from lost races, the number of rows being closed now: few at first, all later."""
     return min(open_rows(document), int(8**losses))
 
 
@@ -207,7 +207,7 @@ def run_of_row(document: Job, row: ModelResult) -> int:
 
 
 def row_costs(row: ModelResult) -> list[Cost]:
-    """What a row has cost in its runs, as far as it has cost anything."""
+    """Costs of a row in its runs, where it has any."""
     return [*row.get("earlierCosts", []), *([row["cost"]] if "cost" in row else [])]
 
 

@@ -32,7 +32,7 @@ def job_and_run(name: str) -> tuple[str, int]:
 
 
 def may_have_started(error: Failure) -> bool:
-    """Whether an execution may run although StartExecution failed: its answer was lost, or it ran already."""
+    """Whether an execution may run although StartExecution failed: its response was lost, or it ran already."""
     if was_unanswered(error):
         return True
     if isinstance(error, ClientError):
@@ -42,7 +42,7 @@ def may_have_started(error: Failure) -> bool:
 
 
 def map_item(row: ModelResult, resume: str | None = None) -> dict[str, Any]:
-    """A row as the state machine's Map takes it; ``resume`` is how far it has come in earlier runs."""
+    """A row as input of the state machine's Map; ``resume`` is its progress in earlier runs."""
     receipt = Receipt.of_row(row)
     return {
         "index": row["index"],
@@ -136,7 +136,7 @@ class Executions:
         return bool(execution["status"] == "RUNNING")
 
     def stop(self, name: str) -> bool:
-        """Stop an execution, if it still runs. False: there is none of this name.
+        """Stop an execution, if it still runs. False: none has this name.
 
         Raises
         ------

@@ -17,7 +17,7 @@ from pixelprompt.storage.keys import StoredImage, gallery, stem_in_job, stem_of
 
 
 class FinishRequest(Struct, frozen=True):
-    """Which run of which job to finish, and the outcomes of its Map items as far as they are known.
+    """Request to finish a run of a job, with the known outcomes of its Map items.
 
     Without a run it is the present one.
     """
@@ -65,7 +65,7 @@ class Completion:
             return stored_images(self._images, document)
 
         document = self._jobs.finish(ending.job_id, untold, stored, run=ending.run)
-        # Whoever worked on these died before it could measure them.
+        # The worker of these rows ended before it could measure them.
         for row in document["results"]:
             if row["model"] in abandoned and row["status"] == "completed":
                 record_completion(row["model"], None)

@@ -10,7 +10,7 @@ it makes the job; everybody else waits for that job's document and answers with 
 - A submit that broke lays its record down (``holder: null``); one that died holds it no longer than a Lambda lives. The
   next request with the key and the same body takes it over with the same job id. Where the document is there, only the
   execution can be missing: that is started, and nothing is charged. Where it is not, the limit is charged once more,
-  because nobody knows whether it was.
+  because its outcome is unknown.
 """
 
 import hashlib
@@ -50,19 +50,19 @@ def read_key(headers: Mapping[str, str]) -> str | None:
 
 
 def body_hash(body: Mapping[str, Any]) -> str:
-    """What two bodies share that say the same, whatever the order of their members."""
+    """Hash of a body, equal for equal content in any order of the members."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Claim(Struct, frozen=True):
-    """What a request found out about its key.
+    """State of a request's key.
 
     Attributes
     ----------
     record_key : key of the record in S3
     job_id : id of the job that the key stands for
-    is_mine : this request makes the job; nobody else does
+    is_mine : this request, and no other, creates the job
     is_abandoned : the request that was to make the job no longer works on it
     """
 
@@ -87,7 +87,7 @@ class IdempotencyRecords:
         self._clock = clock
 
     def claim(self, caller: str, key: str, digest: str) -> Claim:
-        """Claim a key for a body with this hash; one write where nobody has claimed it.
+        """Claim a key for a body with this hash; one write if the key is unclaimed.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class IdempotencyRecords:
         return _claim(name, record, digest, now, mine["holder"])
 
     def find(self, caller: str, key: str, digest: str) -> Claim | None:
-        """What a key stands for already; None where it is free. Writes nothing.
+        """Return the present claim of a key; None if it is free. Writes nothing.
 
         Raises
         ------

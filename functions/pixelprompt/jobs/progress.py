@@ -17,7 +17,7 @@ from pixelprompt.storage.keys import resume_key
 
 
 class ResumeTokens:
-    """How far rows have come whose requests a provider is working on, so that nobody sends them again."""
+    """Progress of rows whose requests a provider is working on, so that no request is sent twice."""
 
     def __init__(self, s3_client: Any, bucket: str) -> None:
         self._documents = DocumentStore(s3_client, bucket)
@@ -27,13 +27,13 @@ class ResumeTokens:
         self._documents.write(resume_key(job_id, index, run), {"resume": resume})
 
     def load(self, job_id: str, index: int, run: int) -> str | None:
-        """What is needed to resume a row of a run, or None."""
+        """Data for resuming a row of a run, or None."""
         found = self._documents.read(resume_key(job_id, index, run))
         return found.value.get("resume") if found else None
 
 
 class Progress(Struct):
-    """What the calls of an item have come to; an item of several images may need a call for each.
+    """Progress of an item's calls; an item of several images may need a call for each.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Progress(Struct):
 
     @classmethod
     def load(cls, resume: str | None) -> "Progress":
-        """What an earlier attempt has handed on."""
+        """Restore the progress of an earlier attempt."""
         if not resume:
             return cls()
         values: dict[str, Any] = json.loads(resume)

@@ -72,7 +72,7 @@ def _no_such_model(name: str, registry: ModelRegistry) -> NoReturn:
 
 
 class Plan(Struct, frozen=True):
-    """What a request asks for: a prompt, parameters, and each model with what becomes of the parameters."""
+    """Plan of a request: prompt, parameters, and the models, each with the receipt of its parameters."""
 
     prompt: str
     parameters: Mapping[str, Any]
@@ -81,11 +81,11 @@ class Plan(Struct, frozen=True):
 
     @property
     def negative_prompt(self) -> str:
-        """What the images must not show; empty where the caller does not say."""
+        """Content that the images must not show; empty if the request has none."""
         return str(self.parameters.get("negativePrompt") or "")
 
     def check(self) -> None:
-        """Refuse a plan in which a model does not take a parameter as it was given.
+        """Refuse a plan in which a model does not support a parameter's value.
 
         Raises
         ------

@@ -66,7 +66,7 @@ class Retry:
         self._deadline = deadline or Deadline()
 
     def retry(self, job_id: str, body: Mapping[str, Any], source_ip: str, correlation_id: str) -> RunStarted:
-        """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the answer.
+        """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the response.
 
         Where the body has ``models``, only with those of them; the others are not asked again.
         Nothing that was paid for is made again: an image that lies in S3 completes its row, and a request that its
@@ -147,7 +147,7 @@ def given_parameters(document: Job) -> dict[str, Any]:
 
 
 def progress(document: Job, row: ModelResult, stored: Iterable[StoredImage], token: str | None) -> str | None:
-    """How far a row has come in earlier runs, as its next item takes it; None where nothing is left of them."""
+    """Progress of a row in earlier runs, for its next item; None if nothing is left of it."""
     name = stem_in_job(document["jobId"], document["createdAt"], row["model"])
     there: list[Image | StoredImage] = [*stored, *row.get("images", [])]
     images = {number_of(name, image): [cast(Image, dict(image))] for image in there}

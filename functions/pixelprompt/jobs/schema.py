@@ -54,7 +54,7 @@ class Image(StoredImage, total=False):
 
 
 class FailedResult(Failure, total=False):
-    """How a model failed, and its cost where the provider may charge for it."""
+    """Failure of a model, with its cost where the provider may charge for it."""
 
     cost: Cost
 
@@ -66,7 +66,7 @@ class Missing(FailedResult, total=False):
 
 
 class ResultFields(FailedResult, total=False):
-    """What a result has besides its model and its state."""
+    """Members of a result besides its model and its state."""
 
     applied: Applied
     adjusted: Adjusted
@@ -170,7 +170,7 @@ class JobStarted(TypedDict, total=False):
 
 
 class EstimatedModel(TypedDict):
-    """What a model would cost, and what would become of the parameters."""
+    """Estimated cost of a model, and the receipt of the parameters."""
 
     model: ModelName
     provider: ProviderName

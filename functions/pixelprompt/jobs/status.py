@@ -1,4 +1,4 @@
-"""What a caller sees of a job."""
+"""Job documents as callers see them."""
 
 import re
 import time
@@ -21,12 +21,12 @@ from pixelprompt.storage.images import URL_SECONDS, ImageStorage
 # While a request waits for a change, seconds between two reads of the document.
 PAUSE = 1.0
 # A run of which nothing has begun after so many seconds, when the request that made it has ended, may never have been
-# started: its execution is looked for, at most so often. Step Functions may not know it yet: once is not enough.
+# started: its execution is looked up, at most so often. Step Functions might not know it yet: once is not enough.
 STARTING_SECONDS = REQUEST_SECONDS + 1.0
 LOOK_SECONDS = 10.0
 LOOKS = 2
 _MAX_LOOKED_FOR = 1000
-# An ETag as answers have it, also without its quotes or weakened, as proxies may do.
+# An ETag as responses have it, also without its quotes or weakened, as proxies may do.
 SINCE = '(?:W/)?"?([A-Za-z0-9-]{0,100})"?'
 
 
@@ -37,7 +37,7 @@ def is_version(if_none_match: str, etag: str) -> bool:
 
 
 class Wait(Struct, frozen=True):
-    """How long to wait for a change, in ``seconds``, from the version that ``since`` names, an ``If-None-Match``."""
+    """Wait of at most ``seconds`` for a change from the version that ``since`` names, an ``If-None-Match``."""
 
     seconds: float = 0.0
     since: str = ""

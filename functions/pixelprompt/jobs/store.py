@@ -112,7 +112,7 @@ class JobManager:
         return self.documents.read(status_key(job_id)) if is_job_id(job_id) else None
 
     def get_job_status(self, job_id: str) -> Job | None:
-        """The job document, or None where there is no such job."""
+        """The job document, or None if the job does not exist."""
         document = self.read(job_id)
         return as_job(document.value) if document else None
 
@@ -161,7 +161,7 @@ class JobManager:
         """Mark a model's row as begun; ``give_up`` ends the attempts early with a ``ConflictError``.
 
         What belongs to an earlier ``run`` changes nothing. Rows start together, so each writes in a time of its own, by
-        its ``place`` in the job: nobody waits for this record, and a lost race would cost two more requests.
+        its ``place`` in the job: no work waits for this record, and a lost race would cost two more requests.
         """
         now = started_at or self.now()
         wait(place * START_SLOT, give_up)
@@ -233,7 +233,7 @@ class JobManager:
 
         Returns
         -------
-        the document, and the rows that run again; where there are none, no run has begun
+        the document, and the rows that run again; without any, no run has begun
 
         Raises
         ------

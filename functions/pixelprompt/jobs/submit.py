@@ -32,7 +32,7 @@ _PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
 
 
 class _Check(Struct, frozen=True):
-    """What a look at the limits and the word list say about a request."""
+    """Result of checking a request against the limits and the word list."""
 
     look: Look
     verdict: Verdict
@@ -90,7 +90,7 @@ class Submission:
         self._sleep = sleep
 
     def submit(self, body: Body, source_ip: str, correlation_id: str) -> JobStarted | Estimate:
-        """Start a job, or with ``dryRun`` say what it would cost; the JSON of the answer.
+        """Start a job, or with ``dryRun`` estimate its cost; the JSON of the response.
 
         Raises
         ------
@@ -110,11 +110,11 @@ class Submission:
     ) -> tuple[JobStarted | Estimate, bool]:
         """Likewise, but only one job for one idempotency key of a caller.
 
-        The key belongs to whom API Gateway has authenticated, the ``principal``; without one, to the address.
+        The key belongs to whom API Gateway has authenticated, the ``principal``; without one, to the IP address.
 
         Returns
         -------
-        the JSON of the answer, and whether an earlier request with the key has made this job
+        the JSON of the response, and whether an earlier request with the key has made this job
 
         Raises
         ------
@@ -164,14 +164,14 @@ class Submission:
             raise
 
     def _replay(self, document: Job, plan: Plan, correlation_id: str) -> JobStarted:
-        """The answer of a job that was made; it is started where the request that made it has died before that."""
+        """The response for an existing job, which is started if the request that created it ended before that."""
         if document["status"] == "pending" and document["run"] == 1:
             logger.append_keys(job_id=document["jobId"])
             self._start_execution(document, plan, correlation_id, late=True)
         return _answer(document)
 
     def _check(self, plan: Plan) -> _Check:
-        """What a look at the limits and the word list say: that writes nothing and is not counted."""
+        """Check the limits and the word list, without writing or counting anything."""
         look = self._limiter.look(plan.ip)
         verdict = Verdict(False) if look.decision.limited else self._filter.screen(plan.prompt, plan.negative_prompt)
         return _Check(look, verdict)

@@ -32,7 +32,7 @@ def read_ip(ip: str | None, source_ip: str, trusted: bool) -> str:
 
 
 def caller(address: str) -> str:
-    """The name under which an address is counted: itself, or the /64 network of an IPv6 address."""
+    """The name under which an IP address is counted: itself, or the /64 network of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

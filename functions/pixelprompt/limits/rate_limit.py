@@ -1,4 +1,4 @@
-"""Sliding windows over the requests of the last hour (all callers) and the last day (each address).
+"""Sliding windows over the requests of the last hour (all callers) and the last day (each IP address).
 
 All of it lies in one S3 document, ``rate-limit/ratelimit.json``: ``{"global_requests": [epoch…], "ip_requests":
 {address: [epoch…]}}``, changed under conditional writes, so the limits are exact at any concurrency. ``POST /enhance``
@@ -44,7 +44,7 @@ PASS = Decision(False)
 
 
 class Look(Struct, frozen=True):
-    """What a request would get, and the document that says so; None where there is none yet."""
+    """Decision on a request, and the document that it rests on; None if no document exists yet."""
 
     decision: Decision
     document: Document | None = None
@@ -68,7 +68,7 @@ def latest(document: Value, now: float) -> float:
 
 
 def decide(document: Value, who: str, now: float, global_limit: int, ip_limit: int) -> Decision:
-    """What the windows of a pruned document still allow."""
+    """Decide by the windows of a pruned document."""
     windows = (
         ("global", document["global_requests"], global_limit, HOUR),
         ("ip", document["ip_requests"].get(who, []), ip_limit, DAY),
@@ -82,7 +82,7 @@ def decide(document: Value, who: str, now: float, global_limit: int, ip_limit: i
 
 
 def contenders(losses: int) -> int:
-    """How many writers to reckon with after so many lost races: nobody can count them, so twice as many each time."""
+    """Assumed number of writers after so many lost races: it is unknown, so it doubles each time."""
     return min(_MAX_CONTENDERS, 2 << losses)
 
 
@@ -124,8 +124,8 @@ class RateLimiter:
     s3_client : boto3 S3 client
     bucket : bucket name
     global_limit : requests in any hour, all callers together
-    ip_limit : requests in any day, each address
-    ip_whitelist : addresses and networks that pass without being counted
+    ip_limit : requests in any day, each IP address
+    ip_whitelist : IP addresses and networks that pass without being counted
     key : of the document that holds the windows
     deadline : of the request
     clock : epoch seconds
@@ -175,7 +175,7 @@ class RateLimiter:
     def check(self, ip_address: str, look: Look | None = None) -> Decision:
         """Count a request unless it is over a limit.
 
-        At most one read and one write where nobody else is writing; no write when it is refused. When the document is
+        At most one read and one write if no one else is writing; no write when it is refused. When the document is
         contended past the bound, the request is refused for a short time rather than let through uncounted.
 
         Parameters

@@ -55,14 +55,14 @@ class Range(Struct, forbid_unknown_fields=True):
 
 
 class Images(Struct, rename="camel", forbid_unknown_fields=True):
-    """How many images a request may ask for, and whether one call makes several."""
+    """Number of images that a request may ask for, and whether one call makes several."""
 
     max: Annotated[int, Meta(ge=1, le=10)] = MAX_IMAGES
     per_call: bool = False
 
 
 class Supports(Struct, rename="camel", forbid_unknown_fields=True):
-    """What a model supports of the parameters of a request."""
+    """Parameters of a request that a model supports."""
 
     aspect_ratio: Annotated[list[AspectRatio], Meta(min_length=1)] | UnsetType = UNSET
     resolution: Annotated[list[Resolution], Meta(min_length=1)] | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""What images cost, as far as it is known. What is unknown is never 0.
+"""Costs of images, as far as they are known. An unknown cost is never 0.
 
 A price of the catalogue has a ``unit``, in US dollars:
 
@@ -62,7 +62,7 @@ _SIZES = frozenset({"size", "image_size", "width", "height", "aspect_ratio", "re
 
 
 def reported(amount: float) -> Cost:
-    """What the provider says it charges."""
+    """Cost that the provider reports."""
     return _known(amount, "reported")
 
 
@@ -76,13 +76,13 @@ def _known(amount: float, basis: Literal["computed", "reported"]) -> Cost:
 
 
 def estimate(model: Model | None, used: Mapping[str, Any]) -> Cost:
-    """What a model's images will cost by the catalogue's price; ``used`` are the caller's parameters that it gets."""
+    """Estimate a model's images by the catalogue's price; ``used`` are the caller's parameters that it gets."""
     amount = _one_image(model, model.price, used) if model and model.price else None
     return UNKNOWN if amount is None else _computed(amount * used.get("n", 1))
 
 
 def _one_image(model: Model, price: Mapping[str, Any], caller: Mapping[str, Any]) -> float | None:
-    """What one image costs with the model's own parameters and, on top of them, the caller's."""
+    """Price of one image with the model's own parameters and, on top of them, the caller's."""
     used = {**({"quality": model.parameters["quality"]} if "quality" in model.parameters else {}), **caller}
     if used.get("quality") == "auto":
         del used["quality"]
@@ -114,7 +114,7 @@ def image_tokens(factor: float, width: int, height: int) -> int:
 
 
 def computed(model: Model | None, images: int, used: Mapping[str, Any], usage: Mapping[str, int] | None) -> Cost:
-    """What images did cost: from the tokens that the provider counted for all of them, else from the price of one."""
+    """Compute the cost of images: from the tokens that the provider counted, otherwise from the price of one."""
     price = model.price if model else None
     if price and price["unit"] == "token":
         counted = {name: usage[kind] for kind, name in _TOKEN_KINDS.items() if usage.get(kind, 0) > 0} if usage else {}

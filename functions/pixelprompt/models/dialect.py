@@ -12,7 +12,7 @@ _USUAL_SIZES = PixelLimits(multiple_of=64, shortest=256, longest=4096)
 
 
 class Dialect(Struct, frozen=True):
-    """How a server words a request.
+    """Form of a server's requests.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a caller sees of the models."""
+"""Models as callers see them."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Required, TypedDict, cast
@@ -68,7 +68,7 @@ class ModelList(TypedDict):
 
 
 def model_list(registry: ModelRegistry, has_credentials: Callable[[Model], bool]) -> ModelList:
-    """The JSON of ``GET /models``: image models with what they take and cost, and text models.
+    """The JSON of ``GET /models``: image models with parameters and prices, and text models.
 
     Parameters
     ----------
@@ -103,6 +103,6 @@ def _image_model(model: Model, registry: ModelRegistry, has_credentials: Callabl
 
 
 def _price(model: Model) -> Price:
-    """What one image costs with the model's defaults, and where and when the price was read."""
+    """Price of one image with the model's defaults, with its source and date."""
     told = {name: value for name, value in (model.price or {}).items() if name in ("date", "source", "uncorroborated")}
     return cast(Price, {**estimate(model, {}), **told})

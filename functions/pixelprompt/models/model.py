@@ -1,7 +1,7 @@
-"""What an adapter takes and gives.
+"""Interface of the adapters.
 
 An adapter speaks one provider's wire protocol. It is a module with a function ``generate`` and, where the provider has
-text models, a function ``complete``. Both raise a ``ProviderError`` where the provider does not do what it was asked.
+text models, a function ``complete``. Both raise a ``ProviderError`` if the provider does not fulfill the request.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ class Model(Struct, frozen=True):
     released, shutdown : days (ISO 8601)
     retired : whether it is gone though nobody gave a day
     replacement : id of the model to use instead
-    default : whether a job without a list of models takes this one
+    default : whether a job without a list of models uses this one
     """
 
     name: str
@@ -106,7 +106,7 @@ class Credentials(Struct, frozen=True):
 class ImageRequest(Struct, frozen=True):
     """The request of one call of a provider; a parameter that is None is left to the provider.
 
-    Only parameters that the model takes are set.
+    Only parameters that the model supports are set.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ class Waiting(Struct, frozen=True):
 
 
 class Failure(TypedDict, total=False):
-    """How a model failed."""
+    """Failure of a model."""
 
     error: Annotated[
         str,

@@ -18,7 +18,7 @@ CACHE_SECONDS = 60.0
 class LiveRegistry:
     """The registry with the overlay as it is now, read at most once a minute.
 
-    A broken overlay is logged and ignored in favour of the last good one.
+    A broken overlay is logged and ignored in favor of the last good one.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class LiveRegistry:
 
     @property
     def key_hosts(self) -> KeyHosts:
-        """Which hosts each key may go to; no overlay changes that."""
+        """Hosts that each key may go to; no overlay changes them."""
         return self._registry.key_hosts
 
     def _refresh(self) -> None:

@@ -135,7 +135,7 @@ class Adjustment(TypedDict):
 
 
 class Receipt(Struct, frozen=True):
-    """What became of a caller's parameters with one model.
+    """Receipt of a request's parameters for one model.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ class Receipt(Struct, frozen=True):
         return cls(*(row.get(part, {}) for part in ("applied", "adjusted", "ignored"))) if "applied" in row else None
 
     def dump(self) -> Values:
-        """What a model gets, as a Map item carries it: what was requested is in the job's parameters already."""
+        """The parameters that a model gets, for a Map item; the job's parameters have the requested values."""
         return {"applied": [*self.applied], "adjusted": {name: entry["used"] for name, entry in self.adjusted.items()}}
 
     @classmethod
@@ -168,7 +168,7 @@ class Receipt(Struct, frozen=True):
         return {**self.applied, **{name: entry["used"] for name, entry in self.adjusted.items()}}
 
     def unsupported(self, model: str) -> list[Values]:
-        """What ``strict`` objects to."""
+        """Values that ``strict`` rejects."""
         adjusted = [
             {"model": model, "parameter": name, "reason": f"The nearest supported value is {entry['used']}."}
             for name, entry in self.adjusted.items()
@@ -182,7 +182,7 @@ class Receipt(Struct, frozen=True):
 
 
 def receipt(given: Mapping[str, Any], supports: Mapping[str, Any]) -> Receipt:
-    """What becomes of the given parameters with a model that takes these (``supports`` of the catalogue)."""
+    """Decide the receipt of a request's parameters for a model's ``supports``."""
     result = Receipt()
     for name, value in given.items():
         if name == "n":
@@ -254,7 +254,7 @@ def _nearest(name: str, value: Any, allowed: Any) -> Any:
         return value
     if isinstance(allowed, Mapping):
         if name == "seed":
-            # A seed has no neighbours: it is folded into the range.
+            # A seed has no neighbors: it is folded into the range.
             low, high = allowed["min"], allowed["max"]
             return value if low <= value <= high else low + value % (high - low + 1)
         return min(max(value, allowed["min"]), allowed["max"])

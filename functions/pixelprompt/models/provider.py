@@ -210,7 +210,7 @@ def called_host(provider: str, base_url: str | None) -> str | None:
 
 
 class KeyHosts:
-    """Which hosts each key may go to: a provider's key to the provider's own, and what is added here.
+    """Hosts that each key may go to: a provider's key to the provider's own, and those added here.
 
     Parameters
     ----------

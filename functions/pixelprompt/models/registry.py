@@ -1,4 +1,4 @@
-"""Which models there are. The catalogue is data: ``models.json`` beside this module, and an operator's overlay."""
+"""The available models. The catalogue is data: ``models.json`` beside this module, and an operator's overlay."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence

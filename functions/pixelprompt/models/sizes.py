@@ -1,4 +1,4 @@
-"""Width and height in pixels for providers that take no aspect ratio."""
+"""Width and height in pixels for providers that do not accept an aspect ratio."""
 
 import math
 import re

@@ -125,7 +125,7 @@ class EnhancementCache:
         self._documents = DocumentStore(s3_client, bucket, patience=2.0, deadline=deadline)
 
     def get(self, prompt: str, model: Model | None, make: Callable[[], Enhancement]) -> Enhancement:
-        """What is cached for this prompt and model, else what ``make`` gives; a warning is never cached."""
+        """Return the cached prompt for this prompt and model, otherwise that of ``make``; a warning is never cached."""
         key = enhanced_key(f"{model.provider}/{model.id}" if model else "", _INSTRUCTION, prompt)
         try:
             found = self._documents.read(key)

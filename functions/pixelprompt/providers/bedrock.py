@@ -1,8 +1,8 @@
 """Amazon Bedrock: the Stability models through ``InvokeModel``, under the role that the caller runs with.
 
 Facts: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-stability-diffusion.html
-boto3 signs requests and reads answers, with its retries off; between the two, the request travels as those of all
-adapters do, so that it ends by the deadline and an answer has a limit. A refusal comes with HTTP 200.
+boto3 signs requests and reads responses, with its retries off; between the two, the request travels as those of all
+adapters do, so that it ends by the deadline and a response has a limit. A refusal comes with HTTP 200.
 """
 
 import functools
@@ -110,7 +110,7 @@ def _runtime(region: str, endpoint_url: str | None, deadline: float, responses: 
 
 
 def _send(request: AWSPreparedRequest, deadline: float) -> httpx2.Response:
-    """Carry a signed request to AWS, as it is, and the answer back."""
+    """Carry a signed request to AWS, as it is, and the response back."""
     headers = {
         name: value.decode("latin-1") if isinstance(value, bytes) else str(value)
         for name, value in request.headers.items()
@@ -128,7 +128,7 @@ def _error_body(response: httpx2.Response) -> bytes:
 
 
 class _Content(io.BytesIO):
-    """The body of an answer, as botocore reads it."""
+    """The body of a response, as botocore reads it."""
 
     def stream(self) -> Iterator[bytes]:
         yield self.read()

@@ -34,14 +34,14 @@ from pixelprompt.providers.wire.transport import (
 # api.bfl.ai and the regions behind it, such as api.eu4.bfl.ai.
 _OUR_HOSTS = re.compile(r"api\.([a-z0-9-]+\.)?bfl\.ai")
 _CREDITS_PER_DOLLAR = 100
-# For some seconds after the order, the region that is asked may not know it yet.
+# For some seconds after the order, the region might not know it yet.
 _GRACE = 10.0
 # Seconds between two polls: at first, after the first ten, after a minute, and when asked to slow down.
 _PAUSES = ((10.0, 0.5), (60.0, 1.0))
 _LONG_PAUSE = 2.0
 _SLOWER = 5.0
 _LONGEST = 20.0
-# A question that was not answered; the order stands.
+# A poll without a response; the order stands.
 _ASK_AGAIN = frozenset({408, 425, 429, 499})
 
 _HEADER = PROVIDERS["bfl"].key_header
@@ -57,7 +57,7 @@ class _Order(Struct, frozen=True):
 
     @property
     def dollars(self) -> float | None:
-        """What the provider says that it charges, in US dollars."""
+        """Cost that the provider reports, in US dollars."""
         return None if self.cost is None else self.cost / _CREDITS_PER_DOLLAR
 
     def token(self) -> str:
@@ -134,7 +134,7 @@ def _shape(request: ImageRequest, model: Model) -> dict[str, Any]:
 
 
 def _is_theirs(url: str, base: str) -> bool:
-    """Whether the key may be sent to this address."""
+    """Whether the key may be sent to this URL."""
     try:
         target, home = httpx2.URL(url), httpx2.URL(base)
     except httpx2.InvalidURL:

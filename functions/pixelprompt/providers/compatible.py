@@ -21,7 +21,7 @@ _TICKS_PER_DOLLAR = 10_000_000_000
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """``n`` images in one call, where the server can; the parameters are those that the catalogue says it takes."""
+    """``n`` images in one call, where the server can; the parameters are those in the catalogue's ``supports``."""
     base, spoken = credentials.base_url, dialect(model.dialect)
     if base is None:
         raise ProviderError("invalid_request", "The model has no URL; the operator must set its `baseUrl`.")

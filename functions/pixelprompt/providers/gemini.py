@@ -83,7 +83,7 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
 def _ask(
     prompt: str, config: types.GenerateContentConfig, model: Model, credentials: Credentials, deadline: float
 ) -> dict[str, Any]:
-    """The answer's JSON object; parsed by the SDK, an image takes five times its size in memory.
+    """The response's JSON object; parsed by the SDK, an image takes five times its size in memory.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _ask(
             client = genai.Client(api_key=credentials.key, http_options=options)
             client.models.generate_content(model=model.id, contents=prompt, config=config)
     except ValueError:
-        # The SDK sees an empty answer, so what it refuses is the request.
+        # The SDK sees an empty response, so what it refuses is the request.
         raise _unsendable() from None
     response = responses.pop()
     if not response.is_success:
@@ -159,7 +159,7 @@ def _read(answer: dict[str, Any], key: str | None) -> Generated:
 
 
 def _imageless(answer: dict[str, Any], key: str | None) -> ProviderError:
-    """Why an answer that is no refusal holds no image, in the model's words or by the provider's reason."""
+    """The error of a response without image or refusal, in the model's words or by the provider's reason."""
     words = " ".join(_texts(answer))
     if words:
         said = excerpt(words, key)
@@ -190,7 +190,7 @@ def _reason(value: dict[str, Any], *names: str) -> str:
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, int]:
-    """Tokens by kind: thoughts are paid as text, and the parts of the answer by what they are."""
+    """Tokens by kind: thoughts are paid as text, and the parts of the response by their modality."""
     written, drawn = _of_kind(usage, "TEXT"), _of_kind(usage, "IMAGE")
     answered, thought = _count(usage, "candidatesTokenCount") or written + drawn, _count(usage, "thoughtsTokenCount")
     if not drawn:

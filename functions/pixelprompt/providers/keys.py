@@ -63,7 +63,7 @@ class ProviderKeys:
         return self.credentials(model) is not None
 
     def credentials(self, model: Model) -> Credentials | None:
-        """What is needed to call a model's provider, or None where its key is missing, or must not go to its host."""
+        """Credentials for a model's provider, or None if its key is missing, or must not go to its host."""
         name = self.key_name(model)
         key = self._current().get(name) if name else None
         required = model.api_key_name is not None or PROVIDERS[model.provider].key_required

@@ -49,7 +49,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float, *, instruction: str = "") -> str:
     """The text model's answer to one message, of at most ``ANSWER_TOKENS`` unless the model's parameters say more."""
-    # The older name of the same limit may not stand beside it.
+    # The older name of the same limit must not be sent with it.
     limit = {} if "max_tokens" in model.parameters else {"max_completion_tokens": ANSWER_TOKENS}
     options = {**limit, **model.parameters}
     messages: list[Any] = [{"role": "system", "content": instruction}] if instruction else []

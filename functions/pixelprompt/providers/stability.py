@@ -24,7 +24,7 @@ _WITHHELD = "CONTENT_FILTERED"
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """One image; there is no ``n``, no size but the ratio, and guidance with Stable Diffusion only."""
+    """Make one image, without ``n``; the size is only a ratio, and guidance is for Stable Diffusion only."""
     headers = key_headers(PROVIDERS["stability"].key_header, credentials.key) | {"accept": "application/json"}
     url = str(credentials.base_url) + (model.path or _SHARED_PATH)
     with exchange(deadline) as http:

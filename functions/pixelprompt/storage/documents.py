@@ -1,7 +1,7 @@
 """JSON documents in S3 that many writers change at once without losing a change.
 
 Every write is conditional: a document is created with ``If-None-Match: *`` and replaced with ``If-Match`` and the ETag
-of the very read that the new value was computed from. S3 answers 412 when somebody else was quicker and 409 when two
+of the very read that the new value was computed from. S3 returns 412 if another writer was quicker and 409 if two
 conditional writes met; both mean read again and recompute (S3 User Guide, "Conditional writes").
 """
 
@@ -88,11 +88,11 @@ class DocumentStore:
         self._round_trips: deque[float] = deque(maxlen=5)
 
     def read(self, key: str) -> Document | None:
-        """The document, or None where there is none.
+        """The document, or None if it does not exist.
 
         Raises
         ------
-        PermissionDenied : S3 answered 403
+        PermissionDenied : S3 returned 403
         StorageError : S3 cannot be reached, or the object is no JSON object
         """
         try:
@@ -114,7 +114,7 @@ class DocumentStore:
         return Document(value, answer["ETag"])
 
     def create(self, key: str, value: Value) -> bool:
-        """Write a document that must not exist yet. False: it exists; after a lost answer it may be our own."""
+        """Write a document that must not exist yet. False: it exists; after a lost response it may be our own."""
         return self._put(key, value, IfNoneMatch="*") is _Outcome.WRITTEN
 
     def write(self, key: str, value: Value) -> None:
@@ -141,21 +141,21 @@ class DocumentStore:
 
         Parameters
         ----------
-        change : takes the present value (None: no document), returns the new one, or None when there is nothing to
+        change : accepts the present value (None: no document), returns the new one, or None when there is nothing to
             change. It is called once an attempt and must be a no-op on a value that already holds the change: after a
-            lost answer, S3 may hold our own write.
+            lost response, S3 may hold our own write.
         new : the document is hardly there yet, so the first attempt writes without reading
         found : what was read a moment ago: the first attempt starts from it instead of reading
         contenders : how many writers may be busy with this value, after so many lost races; the pause widens with it
         already_applied : whether a value holds the change, where ``change`` itself cannot tell; asked only after a
             request whose outcome is unknown
         give_up : asked before each attempt after the first, and during the pauses
-        alone : whether nobody else is likely to have written after this value, which was written here: then the first
-            attempt starts from it instead of reading, and where it was not so after all, the next one reads at once
+        alone : whether no other writer is likely to have replaced this value, which was written here: then the first
+            attempt starts from it instead of reading, and if another writer did, the next attempt reads at once
 
         Returns
         -------
-        the value that is stored now, or None where there is no document
+        the value that is stored now, or None if the document does not exist
 
         Raises
         ------
@@ -213,7 +213,7 @@ class DocumentStore:
         raise ConflictError(f"{key} was changed by others at every attempt.")
 
     def _own(self, key: str, alone: Callable[[Value], bool]) -> Document | None:
-        """The document that was written here last, where nobody else is likely to have written after it."""
+        """The document that was last written here, if no other writer is likely to have replaced it."""
         written = self._written
         if written is None or written[0] != key:
             return None
@@ -275,7 +275,7 @@ def is_transient(error: StorageError) -> bool:
 
 
 def storage_error(error: ClientError | BotoCoreError, key: str) -> StorageError:
-    """What a failed S3 request for ``key`` means to the service."""
+    """Translate a failed S3 request for ``key`` into the service's error."""
     if isinstance(error, ClientError):
         if error_code(error) in _REFUSED:
             return PermissionDenied(

@@ -1,4 +1,4 @@
-"""What a caller sees of the galleries: pages of them, newest first, and the images of one.
+"""Galleries as callers see them: pages of them, newest first, and the images of one.
 
 A page costs two S3 requests however many galleries there are: one lists the index from the cursor on, one counts. The
 index has an entry for each image (see ``pixelprompt.storage.keys``), written together with it, so a gallery is listed
@@ -48,7 +48,7 @@ GalleryId = Annotated[str, Meta(description="ID of the gallery.", examples=["202
 
 
 class Page(Struct, frozen=True):
-    """Which galleries to list: at most ``limit``, those after ``cursor``."""
+    """Page of galleries to list: at most ``limit``, those after ``cursor``."""
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None

@@ -1,8 +1,8 @@
-"""What an image is, read from its bytes without decoding a pixel: neither labels nor a single header is believed.
+"""Format and size of an image, read from its bytes without decoding: labels and single headers don't count.
 
-A small file can claim a size whose pixels fill the memory of whoever opens it, and it can claim several: decoders
-differ in which one they follow. So every size in a file is read, and the size of the image is the largest of them.
-A file whose structure leaves room for two readings isn't an image.
+A small file can claim a size whose pixels fill the memory of the program that opens it, and it can claim several:
+decoders differ in which one they follow. So every size in a file is read, and the size of the image is the largest of
+them. A file whose structure leaves room for two readings isn't an image.
 
 Formats: PNG (W3C PNG third edition, with APNG), JPEG (ITU-T T.81, annex B), WebP (RFC 9649), GIF (GIF89a).
 """
@@ -54,7 +54,7 @@ class ImageFormat(Struct, frozen=True):
 def image_format(data: bytes) -> ImageFormat | None:
     """Return the format of these bytes, or None if they aren't an image of a known type or are cut off.
 
-    Its size may be one that nobody should open: see ``ImageFormat.problem``.
+    Its size may be unsafe to open: see ``ImageFormat.problem``.
     """
     try:
         if not _is_whole(data):
@@ -143,7 +143,7 @@ def _jpeg_size(data: bytes) -> _Size:
 
 
 def _webp_sizes(data: bytes) -> Iterator[_Size]:
-    """Yield the size of the canvas, of each frame with its offset, and of each picture in it."""
+    """Yield the size of the canvas, of each frame with its offset, and of each image in it."""
     if data[12:16] not in (b"VP8X", b"VP8L", b"VP8 "):
         raise ValueError("unknown kind of WebP")
     end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
@@ -164,7 +164,7 @@ def _webp_chunks(
         elif kind == b"ANMF" and not in_frame:
             x, y = 2 * _whole(data, start, 3), 2 * _whole(data, start + 3, 3)
             yield x + 1 + _whole(data, start + 6, 3), y + 1 + _whole(data, start + 9, 3)
-            # The picture's chunks are inside, behind the frame's header of 16 bytes.
+            # The image's chunks are inside, behind the frame's header of 16 bytes.
             yield from _webp_chunks(data, start + 16, min(position, end), budget, in_frame=True)
         elif kind == b"VP8L":
             if data[start] != 0x2F:

@@ -61,7 +61,7 @@ class ImageStorage:
         self.cloudfront_domain = cloudfront_domain
         self.patience = patience
         self._documents = DocumentStore(s3_client, bucket)
-        # A client asks for the same job again and again, and signing 160 addresses takes longer than all the rest.
+        # A client asks for the same job again and again, and signing 160 URLs takes longer than all the rest.
         self._presigned = lru_cache(1000)(self._presign)
 
     def save_image(self, base64_image: str, metadata: Mapping[str, Any]) -> str:
@@ -132,7 +132,7 @@ class ImageStorage:
         return stored
 
     def get_image(self, image_key: str) -> dict[str, Any] | None:
-        """The record of an image, or None where there is none."""
+        """The record of an image, or None if it does not exist."""
         document = self._documents.read(image_key)
         return document.value if document else None
 
@@ -163,7 +163,7 @@ class ImageStorage:
         return self._presigned(binary_key, int(time.time() // (URL_SECONDS / 2)))
 
     def _presign(self, binary_key: str, half_life: int) -> str:
-        """An address that works for an hour; it is given out for half of that, to all who ask in this ``half_life``.
+        """A URL that works for an hour; callers get it for half of that time, all within one ``half_life``.
 
         Type and name are part of what is signed: whatever stands at the key, a browser treats it as an image, or as
         something to save, and never as a document.

@@ -2,7 +2,7 @@
 
 ==================================================================  ==============================================
 ``jobs/{jobId}/status.json``                                        job document
-``jobs/{jobId}/resume/{index}[-r{run}].json``                       progress of a row, for whoever resumes it
+``jobs/{jobId}/resume/{index}[-r{run}].json``                       progress of a row, for resuming it
 ``group-images/{target}/{model}-{timestamp}[-{n}].json``            record of an image
 ``images/{target}/{model}-{timestamp}[-{n}].{png|jpg|webp}``        the image itself
 ``gallery-index/{9999999999999 - timestamp}-{target}/{model}-…``    empty: lists an image, the newest gallery first
@@ -67,7 +67,7 @@ class StoredImage(TypedDict):
 
 
 def file_name(text: str) -> str:
-    """The text as it stands in keys: only letters, digits, dots and hyphens."""
+    """The text in the form used in keys: only letters, digits, dots and hyphens."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
 
 
@@ -92,7 +92,7 @@ def gallery(job_id: str, created_at: str) -> str:
 
 
 def epoch_milliseconds(created_at: str) -> int:
-    """The job's creation as it stands in the names of its images."""
+    """The job's creation time as it appears in the names of its images."""
     return round(datetime.fromisoformat(created_at).timestamp() * 1000)
 
 
@@ -102,7 +102,7 @@ def stem(target: str, model: str, timestamp: int, number: int = 0) -> str:
 
 
 def stem_in_job(job_id: str, created_at: str, model: str) -> str:
-    """What the keys of a model's images in a job begin with, behind their prefixes."""
+    """Start of the keys of a model's images in a job, after their prefixes."""
     return stem(gallery(job_id, created_at), model, epoch_milliseconds(created_at))
 
 
@@ -128,7 +128,7 @@ def number_of(name: str, image: StoredImage) -> int:
 
 
 def model_of(image_key: str) -> str:
-    """The model as its name stands in the keys of its images."""
+    """The model's name as it appears in the keys of its images."""
     return _TIMESTAMP.sub("", stem_of(image_key).rpartition("/")[2])
 
 

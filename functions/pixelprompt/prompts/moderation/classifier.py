@@ -37,7 +37,7 @@ _REFUSES: Final = (
 def yes_no_classifier(complete: Callable[[str, str], str]) -> Classifier:
     """A classifier that puts the moderation question to a text model.
 
-    ``complete`` takes an instruction and the text that it is about, and returns the model's answer; one that refuses to
+    ``complete`` accepts an instruction and the text to judge, and returns the model's answer; one that refuses to
     answer counts as YES. The classifier raises ValueError for any other that is neither YES nor NO, so that the closed
     or open policy decides and not chance.
     """
@@ -81,7 +81,7 @@ def content_filter(
 
 
 def refusal(verdict: Verdict) -> RequestError:
-    """The answer to a prompt that was blocked, which is counted."""
+    """The response to a prompt that was blocked, which is counted."""
     record({"PromptsRefused": 1}, category=str(verdict.category))
     if verdict.category == UNAVAILABLE:
         message = "The prompt could not be checked at the moment. Try again in a few seconds."
@@ -119,7 +119,7 @@ def _until(deadline: Deadline) -> float:
 
 
 def _together(prompt: str, negative: str) -> str:
-    """A prompt with what its image must not show, for a model that takes no instruction."""
+    """A prompt with what its image must not show, for a model that accepts no instruction."""
     return f"{prompt}\n\nThe image must not show: {negative}" if negative else prompt
 
 

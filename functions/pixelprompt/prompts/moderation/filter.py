@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Verdict(Struct, frozen=True):
-    """The filter's answer. It names a category, never the words that led to it.
+    """The filter's verdict. It names a category, never the words that led to it.
 
     ``in_negative`` says that the negative prompt led to it, and not the prompt by itself.
     """
@@ -70,7 +70,7 @@ class ContentFilter:
         return verdict if verdict.blocked else self.judge(prompt, negative)
 
     def screen(self, prompt: str, negative: str = "") -> Verdict:
-        """What the word list says: it costs nothing.
+        """Verdict of the word list, which costs nothing.
 
         A negative prompt asks for less of what it names. So nudity may be named there, and clothes may not; where it
         names adults, the prompt asks for minors.
@@ -92,7 +92,7 @@ class ContentFilter:
         return most_serious((*self._terms.categories, *terms.categories), categories - {ADULTS})
 
     def judge(self, prompt: str, negative: str = "") -> Verdict:
-        """What the classifier says, where there is one; for what the word list lets through."""
+        """Verdict of the classifier, if one is set, on a prompt that passes the word list."""
         if self._classifier is None:
             return Verdict(False)
         try:

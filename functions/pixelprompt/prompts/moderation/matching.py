@@ -149,7 +149,7 @@ def _are_harmless(terms: Terms, readings: Readings, hits: Sequence[tuple[int, in
 
 
 def _context_around(context: Context, before: Sequence[str], after: Sequence[str]) -> tuple[int, int] | None:
-    """How many words before the term (the nearest first) and after it a context explains, if it is met."""
+    """Number of words before the term (the nearest first) and after it that a context explains, if it is met."""
     knows = context.between | _ARTICLES
     begin = _met(context.before, before, knows)  # "statue of a (nude woman)"
     end = _met(context.after, after, context.between)  # "(nude) marble statue"
@@ -163,12 +163,12 @@ def _context_around(context: Context, before: Sequence[str], after: Sequence[str
 
 
 def _run(known: frozenset[str], words: Sequence[str]) -> int:
-    """How many of the first words are known."""
+    """Number of known words at the start."""
     return next((index for index, word in enumerate(words) if word not in known), len(words))
 
 
 def _met(phrases: Trie, words: Sequence[str], between: frozenset[str]) -> int:
-    """How many words lead to the end of the longest of the phrases, after a few words of ``between``; 0 for none."""
+    """Number of words to the end of the longest of the phrases, after a few words of ``between``; 0 for none."""
     for begin in range(min(_MAX_BETWEEN + 1, len(words))):
         trie = phrases
         longest = 0

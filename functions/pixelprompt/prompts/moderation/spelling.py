@@ -27,7 +27,7 @@ def normalise(text: str, letters: Mapping[int, str | None]) -> str:
 
 
 def fold(word: str) -> str:
-    """What all spellings of a word share that differ in repeated letters, or in i for l."""
+    """Common form of all spellings of a word that differ in repeated letters, or in i for l."""
     return RUNS.sub(r"\1", word.replace("l", "i"))
 
 

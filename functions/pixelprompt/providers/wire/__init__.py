@@ -1,1 +1,1 @@
-"""What the adapters share on the wire."""
+"""Wire-level code that the adapters share."""

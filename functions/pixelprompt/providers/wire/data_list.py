@@ -1,4 +1,4 @@
-"""The list of images that the OpenAI Images API answers with, and many others in much the same way."""
+"""The list of images that the OpenAI Images API returns, and many others in much the same way."""
 
 import re
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""Fetches an image from an address that a provider gave, and from nowhere inside the network we run in.
+"""Fetches an image from a provider's URL, and never from inside the network that this code runs in.
 
-An address is data from outside: it may point to another service behind the same firewall, or to the credentials of the
-machine. So only https is followed, every host is resolved here, every address of it must be a public one, and the
-connection goes to the very address that was checked; the same holds for each redirect. No key is ever sent. The one
-exception is the provider's own server, which the operator has chosen and which has just been asked.
+A URL is data from outside: it may point to another service behind the same firewall, or to the credentials of the
+machine. So only https is followed, every host is resolved here, every IP address of it must be public, and the
+connection goes to the IP address that was checked; the same holds for each redirect. No key is ever sent. The one
+exception is the provider's own server, which the operator has chosen.
 
 Public is what ``_SPECIAL`` leaves. The interpreter's tables (``is_global``, ``is_private``) differ between versions of
 Python, and none of them lists everything.
@@ -26,7 +26,7 @@ from pixelprompt.providers.wire.image_bytes import decode_base64
 
 SIZE_LIMIT = 32 * 1024 * 1024
 MAX_REDIRECTS = 3
-# Hosts that a server names if it listens on every interface; there is nothing to connect to.
+# Hosts that a server names if it listens on every interface; nothing can connect to them.
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 # The IANA IPv4 and IPv6 Special-Purpose Address Registries, multicast, and platforms of clouds. Some entries are marked
 # as globally reachable (192.0.0.9, 192.0.0.10, AS112, AMT, 2001:1::1 and others): they are anycast addresses of network
@@ -97,7 +97,7 @@ class DownloadFailed(PixelPromptError):
 
 
 def download(url: str, deadline: float, *, base_url: str | None = None, limit: int = SIZE_LIMIT) -> bytes:
-    """The bytes behind an address, by the deadline (epoch seconds), at most ``limit`` of them.
+    """The bytes behind a URL, by the deadline (epoch seconds), at most ``limit`` of them.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def download(url: str, deadline: float, *, base_url: str | None = None, limit: i
 
     Raises
     ------
-    DownloadFailed : the address is not allowed, or does not answer with something of that size in time
+    DownloadFailed : the URL is not allowed, or did not return a file of that size in time
     """
     if url[:16].lstrip()[:5].lower() == "data:":
         return _inline(url, limit)
@@ -242,7 +242,7 @@ def _is_at_home(target: httpx2.URL, base: httpx2.URL) -> bool:
 
 
 class _PublicBackend(transport.DeadlineBackend):
-    """Connects to public addresses only, and to the one that was checked: a name may change its address at any time."""
+    """Connects only to the public IP address that was checked: a name may change its address at any time."""
 
     def connect_tcp(
         self,
@@ -267,7 +267,7 @@ def _public_addresses(host: str, port: int) -> list[str]:
     except (OSError, UnicodeError) as error:
         raise httpcore2.ConnectError("Failed to resolve the host of the image.") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    # One address inside the network condemns them all.
+    # One IP address inside the network rules out the host.
     if not all(map(is_public, addresses)):
         raise DownloadFailed("The address of the image is not allowed: it leads into a private network.")
     return addresses

@@ -1,4 +1,4 @@
-"""What OpenAI's Images API says beside its images, at OpenAI and at other servers that speak it."""
+"""Data beside the images in responses of OpenAI's Images API, at OpenAI and at other servers that speak it."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from pixelprompt.providers.wire.members import member, text, whole
 
 
 def token_counts(usage: dict[str, Any]) -> dict[str, int] | None:
-    """Return the tokens that an answer's ``usage`` counts, by kind; None where it counts none.
+    """Return the tokens that a response's ``usage`` counts, by kind; None where it counts none.
 
     Text and images are told apart where the server does so. Older servers have the names of completions.
     """

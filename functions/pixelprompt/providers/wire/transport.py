@@ -28,7 +28,7 @@ from pixelprompt.redaction import MESSAGE_SOURCE, visible, without_key
 CONNECT_SECONDS = 5.0
 # A longer pause than this is past every deadline.
 MAX_PAUSE = 3600.0
-# The largest answer that is read: several images of 4K in base64.
+# The largest response that is read: several images of 4K in base64.
 ANSWER_LIMIT = 40 * 1024 * 1024
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -46,7 +46,7 @@ _TAG = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[/!]?[a-z][^>]*>", re.IGN
 
 
 class ResponseTooLarge(httpx2.RequestError):
-    """An answer is larger than what is read."""
+    """A response is larger than the limit."""
 
 
 def time_left(deadline: float) -> float:
@@ -69,17 +69,17 @@ def client(
 ) -> httpx2.Client:
     """A client whose exchanges end by the deadline (epoch seconds); it follows no redirect and repeats nothing.
 
-    An answer is read whole, up to ``limit`` bytes; ``backend`` opens its connections. Given ``responses``, every answer
-    is appended to it, and whoever holds the client sees an empty 200: an SDK would copy the body, and knows fewer ways
-    to fail than there are.
+    Reads a response whole, up to ``limit`` bytes; ``backend`` opens its connections. Given ``responses``, the client
+    appends every response to it, and its user sees an empty 200: an SDK would copy the body, and knows fewer kinds of
+    failure than exist.
     """
     transport = _Transport(limit, backend or DeadlineBackend(deadline), responses)
-    # A redirect could carry the key, or the order for an image, to somebody else.
+    # A redirect could carry the key, or the order for an image, to another server.
     return httpx2.Client(transport=transport, timeout=timeout(deadline), follow_redirects=False)
 
 
 class DeadlineBackend(httpcore2.SyncBackend):
-    """Opens connections on which every wait ends at a deadline (epoch seconds), however slowly the answer drips."""
+    """Opens connections on which every wait ends at a deadline (epoch seconds), however slowly the response drips."""
 
     def __init__(self, deadline: float) -> None:
         self._end = time.monotonic() + deadline - time.time()
@@ -128,7 +128,7 @@ class _Stream(httpcore2.NetworkStream):
 
 
 class _Transport(httpx2.BaseTransport):
-    """Reads every answer whole, unpacked, and no further than the limit in bytes."""
+    """Reads every response whole, unpacked, and no further than the limit in bytes."""
 
     def __init__(self, limit: int, backend: httpcore2.NetworkBackend, responses: list[httpx2.Response] | None) -> None:
         self._limit = limit
@@ -202,7 +202,7 @@ def _pool(url: httpx2.URL, backend: httpcore2.NetworkBackend) -> httpcore2.Conne
 
 
 def proxy_for(url: httpx2.URL) -> httpx2.URL | None:
-    """The HTTP proxy that the environment names for this address, or None."""
+    """The HTTP proxy that the environment names for this URL, or None."""
     if is_loopback(url) or proxy_bypass(url.host):
         return None
     proxies = getproxies()
@@ -229,7 +229,7 @@ def origin(url: httpx2.URL) -> tuple[str, str, int]:
 
 @functools.cache
 def trusted_authorities() -> ssl.SSLContext:
-    """What certificates are checked with; reading the authorities takes 25 ms, so it is done once."""
+    """Context that checks certificates; reading the authorities takes 25 ms, so it is done once."""
     return httpx2.create_ssl_context()
 
 
@@ -255,7 +255,7 @@ def exchange(
 
 
 def exchange_error(error: BaseException | None) -> ProviderError:
-    """The outcome of an exchange that ended without an answer."""
+    """The outcome of an exchange that ended without a response."""
     if isinstance(error, _NOT_SENT):
         return ProviderError("provider_unavailable", "Failed to connect to the provider.", safe_to_repeat=True)
     if isinstance(error, ResponseTooLarge):
@@ -267,12 +267,12 @@ def exchange_error(error: BaseException | None) -> ProviderError:
 
 
 def unreadable() -> ProviderError:
-    """The outcome of an answer that says it succeeded but is not what the protocol promises."""
+    """The outcome of a response that reports success but breaks the protocol."""
     return ProviderError("no_image", "Failed to read the provider's response.", billable="unknown")
 
 
 def json_object(response: httpx2.Response) -> dict[str, Any] | None:
-    """The JSON object in an answer, or None where there is none."""
+    """The JSON object in a response, or None without one."""
     try:
         document = parse_json(response.content)
     except ValueError:
@@ -308,7 +308,7 @@ def _integer(digits: str) -> int | None:
 
 
 def excerpt(text: str, key: str | None) -> str:
-    """What a body of plain text or HTML says, in one line without the key; ``ProviderError`` shortens it."""
+    """Return the text of a plain or HTML body, in one line without the key; ``ProviderError`` shortens it."""
     # The key is hidden before anything is cut, or part of it would stay.
     start = text[: MESSAGE_SOURCE + len(key or "")]
     return visible(_TAG.sub(" ", without_key(start, key)[:MESSAGE_SOURCE]), lines=False)

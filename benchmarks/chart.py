@@ -1,4 +1,4 @@
-"""The growth curves as one picture, drawn with Pillow."""
+"""The growth curves as one image, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDTH, HEIGHT, ACROSS, MARGIN = 780, 500, 2, 24
 # Drawn at this many times its size, then reduced: Pillow does not smooth the edges of what it draws.
 SCALE = 2
 INK, FAINT, GRID, PAPER = "#1b1f24", "#667080", "#e3e6ea", "#ffffff"
-COLOURS = ("#0b62c4", "#d1495b", "#2a9d5c", "#8e5bd0", "#c77800", "#16848f")
+COLORS = ("#0b62c4", "#d1495b", "#2a9d5c", "#8e5bd0", "#c77800", "#16848f")
 FLOOR = "#8b929c"
 LEFT, RIGHT, TOP, BOTTOM = 84, 28, 96, 64
 
@@ -24,7 +24,7 @@ Point = tuple[float, Samples]
 
 
 def draw(curves: Sequence[Curve], subtitle: str, path: Path) -> None:
-    """Write the picture: a panel for each curve; a point is a median, its bar the 10th to the 90th percentile."""
+    """Write the image: a panel for each curve; a point is a median, its bar the 10th to the 90th percentile."""
     down = math.ceil(len(curves) / ACROSS)
     head = 92
     size = (MARGIN + ACROSS * (WIDTH + MARGIN), head + down * (HEIGHT + MARGIN))
@@ -39,7 +39,7 @@ def draw(curves: Sequence[Curve], subtitle: str, path: Path) -> None:
 
 
 class _Pen:
-    """Draws in pixels of the finished picture, from an origin."""
+    """Draws in pixels of the finished image, from an origin."""
 
     def __init__(self, canvas: ImageDraw.ImageDraw, x: float = 0, y: float = 0) -> None:
         self._canvas = canvas
@@ -48,22 +48,22 @@ class _Pen:
     def at(self, x: float, y: float) -> _Pen:
         return _Pen(self._canvas, self._x + x, self._y + y)
 
-    def line(self, points: Sequence[tuple[float, float]], colour: str, width: float = 1, dash: float = 0) -> None:
+    def line(self, points: Sequence[tuple[float, float]], color: str, width: float = 1, dash: float = 0) -> None:
         for start, end in itertools.pairwise(points):
             length = math.dist(start, end)
             pieces = max(1, round(length / dash)) if dash else 1
             for piece in range(0, pieces, 2 if dash else 1):
                 share = (piece / pieces, min(1.0, (piece + 1) / pieces))
                 ends = [self._scaled(_between(start, end, part)) for part in share]
-                self._canvas.line(ends, colour, max(1, round(width * SCALE)))
+                self._canvas.line(ends, color, max(1, round(width * SCALE)))
 
-    def dot(self, point: tuple[float, float], radius: float, colour: str) -> None:
+    def dot(self, point: tuple[float, float], radius: float, color: str) -> None:
         x, y = self._scaled(point)
-        self._canvas.ellipse((x - radius * SCALE, y - radius * SCALE, x + radius * SCALE, y + radius * SCALE), colour)
+        self._canvas.ellipse((x - radius * SCALE, y - radius * SCALE, x + radius * SCALE, y + radius * SCALE), color)
 
-    def text(self, point: tuple[float, float], text: str, size: float, colour: str = INK, anchor: str = "la") -> None:
+    def text(self, point: tuple[float, float], text: str, size: float, color: str = INK, anchor: str = "la") -> None:
         font = ImageFont.load_default(size * SCALE)
-        self._canvas.text(self._scaled(point), text, font=font, fill=colour, anchor=anchor)
+        self._canvas.text(self._scaled(point), text, font=font, fill=color, anchor=anchor)
 
     def width(self, text: str, size: float) -> float:
         return float(ImageFont.load_default(size * SCALE).getlength(text)) / SCALE
@@ -103,23 +103,23 @@ def _panel(pen: _Pen, curve: Curve) -> None:
 
 def _lines(pen: _Pen, curve: Curve, place: object) -> None:
     assert callable(place)
-    colours = iter(COLOURS)
+    colors = iter(COLORS)
     legend_x, legend_y = float(LEFT), 34.0
     for name, points in curve.series.items():
         is_floor = name.startswith(("floor", "budget"))
-        colour = FLOOR if is_floor else next(colours)
-        pen.line([place(x, statistics.median(samples)) for x, samples in points], colour, 2, 6 if is_floor else 0)
+        color = FLOOR if is_floor else next(colors)
+        pen.line([place(x, statistics.median(samples)) for x, samples in points], color, 2, 6 if is_floor else 0)
         for x, samples in points:
             low, high = (place(x, percentile(samples, share)) for share in (0.1, 0.9))
             if high[1] < low[1] - 1:
-                pen.line([low, high], colour, 1.5)
+                pen.line([low, high], color, 1.5)
                 for end in (low, high):
-                    pen.line([(end[0] - 4, end[1]), (end[0] + 4, end[1])], colour, 1.5)
-            pen.dot(place(x, statistics.median(samples)), 3 if is_floor else 4, colour)
+                    pen.line([(end[0] - 4, end[1]), (end[0] + 4, end[1])], color, 1.5)
+            pen.dot(place(x, statistics.median(samples)), 3 if is_floor else 4, color)
         wide = 34 + pen.width(name, 14) + 24
         if legend_x + wide > WIDTH - RIGHT + 24 and legend_x > LEFT:
             legend_x, legend_y = float(LEFT), legend_y + 20
-        pen.line([(legend_x, legend_y), (legend_x + 26, legend_y)], colour, 2, 6 if is_floor else 0)
+        pen.line([(legend_x, legend_y), (legend_x + 26, legend_y)], color, 2, 6 if is_floor else 0)
         pen.text((legend_x + 34, legend_y), name, 14, INK, "lm")
         legend_x += wide
 
