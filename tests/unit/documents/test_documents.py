@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -200,3 +201,12 @@ def test_every_command_is_a_target_that_knows_its_variables() -> None:
         if command.target in ("keys", "doctor", "models-refresh"):
             allowed |= keys
         assert command.variables <= allowed, (command, command.variables - allowed)
+
+
+def test_the_newest_release_of_the_changelog_is_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    releases = re.findall(
+        r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert releases[0] == version
+    assert releases == sorted(releases, key=lambda name: [int(number) for number in name.split(".")], reverse=True)
