@@ -84,9 +84,9 @@ def test_a_lock_has_the_versions_that_were_asked_for(path: Path) -> None:
     [
         ("boto3", "requirements.in names boto3 with its version: change it there, then run `make lock`."),
         ("Pixel.Prompt_x", "No lock has pixel-prompt-x."),
-        ('six";id>x;"', "is no package"),
-        ("$(id)", "is no package"),
-        ("six>=1", "is no package"),
+        ('six";id>x;"', "is not a package name"),
+        ("$(id)", "is not a package name"),
+        ("six>=1", "is not a package name"),
     ],
 )
 def test_what_cannot_be_upgraded_is_said(package: str, sentence: str) -> None:

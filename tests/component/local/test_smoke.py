@@ -96,7 +96,7 @@ def test_a_token_goes_along_where_the_api_asks_for_one() -> None:
 
     with Canned(answer) as running:
         assert smoke.Api(running.url, "right").enter({}) == "with API_TOKEN"
-        with pytest.raises(CloudError, match="put one into the environment as API_TOKEN"):
+        with pytest.raises(CloudError, match="set API_TOKEN to one"):
             smoke.Api(running.url).enter({})
         with pytest.raises(CloudError, match="does not take API_TOKEN"):
             smoke.Api(running.url, "wrong").enter({})
@@ -129,7 +129,7 @@ def test_a_server_that_hangs_up_is_one_sentence_without_signature() -> None:
     hanging_up = Answer(200, b"", {"Content-Length": "9", "Connection": "close"})
     with Canned(hanging_up) as running, pytest.raises(CloudError) as raised:
         smoke.Api(running.url).request("GET", f"{running.url}/image?signature=secret")
-    assert str(raised.value).startswith(f"Nothing answers at {running.url}: ") and "secret" not in str(raised.value)
+    assert str(raised.value).startswith(f"No response from {running.url}: ") and "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("url", ["api.example/x", "http://[::1", "ftp://api.example", "https://me:secret@api.example"])
@@ -142,7 +142,7 @@ def test_an_address_that_cannot_be_asked_is_one_sentence(url: str, capsys: pytes
 def test_an_api_of_something_else_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with Canned(Answer(content={"models": [{"name": "a"}]})) as running:
         assert command.main(["smoke", "--url", running.url]) == 1
-    assert "its answers are Pixel Prompt's: KeyError('cost')" in capsys.readouterr().out
+    assert "its responses are Pixel Prompt's: KeyError('cost')" in capsys.readouterr().out
 
 
 def test_the_cheapest_models_of_different_providers_are_asked() -> None:
@@ -178,10 +178,10 @@ def test_what_it_costs_is_told_before_anything_is_asked_for(monkeypatch: pytest.
             return "no"
 
         monkeypatch.setattr("builtins.input", refuse)
-        monkeypatch.setattr("local.confirmation.require_somebody", lambda *_: None)
-        with pytest.raises(Unconfirmed, match="Nothing is done"):
+        monkeypatch.setattr("local.confirmation.require_terminal", lambda *_: None)
+        with pytest.raises(Unconfirmed, match="Nothing was done"):
             smoke.run(running.url, {"MODELS": "a,b"}, lambda line: None)
-    assert said == ["Ask 2 models for a picture each, about $0.20, and some of unknown price? Type yes to go on: "]
+    assert said == ["Ask 2 models for an image each, about $0.20, and some of unknown price? Type yes to go on: "]
 
 
 def test_a_limit_that_is_reached_is_told_and_proves_nothing_wrong() -> None:
@@ -259,7 +259,7 @@ def test_a_stage_tells_the_gallery_that_it_was_deployed_with(
 def test_an_api_that_is_broken_fails_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with Canned(Answer(500, {"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong."})) as running:
         assert command.main(["smoke", "--url", running.url]) == 1
-    told = f"GET {running.url}/models answers 500 INTERNAL_SERVER_ERROR: it is broken, or this is not its address.\n"
+    told = f"GET {running.url}/models returned 500 INTERNAL_SERVER_ERROR: the API is broken, or the URL is wrong.\n"
     assert capsys.readouterr().err == told
 
 

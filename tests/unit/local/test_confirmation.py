@@ -23,7 +23,7 @@ def test_only_the_wanted_answer_goes_on() -> None:
     confirm("Delete it?", {}, answer="dev", ask=ask)
     assert asked == ["Delete it? Type dev to go on: "]
     for other in ("", "yes", "prod"):
-        with pytest.raises(Unconfirmed, match=r"^Nothing is done\.$"):
+        with pytest.raises(Unconfirmed, match=r"^Nothing was done\.$"):
             confirm("Delete it?", {}, answer="dev", ask=lambda question, other=other: other)
 
 

@@ -204,7 +204,7 @@ def test_a_name_that_no_model_uses_is_asked_about_before_it_is_copied(
         asked.append(question)
         return "no"
 
-    monkeypatch.setattr("local.confirmation.require_somebody", lambda *_: None)
+    monkeypatch.setattr("local.confirmation.require_terminal", lambda *_: None)
     monkeypatch.setattr("builtins.input", refuse)
     with pytest.raises(Unconfirmed):
         run("dev", {}, source="database")

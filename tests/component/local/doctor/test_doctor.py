@@ -255,7 +255,7 @@ def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator
         (Answer(403, {"detail": "Rate limit reached; retry in 9 s."}), WARNING, "busy or failing (HTTP 403)"),
         (Answer(408), WARNING, "busy or failing (HTTP 408)"),
         (Answer(403, b"<html>no</html>"), BAD, "denies access with BFL_API_KEY; check the account's"),
-        (Answer(404, b"<html>no</html>"), WARNING, "answered HTTP 404, so only a job can tell."),
+        (Answer(404, b"<html>no</html>"), WARNING, "returned HTTP 404, so only a job can tell."),
         (Answer(403, b"Missing scopes: api.model.read"), WARNING, "may not list models"),
         (Answer(429), WARNING, "HTTP 429"),
         *(
@@ -369,7 +369,7 @@ def test_a_server_that_nobody_started(deployed: Deployment) -> None:
         unused.bind(("127.0.0.1", 0))
         row = rows_of(with_endpoint(deployed, "bfl", f"http://127.0.0.1:{unused.getsockname()[1]}"))["FLUX.2 Pro"]
     assert row.mark == BAD
-    assert "cannot be reached" in sentences(row)
+    assert "is unreachable" in sentences(row)
 
 
 def test_a_server_that_never_answers_holds_nobody_up(deployed: Deployment) -> None:
@@ -380,7 +380,7 @@ def test_a_server_that_never_answers_holds_nobody_up(deployed: Deployment) -> No
         )  # fmt: skip
     assert time.monotonic() - began < 30
     assert (rows["FLUX.2 Pro"].mark, rows["GPT Image 2.6 Flare"].mark) == (BAD, GOOD)
-    assert "didn't answer" in sentences(rows["FLUX.2 Pro"])
+    assert "didn't respond" in sentences(rows["FLUX.2 Pro"])
 
 
 def test_a_server_of_ones_own_is_asked_where_it_is(deployed: Deployment, s3: Any) -> None:

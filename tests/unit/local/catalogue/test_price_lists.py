@@ -169,7 +169,7 @@ def test_a_list_that_cannot_be_read_is_named_and_the_other_is_read(tmp_path: Pat
     wheel(tmp_path, GENAI, GENAI_DATA)
     lists, left_out = price_lists.read(tmp_path, DAY)
     assert [found.name for found in lists] == [GENAI]
-    assert left_out[0].startswith("litellm: litellm-1.2.0-py3-none-any.whl cannot be read (")
+    assert left_out[0].startswith("litellm: litellm-1.2.0-py3-none-any.whl is damaged (")
 
 
 @pytest.mark.parametrize(
