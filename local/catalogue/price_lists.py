@@ -133,7 +133,7 @@ def read(folder: Path, day: date) -> tuple[list[PriceList], list[str]]:
             entries = [entry for entry in parsed if is_plain(entry.id)]
         except Exception as error:
             # Whatever is wrong with one list, the other counts. What the error says may be the list's own text.
-            left_out.append(f"{name}: {wheels[-1].name} is damaged ({type(error).__name__}).")
+            left_out.append(f"{name}: failed to read {wheels[-1].name} ({type(error).__name__}).")
             continue
         lists.append(PriceList(name, _version(wheels[-1]), entries))
     if not lists:

@@ -34,5 +34,5 @@ def test_yes_answers_beforehand(yes: str) -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"YES": ""}, {"YES": "0"}, {"YES": "no"}])
 def test_nobody_to_ask_is_a_no(environment: dict[str, str]) -> None:
-    with pytest.raises(Unconfirmed, match=r"no terminal to ask at. YES=1 says yes beforehand"):
+    with pytest.raises(Unconfirmed, match=r"no terminal to ask for confirmation. Set YES=1 to confirm in advance"):
         confirm("Delete it?", environment)

@@ -100,7 +100,7 @@ def test_credentials_that_have_expired_have_a_cure(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
     with Canned(Answer(403, error.encode(), {"Content-Type": "text/xml"})) as aws:
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", aws.url)
-        with pytest.raises(CloudError, match=r"does not take the credentials \(ExpiredToken\); get new ones"):
+        with pytest.raises(CloudError, match=r"rejected the credentials \(ExpiredToken\); get new ones"):
             ask()
 
 
@@ -116,7 +116,7 @@ def test_an_account_without_the_cdk_names_make_bootstrap(aws: boto3.Session) -> 
 @pytest.mark.parametrize(
     ("stage", "extra", "sentences"),
     [
-        ("dev", "", ["Settings other than the stage's defaults: none.", "The API is PUBLIC: anybody"]),
+        ("dev", "", ["Settings other than the stage's defaults: none.", "The API is PUBLIC: anyone"]),
         ("dev", "-c globalLimit=10", ["globalLimit=10", "a day for jobs at globalLimit=10; "]),
         ("dev", "", ["dailyBudget is 0", "alarmEmail is empty"]),
         ("prod", "", ['defaults: apiAuth="iam", pythonVersion="3.13".', "The API lets in callers that IAM allows."]),
@@ -132,7 +132,7 @@ def test_what_it_will_be_is_described(stage: str, extra: str, sentences: list[st
     assert (target.stack, target.account.id) == (f"PixelPrompt-{stage}", "123456789012")
     text = "\n".join(target.description)
     assert all(sentence in text for sentence in sentences)
-    assert ("Pictures and page are public" in text) == ("cloudfront=false" not in extra)
+    assert ("Images and the page are public" in text) == ("cloudfront=false" not in extra)
     assert ("every caller can list all jobs' galleries" in text) == (stage == "dev")
 
 
@@ -187,7 +187,7 @@ def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
         stubber.add_response("list_stack_resources", {"StackResourceSummaries": summaries})
         stubber.add_response("get_template", {"TemplateBody": json.dumps(template)})
         target = replace(target, account=replace(target.account, client=lambda service, **chosen: client))
-        with pytest.raises(Unconfirmed, match="no terminal to ask at"):
+        with pytest.raises(Unconfirmed, match="no terminal to ask for confirmation"):
             deploy.destroy(target, {}, Progress(), answer="prod")
         goes, _, stays = capsys.readouterr().out.partition("Stays; delete it by hand when you are sure:")
         assert "Goes, 2 resources: 1 Logs LogGroup, 1 SNS Topic." in goes
@@ -297,7 +297,7 @@ def test_no_proxy_is_asked_for_what_stands_in_for_aws_here(monkeypatch: pytest.M
 
 
 def test_an_endpoint_that_is_no_address_is_one_sentence() -> None:
-    with pytest.raises(CloudError, match=r"^AWS_ENDPOINT_URL is 'foo'; it must be an address such as"):
+    with pytest.raises(CloudError, match=r"^AWS_ENDPOINT_URL is 'foo'; it must be a URL such as"):
         deployment.account({"AWS_ENDPOINT_URL": "foo", **REGION})
 
 

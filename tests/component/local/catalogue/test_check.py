@@ -85,7 +85,7 @@ def test_the_text_model_in_use_must_stay() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "no JSON"),
+        ("{", "not valid JSON"),
         ("[]", "must be an object"),
         ('{"model": []}', "must be an object with the lists models or textModels"),
         ('{"models": [{"name": "X", "provider": "nobody", "id": "x"}]}', "provider='nobody'; it must be one of"),

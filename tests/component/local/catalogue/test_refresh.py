@@ -138,7 +138,7 @@ def test_a_change_that_the_catalogue_would_be_wrong_with_does_not_hold_back_the_
 
 def test_without_a_list_it_is_one_sentence(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder, says in (
-        (checkout, f"no price list to compare with in {checkout}. "),
+        (checkout, f"No price list found in {checkout}. "),
         (checkout / "none", "isn't a folder"),
     ):
         assert refresh(checkout, wheels=folder) == 2

@@ -256,7 +256,7 @@ def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator
         (Answer(408), WARNING, "busy or failing (HTTP 408)"),
         (Answer(403, b"<html>no</html>"), BAD, "denies access with BFL_API_KEY; check the account's"),
         (Answer(404, b"<html>no</html>"), WARNING, "returned HTTP 404, so only a job can tell."),
-        (Answer(403, b"Missing scopes: api.model.read"), WARNING, "may not list models"),
+        (Answer(403, b"Missing scopes: api.model.read"), WARNING, "has no permission to list models"),
         (Answer(429), WARNING, "HTTP 429"),
         *(
             (Answer(status, {"detail": f"Pay for organization Acme; {KEYS['BFL_API_KEY']}"}), mark, "It says: Pay for")
@@ -264,7 +264,7 @@ def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator
         ),
         (Answer(500), WARNING, "HTTP 500"),
         (Answer(302, headers={"Location": "https://elsewhere.example/"}), WARNING, "HTTP 302"),
-        (Answer(content=b"<html>"), WARNING, "unreadable"),
+        (Answer(content=b"<html>"), WARNING, "invalid JSON"),
     ],
 )
 def test_what_an_answer_means(deployed: Deployment, answer: Answer, mark: str, says: str) -> None:
