@@ -243,21 +243,21 @@ def save(cloud: Cloud, document: Document, folder: Path) -> Path:
     (folder / "job.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     tiles = []
     for row in document["results"]:
-        image, error = None, row.get("error") or ""
+        thumbnail, error = None, row.get("error") or ""
         for number, image in enumerate(row.get("images") or ()):
             data = _fetch(cloud, image)
             name = re.sub(r"[^A-Za-z0-9.]+", "-", row["model"]).strip("-.")
             copy = f"-{number + 1}" if number else ""
             path = folder / f"{row['index'] + 1:02d}-{name}{copy}{Path(image['binaryKey']).suffix}"
             path.write_bytes(data)
-            if image is None:
+            if thumbnail is None:
                 try:
-                    image = contact_sheet.reduce(images.load(data))
+                    thumbnail = contact_sheet.reduce(images.load(data))
                 except images.ImageError as failure:
                     # The other images are worth their sheet, and the file is there to be looked at.
                     error = str(failure)
         detail = provider_label(row["provider"], cloud.endpoints["simulated"])
-        tiles.append(contact_sheet.Tile(row["model"], detail, row.get("duration"), image, error))
+        tiles.append(contact_sheet.Tile(row["model"], detail, row.get("duration"), thumbnail, error))
     sheet = folder / "contact-sheet.png"
     contact_sheet.draw(document["prompt"], tiles, _summary(document)).save(sheet)
     return sheet

@@ -283,7 +283,7 @@ def running_cloud(folder: Path, server: subprocess.Popen[bytes], monkeypatch: py
     State(emulator=one, simulator=one, page=one).save(folder / "state.json")
     (folder / "endpoints.json").write_text(json.dumps(ENDPOINTS))
     AccessKey.random().save(folder)
-    monkeypatch.setattr("local.cloud.state.answers", lambda server, *_: server is not None)
+    monkeypatch.setattr("local.cloud.state.responds", lambda server, *_: server is not None)
 
 
 def test_a_cloud_that_is_whole_is_found(

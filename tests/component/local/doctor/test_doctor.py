@@ -686,7 +686,7 @@ def test_without_failures_the_command_succeeds(
 def test_without_a_deployment_the_cure_is_named(stack: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CloudError, match="make up"):
         deployment.find(tmp_path, {}, local=True)
-    with pytest.raises(CloudError, match="no stack PixelPrompt-prod in eu-west-1"):
+    with pytest.raises(CloudError, match="Stack PixelPrompt-prod not found in eu-west-1"):
         deployment.find(tmp_path, {"AWS_REGION": "eu-west-1"}, stage="prod")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(CloudError, match="AWS_REGION"):
