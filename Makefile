@@ -13,7 +13,7 @@ PYTHON ?= python3
 # An empty one counts as none.
 override PYTHON := $(or $(PYTHON),python3)
 FIND_PYTHON = command -v "$(PYTHON)" > /dev/null || { \
-  echo 'There is no $(PYTHON). Install Python 3.11 or newer, or name yours: make demo PYTHON=python3.12' >&2; exit 1; }
+  echo '$(PYTHON) not found. Install Python 3.11 or newer, or name yours: make demo PYTHON=python3.12' >&2; exit 1; }
 STAGE ?= dev
 # Which deployment to look at: a STAGE that was asked for, else the cloud that runs here.
 DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAGE")
@@ -24,7 +24,7 @@ VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB KEY_HOSTS ONLY PATCH PROMPT PR
   STAGE UPGRADE WHEELS
 $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
-# What a command that waits for this one is told.
+# The message for a command that waits for this one.
 export MAKECMDGOALS
 # Before Python runs any of our code: what starts it may need a temporary file.
 export TMPDIR ?= $(CURDIR)/.local/tmp
@@ -51,22 +51,22 @@ help: ## Show this help
 	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=recraftv4_1=refused   of the simulated providers'
 	@echo '    ENFORCE_IAM=1                    hold each Lambda to what its role allows'
 
-demo: $(if $(filter undefined,$(origin PROMPT))$(strip $(PROMPT)),prepare-all,refuse-prompt) ## One prompt to all models, here, without an account: pictures into out/ (PROMPT="…")
+demo: $(if $(filter undefined,$(origin PROMPT))$(strip $(PROMPT)),prepare-all,refuse-prompt) ## Send one prompt to all models, here, without an account: images into out/ (PROMPT="…")
 	@$(VENV_PYTHON) -m local demo
 
 up: prepare-all ## Start the cloud and the page on this laptop, or bring them up to date; print where they are
 	@$(VENV_PYTHON) -m local up
 
-down: $(if $(IDLE),,prepare-python) ## Stop it; delete everything except the logs of the last run
+down: $(if $(IDLE),,prepare-python) ## Stop the cloud; delete everything except the logs of its last run
 	@$(or $(IDLE),$(VENV_PYTHON) -m local down)
 
-status: $(if $(IDLE),,prepare-python) ## Say what runs, and how to call it
+status: $(if $(IDLE),,prepare-python) ## Show what runs, and how to call it
 	@$(or $(IDLE),$(VENV_PYTHON) -m local status || true)
 
 logs: $(if $(IDLE),,prepare-python) ## Follow its logs (JOB=id for one job's)
 	@$(if $(IDLE),$(IDLE) >&2; exit 1,$(VENV_PYTHON) -m local logs $(if $(JOB),--job="$$JOB"))
 
-keys: prepare-python ## Put provider keys into the secret of STAGE on AWS: from the environment, a prompt, or FROM=secret
+keys: prepare-python ## Store provider keys in the secret of STAGE on AWS: from the environment, a prompt, or FROM=secret
 	@$(VENV_PYTHON) -m local keys --stage="$$STAGE" $(if $(FROM),--from="$$FROM")
 
 doctor: prepare-python ## Check keys, models and quotas of the cloud here, or of STAGE on AWS (ALL=1: of every model)
@@ -89,57 +89,57 @@ PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope $(PYTEST_ARGUMENTS)
 
 # Every folder is named: what one adds to the report, it adds where it is an argument. If one half fails, the other one
 # runs all the same.
-test: prepare-all ## All tests, on two cores (DAYS=40: those without the emulator as if run so many days later)
-	@case "$$DAYS" in *[!0-9]*) echo 'DAYS takes one number of days here, such as DAYS=40.' >&2; exit 1;; esac; \
+test: prepare-all ## Run all tests, on two cores (DAYS=40: those without the emulator as if run so many days later)
+	@case "$$DAYS" in *[!0-9]*) echo 'DAYS accepts one number of days here, such as DAYS=40.' >&2; exit 1;; esac; \
 	set -x; $(PYTEST) --no-loadscope-reorder $(filter-out $(QUICK) %/__pycache__/ %/later/,$(wildcard tests/*/)); emulator=$$?; \
 	days=$$DAYS; $(if $(DAYS),$(ON_DAY)) $(PYTEST) $(QUICK) && exit $$emulator
 
-test-unit: prepare-all ## The rules: no socket, no process
+test-unit: prepare-all ## Test the rules: no socket, no process
 	$(VENV_PYTHON) -m pytest tests/unit $(PYTEST_ARGUMENTS)
 
-test-component: prepare-all ## Adapters, servers and commands, over sockets and in processes of their own
+test-component: prepare-all ## Test adapters, servers and commands, over sockets and in processes of their own
 	$(VENV_PYTHON) -m pytest tests/component $(PYTEST_ARGUMENTS)
 
-test-providers: prepare-all ## The seven protocols over sockets, as a matrix of cases
+test-providers: prepare-all ## Test the seven protocols over sockets, as a matrix of cases
 	$(VENV_PYTHON) -m pytest tests/contract $(PYTEST_ARGUMENTS)
 
-test-archives: prepare-all ## The archives of the functions, unpacked; an arm64 machine imports them as Lambda does
+test-archives: prepare-all ## Test the functions' archives, unpacked; an arm64 machine imports them as Lambda does
 	$(VENV_PYTHON) -m pytest tests/infra/test_bundle.py $(PYTEST_ARGUMENTS)
 
-test-dates: prepare-all ## The tests without the emulator as if run on later days: DAYS="40 365 1826" from now
+test-dates: prepare-all ## Run the tests without the emulator as if on later days: DAYS="40 365 1826" from now
 	@for days in $${DAYS:-40 365 1826}; do \
-	  case $$days in *[!0-9]*) echo 'DAYS takes numbers of days, such as DAYS="40 365".' >&2; exit 1;; esac; \
+	  case $$days in *[!0-9]*) echo 'DAYS accepts numbers of days, such as DAYS="40 365".' >&2; exit 1;; esac; \
 	  echo "$$days days from now"; \
 	  $(ON_DAY) $(PYTEST) $(QUICK) || exit 1; \
 	done
 
-test-bare: ## The first minutes in new Debian roots; needs root and debootstrap (RELEASES="bookworm trixie")
+test-bare: ## Test the first minutes in new Debian roots; needs root and debootstrap (RELEASES="bookworm trixie")
 	@"$(PYTHON)" tests/bare_roots.py $(RELEASES)
 
-test-integration: prepare-all ## The tests on the emulator
+test-integration: prepare-all ## Run the tests on the emulator
 	$(VENV_PYTHON) -m pytest tests/integration $(PYTEST_ARGUMENTS)
 
-test-browser: prepare-all ## The page in a real browser; needs Chromium (BROWSER_REQUIRED=1: without it they fail)
+test-browser: prepare-all ## Test the page in a real browser; needs Chromium (BROWSER_REQUIRED=1: without it they fail)
 	$(VENV_PYTHON) -m pytest tests/browser $(PYTEST_ARGUMENTS)
 
-coverage: prepare-all ## Which lines and branches of functions/ the tests without the emulator run: 97 % at least
+coverage: prepare-all ## Measure which lines and branches of functions/ the tests without the emulator run: at least 97%
 	@rm -rf .local/coverage; mkdir -p .local/coverage
 	$(VENV_PYTHON) -m coverage run -m pytest -n 2 --dist loadscope tests/unit/ tests/component/ tests/contract/ $(PYTEST_ARGUMENTS)
 	@$(VENV_PYTHON) -m coverage combine -q; $(VENV_PYTHON) -m coverage report
 
-mutants: prepare-all ## How many small faults in the core rules the tests notice: 85 % at least (SAMPLE=60 SEED=number)
+mutants: prepare-all ## Measure how many small faults in the core rules the tests notice: at least 85% (SAMPLE=60 SEED=number)
 	@$(VENV_PYTHON) tests/mutants.py
 
-screenshots: prepare-all ## Take docs/screenshots anew
+screenshots: prepare-all ## Update docs/screenshots
 	SCREENSHOTS=docs/screenshots BROWSER_REQUIRED=1 $(VENV_PYTHON) -m pytest tests/browser -k 'nine_pictures or gallery'
 
-deploy: prepare-all ## Deploy STAGE=dev into your AWS account; says what changes and asks (YES=1: without asking)
+deploy: prepare-all ## Deploy STAGE=dev into your AWS account; shows what changes and asks (YES=1: without asking)
 	@$(VENV_PYTHON) -m local deploy --stage="$$STAGE" $(if $(FORWARD),--forward)
 
-diff: prepare-all ## Say what deploying STAGE would change (COMMENT=1: also at the merged pull request)
+diff: prepare-all ## Show what deploying STAGE would change (COMMENT=1: also at the merged pull request)
 	@$(VENV_PYTHON) -m local diff --stage="$$STAGE" $(if $(COMMENT),--comment)
 
-destroy: prepare-all ## Delete STAGE from your AWS account; says what goes and what stays, and asks
+destroy: prepare-all ## Delete STAGE from your AWS account; shows what goes and what stays, and asks
 	@$(VENV_PYTHON) -m local destroy --stage="$$STAGE"
 
 bootstrap: prepare-all ## Prepare your AWS account for the CDK, once per account and region
@@ -148,7 +148,7 @@ bootstrap: prepare-all ## Prepare your AWS account for the CDK, once per account
 smoke: prepare-python ## Try out the deployment at API_URL, or of STAGE, or the cloud here (MODELS=a,b or all)
 	@$(VENV_PYTHON) -m local smoke $(if $(API_URL),--url="$$API_URL",$(DEPLOYMENT))
 
-mark-good: prepare-python ## Remember this commit, deployed and tried out, as the good one of STAGE
+mark-good: prepare-python ## Record this commit, deployed and tested, as the last good one of STAGE
 	@$(VENV_PYTHON) -m local mark-good --stage="$$STAGE"
 
 rollback: prepare-all ## Deploy the last good commit of STAGE
@@ -157,17 +157,17 @@ rollback: prepare-all ## Deploy the last good commit of STAGE
 pipeline-role: prepare-all ## Deploy the roles of the pipeline on GitHub, once: REPOSITORY=owner/name
 	@$(VENV_PYTHON) -m local pipeline-role
 
-# It mends a lock that nothing can be installed from, so it needs only uv.
+# It repairs a lock that nothing can be installed from, so it needs only uv.
 lock: prepare-uv ## Pin every Python package with its hashes, from the *.in files (UPGRADE="package …" or package==version)
 	@$(VENV_PYTHON) -m local.requirements
 
-audit: prepare-all ## Look up known weaknesses of all installed packages; needs the network
+audit: prepare-all ## Look up known vulnerabilities of all installed packages; needs the network
 	@$(VENV_PYTHON) -m local audit
 
 # It writes into .local only, so Python keeps no bytecode of the hooks. The variable keeps the theme from advertising.
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -B -m mkdocs build --strict
 
-check: prepare-all ## Style, types, workflows, the API's description, the grants, cdk-nag, documentation, the templates for AWS and here
+check: prepare-all ## Check style, types, workflows, the API's description, the grants, cdk-nag, documentation, the templates for AWS and here
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy --strict functions infra local benchmarks app.py docs/hooks.py tests
 	@for definition in statemachine/*.json; do \
@@ -190,10 +190,10 @@ docs: prepare-python ## Build the documentation as a site, into .local/site
 hooks: prepare-python ## Check style and types before each commit of this clone, as `make check` does
 	@pre-commit install --overwrite --config .pre-commit-config.yaml
 
-openapi: prepare-python ## Write the description of the HTTP API anew, from the code
+openapi: prepare-python ## Update the description of the HTTP API, from the code
 	@$(VENV_PYTHON) -m local openapi
 
-grants: prepare-all ## Write the table of what each role may do anew, from the stack
+grants: prepare-all ## Update the table of what each role may do, from the stack
 	@$(VENV_PYTHON) -m local grants
 
 fuzz: prepare-all ## Send generated requests to every route of a cloud of its own, for SECONDS=60
@@ -208,12 +208,12 @@ bench: prepare-all ## Measure how fast it is, under ten minutes, and write docs/
 synth: prepare-all ## Write the CloudFormation templates of STAGE for AWS, and for here; needs no AWS account
 	@$(VENV_PYTHON) -m local synth --stage="$$STAGE" aws local
 
-clean: ## Stop the cloud, remove what make has made (but not out/)
+clean: ## Stop the cloud and remove what make has made (but not out/)
 	@$(FIND_PYTHON)
 	@exec "$(PYTHON)" -m local.clean
 
 refuse-prompt:
-	@echo 'PROMPT is blank; describe a picture, such as make demo PROMPT="a lighthouse in fog".' >&2; exit 1
+	@echo 'PROMPT is blank; describe an image, such as make demo PROMPT="a lighthouse in fog".' >&2; exit 1
 
 prepare-uv:
 	@$(FIND_PYTHON)

@@ -1,4 +1,4 @@
-"""What is deployed: one construct per capability."""
+"""The stack that is deployed: one construct per capability."""
 
 import sys
 from pathlib import Path

@@ -33,7 +33,7 @@ PAID_SHARE = 5
 class Api(Construct):
     """The routes, their throttling and access logs.
 
-    There is no CORS configuration: preflights reach the catch-all route, and one place in the functions answers them.
+    CORS is not configured here: preflights reach the catch-all route, and one place in the functions handles them.
     That route is open whatever ``apiAuth`` says: browsers send no credentials with a preflight.
     """
 
@@ -48,7 +48,7 @@ class Api(Construct):
             default_integration=status,
         )
         if settings.api_url:
-            # The emulator takes the id of an API from this tag.
+            # The emulator reads the id of an API from this tag.
             Tags.of(self.http_api).add("ms-custom-id", settings.api_url.rstrip("/").rpartition("/")[2])
         authorizer = _authorizer(settings)
         routes: list[apigatewayv2.HttpRoute] = []
@@ -69,7 +69,7 @@ class Api(Construct):
             acknowledge(
                 open_route,
                 "APIG4",
-                "Open on purpose: the settings say so, or it answers preflights, which carry no credentials, and 404.",
+                "Public on purpose: by the settings, or for preflights, which carry no credentials, and 404.",
             )
         access_logs = ServiceLogGroup(
             self, "AccessLogs", settings=settings, name=f"/aws/vendedlogs/apigateway/pixel-prompt-{settings.stage}"

@@ -29,7 +29,7 @@ def single_values(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_values(chosen: Mapping[str, Any], kind: type[msgspec.Struct], checks: Mapping[str, Check]) -> dict[str, Any]:
-    """What context values mean, by the names of the fields of `kind` that hold them: ``ipLimit`` is ``ip_limit``.
+    """Read context values, by the names of the fields of `kind` that hold them: ``ipLimit`` is ``ip_limit``.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def read_values(chosen: Mapping[str, Any], kind: type[msgspec.Struct], checks: M
         if name not in fields:
             close = difflib.get_close_matches(name, fields, 1)
             raise SettingsError(
-                f"{name} is {json.dumps(value)}, but there is no such setting; "
-                + (f"did you mean {close[0]}?" if close else f"there are {', '.join(fields)}.")
+                f"Unknown setting {name} ({json.dumps(value)}); "
+                + (f"did you mean {close[0]}?" if close else f"available: {', '.join(fields)}.")
             )
         declared = _types(kind)[fields[name]]
         try:

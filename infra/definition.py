@@ -13,7 +13,7 @@ DEFINITION = Path(__file__).resolve().parent.parent / "statemachine" / "generate
 
 
 def workflow_definition(settings: Settings, tasks: Set[str]) -> dict[str, Any]:
-    """The definition with the number of models that run at once and the time that takes; the rest is the file's.
+    """The definition with the number of models that run at once and the timeout for that; the rest is the file's.
 
     Parameters
     ----------

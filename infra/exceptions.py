@@ -18,7 +18,7 @@ def acknowledge_resource(construct: IConstruct, resource: str, reason: str) -> N
 
 
 def objects_name(bucket: s3.IBucket, keys: str) -> str:
-    """How cdk-nag writes the objects of a bucket whose keys match."""
+    """The objects of a bucket whose keys match, as cdk-nag writes them."""
     assert bucket.node.default_child is not None
     logical_id = Stack.of(bucket).resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
     return f"<{logical_id}.Arn>/{keys}"

@@ -37,7 +37,7 @@ BOTOCORE_SERVICES = frozenset({"bedrock-runtime", "lambda", "s3", "secretsmanage
 
 @jsii.implements(ILocalBundling)
 class Bundle:
-    """What a function's archive holds: our sources and, with `requirements`, the packages they name and all bytecode.
+    """A function's archive: our sources and, with `requirements`, the packages they name and all bytecode.
 
     The packages are wheels for the Lambda platform, so no Docker and no such machine is needed.
     """
@@ -269,7 +269,7 @@ class Functions(Construct):
             core = providers = _code(self, settings.python_version)
         else:
             if Stack.of(self).bundling_required:
-                # A missing interpreter is told before packages are gathered for it.
+                # A missing interpreter is reported before packages are gathered for it.
                 interpreter(settings.python_version)
             core = _code(self, settings.python_version, CORE)
             providers = _code(self, settings.python_version, PROVIDERS)
@@ -339,7 +339,7 @@ class Functions(Construct):
                 # What follows an execution has five minutes.
                 "MAX_JOB_SECONDS": str(settings.execution_seconds + 300),
                 "STATUS_WAIT": str(settings.status_wait),
-                # This function answers for every path that has no route.
+                # This function responds on every path that has no route.
                 "GALLERY": settings.gallery,
                 **delivery,
                 **cors,
@@ -384,7 +384,7 @@ class Functions(Construct):
         )
 
         for reader in self.all:
-            # Each reads keys that may be missing. S3 answers 404 only to a role that may list the bucket, else 403
+            # Each reads keys that may be missing. S3 returns 404 only to a role that may list the bucket, else 403
             # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html). The grant has no condition on
             # `s3:prefix`, because a GET carries none.
             reader.allow(["s3:ListBucket"], [storage.bucket.bucket_arn])
@@ -414,7 +414,7 @@ class Functions(Construct):
             reader.allow_objects("GetObject", keys=[object_keys.STATUS_KEYS])
         self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
         if not storage.delivery:
-            # A presigned address allows what its signer may do.
+            # A presigned URL allows what its signer may do.
             for signer in (self.status, self.cancel, *galleries):
                 signer.allow_objects("GetObject", keys=[f"{object_keys.IMAGES}*"])
 

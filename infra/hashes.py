@@ -1,4 +1,4 @@
-"""What pip and uv say where a package has other bytes than those that were locked, in a sentence with the cure.
+"""Messages of pip and uv about a package whose hash differs from the lock, as one sentence with the cure.
 
 `local.prepare` imports this module under whatever `python3` there is, hence the old-fashioned syntax.
 """
@@ -15,6 +15,6 @@ def refused(said: str, lock: str) -> str:
         return ""
     package = found.group(1) or found.group(2) or "A package"
     return (
-        "{} has other bytes than {} has locked. If `git diff {}` shows a change that you did not make, take it back; "
-        "if it shows none, don't trust where your packages come from."
+        "{} doesn't match its hash in {}. If `git diff {}` shows a change that you did not make, revert it; "
+        "if it shows none, don't trust the source of your packages."
     ).format(package, lock, lock)

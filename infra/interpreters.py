@@ -54,7 +54,7 @@ def _candidates(version: str) -> Iterator[str]:
         yield sys.executable
     if found := shutil.which(f"python{version}"):
         yield found
-    # The one on the path may be pyenv's shim, which starts a version only where pyenv is told to use it.
+    # The one on the path may be pyenv's shim, which starts a version only where pyenv is set to use it.
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     installed = (root / "versions").glob(f"{version}.*/bin/python")
     yield from map(str, sorted(installed, key=_patch, reverse=True))

@@ -1,4 +1,4 @@
-"""Log groups: every one has a retention period, and a name that tells whose it is."""
+"""Log groups: every one has a retention period, and a name that says whose it is."""
 
 from typing import cast
 
@@ -17,5 +17,5 @@ class ServiceLogGroup(logs.LogGroup):
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, name: str | None = None) -> None:
         super().__init__(scope, id, log_group_name=name, removal_policy=RemovalPolicy.DESTROY)
-        # The property itself takes the number; the construct's parameter only an enumeration of words.
+        # The property itself accepts the number; the construct's parameter, only an enumeration of words.
         cast(logs.CfnLogGroup, self.node.default_child).retention_in_days = settings.log_retention_days

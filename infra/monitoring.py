@@ -1,4 +1,4 @@
-"""What tells an operator how a deployment is doing: a dashboard, alarms with a topic, saved queries, a budget."""
+"""Monitoring of a deployment for its operator: a dashboard, alarms with a topic, saved queries, a budget."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ DAY = Duration.days(1)
 
 # A submission that takes longer is no longer felt as "at once".
 SLOW_SUBMIT = Duration.seconds(3)
-# Per cent of a model's turns in a quarter of an hour, and how many turns there must be to tell.
+# Percent of a model's attempts in a quarter of an hour, and the minimum number of attempts to judge by.
 ERROR_SHARE = 50
 FEWEST_TURNS = 5
 SERVER_ERRORS = 5
@@ -69,7 +69,7 @@ class Monitoring(Construct):
         self._draw(workflow, api)
 
     def _let_publish(self, service: str) -> None:
-        """Alarms and budgets of this account, and nobody else's."""
+        """Alarms and budgets of this account, and no other."""
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["sns:Publish"],
@@ -202,7 +202,7 @@ class Monitoring(Construct):
         }
         self._alarm(
             "function-throttles",
-            "Invocations were turned away for want of concurrency.",
+            "Lambda throttled invocations: too little concurrency.",
             cloudwatch.MathExpression(
                 expression="SUM(METRICS())", using_metrics=dict(throttles), period=MINUTES, label="throttles"
             ),
@@ -219,7 +219,7 @@ class Monitoring(Construct):
         )
         self._alarm(
             "api-errors",
-            "The API answers with 5xx.",
+            "The API returns 5xx.",
             api.http_api.metric_server_error(period=MINUTES, statistic="Sum"),
             SERVER_ERRORS,
         )

@@ -17,9 +17,9 @@ ASSETS_BUCKET = "cdk-hnb659fds-assets-<AWS::AccountId>-<AWS::Region>"
 
 
 class Page(Construct):
-    """Copies the page into its bucket and has CloudFront forget the one before; the output ``PageUrl`` is its address.
+    """Copies the page into its bucket and has CloudFront forget the one before; the output ``PageUrl`` is its URL.
 
-    ``config.json`` beside it tells the page about the deployment; see ``page_config``.
+    ``config.json`` beside it describes the deployment to the page; see ``page_config``.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, delivery: Delivery, api_url: str) -> None:
@@ -49,13 +49,13 @@ class Page(Construct):
             Stack.of(self),
             "PageUrl",
             value=f"https://{delivery.distribution.distribution_domain_name}/",
-            description="Address of the page",
+            description="URL of the page",
         )
 
     def _explain(self, delivery: Delivery) -> None:
-        """What the CDK's own function, which copies the files at a deployment, does otherwise than cdk-nag asks."""
+        """Explain where the CDK's own function, which copies the files at a deployment, breaks rules of cdk-nag."""
         (copier,) = (c for c in Stack.of(self).node.children if c.node.id.startswith("Custom::CDKBucketDeployment"))
-        reason = "The CDK's own function that copies the page at a deployment; the CDK chooses how it runs."
+        reason = "The CDK's own function, which copies the page at a deployment; the CDK chooses how it runs."
         acknowledge(copier, "L1", reason)
         basic = "arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
         acknowledge(copier, f"IAM4[Policy::{basic}]", reason)

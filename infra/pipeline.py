@@ -1,4 +1,4 @@
-"""The roles that the pipeline on GitHub takes on: a stack of its own, deployed once and by hand.
+"""The roles that the pipeline on GitHub assumes: a stack of its own, deployed once and by hand.
 
 No key is stored anywhere: GitHub signs who a job is, and the roles trust exactly one repository and its environments.
 """
@@ -11,7 +11,7 @@ from infra.exceptions import acknowledge_resource
 from infra.pipeline_settings import ISSUER, STACK_NAME, PipelineSettings
 
 AUDIENCE = "sts.amazonaws.com"
-# The only branch that is deployed and whose diffs are told.
+# The only branch that is deployed and whose diffs are commented.
 BRANCH = "main"
 # What the smoke test asks for where the API asks callers for a signature.
 SMOKE_ROUTES = ("GET/models", "GET/openapi.json", "GET/status/*", "GET/gallery/*", "POST/generate", "POST/enhance")
@@ -20,7 +20,7 @@ SMOKE_ROUTES = ("GET/models", "GET/openapi.json", "GET/status/*", "GET/gallery/*
 class PixelPromptPipelineRole(Stack):
     """A role for each environment that deploys, and one that may only look.
 
-    None may do anything by itself but take on the roles of the CDK's bootstrap, try out what it has deployed, and
+    On its own, none may do anything but assume the roles of the CDK's bootstrap, try out what it has deployed, and
     remember which commit was good. A job without an environment, of another branch or another repository is refused.
     AWS reads the claims of GitHub's tokens by condition keys of their names (IAM User Guide, "Available keys for AWS
     OIDC federation").

@@ -1,4 +1,4 @@
-"""Who may deploy from GitHub: read from the CDK context and validated before anything is synthesised."""
+"""Settings of the pipeline on GitHub, read from the CDK context and validated before anything is synthesized."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ ISSUER = "token.actions.githubusercontent.com"
 
 
 class PipelineSettings(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who may deploy; in the CDK context the names are in camel case."""
+    """The repository and stages that may deploy; in the CDK context the names are in camel case."""
 
     repository: Annotated[
         str,
@@ -57,7 +57,7 @@ class PipelineSettings(Struct, frozen=True, kw_only=True, rename="camel"):
 
         Raises
         ------
-        SettingsError : a name is unknown, a value is not allowed, or there is no repository
+        SettingsError : a name is unknown, a value is not allowed, or the repository is missing
         """
         values = read_values(single_values(context), cls, _CHECKS)
         if "repository" not in values:

@@ -1,4 +1,4 @@
-"""What is in the functions' archives, as CycloneDX says it (https://cyclonedx.org/docs/1.6/json/)."""
+"""The software bill of materials of the functions' archives, in CycloneDX (https://cyclonedx.org/docs/1.6/json/)."""
 
 import json
 import uuid
@@ -71,13 +71,13 @@ def _component(found: metadata.Distribution) -> Component:
     known = _LICENSES.get(stated, stated)
     licenses = [LicenseFactory().make_from_string(known)] if known and "\n" not in known else []
     name = canonicalize_name(str(about["name"]))
-    address = PackageURL("pypi", name=name, version=found.version)
+    package_url = PackageURL("pypi", name=name, version=found.version)
     return Component(
         name=name,
         version=found.version,
         type=ComponentType.LIBRARY,
-        purl=address,
-        bom_ref=str(address),
+        purl=package_url,
+        bom_ref=str(package_url),
         licenses=licenses,
         description=str(about.get("summary", "")) or None,
     )

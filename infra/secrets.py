@@ -28,7 +28,7 @@ class ProviderKeys(secretsmanager.Secret):
             removal_policy=removal_policy(settings),
         )
         acknowledge(
-            self, "SMG4", "Only the providers can make new keys; docs/how-to/operate.md tells how to rotate them."
+            self, "SMG4", "Only the providers can issue new keys; docs/how-to/operate.md says how to rotate them."
         )
         # On AWS a reference to a secret is its ARN, in the emulator its name; this attribute is the ARN on both.
         self.arn = cast(secretsmanager.CfnSecret, self.node.default_child).attr_id

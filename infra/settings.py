@@ -1,4 +1,4 @@
-"""Deploy-time settings, read from the CDK context and validated before anything is synthesised."""
+"""Deploy-time settings, read from the CDK context and validated before anything is synthesized."""
 
 import ipaddress
 import json
@@ -29,16 +29,16 @@ PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 # The minor version of the Python that synthesizes.
 INTERPRETER = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-# The retention periods that CloudWatch Logs takes.
+# The retention periods that CloudWatch Logs supports.
 LogRetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ]  # fmt: skip
 
 
 class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What can be chosen at deploy time.
+    """Deploy-time settings.
 
-    In the CDK context the names are in camel case: ``-c ipLimit=10``. A value given there overrides the stage's value
+    In the CDK context the names are in camel case: ``-c ipLimit=10``. A value set there overrides the stage's value
     in ``cdk.json``, which overrides the default.
     """
 
@@ -52,18 +52,18 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         ),
     ] = "aws"
     global_limit: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="Jobs per rolling hour in total; 0 turns every request away.")
+        int, Meta(ge=0, le=1_000_000, description="Jobs per rolling hour in total; 0 rejects every request.")
     ] = 100
     ip_limit: Annotated[
         int,
-        Meta(ge=0, le=1_000_000, description="Jobs per rolling day and address; 0 turns every counted address away."),
+        Meta(ge=0, le=1_000_000, description="Jobs per rolling day and IP address; 0 rejects every counted address."),
     ] = 50
     enhance_limit: Annotated[
         int,
         Meta(
             ge=0,
             le=1_000_000,
-            description="Requests to enhance a prompt per rolling hour in total; 0 turns every one away.",
+            description="Requests to enhance a prompt per rolling hour in total; 0 rejects every one.",
         ),
     ] = 100
     enhance_ip_limit: Annotated[
@@ -71,14 +71,14 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         Meta(
             ge=0,
             le=1_000_000,
-            description="Requests to enhance a prompt per rolling day and address; 0 turns every counted address away.",
+            description="Requests to enhance a prompt per rolling day and IP address; 0 rejects every counted address.",
         ),
     ] = 50
     ip_include: Annotated[
         str,
         about(
-            "Addresses and networks (CIDR), separated by commas, that pass without being counted.",
-            "addresses and networks such as 192.0.2.7,198.51.100.0/24, separated by commas",
+            "IP addresses and networks (CIDR), separated by commas, that are not counted.",
+            "IP addresses and networks such as 192.0.2.7,198.51.100.0/24, separated by commas",
         ),
     ] = ""
     trust_body_ip: Annotated[
@@ -175,20 +175,20 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         Meta(
             ge=0,
             le=MAX_WAIT_SECONDS,
-            description="Seconds that a request for a status may wait for a change; 0 answers at once; 20 for `local`.",
+            description="Seconds that a request for a status may wait for a change; 0 returns at once; 20 for `local`.",
         ),
     ] = 0
     alarm_email: Annotated[
         str,
         about(
-            "Address that alarms are sent to.",
-            "an e-mail address, or empty",
+            "Email address that alarms are sent to.",
+            "an email address, or empty",
         ),
     ] = ""
     daily_budget: Annotated[
         float,
         about(
-            "US dollars a day, at AWS and at the providers, above which an alarm is raised; 0 is no budget.",
+            "US dollars a day, at AWS and at the providers, above which an alarm is raised; 0 disables the budget.",
             "US dollars from 0 to 1000000",
             ge=0,
             le=1_000_000,
@@ -214,7 +214,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     api_url: Annotated[
         str,
         about(
-            "Where the API is called, if not at API Gateway's own address; only for `local`, only loopback; "
+            "URL of the API, if not API Gateway's own; only for `local`, only loopback; "
             "the last part of its path becomes the API's id.",
             "a loopback URL, without user and password, such as http://127.0.0.1:4566/_aws/execute-api/pixel-prompt",
         ),
@@ -240,7 +240,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         """Seconds that an execution may take: 40 models in waves, each with 180 s of waiting and 240 s of work.
 
         The other 480 s are for *Finish job*, and a *Record failure* before it: every attempt after an error of theirs,
-        each as long as it may take. Where there is no free Lambda, they wait for one in the time that is left.
+        each up to its timeout. Where no Lambda is free, they wait for one in the time that is left.
         """
         return 480 + 420 * math.ceil(MAX_MODELS / min(self.max_concurrency, _NEW_ACCOUNT))
 
@@ -299,7 +299,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         return settings
 
     def _check(self) -> None:
-        """What single values cannot tell."""
+        """Check what concerns several values at once."""
 
         def refuse(name: str, reason: str) -> NoReturn:
             raise SettingsError(f"{name} is {json.dumps(getattr(self, _snake_case(name)))}; {reason}")

@@ -59,7 +59,7 @@ class PixelPromptStack(Stack):
             Page(self, "Page", settings=settings, delivery=self.storage.delivery, api_url=api_url)
 
         for name, value, description in (
-            ("ApiUrl", self.api.stage.url, "Address of the HTTP API"),
+            ("ApiUrl", self.api.stage.url, "URL of the HTTP API"),
             ("ApiId", self.api.http_api.api_id, "Id of the HTTP API"),
             ("BucketName", self.storage.bucket.bucket_name, "Bucket of jobs and images"),
             ("StateMachineArn", self.workflow.machine.state_machine_arn, "State machine that runs jobs"),

@@ -24,14 +24,14 @@ CONDITIONAL_KEYS = (keys.STATUS_KEYS, f"{keys.RATE_LIMITS}*")
 
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
-    """What becomes of a resource that holds data when the stack goes."""
+    """The removal policy of a resource that holds data."""
     # What a deployment creates is not kept if it fails: it is empty. What is kept must not have a fixed name, or the
     # next deployment of the stage would fail.
     return RemovalPolicy.DESTROY if settings.removal_policy == "destroy" else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 
 class PrivateBucket(s3.Bucket):
-    """A bucket that nobody outside the account reaches and nothing without TLS.
+    """A private bucket: no access from outside the account, and none without TLS.
 
     ``lifecycle_rules`` join the one that clears away uploads left half done; ``cors`` says which pages may read.
     """
@@ -70,7 +70,7 @@ class Storage(Construct):
     Attributes
     ----------
     bucket : jobs, images, counts
-    delivery : the distribution with its page bucket, or None where images have presigned addresses
+    delivery : the distribution with its page bucket, or None where images have presigned URLs
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
@@ -89,9 +89,9 @@ class Storage(Construct):
                 for prefix, days in days_by_prefix.items()
             ],
             removal_policy=removal_policy(settings),
-            # Emptying the bucket takes a custom resource, which the emulator cannot run; its buckets go with it.
+            # Emptying the bucket needs a custom resource, which the emulator cannot run; its buckets go with it.
             auto_delete_objects=settings.removal_policy == "destroy" and settings.target == "aws",
-            # CloudFront answers for itself; a page that saves pictures fetches presigned addresses from the bucket.
+            # CloudFront has CORS headers of its own; a page that saves images fetches presigned URLs from the bucket.
             cors=None if settings.cloudfront else [_readable_from(settings.cors_origins.split(","))],
         )
         self._refuse_unconditional_writes()
@@ -163,7 +163,7 @@ class Delivery(Construct):
                     origin=origin(bucket),
                     viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
                     response_headers_policy=self._image_headers(settings),
-                    # Nothing is gained by compressing a picture again.
+                    # Nothing is gained by compressing an image again.
                     compress=False,
                 )
             },
@@ -171,10 +171,13 @@ class Delivery(Construct):
         self._let_read(bucket, IMAGE_PATHS)
         self._let_read(self.page_bucket, "*")
         for rule, reason in (
-            ("CFR1", "Nobody is turned away for where they are."),
-            ("CFR2", "A web application firewall costs every month; whoever needs one attaches it."),
-            ("CFR3", "Pictures and page are public to whoever has the address; the API's access log has the calls."),
-            ("CFR4", "CloudFront's own domain takes TLS 1.0 whatever is set; only a domain of one's own does not."),
+            ("CFR1", "No geographic restriction: the API serves callers in every country."),
+            ("CFR2", "A web application firewall has a monthly cost; attach one where you need it."),
+            ("CFR3", "Images and the page are public by URL; calls of the API are in its access log."),
+            (
+                "CFR4",
+                "CloudFront's own domain always allows TLS 1.0; only a custom domain can require a newer version.",
+            ),
         ):
             acknowledge(self.distribution, rule, reason)
 
@@ -190,7 +193,7 @@ class Delivery(Construct):
         )
 
     def _page_headers(self) -> cloudfront.ResponseHeadersPolicy:
-        # The API's own address would make a circle: the functions behind it know the distribution's domain.
+        # The API's own URL would be a circular dependency: the functions behind it know the distribution's domain.
         api = f"https://*.execute-api.{Stack.of(self).region}.amazonaws.com"
         return cloudfront.ResponseHeadersPolicy(
             self,

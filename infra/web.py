@@ -1,4 +1,4 @@
-"""The page's files, and what a browser is told with them wherever they are served.
+"""The page's files, and the headers that they are served with everywhere.
 
 Imports nothing of the CDK, so that the laptop's server shares it.
 """
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-# By suffix; what has another one is no part of the page.
+# By suffix; a file with another one is not part of the page.
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -32,14 +32,14 @@ def page_config(*, api_url: str, status_wait: int, gallery: bool) -> dict[str, A
 
 
 def content_security_policy(*, api: str, images: str = "") -> str:
-    """What the page may load: its own files, the API at the origin ``api``, pictures of its own and of ``images``."""
+    """The page's policy: it loads its own files, the API at the origin ``api``, images of its own and of ``images``."""
     own_and_images = " ".join(filter(None, ("'self'", images)))
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
         "img-src": own_and_images,
-        # Pictures are fetched as well: to be saved, alone or in one archive.
+        # Images are fetched as well: to be saved, alone or in one archive.
         "connect-src": " ".join(dict.fromkeys([*own_and_images.split(), api])),
         # Nothing that is text may become markup or script.
         "require-trusted-types-for": "'script'",

@@ -64,7 +64,7 @@ class Workflow(Construct):
             logs=sfn.LogOptions(
                 destination=self.log_group,
                 level=sfn.LogLevel.ALL,
-                # Prompts belong to their callers; the log tells the way of a job, not what it was about.
+                # Prompts belong to their callers; the log traces a job's execution without its content.
                 include_execution_data=False,
             ),
             tracing_enabled=True,
@@ -120,7 +120,7 @@ class Workflow(Construct):
                 )
             ],
         )
-        # The rule's queue takes what EventBridge could not hand over; this takes what finish then failed at.
+        # The rule's queue holds what EventBridge could not deliver; this one holds what *finish* then failed at.
         functions.finish.configure_async_invoke(
             on_failure=_QueueDestination(queue), retry_attempts=2, max_event_age=Duration.hours(2)
         )

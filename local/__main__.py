@@ -33,11 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("Nothing is done: the input has ended.", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Whoever read our output has gone; so must the rest of it.
+        # The reader of our output has closed it; drop the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        # A full disk, a folder that may not be written into: whatever it names is not ours to mend.
+        # A full disk, a folder without write permission: the user must fix it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"Failed: {error}.", file=sys.stderr)
         return 1
@@ -53,10 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", help="follow the logs of the Lambdas, the emulator and the simulators")
     logs.add_argument("--job", default="", metavar="ID", help="only the lines that name this job")
     logs.add_argument("--no-follow", action="store_true", help="print what there is, then end")
-    demo = commands.add_parser("demo", help="send one prompt to all models and collect the pictures")
+    demo = commands.add_parser("demo", help="send one prompt to all models and collect the images")
     demo.add_argument("prompt", nargs="*", help=f"default: $PROMPT, or {DEFAULT_PROMPT!r}")
     demo.set_defaults(default_prompt=DEFAULT_PROMPT)
-    demo.add_argument("--out", type=Path, default=paths.IMAGES, help="where the pictures go (default out)")
+    demo.add_argument("--out", type=Path, default=paths.IMAGES, help="folder for the images (default out)")
     demo.add_argument("--keep", action="store_true", help="leave a cloud that had to be started running")
     synth = commands.add_parser("synth", help="write the CloudFormation templates")
     synth.add_argument("targets", nargs="*", metavar="TARGET", help="aws, local; default: both")
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_argument("--from", dest="source", metavar="SECRET", default="", help="copy the keys of another secret")
     doctor = commands.add_parser("doctor", help="check keys, models and quotas of a deployment; exit code 1 on any ✗")
     _add_deployment(doctor)
-    doctor.add_argument("--all", action="store_true", help="also the models that a job takes only when it names them")
+    doctor.add_argument("--all", action="store_true", help="also the models that a job uses only when it names them")
     models_check = commands.add_parser("models-check", help="check an overlay of the model catalogue")
     models_check.add_argument("file", type=Path, metavar="FILE", help="the overlay, a JSON file")
     models_check.add_argument("--put", action="store_true", help="then upload it into the bucket of the deployment")
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     refresh.add_argument("--save", type=Path, metavar="FOLDER", help="where to write what --propose needs")
     refresh.add_argument(
         "--propose", type=Path, nargs="?", const=True, default=False, metavar="FOLDER",
-        help="open or update a pull request with it on GitHub; FOLDER of --save: without comparing anew",
+        help="open or update a pull request with it on GitHub; FOLDER of --save: without another comparison",
     )  # fmt: skip
     for name, what in (
         ("deploy", "deploy a stage: say what changes, ask, do it"),
@@ -98,11 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("bootstrap", help="prepare your AWS account for the CDK, once")
     commands.add_parser("pipeline-role", help="deploy the roles of the pipeline on GitHub, once")
     smoke = commands.add_parser("smoke", help="try a deployment out, over HTTP; exit code 1 where something is wrong")
-    smoke.add_argument("--url", default="", help="the API's address (default: of the cloud that runs here)")
+    smoke.add_argument("--url", default="", help="URL of the API (default: of the cloud that runs here)")
     smoke.add_argument("--stage", help="the API of a stage in your AWS account")
-    openapi = commands.add_parser("openapi", help="write the description of the HTTP API anew, from the code")
+    openapi = commands.add_parser("openapi", help="update the description of the HTTP API, from the code")
     openapi.add_argument("--check", action="store_true", help="only say whether it is up to date; exit code 1 if not")
-    grants = commands.add_parser("grants", help="write the table of what each role may do anew, from the stack")
+    grants = commands.add_parser("grants", help="update the table of what each role may do, from the stack")
     grants.add_argument("--check", action="store_true", help="only say whether it is up to date; exit code 1 if not")
     commands.add_parser("nag", help="check the stack, in every shape, against cdk-nag's rules")
     commands.add_parser("audit", help="look up known weaknesses of all installed packages")

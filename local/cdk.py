@@ -1,4 +1,4 @@
-"""The CDK's command line, from `node_modules`; of the user's AWS configuration it sees only what it is given."""
+"""The CDK's command line, from `node_modules`; of the user's AWS configuration it sees only what it is passed."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Command:
             self._process.wait()
 
     def wait(self, echo: Callable[[str], object] | None = None) -> None:
-        """Wait for the end; `echo` gets each line that the command prints meanwhile.
+        """Wait for the end; `echo` gets each line that the command prints until then.
 
         Raises
         ------
@@ -170,7 +170,7 @@ def _app() -> str:
     return f"{shlex.quote(sys.executable)} app.py"
 
 
-def synthesise(output: Path, context: Mapping[str, Any], *, environment: Mapping[str, str], log: Path) -> Command:
+def synthesize(output: Path, context: Mapping[str, Any], *, environment: Mapping[str, str], log: Path) -> Command:
     """Write the templates and assets for `context` into the folder `output`."""
     arguments = ["synth", "--quiet", "--app", _app(), "--output", str(output), *context_arguments(context)]
     return Command("Synthesising the stack", arguments, environment=environment, log=log)
@@ -178,13 +178,13 @@ def synthesise(output: Path, context: Mapping[str, Any], *, environment: Mapping
 
 def bootstrap(*, environment: Mapping[str, str], log: Path, account: str = ACCOUNT, region: str = REGION) -> Command:
     """Make what every deployment of the CDK needs, in the emulator or an account: a bucket for assets, roles."""
-    # With the app of cdk.json, the CDK would synthesise the stack, only to look for more accounts.
+    # With the app of cdk.json, the CDK would synthesize the stack, only to look for more accounts.
     arguments = ["bootstrap", f"aws://{account}/{region}", "--app="]
     return Command("Bootstrapping", arguments, environment=environment, log=log)
 
 
 def diff(assembly: Path, *, environment: Mapping[str, str], log: Path) -> Command:
-    """Compare what was synthesised with what is deployed; the log is the answer. A role that only looks is enough."""
+    """Compare what was synthesized with what is deployed; the log has the result. A read-only role is enough."""
     arguments = ["diff", "--app", str(assembly), "--method", "template"]
     return Command("Comparing with what is deployed", arguments, environment=environment, log=log)
 
@@ -196,6 +196,6 @@ def destroy(output: Path, context: Mapping[str, Any], *, environment: Mapping[st
 
 
 def deploy(assembly: Path, outputs: Path, *, environment: Mapping[str, str], log: Path) -> Command:
-    """Deploy what was synthesised into the folder `assembly`; the stack's outputs go to the file `outputs`."""
+    """Deploy what was synthesized into the folder `assembly`; the stack's outputs go to the file `outputs`."""
     arguments = ["deploy", "--app", str(assembly), "--all", "--require-approval", "never", "--progress", "events"]
     return Command("Deploying the stack", [*arguments, "-O", str(outputs)], environment=environment, log=log)

@@ -1,4 +1,4 @@
-"""Remove what make has made, but not the pictures.
+"""Remove what make has made, but not the images.
 
 It runs under whatever `python3` there is, hence the old-fashioned syntax.
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 
 
 class Unconfirmed(Exception):
-    """Nobody has said yes; the message says how to."""
+    """The action was not confirmed; the message says how to confirm it."""
 
 
 def confirm(
     question: str, environment: Mapping[str, str], *, answer: str = "yes", ask: Callable[[str], str] | None = None
 ) -> None:
-    """Go on only where a person types `answer`, or YES=1 has said so beforehand.
+    """Go on only where a person types `answer`, or YES=1 confirms in advance.
 
     Parameters
     ----------
@@ -21,23 +21,23 @@ def confirm(
 
     Raises
     ------
-    Unconfirmed : the answer is another one, or there is nobody to ask
+    Unconfirmed : the answer is another one, or nothing can ask for it
     """
-    require_somebody(environment, ask)
+    require_terminal(environment, ask)
     if said_yes(environment):
         return
     try:
-        given = (ask or input)(f"{question} Type {answer} to go on: ").strip()
+        typed = (ask or input)(f"{question} Type {answer} to go on: ").strip()
     except EOFError:
-        given = ""
-    if given != answer:
-        raise Unconfirmed("Nothing is done.")
+        typed = ""
+    if typed != answer:
+        raise Unconfirmed("Nothing was done.")
 
 
-def require_somebody(environment: Mapping[str, str], ask: Callable[[str], str] | None = None) -> None:
+def require_terminal(environment: Mapping[str, str], ask: Callable[[str], str] | None = None) -> None:
     """Raise `Unconfirmed` where a question could not be answered: best before the work that leads to it."""
     if not said_yes(environment) and ask is None and not sys.stdin.isatty():
-        raise Unconfirmed("Nothing is done: there is no terminal to ask at. YES=1 says yes beforehand.")
+        raise Unconfirmed("Nothing was done: no terminal to ask for confirmation. Set YES=1 to confirm in advance.")
 
 
 def said_yes(environment: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""The demo: one prompt to all models, watched live, with the pictures in a folder at the end."""
+"""The demo: one prompt to all models, watched live, with the images in a folder at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from local import terminal
 from local.cloud import Cloud, CloudError
 from local.options import OptionError
 from local.paths import ROOT
-from local.report import contact_sheet, execution_trace, pictures
+from local.report import contact_sheet, execution_trace, images
 from local.report.usage import execution_arn
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.prompts.prompt import read_prompt
@@ -42,15 +42,15 @@ _Cells = dict[str, Text | Spinner]
 
 
 def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None], faulted: Collection[str] = ()) -> int:
-    """Run a job to its end, save what it made, tell how it went; 0 only where every model made its image.
+    """Run a job to its end, save what it made, report the outcome; 0 only where every model made its image.
 
-    `faulted` has the models that were given faults.
+    `faulted` has the models with faults.
     """
     console = terminal.console(highlight=False)
     job_id = submit(cloud, prompt)
     progress(f"job {job_id} is submitted: {prompt!r}")
     if absent := without_effect(cloud, job_id, faulted):
-        progress(f"not in this job, which takes the default models, so without effect: the fault of {absent}")
+        progress(f"no effect on this job, which uses the default models: the fault of {absent}")
     document = _watch(console, cloud, job_id)
     folder = out / job_id
     sheet = save(cloud, document, folder)
@@ -59,7 +59,7 @@ def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None], f
     _print_trace(console, cloud, document)
     console.print()
     console.print(f"Execution {execution['status']}; the job {_ended(document)}.", markup=False, soft_wrap=True)
-    console.print(f"Pictures: {_shown(folder)}/", markup=False, soft_wrap=True)
+    console.print(f"Images: {_shown(folder)}/", markup=False, soft_wrap=True)
     console.print(f"Contact sheet: {_shown(sheet)}", markup=False, soft_wrap=True)
     return 0 if document["status"] == "completed" else 1
 
@@ -71,10 +71,10 @@ def prompt_of(arguments: Sequence[str], environment: Mapping[str, str], default:
     ------
     OptionError : it is not text, or the API would refuse it
     """
-    given = " ".join(arguments) if arguments else environment.get("PROMPT", default)
+    text = " ".join(arguments) if arguments else environment.get("PROMPT", default)
     try:
         # Decoded before it is stripped: a byte of a letter may look like a space in the locale's encoding.
-        return read_prompt(terminal.typed(given))
+        return read_prompt(terminal.typed(text))
     except PixelPromptError as error:
         raise OptionError(str(error)) from None
     except ValueError:
@@ -82,16 +82,16 @@ def prompt_of(arguments: Sequence[str], environment: Mapping[str, str], default:
 
 
 def require_folder(out: Path) -> None:
-    """Make the folder for the pictures where it is missing, before anything is asked for.
+    """Make the folder for the images where it is missing, before the job starts.
 
     Raises
     ------
-    OptionError : it cannot be made, or not written into
+    OptionError : making it failed, or it is not writable
     """
     with contextlib.suppress(OSError):
         out.mkdir(parents=True, exist_ok=True)
     if not out.is_dir() or not os.access(out, os.W_OK | os.X_OK):
-        raise OptionError(f"The pictures cannot be written into {_shown(out)}; make it a folder of yours.")
+        raise OptionError(f"Cannot write images into {_shown(out)}; choose a folder that is writable for you.")
 
 
 def submit(cloud: Cloud, prompt: str) -> str:
@@ -101,10 +101,10 @@ def submit(cloud: Cloud, prompt: str) -> str:
     ------
     CloudError : the API turned it away
     """
-    answer = cloud.request("POST", "/generate", {"prompt": prompt})
-    if answer.status != 200:
-        raise CloudError(f"The API rejected the prompt ({answer.status}): {_sentence(answer.body)}")
-    return str(answer.json()["jobId"])
+    response = cloud.request("POST", "/generate", {"prompt": prompt})
+    if response.status != 200:
+        raise CloudError(f"The API rejected the prompt ({response.status}): {_sentence(response.body)}")
+    return str(response.json()["jobId"])
 
 
 def without_effect(cloud: Cloud, job_id: str, faulted: Collection[str]) -> str:
@@ -125,19 +125,19 @@ def poll(cloud: Cloud, job_id: str, seconds: float = POLL_SECONDS) -> Iterator[D
     etag = ""
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
-        answer = cloud.request("GET", f"/status/{job_id}", headers={"If-None-Match": etag} if etag else None)
-        if answer.status == 304:
+        response = cloud.request("GET", f"/status/{job_id}", headers={"If-None-Match": etag} if etag else None)
+        if response.status == 304:
             yield None
-        elif answer.status == 200:
-            etag = answer.headers.get("etag", "")
-            document: Document = terminal.safe(answer.json())
+        elif response.status == 200:
+            etag = response.headers.get("etag", "")
+            document: Document = terminal.safe(response.json())
             yield document
             if document["status"] in _FINAL:
                 return
         else:
-            raise CloudError(f"The API answered {answer.status} for job {job_id}: {_sentence(answer.body)}")
+            raise CloudError(f"The API returned {response.status} for job {job_id}: {_sentence(response.body)}")
         time.sleep(seconds)
-    raise CloudError(f"Job {job_id} has not ended after {_PATIENCE:.0f} s; `make logs JOB={job_id}` tells more.")
+    raise CloudError(f"Job {job_id} has not ended after {_PATIENCE:.0f} s; see `make logs JOB={job_id}`.")
 
 
 def _sentence(body: bytes) -> str:
@@ -166,7 +166,7 @@ def _watch(console: Console, cloud: Cloud, job_id: str) -> Document:
     def table() -> Group | str:
         return _table(console, document, cloud.endpoints["simulated"], spinners) if document else ""
 
-    # The table is laid out anew at every refresh: the terminal may have another width meanwhile.
+    # The table is laid out again at every refresh: the terminal may have another width by then.
     with Live(console=console, refresh_per_second=12, get_renderable=table):
         for change in poll(cloud, job_id):
             document = change or document
@@ -202,7 +202,7 @@ def _table(console: Console, document: Document, simulated: list[str], spinners:
 
 
 def _cells(console: Console, row: Document, simulated: list[str], spinners: dict[str, Spinner]) -> _Cells:
-    """What stands beside a model's name, by the headings of the columns."""
+    """The cells beside a model's name, by the headings of the columns."""
     style = _ROW_STYLES.get(row["status"], "")
     running = row["status"] == "in_progress"
     state: Text | Spinner = Text(row.get("errorCode") or row["status"].replace("_", " "), style=style)
@@ -238,26 +238,26 @@ def _state(row: Document) -> str:
 
 
 def save(cloud: Cloud, document: Document, folder: Path) -> Path:
-    """Save every picture, the job document and the contact sheet into a folder; the path of the sheet."""
+    """Save every image, the job document and the contact sheet into a folder; the path of the sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "job.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     tiles = []
     for row in document["results"]:
-        picture, error = None, row.get("error") or ""
+        thumbnail, error = None, row.get("error") or ""
         for number, image in enumerate(row.get("images") or ()):
             data = _fetch(cloud, image)
             name = re.sub(r"[^A-Za-z0-9.]+", "-", row["model"]).strip("-.")
             copy = f"-{number + 1}" if number else ""
             path = folder / f"{row['index'] + 1:02d}-{name}{copy}{Path(image['binaryKey']).suffix}"
             path.write_bytes(data)
-            if picture is None:
+            if thumbnail is None:
                 try:
-                    picture = contact_sheet.reduce(pictures.load(data))
-                except pictures.PictureError as failure:
+                    thumbnail = contact_sheet.reduce(images.load(data))
+                except images.ImageError as failure:
                     # The other images are worth their sheet, and the file is there to be looked at.
                     error = str(failure)
         detail = provider_label(row["provider"], cloud.endpoints["simulated"])
-        tiles.append(contact_sheet.Tile(row["model"], detail, row.get("duration"), picture, error))
+        tiles.append(contact_sheet.Tile(row["model"], detail, row.get("duration"), thumbnail, error))
     sheet = folder / "contact-sheet.png"
     contact_sheet.draw(document["prompt"], tiles, _summary(document)).save(sheet)
     return sheet
@@ -265,10 +265,10 @@ def save(cloud: Cloud, document: Document, folder: Path) -> Path:
 
 def _fetch(cloud: Cloud, image: Document) -> bytes:
     if url := image.get("imageUrl"):
-        answer = cloud.request("GET", url)
-        if answer.status != 200:
-            raise CloudError(f"The image at {url} answers {answer.status}; `make logs` tells more.")
-        return answer.body
+        response = cloud.request("GET", url)
+        if response.status != 200:
+            raise CloudError(f"The image at {url} returned {response.status}; see `make logs`.")
+        return response.body
     body = cloud.client("s3").get_object(Bucket=cloud.endpoints["bucket"], Key=image["binaryKey"])["Body"]
     return bytes(body.read())
 

@@ -1,4 +1,4 @@
-"""Who uses a cloud: each command holds a lease on it while it does, and with the last lease the cloud ends.
+"""Leases on a cloud: each command holds one while it uses the cloud, which ends with the last lease.
 
 A lease is a locked file. The kernel unlocks it with the process that holds it, however that ends, so the servers of a
 cloud, which watch the leases, do not outlive a command that was killed. A cloud that is to be kept has a file that says
@@ -24,7 +24,7 @@ _PAUSE = 1.0
 
 
 class Lease:
-    """The use of a cloud by this process. Leases are taken, counted and given back with the cloud locked.
+    """The use of a cloud by this process. Leases are acquired, counted and released with the cloud locked.
 
     Attributes
     ----------
@@ -74,13 +74,13 @@ def _watch(directory: Path) -> None:
     # The folder may be removed while the cloud runs. If that happens within ``mkdir``, Python says that it exists.
     with contextlib.suppress(FileNotFoundError, FileExistsError):
         while True:
-            # Nobody tells when the folder of a cloud that is kept is removed.
+            # No event signals that the folder of a cloud that is kept is removed.
             while is_kept(directory):
                 time.sleep(_PAUSE)
             for path in _folder(directory).iterdir():
                 lock.wait(str(path))
             # A command that comes now waits until this server has ended, and starts another one.
-            with locked(directory, "is stopping this cloud", "A server of a command that was killed"):
+            with locked(directory, "is stopping this cloud", "a server whose command was killed"):
                 if not is_kept(directory) and not _holders(directory):
                     _end()
     _end()
@@ -93,7 +93,7 @@ def _end() -> None:
 
 
 def _holders(directory: Path) -> list[str]:
-    """Who has a lease; what was left of others is removed."""
+    """The holders of leases; leases of processes that have ended are removed."""
     found = {path: lock.holder(str(path)) for path in _folder(directory).iterdir()}
     for path, holder in found.items():
         if not holder:

@@ -22,8 +22,8 @@ def held(path: str, doing: str, name: str = "") -> "Iterator[int]":
 
     Parameters
     ----------
-    doing : what a command that waits is told of this one, such as ``is installing packages``
-    name : who does it; without one, the command as it was typed
+    doing : the message about this command for one that waits, such as ``is installing packages``
+    name : the name of the holder; without one, the command as it was typed
     """
     while True:
         with open(path, "a+", encoding="utf-8", errors="surrogateescape") as file:
@@ -33,7 +33,7 @@ def held(path: str, doing: str, name: str = "") -> "Iterator[int]":
                 print(f"Waiting for {_said(file)}.", file=sys.stderr, flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
             if not _is_at(path, file):
-                # Whoever held it has removed it, perhaps with the folder.
+                # The last holder has removed it, perhaps with the folder.
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 continue
             file.truncate(0)
@@ -44,7 +44,7 @@ def held(path: str, doing: str, name: str = "") -> "Iterator[int]":
 
 
 def holder(path: str) -> str:
-    """Who holds the lock on a file, and what they do; empty where nobody does."""
+    """The holder of the lock on a file, and what it does; empty where the lock is free."""
     with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="surrogateescape") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -54,7 +54,7 @@ def holder(path: str) -> str:
 
 
 def wait(path: str) -> None:
-    """Wait until nobody holds the lock on a file."""
+    """Wait until the lock on a file is free."""
     with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="surrogateescape") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
 

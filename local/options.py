@@ -1,4 +1,4 @@
-"""What can be chosen for a cloud on a laptop: settings, provider keys, the simulator's faults and latency."""
+"""Options of a cloud on a laptop: settings, provider keys, the simulator's faults and latency."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True)
 class Options:
-    """What a cloud is started with.
+    """The options that a cloud is started with.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.settings) - set(SETTINGS)):
-            raise OptionError(f"There is no setting {', '.join(unknown)}; the settings are {', '.join(SETTINGS)}.")
+            raise OptionError(f"Unknown setting {', '.join(unknown)}. Available: {', '.join(SETTINGS)}.")
         if self.faults:
             # Imported only here: it brings Pillow along.
             from local.simulator.faults import FaultError, parse_faults
@@ -86,19 +86,19 @@ class Options:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Options:
-        """What the caller's environment asks for; an empty variable counts as none."""
-        given = {name: value.strip() for name, value in environment.items() if value.strip()}
+        """The options in the caller's environment; an empty variable counts as none."""
+        chosen = {name: value.strip() for name, value in environment.items() if value.strip()}
         return cls(
-            settings={name: given[name] for name in SETTINGS if name in given},
+            settings={name: chosen[name] for name in SETTINGS if name in chosen},
             keys=keys_in(environment),
-            faults=given.get("SIMULATOR_FAULTS", ""),
-            latency=given.get("SIMULATOR_LATENCY", ""),
-            enforce_iam=_switch("ENFORCE_IAM", given.get("ENFORCE_IAM", "0")),
-            network={name: given[name] for name in given if name.upper() in (*NETWORK_VARIABLES, "NO_PROXY")},
+            faults=chosen.get("SIMULATOR_FAULTS", ""),
+            latency=chosen.get("SIMULATOR_LATENCY", ""),
+            enforce_iam=_switch("ENFORCE_IAM", chosen.get("ENFORCE_IAM", "0")),
+            network={name: chosen[name] for name in chosen if name.upper() in (*NETWORK_VARIABLES, "NO_PROXY")},
         )
 
     def resolved(self, registry: ModelRegistry) -> Options:
-        """The same with faults at the models' ids, as the simulators know them, where a name was given.
+        """The same with faults at the models' ids, as the simulators know them, where a name was used.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Options:
         )
 
     def remembered(self) -> dict[str, Any]:
-        """What a cloud remembers of its options: of the keys only their names, nothing of the caller's network."""
+        """The options that a cloud remembers: of the keys only their names, nothing of the caller's network."""
         return {
             "settings": dict(self.settings),
             "faults": self.faults,
@@ -150,7 +150,7 @@ class Options:
         return [*sorted({name for name, _ in settings}), *others, *sorted(keys)]
 
     def simulated(self) -> list[str]:
-        """The providers that simulators play: those that no key is given for."""
+        """The providers that simulators play: those without a key."""
         names = key_names(self.settings.get("KEY_HOSTS", ""))
         real = {provider for key in self.keys for provider in names[key]}
         return [provider for provider, row in PROVIDERS.items() if row.simulator_path and provider not in real]
@@ -170,7 +170,7 @@ class Options:
         return {_camel_case(name): value for name, value in sorted(self.settings.items())}
 
     def secret(self) -> dict[str, str]:
-        """What the secret of the provider keys holds."""
+        """The content of the secret of the provider keys."""
         played = set(self.simulated())
         simulated = {name: SIMULATED_KEY for name, providers in key_names().items() if providers & played}
         return {**simulated, **self.keys}
@@ -182,13 +182,13 @@ class Options:
             number = r"\d+(?:\.\d+)?"
             found = re.fullmatch(rf"({number})(?:-({number}))?", self.latency)
             if not found or float(found[1]) > float(found[2] or found[1]):
-                allowed = "it takes seconds, such as 0.5-4 or 2"
+                allowed = "it accepts seconds, such as 0.5-4 or 2"
                 raise OptionError(f"SIMULATOR_LATENCY is {self.latency!r}; {allowed}.")
             arguments += ["--latency-min", found[1], "--latency-max", found[2] or found[1]]
         return arguments
 
     def network_environment(self) -> dict[str, str]:
-        """What the emulator needs to let its Lambdas reach real providers; nothing where all are simulated."""
+        """The environment that lets the emulator's Lambdas reach real providers; empty where all are simulated."""
         if not self.keys:
             return {}
         inherited = {name: value for name, value in self.network.items() if name.upper() != "NO_PROXY"}
@@ -256,7 +256,7 @@ def _fault_id(wanted: str, registry: ModelRegistry) -> str:
 
 def _switch(name: str, value: str) -> bool:
     if value not in ("0", "1"):
-        raise OptionError(f"{name} is {value!r}; it takes 0 or 1.")
+        raise OptionError(f"{name} is {value!r}; it accepts 0 or 1.")
     return value == "1"
 
 

@@ -29,7 +29,7 @@ class PageServer(ThreadingHTTPServer):
 
     Parameters
     ----------
-    api_url : where the page finds the API; the emulator serves the pictures from the same origin
+    api_url : where the page finds the API; the emulator serves the images from the same origin
     status_wait : seconds that the page may wait for a change
     gallery : whether the API has a gallery to show
     """
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         found = self.server.file(path.removeprefix("/") or "index.html")
-        content, content_type = found or (b"There is no such file.\n", "text/plain; charset=utf-8")
+        content, content_type = found or (b"File not found.\n", "text/plain; charset=utf-8")
         self.send_response(HTTPStatus.OK if found else HTTPStatus.NOT_FOUND)
         for name, value in self.server.headers.items():
             self.send_header(name, value)
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.page", description="Serve the page on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--port-file", type=Path, help="file that receives the port once requests are accepted")
-    parser.add_argument("--api", required=True, metavar="URL", help="address of the HTTP API")
+    parser.add_argument("--api", required=True, metavar="URL", help="URL of the HTTP API")
     parser.add_argument("--status-wait", type=int, default=0, help="seconds that the page may wait for a change")
     parser.add_argument("--no-gallery", action="store_true", help="the API has no gallery to show")
     parser.add_argument("--cloud", type=Path, help="folder of the cloud that it belongs to, and ends with")

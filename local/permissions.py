@@ -1,4 +1,4 @@
-"""File permissions of what a cloud keeps: its data, its logs and its access key are for its owner only."""
+"""File permissions of what a cloud keeps: its data, its logs and its access key are for its user only."""
 
 from __future__ import annotations
 

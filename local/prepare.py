@@ -123,7 +123,7 @@ def prepare_uv(progress: Progress) -> None:
 
 
 def _environment() -> "dict[str, str]":
-    """What pip and uv run in."""
+    """The environment that pip and uv run in."""
     environment = dict(PATIENCE, **os.environ)
     environment.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0", PIP_NO_CACHE_DIR="1")
     for elsewhere in ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET"):
@@ -179,7 +179,7 @@ def _works(python: str) -> bool:
 
 
 def _output(command: "list[str]") -> str:
-    """What the command prints; nothing when it cannot run or fails."""
+    """The output of the command; empty when it cannot run or fails."""
     try:
         # The lock is held, where it is, as long as this runs.
         return os.fsdecode(subprocess.check_output(command, stderr=subprocess.DEVNULL, close_fds=False))
@@ -264,7 +264,7 @@ def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> N
             raise PreparationError("{}: {} The whole log: {}".format(failure, other_bytes, log))
         end = "".join("    {}\n".format(line) for line in said.splitlines()[-_TAIL:])
         raise PreparationError(
-            "{}:\n{}  Mend that, then run the same command again. The whole log: {}".format(failure, end, log)
+            "{}:\n{}  Fix that, then run the same command again. The whole log: {}".format(failure, end, log)
         )
 
 
@@ -296,7 +296,7 @@ def main(parts: "list[str]") -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        # A full disk, or a checkout of somebody else.
+        # A full disk, or a checkout of another user.
         print("This checkout cannot be made ready: {}.".format(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -59,7 +59,7 @@ class Server:
                 start_new_session=True,
                 pass_fds=(listener.fileno(),) if listener else (),
             )
-        # Where this process lives on, somebody must take its child's exit code.
+        # Where this process lives on, it must collect its child's exit code.
         threading.Thread(target=process.wait, daemon=True).start()
         try:
             return cls(process.pid, psutil.Process(process.pid).create_time(), port)
@@ -78,7 +78,7 @@ class Server:
 
 
 def printed_last(log: Path, lines: int) -> str:
-    """The last lines of a log, indented; where there are none, how much of its disk is free."""
+    """The last lines of a log, indented; where it is empty, how much of its disk is free."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     found = [line for line in text.splitlines() if line.strip()][-lines:]
     if not found:
@@ -87,7 +87,7 @@ def printed_last(log: Path, lines: int) -> str:
 
 
 def write_port(path: Path, port: int) -> None:
-    """Tell in a file, atomically, at which port requests are accepted."""
+    """Write the port at which requests are accepted to a file, atomically."""
     draft = path.with_name(f".{path.name}.new")
     draft.write_text(f"{port}\n", encoding="ascii")
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""What a command is doing, line by line, with the seconds since it began."""
+"""Progress of a command, line by line, with the seconds since it began."""
 
 import sys
 import time

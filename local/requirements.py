@@ -1,6 +1,6 @@
 """Lock what the *.in files ask for, with the hashes of all files.
 
-Versions that are locked already stay, unless they are named to be upgraded. No address of a registry is recorded.
+Versions that are locked already stay, unless they are named to be upgraded. No URL of a registry is recorded.
 
 Usage: UPGRADE="package …" python -m local.requirements, which needs nothing but uv.
 """
@@ -51,7 +51,7 @@ def _inputs(path: Path) -> list[Path]:
 
 
 def lock(upgrades: list[str]) -> list[str]:
-    """Write the locks anew; the names of those that have changed.
+    """Update the locks; the names of those that have changed.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def lock(upgrades: list[str]) -> list[str]:
     for name in LOCKS:
         if re.search("^(<<<<<<<|>>>>>>>)", _text(name), re.MULTILINE):
             raise LockError(
-                f"{name} has the marks of a merge. Take either version, `git checkout --theirs {name}`, "
+                f"{name} has merge conflict markers. Choose either version, `git checkout --theirs {name}`, "
                 "then run `make lock` again: it adds what the other one needs."
             )
     for name, constraints in LOCKS.items():
@@ -84,7 +84,7 @@ def lock(upgrades: list[str]) -> list[str]:
 
 
 def _text(name: str | Path) -> str:
-    """What a file holds; nothing, where there is none."""
+    """The content of a file; empty where it is missing."""
     path = ROOT / name
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
@@ -95,7 +95,9 @@ def _check_upgrades(upgrades: list[str]) -> None:
     for package in upgrades:
         found = _PACKAGE.fullmatch(package)
         if not found:
-            raise LockError(f"{package!r} is no package; UPGRADE takes names such as urllib3 or urllib3==2.8.0.")
+            raise LockError(
+                f"{package!r} is not a package name; UPGRADE accepts names such as urllib3 or urllib3==2.8.0."
+            )
         name = normal(found[1])
         if name in asked:
             raise LockError(f"{asked[name]} names {name} with its version: change it there, then run `make lock`.")

@@ -1,6 +1,6 @@
 """The smoke test: the whole way through a deployment, over HTTP alone, for as little money as it can be had.
 
-It needs nothing but the API's address. Requests are signed where the API asks for it, with the AWS credentials of the
+It needs nothing but the API's URL. Requests are signed where the API asks for it, with the AWS credentials of the
 caller; a token goes along where API_TOKEN has one.
 """
 
@@ -26,7 +26,7 @@ from local.aws.deployment import aws_failure
 from local.cloud import CloudError
 from local.confirmation import confirm
 from local.doctor import BAD, GOOD, WARNING
-from local.report import pictures
+from local.report import images
 from pixelprompt.settings import LOOPBACK_HOSTS
 
 PROMPT = "a lighthouse in fog"
@@ -48,8 +48,8 @@ _FINAL = ("completed", "partial", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer; header names are in lower case, `seconds` is from the first attempt to its last byte."""
+class Response:
+    """A response; header names are in lower case, `seconds` is from the first attempt to its last byte."""
 
     status: int
     headers: Mapping[str, str]
@@ -57,7 +57,7 @@ class Answer:
     seconds: float = 0.0
 
     def json(self) -> dict[str, Any]:
-        """The document in the body; empty where it is none."""
+        """The JSON object in the body; empty where it is not one."""
         try:
             value = json.loads(self.body)
         except ValueError:
@@ -75,7 +75,7 @@ class Api:
     ----------
     token : goes along with every request, if any
     certificate : file of the authority to trust instead of the usual ones
-    say : is told what had to be asked again
+    say : prints the requests that had to be repeated
 
     Raises
     ------
@@ -102,10 +102,10 @@ class Api:
         self._say = say
         self._sign: Callable[[AWSRequest], None] | None = None
 
-    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Ask, and after a dropped connection or a 5xx tell it and ask again.
+    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+        """Send a request; after a dropped connection or a 5xx, report it and send the request again.
 
-        A repeat starts no second job, because jobs have an Idempotency-Key; at worst a prompt is enhanced twice.
+        A repeat never starts a second job, because jobs have an Idempotency-Key; at worst a prompt is enhanced twice.
 
         Parameters
         ----------
@@ -113,72 +113,72 @@ class Api:
 
         Raises
         ------
-        CloudError : nothing answers
+        CloudError : nothing responds
         """
         started = time.monotonic()
         outcome = self._attempt(method, path, body, headers)
         for pause in _PAUSES:
-            if isinstance(outcome, Answer) and not _may_pass(outcome):
+            if isinstance(outcome, Response) and not _is_transient(outcome):
                 break
-            self._say(f"  {WARNING} asked again after {method} {path.partition('?')[0]}: {outcome}")
+            self._say(f"  {WARNING} repeated {method} {path.partition('?')[0]} after: {outcome}")
             time.sleep(pause)
             outcome = self._attempt(method, path, body, headers)
         if isinstance(outcome, str):
-            raise CloudError(f"Nothing answers at {self.url}: {outcome}")
+            raise CloudError(f"No response from {self.url}: {outcome}")
         return replace(outcome, seconds=time.monotonic() - started)
 
-    def _attempt(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Answer | str:
-        """The answer, or in a word why there is none."""
+    def _attempt(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Response | str:
+        """The response, or the reason for its absence in a word."""
         try:
             return self._request(method, path, body, headers)
         except BotoCoreError as error:
             # Its text may have the whole URL, and the query of an image's URL may be its signature.
             return type(error).__name__
 
-    def _request(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Answer:
-        given = {"User-Agent": "pixel-prompt-smoke", **(headers or {})}
+    def _request(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> Response:
+        sent_headers = {"User-Agent": "pixel-prompt-smoke", **(headers or {})}
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-            given["Content-Type"] = "application/json"
+            sent_headers["Content-Type"] = "application/json"
         own = path.startswith("/")
-        request = AWSRequest(method, self.url + path if own else path, headers=given, data=body or b"")
+        request = AWSRequest(method, self.url + path if own else path, headers=sent_headers, data=body or b"")
         if own and self._token:
             request.headers["Authorization"] = f"Bearer {self._token}"
         elif own and self._sign:
             self._sign(request)
-        answer = self._session.send(request.prepare())
-        content = answer.content
-        lowered = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(answer.status_code, lowered, content)
+        response = self._session.send(request.prepare())
+        content = response.content
+        lowered = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status_code, lowered, content)
 
     def enter(self, environment: Mapping[str, str]) -> str:
-        """Find out whom the API lets in, and be one of them; how, in words.
+        """Find out how the API authenticates callers, and do so; the way, in words.
 
         Raises
         ------
-        CloudError : it lets in somebody else
+        CloudError : it rejects this caller
         """
-        answer = self.request("GET", "/models")
-        if answer.status == 401:
+        response = self.request("GET", "/models")
+        if response.status == 401:
             raise CloudError(
-                "The API does not take API_TOKEN; get a new one." if self._token
-                else "The API asks for a token (apiAuth=jwt); put one into the environment as API_TOKEN."
+                "The API rejected API_TOKEN; get a new one." if self._token
+                else "The API asks for a token (apiAuth=jwt); set API_TOKEN to one."
             )  # fmt: skip
-        if answer.status != 403:
-            if answer.status != 200:
-                raise CloudError(f"GET {self.url}/models answers {answer}: it is broken, or this is not its address.")
-            return "with API_TOKEN" if self._token else "anybody may call"
+        if response.status != 403:
+            if response.status != 200:
+                raise CloudError(f"GET {self.url}/models returned {response}: the API is broken, or the URL is wrong.")
+            return "with API_TOKEN" if self._token else "anyone may call"
         self._sign = signer(self.url, environment)
-        if (answer := self.request("GET", "/models")).status == 403:
+        if (response := self.request("GET", "/models")).status == 403:
             raise CloudError(
-                f"The API answers {answer} to signed requests, too; allow your role execute-api:Invoke on it."
+                f"The API returned {response} to a signed request, too; allow your role execute-api:Invoke on it."
             )
         return "with signed requests"
 
 
-def _may_pass(answer: Answer) -> bool:
+def _is_transient(response: Response) -> bool:
     """Whether an error of the server may be gone at the next attempt."""
-    return answer.status >= 500 and answer.json().get("error") != "NO_PROVIDER_CONFIGURED"
+    return response.status >= 500 and response.json().get("error") != "NO_PROVIDER_CONFIGURED"
 
 
 def signer(url: str, environment: Mapping[str, str]) -> Callable[[AWSRequest], None]:
@@ -186,7 +186,7 @@ def signer(url: str, environment: Mapping[str, str]) -> Callable[[AWSRequest], N
 
     Raises
     ------
-    CloudError : there are no credentials, or no region
+    CloudError : the credentials or the region are missing
     """
     import boto3
     from botocore.auth import SigV4Auth
@@ -211,7 +211,7 @@ def signer(url: str, environment: Mapping[str, str]) -> Callable[[AWSRequest], N
 
 @dataclass
 class Report:
-    """What was seen; printed as it comes.
+    """Findings, printed as they come.
 
     Attributes
     ----------
@@ -237,15 +237,15 @@ class Report:
         return bool(right)
 
     def measure(self, what: str, seconds: float, goal: float) -> None:
-        """Note a time; one sample that misses its goal is told, but proves nothing wrong."""
+        """Record a time; one sample that misses its goal is a warning, but proves no error."""
         self.seconds[what] = seconds
         self.say(f"  {GOOD if seconds < goal else WARNING} {what}: {seconds:.2f} s (goal: below {goal:g} s)")
 
-    def is_limited(self, answer: Answer) -> bool:
+    def is_limited(self, response: Response) -> bool:
         """Note where a limit of the deployment, which does its work, is in the way."""
-        limited = answer.status == 429 and answer.json().get("error") == "RATE_LIMIT_EXCEEDED"
+        limited = response.status == 429 and response.json().get("error") == "RATE_LIMIT_EXCEEDED"
         if limited:
-            self.say(f"  {WARNING} not tried: {_reason(answer)}")
+            self.say(f"  {WARNING} not tried: {_reason(response)}")
         return limited
 
 
@@ -255,24 +255,24 @@ def run(url: str, environment: Mapping[str, str], say: Callable[[str], object] =
     Parameters
     ----------
     url : of the API
-    environment : API_TOKEN; MODELS: names separated by commas, or ``all`` for what a job takes that names none; YES, as
-        `confirm` takes it; AWS_CA_BUNDLE: a file of authorities to trust, as the AWS tools take it
+    environment : API_TOKEN; MODELS: names separated by commas, or ``all`` for the default models; YES, as
+        for `confirm`; AWS_CA_BUNDLE: a file of authorities to trust, as for the AWS tools
     gallery : the deployed setting ``gallery``; empty where it is not known, so that both of its values pass
 
     Raises
     ------
     CloudError : it cannot be tried out at all
-    Unconfirmed : it may cost, and nobody has said yes
+    Unconfirmed : it may cost, and was not confirmed
     """
     api = Api(url, environment.get("API_TOKEN", "").strip(), environment.get("AWS_CA_BUNDLE", "").strip(), say)
     report = Report(say)
     say(f"Smoke test of {api.url}")
-    report.check(True, f"it answers; {api.enter(environment)}")
+    report.check(True, f"it responds; {api.enter(environment)}")
     try:
         _try(api, report, environment, gallery)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         # Another API's documents have other members.
-        report.check(False, "its answers are Pixel Prompt's", repr(error))
+        report.check(False, "its responses are Pixel Prompt's", repr(error))
     amount, unknown = report.cost.get("amount"), report.cost.get("unknown")
     dollars = f"${amount:.4f}" if amount is not None else "unknown"
     without = f" (and {unknown} of the models without a known cost)" if unknown else ""
@@ -286,7 +286,7 @@ def _try(api: Api, report: Report, environment: Mapping[str, str], gallery: str)
     if models is None:
         return
     if urlsplit(api.url).hostname not in LOOPBACK_HOSTS:
-        confirm(f"Ask {len(models)} models for a picture each, {_price(models)}?", environment)
+        confirm(f"Ask {len(models)} models for an image each, {_price(models)}?", environment)
     _try_refusals(api, report)
     _try_job(api, report, [row["model"] for row in models], gallery)
     _try_enhancement(api, report)
@@ -294,25 +294,25 @@ def _try(api: Api, report: Report, environment: Mapping[str, str], gallery: str)
 
 def _try_refusals(api: Api, report: Report) -> None:
     for what, method, path, body, status, code in (
-        ("a body that is no JSON is refused", "POST", "/generate", b"{", 400, "INVALID_JSON"),
-        ("a blocked prompt is refused", "POST", "/generate", {"prompt": BLOCKED}, 400, "INAPPROPRIATE_CONTENT"),
+        ("a body that is not JSON is rejected", "POST", "/generate", b"{", 400, "INVALID_JSON"),
+        ("a blocked prompt is rejected", "POST", "/generate", {"prompt": BLOCKED}, 400, "INAPPROPRIATE_CONTENT"),
         ("an unknown job is not found", "GET", f"/status/{uuid.uuid4()}", None, 404, "JOB_NOT_FOUND"),
     ):
-        answer = api.request(method, path, body)
-        if report.is_limited(answer):
+        response = api.request(method, path, body)
+        if report.is_limited(response):
             continue
-        report.check((answer.status, answer.json().get("error")) == (status, code), what, answer)
-    answer = api.request("GET", "/openapi.json")
-    report.check(str(answer.json().get("openapi", "")).startswith("3.1"), "it describes itself", answer)
+        report.check((response.status, response.json().get("error")) == (status, code), what, response)
+    response = api.request("GET", "/openapi.json")
+    report.check(str(response.json().get("openapi", "")).startswith("3.1"), "it serves its description", response)
 
 
 def _choose(api: Api, report: Report, wanted: str) -> list[dict[str, Any]] | None:
     """The models to ask, with their costs; None where the deployment can ask none."""
     named = [name.strip() for name in wanted.split(",") if name.strip()]
     asked = {} if wanted in ("", "all") else {"models": named}
-    answer = api.request("POST", "/generate", {"prompt": PROMPT, "dryRun": True, **asked})
-    offered = answer.json().get("models", [])
-    if not report.check(answer.status == 200 and offered, "it tells what a job costs", _reason(answer)):
+    response = api.request("POST", "/generate", {"prompt": PROMPT, "dryRun": True, **asked})
+    offered = response.json().get("models", [])
+    if not report.check(response.status == 200 and offered, "it estimates the cost of a job", _reason(response)):
         return None
     if wanted:
         return list(offered)
@@ -329,20 +329,20 @@ def _price(models: list[dict[str, Any]]) -> str:
     return f"about ${known:.2f}" + (", and some of unknown price" if None in amounts else "")
 
 
-def _reason(answer: Answer) -> str:
-    return str(answer.json().get("message") or answer)
+def _reason(response: Response) -> str:
+    return str(response.json().get("message") or response)
 
 
 def _try_job(api: Api, report: Report, models: list[str], gallery: str) -> None:
     body, key = {"prompt": PROMPT, "models": models}, {"Idempotency-Key": str(uuid.uuid4())}
     report.say(f"  a job of {len(models)}: {', '.join(models)}")
     started = time.monotonic()
-    answer = api.request("POST", "/generate", body, key)
-    if report.is_limited(answer) or not report.check(answer.status == 200, "a job starts", _reason(answer)):
+    response = api.request("POST", "/generate", body, key)
+    if report.is_limited(response) or not report.check(response.status == 200, "a job starts", _reason(response)):
         return
     report.images = len(models)
-    report.measure("time to the job's id", answer.seconds, JOB_ID_GOAL)
-    job_id = answer.json()["jobId"]
+    report.measure("time to the job's id", response.seconds, JOB_ID_GOAL)
+    job_id = response.json()["jobId"]
     again = api.request("POST", "/generate", body, key)
     report.check(again.json().get("jobId") == job_id, "the same request again is the same job", again)
     job = _watch(api, report, job_id, started)
@@ -356,20 +356,20 @@ def _try_job(api: Api, report: Report, models: list[str], gallery: str) -> None:
                 report.say(f"  {WARNING} {text}")
             else:
                 report.check(False, text)
-    _look_at_pictures(api, report, rows)
+    _check_images(api, report, rows)
     _try_gallery(api, report, gallery)
 
 
 def _try_gallery(api: Api, report: Report, gallery: str) -> None:
-    answer = api.request("GET", "/gallery/list?limit=1")
-    is_off = answer.status == 404 and answer.json().get("error") == "NOT_FOUND"
+    response = api.request("GET", "/gallery/list?limit=1")
+    is_off = response.status == 404 and response.json().get("error") == "NOT_FOUND"
     if gallery == "off":
-        report.check(is_off, "its gallery is off, as deployed", answer)
+        report.check(is_off, "its gallery is off, as deployed", response)
         return
     if is_off and not gallery:
         report.say(f"  {WARNING} its gallery is off; the deployed setting isn't known here, STAGE=… compares with it")
         return
-    report.check(answer.status == 200 and "galleries" in answer.json(), "it lists galleries", answer)
+    report.check(response.status == 200 and "galleries" in response.json(), "it lists galleries", response)
 
 
 def _watch(api: Api, report: Report, job_id: str, started: float) -> dict[str, Any]:
@@ -378,12 +378,12 @@ def _watch(api: Api, report: Report, job_id: str, started: float) -> dict[str, A
     first = None
     job: dict[str, Any] = {}
     while job.get("status") not in _FINAL and time.monotonic() - started < IMAGES_GOAL:
-        answer = api.request("GET", f"/status/{job_id}")
-        times.append(answer.seconds)
-        if answer.status != 200:
-            report.check(False, "the job's status is there", answer)
+        response = api.request("GET", f"/status/{job_id}")
+        times.append(response.seconds)
+        if response.status != 200:
+            report.check(False, "the job's status is there", response)
             return {}
-        job, etag = answer.json(), answer.headers.get("etag", "")
+        job, etag = response.json(), response.headers.get("etag", "")
         if first is None and any(row.get("images") for row in job["results"]):
             first = time.monotonic() - started
         if job["status"] not in _FINAL:
@@ -400,31 +400,31 @@ def _watch(api: Api, report: Report, job_id: str, started: float) -> dict[str, A
     return job
 
 
-def _look_at_pictures(api: Api, report: Report, rows: list[dict[str, Any]]) -> None:
+def _check_images(api: Api, report: Report, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         for image in row.get("images") or ():
-            answer = api.request("GET", image["imageUrl"])
+            response = api.request("GET", image["imageUrl"])
             try:
-                picture = pictures.load(answer.body)
-            except pictures.PictureError as error:
-                report.check(False, f"{row['model']} has made a picture ({error})", answer)
+                pixels = images.load(response.body)
+            except images.ImageError as error:
+                report.check(False, f"{row['model']} has made an image ({error})", response)
                 continue
-            kind, size = answer.headers.get("content-type", ""), picture.size
-            what = Image.MIME.get(picture.format or "", "")
-            text = f"{row['model']} has made a picture of {size[0]} × {size[1]}, served as {kind}"
-            report.check(answer.status == 200 and kind == what, text)
+            kind, size = response.headers.get("content-type", ""), pixels.size
+            what = Image.MIME.get(pixels.format or "", "")
+            text = f"{row['model']} has made an image of {size[0]} × {size[1]}, served as {kind}"
+            report.check(response.status == 200 and kind == what, text)
 
 
 def _try_enhancement(api: Api, report: Report) -> None:
-    answer = api.request("POST", "/enhance", {"prompt": PROMPT})
-    if report.is_limited(answer):
+    response = api.request("POST", "/enhance", {"prompt": PROMPT})
+    if report.is_limited(response):
         return
-    found = answer.json()
-    report.check(answer.status == 200 and found.get("enhanced"), "a prompt is enhanced", _reason(answer))
+    found = response.json()
+    report.check(response.status == 200 and found.get("enhanced"), "a prompt is enhanced", _reason(response))
     if warning := found.get("warning"):
         report.say(f"  {WARNING} {warning}")
 
 
 def command(url: str, environment: Mapping[str, str], *, gallery: str = "") -> int:
-    """Try a deployment out and tell how it went; 0 only where all is well."""
+    """Try a deployment out and report the outcome; 0 only where all is well."""
     return 1 if run(url, environment, gallery=gallery).wrong else 0

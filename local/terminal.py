@@ -1,4 +1,4 @@
-"""What commands print on, and read from, a terminal of any encoding and any ability.
+"""Input and output of commands on a terminal of any encoding and any ability.
 
 `local.prepare` runs this under whatever `python3` there is, hence the old-fashioned syntax.
 """
@@ -21,7 +21,7 @@ _DUMB = ("", "dumb", "unknown")
 
 
 def prepare() -> None:
-    """Have the standard streams take every character: what their encoding lacks is printed in plain ASCII.
+    """Have the standard streams accept every character: what their encoding lacks is printed in plain ASCII.
 
     What is printed on a stream that the caller has closed goes nowhere, and a width of 0 counts as unknown.
     """

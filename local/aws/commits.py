@@ -1,4 +1,4 @@
-"""Which commit of a stage was good, and going back to it.
+"""The last good commit of a stage, and the rollback to it.
 
 A commit becomes good when the smoke test has passed on what was deployed from it. A parameter in the account of the
 stage, beside its stack, remembers it: a pipeline and a laptop see the same.
@@ -32,7 +32,7 @@ _OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
 
 
 class CommitError(CloudError):
-    """A commit cannot be told, remembered or gone back to; the message says why and what to do."""
+    """A commit cannot be found, recorded or rolled back to; the message says why and what to do."""
 
 
 def head() -> tuple[str, bool]:
@@ -40,7 +40,7 @@ def head() -> tuple[str, bool]:
 
     Raises
     ------
-    CommitError : this is no checkout of git
+    CommitError : this is not a Git checkout
     """
     return _git("rev-parse", "HEAD"), not _git("status", "--porcelain")
 
@@ -52,8 +52,8 @@ def parameter(stage: str) -> str:
 
 def good(account: Account, stage: str) -> str:
     """The stage's last good commit; empty where none is known."""
-    answer = _parameters(account, stage, lambda ssm: ssm.get_parameter(Name=parameter(stage)))
-    return str(answer["Parameter"]["Value"]) if answer else ""
+    response = _parameters(account, stage, lambda ssm: ssm.get_parameter(Name=parameter(stage)))
+    return str(response["Parameter"]["Value"]) if response else ""
 
 
 def mark_good(account: Account, stage: str) -> str:
@@ -67,8 +67,8 @@ def mark_good(account: Account, stage: str) -> str:
     if not clean:
         raise CommitError("This checkout has changes that are not committed, so no commit is what was deployed.")
     description = "The last commit that passed the smoke test here"
-    given = {"Name": parameter(stage), "Value": commit, "Type": "String", "Description": description}
-    _parameters(account, stage, lambda ssm: ssm.put_parameter(**given, Overwrite=True))
+    arguments = {"Name": parameter(stage), "Value": commit, "Type": "String", "Description": description}
+    _parameters(account, stage, lambda ssm: ssm.put_parameter(**arguments, Overwrite=True))
     return commit
 
 
@@ -100,11 +100,11 @@ def _is_ancestor(older: str, newer: str) -> bool:
 
 
 def _parameters(account: Account, stage: str, ask: Callable[[Any], Any]) -> Any:
-    """What Systems Manager answers about the good commit; None where there is no such parameter.
+    """Systems Manager's response about the good commit; None where the parameter does not exist.
 
     Raises
     ------
-    CommitError : it does not answer, or the account does not let it
+    CommitError : it does not respond, or refuses the request
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -114,7 +114,7 @@ def _parameters(account: Account, stage: str, ask: Callable[[Any], Any]) -> Any:
         except ClientError as error:
             if error_code(error) == "ParameterNotFound":
                 return None
-            cure = f"Systems Manager answered {{code}} for {parameter(stage)}; allow it."
+            cure = f"Systems Manager returned {{code}} for {parameter(stage)}; allow the request."
             raise CommitError(str(deployment.aws_failure(error, cure))) from None
         except BotoCoreError as error:
             if not attempts_left:
@@ -127,11 +127,11 @@ def roll_back(account: Account, stage: str, environment: Mapping[str, str], prog
 
     Raises
     ------
-    CommitError : there is none, or it cannot be had or deployed
+    CommitError : no commit is recorded, or it cannot be fetched or deployed
     """
     commit = good(account, stage)
     if not re.fullmatch("[0-9a-f]{40,64}", commit):
-        raise CommitError(f"No commit of {stage} has passed the smoke test yet, so there is none to go back to.")
+        raise CommitError(f"No commit of {stage} has passed the smoke test yet, so there is nothing to roll back to.")
     if head() == (commit, True):
         raise CommitError(f"{commit[:12]} is this very commit and was good before; look for the cause elsewhere.")
     try:
@@ -183,7 +183,7 @@ def _git(*arguments: str) -> str:
             ["git", "-C", str(ROOT), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=True
         )
     except FileNotFoundError:
-        raise CommitError("There is no git; install it.") from None
+        raise CommitError("git not found; install it.") from None
     except subprocess.CalledProcessError as error:
         raise CommitError(f"git {arguments[0]} failed: {error.stderr.strip()}") from None
     return done.stdout.strip()

@@ -22,7 +22,7 @@ from local import cdk, cloud
 from local.aws import deployment
 from local.aws.deployment import ClientFactory
 from local.cloud import API_ID, Cloud, CloudError
-from local.confirmation import confirm, require_somebody
+from local.confirmation import confirm, require_terminal
 from local.emulator.access_key import AccessKey
 from local.options import keys_in
 from local.progress import Progress
@@ -48,7 +48,7 @@ class Account:
 
     Attributes
     ----------
-    emulator : address of the emulator that stands in for AWS; empty for AWS itself
+    emulator : URL of the emulator that replaces AWS; empty for AWS itself
     certificate : file to trust the emulator by, if it speaks TLS
     access_key : the caller's own for the emulator
     """
@@ -87,7 +87,7 @@ class Account:
         try:
             identity = client("sts").get_caller_identity()
         except (BotoCoreError, ClientError) as error:
-            cure = "AWS answered {code} to sts:GetCallerIdentity; try again later, or with another AWS_REGION."
+            cure = "AWS returned {code} to sts:GetCallerIdentity; try again later, or with another AWS_REGION."
             raise deployment.aws_failure(error, cure) from None
         emulator, certificate = deployment.emulator(environment), environment.get("AWS_CA_BUNDLE", "")
         key = AccessKey.of(environment) if emulator else None
@@ -100,7 +100,7 @@ class Target:
 
     Attributes
     ----------
-    context : what the CDK app is told
+    context : the context of the CDK app
     description : sentences that say what it will be; one a line
     folder : where templates and logs go
     laptop : the cloud of `make up`, if that is where the stack goes
@@ -140,7 +140,7 @@ class Target:
             context = {**simulated, **own, **context}
         settings = Settings.from_context({**cdk.default_context(), **context})
         if settings.target == "local" and not emulator:
-            raise CloudError("target=local is for the emulator; set AWS_ENDPOINT_URL to its address.")
+            raise CloudError("target=local is for the emulator; set AWS_ENDPOINT_URL to its URL.")
         account = Account.of_caller(environment)
         stack = f"PixelPrompt-{stage}"
         return cls(stack, account, context, tuple(_described(settings)), directory / "deploy" / stack, laptop)
@@ -173,7 +173,7 @@ class Target:
 
     @property
     def assembly(self) -> Path:
-        """Where the synthesised templates are."""
+        """Where the synthesized templates are."""
         return self.folder / "cdk.out"
 
     def log(self, name: str) -> Path:
@@ -188,7 +188,7 @@ def context_of(extra: str) -> dict[str, str]:
     ------
     CloudError : there is something else
     """
-    wrong = CloudError(f'CDK is {extra!r}; it takes settings, such as CDK="-c globalLimit=10 -c logLevel=DEBUG".')
+    wrong = CloudError(f'CDK is {extra!r}; it accepts settings, such as CDK="-c globalLimit=10 -c logLevel=DEBUG".')
     try:
         words = iter(shlex.split(extra))
     except ValueError:
@@ -209,17 +209,17 @@ def _described(settings: Settings) -> Iterable[str]:
     chosen = ", ".join(f"{name}={json.dumps(value)}" for name, value in settings.chosen.items())
     yield f"Settings other than the stage's defaults: {chosen or 'none'}."
     yield {
-        "none": "The API is PUBLIC: anybody who knows its address can start jobs.",
+        "none": "The API is PUBLIC: anyone who knows its URL can start jobs.",
         "iam": "The API lets in callers that IAM allows.",
         "jwt": f"The API lets in holders of a token of {settings.jwt_issuer}.",
-    }[settings.api_auth] + (" Pictures and page are public, by CloudFront." if settings.cloudfront else "")
+    }[settings.api_auth] + (" Images and the page are public through CloudFront." if settings.cloudfront else "")
     if settings.has_gallery:
         yield "Galleries are public: every caller can list all jobs' galleries and see their images (gallery=public)."
     models = ModelRegistry.load().defaults(lambda model: True)
     cost = total(estimate(model, {}) for model in models)
     dollars, unknown = cost["amount"] or 0, f", {cost['unknown']} of them of unknown price" if cost["unknown"] else ""
     if not settings.alarm_email:
-        yield "Alarms are sent to nobody: alarmEmail is empty, and nobody may have subscribed to the topic yet."
+        yield "alarmEmail is empty: alarms reach only the subscribers of the topic."
     if not settings.daily_budget:
         yield "No alarm watches what a day costs: dailyBudget is 0."
     yield (
@@ -230,19 +230,19 @@ def _described(settings: Settings) -> Iterable[str]:
 
 
 def diff(target: Target, progress: Progress) -> str:
-    """What a deployment would change, as the CDK tells it."""
-    _synthesise(target, progress)
+    """The changes of a deployment, as the CDK prints them."""
+    _synthesize(target, progress)
     return _compare(target, progress)
 
 
-def _synthesise(target: Target, progress: Progress) -> None:
+def _synthesize(target: Target, progress: Progress) -> None:
     # Packages for AWS are fetched; those of the emulator's Lambdas are here.
     offline = bool(target.account.emulator)
     shutil.rmtree(target.assembly, ignore_errors=True)
     target.folder.mkdir(parents=True, exist_ok=True)
     environment = cdk.offline_environment(target.folder) if offline else cdk.online_environment()
     progress(f"synthesising {target.stack}")
-    with cdk.synthesise(target.assembly, target.context, environment=environment, log=target.log("synth")) as command:
+    with cdk.synthesize(target.assembly, target.context, environment=environment, log=target.log("synth")) as command:
         command.wait()
 
 
@@ -260,9 +260,9 @@ def deploy(target: Target, environment: Mapping[str, str], progress: Progress) -
     Raises
     ------
     CloudError : the account is not bootstrapped
-    Unconfirmed : nobody has said yes
+    Unconfirmed : the deployment was not confirmed
     """
-    require_somebody(environment)
+    require_terminal(environment)
     require_bootstrap(target.account)
     print(f"Deploys {target.stack}{_commit()} into {target.account}.")
     print(diff(target, progress))
@@ -278,7 +278,7 @@ def deploy(target: Target, environment: Mapping[str, str], progress: Progress) -
 
 
 def _report_model_access(target: Target, environment: Mapping[str, str]) -> None:
-    """Print what keeps the account from the Bedrock models that jobs of the stage use; a failed check is only told."""
+    """Print what keeps the account from the Bedrock models of the stage's jobs; a failed check is only reported."""
     stage = target.context.get("stage")
     if stage is None or target.account.emulator:
         return
@@ -343,7 +343,7 @@ def destroy(target: Target, environment: Mapping[str, str], progress: Progress, 
     """Say what goes and what stays, ask for `answer`, delete; whether there was anything."""
     found = _resources(target)
     if not found:
-        print(f"There is no stack {target.stack} in {target.account}; nothing is deleted.")
+        print(f"Stack {target.stack} not found in {target.account}; nothing was deleted.")
         return False
     _tell_fate(target, found)
     confirm(f"Delete {target.stack} from {target.account}?", environment, answer=answer)
@@ -392,7 +392,7 @@ def _import_mapping(kept: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
 
 
 def _cloudformation(target: Target, ask: Callable[[Any], Any]) -> Any:
-    """What CloudFormation answers about the stack; None where there is no such stack."""
+    """CloudFormation's response about the stack; None where the stack does not exist."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -401,7 +401,7 @@ def _cloudformation(target: Target, ask: Callable[[Any], Any]) -> Any:
         code = error_code(error)
         if code == "ValidationError":
             return None
-        cure = f"CloudFormation answered {{code}} for {target.stack}; allow it to be read."
+        cure = f"CloudFormation returned {{code}} for {target.stack}; allow cloudformation:DescribeStacks."
         raise deployment.aws_failure(error, cure) from None
     except BotoCoreError as error:
         raise deployment.aws_failure(error) from None

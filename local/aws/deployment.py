@@ -20,7 +20,7 @@ from pixelprompt.settings import LOOPBACK_HOSTS, Settings
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
 
-# What AWS answers to credentials that are wrong or have expired, whatever is asked.
+# Error codes of AWS for credentials that are wrong or have expired, whatever the request.
 _BAD_CREDENTIALS = frozenset(
     {
         "AuthFailure",
@@ -43,7 +43,7 @@ _READ = 7
 
 
 class ClientFactory(Protocol):
-    """Makes boto3 clients of the deployment's account; `endpoint` is an address other than the usual."""
+    """Makes boto3 clients of the deployment's account; `endpoint` is a URL other than the usual."""
 
     def __call__(self, service: str, *, region: str | None = None, endpoint: str | None = None) -> Any: ...
 
@@ -58,7 +58,7 @@ class Deployment:
     secret : ARN of the secret with the provider keys; its name where an earlier version deployed the stack
     endpoints : base URLs of the simulators, by provider; empty on AWS
     on_laptop : whether its functions run on this machine
-    api : address of the HTTP API
+    api : URL of the HTTP API
     machine : ARN of the state machine that runs jobs
     earlier_version : whether the stack is of a version that gave its secret a fixed name
     gallery : the setting ``gallery`` as it was deployed; empty where that is not known
@@ -78,11 +78,11 @@ class Deployment:
     gallery: str = ""
 
     def prompt_model(self) -> str:
-        """Which text model enhances prompts, as it was deployed; the first one where that cannot be read."""
+        """The text model that enhances prompts, as deployed; the first one where AWS does not say."""
         return self._variables.get("PROMPT_MODEL_INDEX") or "1"
 
     def key_hosts(self) -> dict[str, list[str]]:
-        """The setting ``keyHosts`` as it was deployed; empty where that cannot be read.
+        """The setting ``keyHosts`` as deployed; empty where AWS does not say.
 
         Raises
         ------
@@ -92,26 +92,26 @@ class Deployment:
 
     @cached_property
     def _variables(self) -> dict[str, str]:
-        """Environment variables of *enhance*, which has all that concern models; empty where they cannot be read."""
+        """Environment variables of *enhance*, which has all that concern models; empty where AWS refuses them."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             function = f"pixel-prompt-{self.stage}-enhance"
-            answer = self.client("lambda").get_function_configuration(FunctionName=function)
+            response = self.client("lambda").get_function_configuration(FunctionName=function)
         except (ClientError, BotoCoreError):
             return {}
-        variables = answer.get("Environment", {}).get("Variables", {})
+        variables = response.get("Environment", {}).get("Variables", {})
         return {name: str(value) for name, value in variables.items()}
 
     def max_concurrency(self) -> int:
-        """How many models of a job run at once, as it was deployed; the most where that cannot be read."""
+        """The number of models of a job that run at once, as deployed; the maximum where AWS does not say."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            answer = self.client("stepfunctions").describe_state_machine(stateMachineArn=self.machine)
+            response = self.client("stepfunctions").describe_state_machine(stateMachineArn=self.machine)
         except (ClientError, BotoCoreError):
             return MAX_MODELS
-        states = json.loads(answer["definition"])["States"].values()
+        states = json.loads(response["definition"])["States"].values()
         return int(next(state["MaxConcurrency"] for state in states if state["Type"] == "Map"))
 
 
@@ -128,7 +128,7 @@ def find(
 
     Raises
     ------
-    CloudError : there is none
+    CloudError : the deployment does not exist
     """
     running = cloud.find(directory)
     # With the line that `make up` prints, the stage dev is what it has deployed, with the simulators.
@@ -142,7 +142,7 @@ def find(
     try:
         return on_aws("dev", environment)
     except CloudError as error:
-        # Whoever named no stage may have meant a cloud here.
+        # A caller that named no stage may have meant a cloud here.
         raise CloudError(
             f"No cloud runs on this laptop; `make up` starts one. For a stage on AWS (STAGE=dev): {error}"
         ) from None
@@ -192,9 +192,9 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
         code = error_code(error)
         if code == "ValidationError":
             raise CloudError(
-                f"There is no stack {stack} in {region}; deploy it, or choose another stage or AWS_REGION."
+                f"Stack {stack} not found in {region}; deploy it, or choose another stage or AWS_REGION."
             ) from None
-        cure = f"CloudFormation answered {{code}} for {stack}; allow cloudformation:DescribeStacks."
+        cure = f"CloudFormation returned {{code}} for {stack}; allow cloudformation:DescribeStacks."
         raise aws_failure(error, cure) from None
     except BotoCoreError as error:
         raise aws_failure(error) from None
@@ -229,7 +229,7 @@ def former_secret(stage: str) -> str:
 
 
 def emulator(environment: Mapping[str, str]) -> str:
-    """Address of the emulator that stands in for AWS, if AWS_ENDPOINT_URL names one on this machine; else empty."""
+    """URL of the emulator that replaces AWS, if AWS_ENDPOINT_URL names one on this machine; else empty."""
     url = environment.get("AWS_ENDPOINT_URL", "").rstrip("/")
     return url if urlsplit(url).hostname in LOOPBACK_HOSTS else ""
 
@@ -240,18 +240,18 @@ def api_url(endpoint: str, api_id: str) -> str:
 
 
 def is_of_credentials(error: BotoCoreError | ClientError) -> bool:
-    """Whether AWS does not take the caller's credentials, or there are none."""
+    """Whether AWS rejects the caller's credentials, or they are missing."""
     from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 
     return error_code(error) in _BAD_CREDENTIALS or isinstance(error, NoCredentialsError | PartialCredentialsError)
 
 
-def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS answered {code}; try again.") -> CloudError:
+def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS returned {code}; try again.") -> CloudError:
     """The error to raise where AWS could not be asked, or refuses.
 
     Parameters
     ----------
-    otherwise : the sentence for an answer that has nothing to do with credentials, with ``{code}`` for AWS's code
+    otherwise : the sentence for an error that has nothing to do with credentials, with ``{code}`` for AWS's code
     """
     from botocore.exceptions import ClientError, EndpointConnectionError, ProfileNotFound
 
@@ -260,7 +260,7 @@ def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS answer
         if is_of_credentials(error):
             # AWS refuses signatures that are more than some minutes old.
             cure = "get new ones, and see that this machine's clock is right"
-            return CloudError(f"AWS does not take the credentials ({code}); {cure}, then try again.")
+            return CloudError(f"AWS rejected the credentials ({code}); {cure}, then try again.")
         return CloudError(otherwise.replace("{code}", code))
     if isinstance(error, ProfileNotFound):
         return CloudError(f"{error}; set AWS_PROFILE to one that `aws configure list-profiles` lists, or unset it.")
@@ -268,25 +268,25 @@ def aws_failure(error: BotoCoreError | ClientError, otherwise: str = "AWS answer
         return CloudError(f"{error} Check the network, AWS_REGION and, if it is set, AWS_ENDPOINT_URL.")
     if is_of_credentials(error):
         return CloudError(
-            "There are no AWS credentials; run `aws configure` or `aws sso login`, or set AWS_PROFILE or "
+            "AWS credentials not found; run `aws configure` or `aws sso login`, or set AWS_PROFILE or "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
     return CloudError(f"AWS cannot be used: {error}")
 
 
 def account(environment: Mapping[str, str]) -> tuple[ClientFactory, str | None]:
-    """What makes clients of the caller's AWS account, and the caller's region.
+    """A factory of clients of the caller's AWS account, and the caller's region.
 
     Raises
     ------
-    CloudError : the caller's AWS configuration is wrong, or there are no credentials
+    CloudError : the caller's AWS configuration is wrong, or the credentials are missing
     """
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, NoCredentialsError
 
     if (url := environment.get("AWS_ENDPOINT_URL", "")) and urlsplit(url).scheme not in ("http", "https"):
-        raise CloudError(f"AWS_ENDPOINT_URL is {url!r}; it must be an address such as http://127.0.0.1:4566, or unset.")
+        raise CloudError(f"AWS_ENDPOINT_URL is {url!r}; it must be a URL such as http://127.0.0.1:4566, or unset.")
     try:
         # As the CDK does, and unlike boto3, AWS_REGION counts first.
         session = boto3.Session(region_name=environment.get("AWS_REGION") or None)

@@ -25,14 +25,14 @@ def collect(environment: Mapping[str, str], ask: Callable[[str], str] | None) ->
 
     Raises
     ------
-    KeysError : one of them has a character that no key has, because no HTTP header takes it
+    KeysError : one of them has a character that no key has, because no HTTP header allows it
     """
     found = {}
     for name in key_names():
         try:
             key = environment.get(name) or (ask(f"{name} (empty: leave as it is): ") if ask else "")
         except UnicodeDecodeError:
-            # What was typed is no text in the terminal's encoding.
+            # The typed bytes are not valid in the terminal's encoding.
             key = "\ufffd"
         if key := key.strip():
             if not re.fullmatch(r"[!-~]+", key):
@@ -79,7 +79,7 @@ def store(
 
     Raises
     ------
-    KeysError : there is no such secret, or it cannot be used
+    KeysError : the secret does not exist, or it cannot be used
     """
     present = _document(secrets, secret)
     merged = {**present, **keys}
@@ -133,7 +133,7 @@ def run(stage: str, environment: Mapping[str, str], *, source: str = "") -> int:
     else:
         keys = collect(environment, getpass.getpass if sys.stdin.isatty() else None)
     if not keys:
-        print(f"No key is given. Set one or more of {', '.join(key_names())} in the environment.", file=sys.stderr)
+        print(f"No key found. Set one or more of {', '.join(key_names())} in the environment.", file=sys.stderr)
         return 1
     print(f"Puts {', '.join(sorted(keys))} into the secret {secret}; other keys stay.")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from local.cloud import CloudError
 
-# GitHub takes 65536 characters; the end of a diff has its summary.
+# GitHub accepts 65536 characters; the end of a diff has its summary.
 _LONGEST = 60_000
 
 
@@ -22,7 +22,7 @@ def comment(title: str, text: str, environment: Mapping[str, str]) -> None:
 
     Raises
     ------
-    CloudError : this is no such job, or GitHub turns the comment away
+    CloudError : this is not such a job, or GitHub rejects the comment
     """
     try:
         repository, commit = environment["GITHUB_REPOSITORY"], environment["GITHUB_SHA"]
@@ -50,7 +50,7 @@ def _gh(path: str, environment: Mapping[str, str], body: Mapping[str, str] | Non
             command, env=dict(environment), input=text, capture_output=True, encoding="utf-8", check=True
         )
     except FileNotFoundError:
-        raise CloudError("There is no gh, GitHub's command line; install it.") from None
+        raise CloudError("gh, GitHub's command line, not found; install it.") from None
     except subprocess.CalledProcessError as error:
         raise CloudError(f"GitHub turned it away: {error.stderr.strip()}") from None
     return done.stdout

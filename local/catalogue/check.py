@@ -1,4 +1,4 @@
-"""An operator's overlay of the model catalogue: whether it is right, what it changes, and into the bucket with it."""
+"""Check an operator's overlay of the model catalogue, show what it changes, and upload it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.settings import Settings
 from pixelprompt.storage.keys import OVERLAY_KEY
 
+# Members that an entry without them has.
+_DEFAULTS = {"default": True, "enabled": True}
+
 
 def run(
     file: Path,
@@ -40,7 +43,7 @@ def run(
 
     Raises
     ------
-    CloudError : there is no such deployment, or its bucket cannot be written
+    CloudError : the deployment does not exist, or S3 refuses the upload
     """
     prompt_model = environment.get("PROMPT_MODEL_INDEX", "").strip() or "1"
     found: deployments.Deployment | None = None
@@ -60,9 +63,9 @@ def run(
     print("\n".join(lines))
     if client and bucket:
         _upload(client("s3"), bucket, changes)
-        print(f"It lies at s3://{bucket}/{OVERLAY_KEY}; running functions use it within a minute.")
+        print(f"It is stored at s3://{bucket}/{OVERLAY_KEY}; running functions use it within a minute.")
     else:
-        print("It is right; nothing was uploaded.")
+        print("The overlay is valid; nothing was uploaded.")
     return 0
 
 
@@ -71,14 +74,14 @@ def read(file: Path) -> Any:
 
     Raises
     ------
-    ConfigurationError : it cannot be read, or is no JSON
+    ConfigurationError : reading it failed, or it is not valid JSON
     """
     try:
         return json.loads(file.read_bytes())
     except OSError as error:
-        raise ConfigurationError(f"The overlay cannot be read: {error.strerror}.") from error
+        raise ConfigurationError(f"Failed to read the overlay: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"The overlay is no JSON: {error}.") from error
+        raise ConfigurationError(f"The overlay is not valid JSON: {error}.") from error
 
 
 def describe(
@@ -112,14 +115,14 @@ def describe(
                 lines.append(f"  {warning}")
     defaults = [model.name for model in loaded.get_all_models() if model.default]
     lines += catalogue.former_names(changes)
-    lines.append(f"A job that names no model takes: {', '.join(defaults) or 'none'}.")
+    lines.append(f"Default models: {', '.join(defaults) or 'none'}.")
     return lines
 
 
 def _line(before: Mapping[str, Any] | None, after: Mapping[str, Any], today: str) -> str:
     title = f"{after['name']} ({after['provider']}, {after['id']})"
-    known = before or {}
-    was_enabled, is_enabled = known.get("enabled", True), after.get("enabled", True)
+    known = {**_DEFAULTS, **(before or {})}
+    was_enabled, is_enabled = known["enabled"], after.get("enabled", True)
     was_over, is_over = (str(entry.get("shutdown", "9999-12-31")) <= today for entry in (known, after))
     fields = [
         f"{name} {_short(known.get(name))} → {_short(after.get(name))}"
@@ -138,7 +141,7 @@ def _line(before: Mapping[str, Any] | None, after: Mapping[str, Any], today: str
 
 
 def _sent(entry: Mapping[str, Any], key_hosts: KeyHosts) -> str:
-    """Which key a model would send to which host."""
+    """The key that a model would send, and the host that would get it."""
     provider, base_url = entry["provider"], entry.get("baseUrl")
     model = Model(entry["name"], provider, entry["id"], base_url=base_url, api_key_name=entry.get("apiKeyName"))
     name, host = key_name(model), called_host(provider, base_url)
@@ -161,7 +164,7 @@ def _upload(s3: Any, bucket: str, changes: Any) -> None:
     try:
         s3.put_object(Bucket=bucket, Key=OVERLAY_KEY, Body=body, ContentType="application/json")
     except ClientError as error:
-        cure = f"S3 answered {{code}} for {OVERLAY_KEY} in {bucket}. Is it the right bucket, and yours?"
+        cure = f"S3 returned {{code}} for {OVERLAY_KEY} in {bucket}. Check that the bucket is the right one, and yours."
         raise deployments.aws_failure(error, cure) from None
     except BotoCoreError as error:
         raise deployments.aws_failure(error) from None

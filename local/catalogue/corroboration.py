@@ -1,4 +1,4 @@
-"""What a difference between the catalogue and the lists is, and what makes it sure."""
+"""Differences between the catalogue and the lists, and the rules that make one sure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def doubt(
     if len(set(stated.values())) > 1:
         return "the lists disagree: " + ", ".join(f"{name} has {value}" for name, value in stated.items())
     if not source:
-        return "no source is given"
+        return "it names no source"
     if len(stated) > 1 or set(stated) & set(own):
         return ""
     return f"known: {mark}" if mark else odd
@@ -65,5 +65,5 @@ def key(entry: Entry) -> str:
 
 
 def has_ended(entry: Entry, day: date) -> bool:
-    """Whether jobs no longer take a model of the catalogue."""
+    """Whether jobs no longer use a model of the catalogue."""
     return bool(entry.get("retired")) or str(entry.get("shutdown", "9999-12-31")) <= day.isoformat()

@@ -85,7 +85,7 @@ def _replacement(
     stated = {hit.list: hit.replacement for hit in listed if hit.replacement}
     ours = entry.get("replacement")
     differing = [hit for hit in listed if hit.replacement and hit.replacement != ours]
-    # Which of the living models takes a model's place is for the catalogue to say.
+    # The catalogue says which of the living models replaces another.
     if not differing or (ours is not None and ours in entries and not has_ended(entries[ours], day)):
         return
     chosen = next((hit for hit in differing if hit.shutdown_source), differing[0])

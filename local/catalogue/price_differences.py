@@ -44,7 +44,7 @@ def compare(
     *,
     text: bool,
 ) -> Iterator[Difference]:
-    """What lists say otherwise about the price of a model of the catalogue.
+    """Differences between lists and the catalogue in the price of a model.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def compare(
     confirmed = False
     for member, ours in members.items():
         said = [hit for hit in listed if member in hit.prices]
-        # A picture in 2K costs what any picture costs, unless a table says otherwise.
+        # An image in 2K costs what any image costs, unless a table says otherwise.
         confirmed = confirmed or bool(said)
         differing = [hit for hit in said if not _same(ours, hit.prices[member])]
         if not differing:
@@ -157,7 +157,7 @@ def _each(price: Entry) -> str:
 
 
 def _members(price: Entry) -> dict[str, float | None]:
-    """What can be compared: the members of a catalogue price by their names in the lists."""
+    """The comparable members of a catalogue price, by their names in the lists."""
     each = _each(price)
     members = {name: price[name] for name in _TOKENS if name in price}
     if each in price:
@@ -172,12 +172,12 @@ def _explained(price: Entry, sure: Mapping[str, float], known: Collection[str]) 
     Parameters
     ----------
     sure : the new values
-    known : the members that a list has and nobody doubts, changed or not
+    known : the members that a list has and that are not in doubt, changed or not
     """
     if not {"image", "outputImage"} & set(sure):
         return True
     old = price.get(_each(price))
-    # The estimate of a picture is tokens times the price of one.
+    # The estimate of an image is tokens times the price of one.
     if old is not None and "image" not in known:
         return False
     return all(
@@ -288,7 +288,7 @@ def composed(
 
 
 def _values(provider: str, useful: Sequence[str], listed: Sequence[Listed], *, text: bool) -> dict[str, float]:
-    """What makes a price, by the names in the lists; empty where it does not make one."""
+    """The members of a price, by the names in the lists; empty where they do not make one."""
     values: dict[str, float] = {}
     for hit in listed:
         values = {**{name: hit.prices[name] for name in useful if name in hit.prices}, **values}

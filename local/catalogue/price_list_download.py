@@ -43,7 +43,7 @@ def downloaded(environment: Mapping[str, str], progress: Callable[[str], None]) 
         except subprocess.TimeoutExpired:
             said = f"pip did not end within {_DOWNLOAD_SECONDS} s"
         if said:
-            # An address in pip's words may hold a password.
+            # A URL in pip's message may hold a password.
             said = re.sub(r"https?://\S+", "…", said.removeprefix("ERROR: ")).rstrip(".")
             raise ListsError(
                 f"The price lists cannot be downloaded: {said}. Check the network and pip's configuration, or "

@@ -19,9 +19,9 @@ from typing import Any
 LITELLM, GENAI = "litellm", "genai-prices"
 _MEMBERS = {LITELLM: "litellm/model_prices_and_context_window_backup.json", GENAI: "genai_prices/data.py"}
 _MAX_MEMBER = 64 * 1024 * 1024
-# What costs more, in dollars, is a mistake: a picture, and a token.
+# A higher price, in dollars, is a mistake: of an image, and of a token.
 _HIGHEST, _HIGHEST_TOKEN = 100.0, 0.01
-_PER_PICTURE = ("image", "2K")
+_PER_IMAGE = ("image", "2K")
 _MAX_ID, _MAX_ADDRESS = 120, 300
 
 # What the lists call the providers that the catalogue has; a compatible server goes by its dialect.
@@ -37,7 +37,7 @@ _LITELLM_PROVIDERS = {
 _GENAI_PROVIDERS = {"openai": "openai", "google": "gemini", "x-ai": "compatible/xai"}
 _STABILITY_IDS = {"stable-image-core": "core", "stable-image-ultra": "ultra"}
 
-# Members of a catalogue price; `image` and `2K` are dollars for one picture.
+# Members of a catalogue price; `image` and `2K` are dollars for one image.
 _LITELLM_PRICES = {
     "input_cost_per_token": "inputText",
     "input_cost_per_image_token": "inputImage",
@@ -61,13 +61,13 @@ class ListsError(Exception):
 
 @dataclass(frozen=True)
 class Listed:
-    """What a list says about one model.
+    """The entry of a list about one model.
 
     Attributes
     ----------
     list : the list's name
     provider : as in the catalogue; a compatible server is `compatible/DIALECT`
-    prices : dollars by member of a catalogue price; `image` and `2K` are for one picture
+    prices : dollars by member of a catalogue price; `image` and `2K` are for one image
     shutdown, replacement : the day it ends, and the id of the model to use instead
     source, shutdown_source : where the list has its prices, and that day, from
     draws : whether it makes images from a prompt
@@ -103,11 +103,11 @@ class PriceList:
 
     @property
     def images(self) -> int:
-        """How many of its models make images."""
+        """The number of its models that make images."""
         return sum(entry.draws for entry in self.entries)
 
     def find(self, provider: str, model: str) -> Listed | None:
-        """What it says about the model with this id, if anything."""
+        """Its entry about the model with this id, if any."""
         for entry in self.entries:
             if entry.provider == provider and (entry.matches(model) if entry.matches else entry.id == model):
                 return entry
@@ -119,26 +119,26 @@ def read(folder: Path, day: date) -> tuple[list[PriceList], list[str]]:
 
     Raises
     ------
-    ListsError : there is none
+    ListsError : no list was found
     """
     lists: list[PriceList] = []
     left_out: list[str] = []
     for name, parse in ((LITELLM, _litellm), (GENAI, _genai)):
         wheels = sorted(folder.glob(f"{name.replace('-', '_')}-*.whl"), key=_version_key)
         if not wheels:
-            left_out.append(f"{name}: there is no wheel of it.")
+            left_out.append(f"{name}: wheel not found.")
             continue
         try:
             parsed = parse(_member(wheels[-1], _MEMBERS[name]), day)
             entries = [entry for entry in parsed if is_plain(entry.id)]
         except Exception as error:
             # Whatever is wrong with one list, the other counts. What the error says may be the list's own text.
-            left_out.append(f"{name}: {wheels[-1].name} cannot be read ({type(error).__name__}).")
+            left_out.append(f"{name}: failed to read {wheels[-1].name} ({type(error).__name__}).")
             continue
         lists.append(PriceList(name, _version(wheels[-1]), entries))
     if not lists:
         cure = f"Put the wheels of {LITELLM} and {GENAI} there, or leave WHEELS out to download them."
-        raise ListsError(f"There is no price list to compare with in {folder}. {' '.join(left_out)} {cure}")
+        raise ListsError(f"No price list found in {folder}. {' '.join(left_out)} {cure}")
     return lists, left_out
 
 
@@ -162,21 +162,21 @@ def _litellm(text: str, day: date) -> list[Listed]:
     for key, facts in json.loads(text).items():
         their = facts.get("litellm_provider")
         provider, model = _LITELLM_PROVIDERS.get(their), key.removeprefix(f"{their}/")
-        # Other slashes stand after a size or a quality: those are no models of their own.
+        # Other slashes follow a size or a quality: those are not models of their own.
         if provider is None or "/" in model:
             continue
         successor = str(facts.get("successor_model") or "").removeprefix(f"{their}/")
-        given = {name: facts.get(name) for name in _LITELLM_PRICES}
+        members = {name: facts.get(name) for name in _LITELLM_PRICES}
         entries.append(
             Listed(
                 LITELLM,
                 provider,
                 _our_id(provider, model),
-                _prices((_LITELLM_PRICES[name], value) for name, value in given.items()),
+                _prices((_LITELLM_PRICES[name], value) for name, value in members.items()),
                 _day(facts.get("deprecation_date")),
                 _our_id(provider, successor) if is_plain(successor) else None,
-                _address(facts.get("source")),
-                _address(facts.get("deprecation_source")) or _address(facts.get("source")),
+                _url(facts.get("source")),
+                _url(facts.get("deprecation_source")) or _url(facts.get("source")),
                 facts.get("mode") == "image_generation",
             )
         )
@@ -192,13 +192,13 @@ def is_plain(model: str) -> bool:
     return len(model) <= _MAX_ID and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", model))
 
 
-def _prices(given: Iterable[tuple[str, Any]]) -> dict[str, float]:
+def _prices(members: Iterable[tuple[str, Any]]) -> dict[str, float]:
     """Those values that can be prices, by member of a catalogue price."""
-    return {name: float(value) for name, value in given if _is_price(name, value)}
+    return {name: float(value) for name, value in members if _is_price(name, value)}
 
 
 def _is_price(name: str, value: Any) -> bool:
-    highest = _HIGHEST if name in _PER_PICTURE else _HIGHEST_TOKEN
+    highest = _HIGHEST if name in _PER_IMAGE else _HIGHEST_TOKEN
     # A number that is none and an infinite one are not below anything.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < highest
 
@@ -210,7 +210,7 @@ def _day(value: Any) -> str | None:
         return None
 
 
-def _address(value: Any) -> str | None:
+def _url(value: Any) -> str | None:
     is_address = isinstance(value, str) and len(value) <= _MAX_ADDRESS and re.fullmatch(r"https://[!-~]+", value)
     return value if is_address else None
 
@@ -229,13 +229,13 @@ def _genai(text: str, day: date) -> list[Listed]:
     ]
 
 
-def _genai_entry(provider: str, model: Mapping[str, Any], addresses: Sequence[str], day: date) -> Listed:
+def _genai_entry(provider: str, model: Mapping[str, Any], urls: Sequence[str], day: date) -> Listed:
     # Of a clause of another shape this is the place to hear, not a later comparison.
     _matches(model["match"], "")
     prices = _genai_prices(model, day)
     comments = str(model.get("price_comments") or "")
     named = re.search(r"https://[^\s)\"',;]+", comments)
-    source = _address(named[0].rstrip(".") if named else next(iter(addresses), None))
+    source = _url(named[0].rstrip(".") if named else next(iter(urls), None))
     return Listed(
         GENAI,
         provider,
@@ -250,18 +250,18 @@ def _genai_entry(provider: str, model: Mapping[str, Any], addresses: Sequence[st
 
 
 def _value(node: ast.expr | None) -> Any:
-    """What an expression stands for: lists and literals as they are, a call as its keyword arguments."""
+    """The value of an expression: lists and literals as they are, a call as its keyword arguments."""
     match node:
         case ast.Constant():
             return node.value
         case ast.List() | ast.Tuple():
             return [_value(item) for item in node.elts]
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            given = [_value(item) for item in node.args]
+            arguments = [_value(item) for item in node.args]
             if name == "Decimal":
-                return float(given[0])
+                return float(arguments[0])
             if name == "date":
-                return date(*given)
+                return date(*arguments)
             return {"is": name, **{item.arg: _value(item.value) for item in node.keywords}}
     return None
 
@@ -272,9 +272,9 @@ def _genai_prices(model: Mapping[str, Any], day: date) -> dict[str, float]:
         # The last one that has begun counts; none of ours depends on the time of day.
         begun = [choice["prices"] for choice in prices if _has_begun(choice.get("constraint"), day)]
         prices = begun[-1] if begun else {}
-    given = {ours: prices.get(name) for name, ours in _GENAI_PRICES.items()}
+    members = {ours: prices.get(name) for name, ours in _GENAI_PRICES.items()}
     # Per million tokens; without the noise of a division. A `Decimal` was read as a float.
-    each = [(name, float(f"{value / 1e6:.12g}")) for name, value in given.items() if isinstance(value, float)]
+    each = [(name, float(f"{value / 1e6:.12g}")) for name, value in members.items() if isinstance(value, float)]
     listed = _prices(each)
     if model["id"].startswith("gpt-image-") and "outputImage" not in listed and "outputText" in listed:
         listed["outputImage"] = listed.pop("outputText")

@@ -23,7 +23,7 @@ _CHECKS = (
     "GitHub starts no checks for a pull request that a workflow opens. **Close and reopen it to start them.** The next "
     f"run replaces the branch `{BRANCH}`: do not commit to it, but to a branch of your own.\n"
 )
-_CLOSING = "Nothing that is corroborated differs from the catalogue any more."
+_CLOSING = "No corroborated difference from the catalogue is left."
 _AUTHOR = {
     f"GIT_{role}_{part}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -43,7 +43,7 @@ _MAX_PULLS = "1000"
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a pull request is made of.
+    """The parts of a pull request.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ def read(folder: Path) -> Proposal:
 
     Raises
     ------
-    ListsError : there is none
+    ListsError : no list was found
     """
     try:
         return Proposal(**json.loads((folder / _SAVED).read_text(encoding="utf-8")))
@@ -87,7 +87,7 @@ def propose(proposal: Proposal, environment: Mapping[str, str], *, root: Path) -
 
     Parameters
     ----------
-    environment : with a token as GH_TOKEN, or of somebody who has logged in with gh
+    environment : with a token as GH_TOKEN, or of a user who has logged in with gh
     root : the checkout
 
     Raises
@@ -123,7 +123,7 @@ def _require_one_repository(repository: str, environment: Mapping[str, str], roo
     theirs = "/".join(repository.split("/")[-2:])
     for way in ([], ["--push"]):
         origin = _run(["git", "remote", "get-url", *way, "origin"], environment, root)
-        # The name alone: an address may hold a password, and the host be an alias of SSH.
+        # The name alone: a URL may hold a password, and the host be an alias of SSH.
         ours = "/".join(re.split("[/:]", origin.rpartition("@")[2].rstrip("/").removesuffix(".git"))[-2:])
         if ours.casefold() != theirs.casefold():
             raise CloudError(
@@ -158,10 +158,10 @@ class _Pulls:
         return _run(["gh", "pr", *words, "--repo", self.repository], self.environment, self.root, text)
 
     def open(self) -> tuple[str, Sequence[str]]:
-        """The number of ours that is open, empty where there is none, and the lists that it is from."""
+        """The number of our open pull request, empty without one, and the lists that it is from."""
         asked = ("--head", BRANCH, "--base", self.default, "--state", "open", "--limit", _MAX_PULLS)
         for pull in json.loads(self._gh("list", *asked, "--json", "number,isCrossRepository,baseRefName,body") or "[]"):
-            # One of a fork is somebody else's.
+            # One of a fork is not ours.
             if pull["isCrossRepository"] is False and pull["baseRefName"] == self.default:
                 stated = _LISTS_THERE.search(pull.get("body") or "")
                 # Without the comment it may be from either price list.
@@ -170,10 +170,10 @@ class _Pulls:
 
     def close(self, number: str) -> None:
         if not number:
-            print("There is nothing to propose.")
+            print("Nothing to propose.")
             return
         self._gh("close", number, "--comment", _CLOSING)
-        print(f"There is nothing to propose any more; the pull request #{number} is closed.")
+        print(f"Nothing left to propose; pull request #{number} is closed.")
 
     def write(self, number: str, body: str) -> None:
         """Give the one with this number a text, or open one with it."""
@@ -194,7 +194,7 @@ def _is_there(after: str, base: str, environment: Mapping[str, str], root: Path)
             return False
         return bool(_undated(_run(["git", "show", f"FETCH_HEAD:{PLACE}"], environment, root)) == _undated(after))
     except (CloudError, ValueError):
-        # It lacks the file, or a common commit: a shallow checkout may not have that.
+        # It lacks the file, or a common commit, such as in a shallow checkout.
         return False
 
 
@@ -221,7 +221,7 @@ def _run(command: list[str], environment: Mapping[str, str], root: Path, text: s
             command, cwd=root, env=dict(environment), input=text, capture_output=True, encoding="utf-8", check=True
         )
     except FileNotFoundError:
-        raise CloudError(f"There is no {command[0]}; install it.") from None
+        raise CloudError(f"{command[0]} not found; install it.") from None
     except subprocess.CalledProcessError as error:
         raise CloudError(f"{command[0]} rejected the pull request: {error.stderr.strip()}") from None
     return done.stdout.strip()

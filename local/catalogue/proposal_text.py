@@ -1,4 +1,4 @@
-"""What a comparison of the catalogue with the lists found, as the text of a pull request.
+"""The result of a comparison of the catalogue with the lists, as the text of a pull request.
 
 The lists are other people's texts. They stand between backticks, where nothing is markup, a mention or a link.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from local.catalogue.corroboration import Difference
 from local.catalogue.report import Refresh, lines_of_lists
 
-# GitHub takes 65536 characters. The parts, and what stands around them, are below 60000 together.
+# GitHub accepts 65536 characters. The parts, and the text around them, are below 60000 together.
 _MAX_TABLE, _MAX_DOUBTS, _MAX_MODELS = 30_000, 15_000, 8_000
 _MAX_CELL = 400
 
@@ -33,7 +33,7 @@ def markdown(found: Refresh) -> str:
 
 def code(text: str) -> str:
     """A text as it is, in Markdown; none of it is markup, and it has one line and an end."""
-    # Even here, a table would take a bar for the end of a cell.
+    # Even here, a table would read a bar as the end of a cell.
     text = "".join(character if character.isprintable() else " " for character in text)
     text = text.replace("`", "").replace("|", "\u00a6").strip()
     if len(text) > _MAX_CELL:

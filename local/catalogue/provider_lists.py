@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from local.catalogue.price_lists import Listed, PriceList, is_plain
 
 _REQUEST_SECONDS = 20.0
-# These lists do not tell image models from others; OpenRouter has one of image models alone.
+# These lists do not distinguish image models from others; OpenRouter has one of image models alone.
 _DRAWN = {
     "openai": re.compile(r"^(gpt-image|chatgpt-image|dall-e)-"),
     "gemini": re.compile(r"^imagen-|image|banana"),
@@ -80,9 +80,9 @@ def _ask(name: str, key: str, endpoint: str) -> PriceList | str:
         return "it lists no models."
     probe = replace(provider.probe, path=own.path or provider.probe.path)
     server = Server(protocol, endpoint or base_url, key, name, provider.key_header, probe)
-    answer = ask(server, time.time() + _REQUEST_SECONDS, f"set {name} anew")
-    if answer.shutdowns is None:
-        return answer.problem.sentence if answer.problem else "it lists no models."
+    result = ask(server, time.time() + _REQUEST_SECONDS, f"set {name} again")
+    if result.shutdowns is None:
+        return result.problem.sentence if result.problem else "it lists no models."
     title, source = f"{own.title}'s own list", base_url + probe.path.partition("?")[0]
     drawn = _DRAWN[own.provider]
     entries = [
@@ -90,7 +90,7 @@ def _ask(name: str, key: str, endpoint: str) -> PriceList | str:
             title, own.provider, model, shutdown=end, source=source, shutdown_source=source,
             draws=bool(drawn.search(model)) and "edit" not in model,
         )
-        for model, end in answer.shutdowns.items()
+        for model, end in result.shutdowns.items()
         if is_plain(model)
     ]  # fmt: skip
     return PriceList(title, "", entries, own.provider)

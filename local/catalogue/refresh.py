@@ -48,8 +48,8 @@ def run(
     check : 1 as the exit code where something corroborated differs
     save : a folder for what `propose` needs; it is made
     propose : open a pull request with it on GitHub, or bring the one that is open up to date; as a path, the folder of
-        an earlier run's `save`: nothing is compared anew
-    file, endpoints, day : another catalogue, other addresses of the providers' lists, another day
+        an earlier run's `save`: nothing is compared again
+    file, endpoints, day : another catalogue, other URLs of the providers' lists, another day
 
     Raises
     ------
@@ -70,7 +70,7 @@ def run(
     if patch and found.patch:
         patch.write_text(found.patch, encoding="utf-8", newline="")
     elif patch:
-        print(f"There is nothing to patch: {patch} is not written.")
+        print(f"Nothing to patch: {patch} was not written.")
     if save:
         models_proposal.save(proposal, save)
     # Before the catalogue changes: a pull request is made of one as it is on GitHub.
@@ -110,7 +110,7 @@ def examine(
     before = _text(file)
     models = _models(before)
     with nullcontext(wheels) if wheels else price_list_download.downloaded(environment, progress) as folder:
-        # The folder's name is for the terminal: what is left out also stands in a pull request.
+        # The folder's name is for the terminal: what is left out also appears in a pull request.
         progress(f"reading the price lists in {folder}" if wheels else "reading the price lists")
         lists, left_out = price_lists.read(folder, day)
     progress("asking the providers whose keys are in the environment")
@@ -125,7 +125,7 @@ def _text(file: Path) -> str:
     try:
         text = file.read_bytes().decode("utf-8")
     except OSError as error:
-        raise ListsError(f"{PLACE} cannot be read ({error.strerror}).") from None
+        raise ListsError(f"Failed to read {PLACE} ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise ListsError(f"{PLACE} is not in UTF-8; correct that first.") from None
     if text.startswith("\ufeff"):

@@ -1,4 +1,4 @@
-"""What a comparison of the catalogue with the lists found, as it is printed."""
+"""The result of a comparison of the catalogue with the lists, as it is printed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDTH = 100
 
 @dataclass(frozen=True)
 class Refresh:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Refresh:
 
     @property
     def unlisted(self) -> str:
-        """A sentence about the prices that no list has; empty where there is none."""
+        """A sentence about the prices that no list has; empty where every price is in one."""
         return f"No list has the price of {', '.join(self.without_price)}." if self.without_price else ""
 
     @property
@@ -60,7 +60,7 @@ class Refresh:
 
     @property
     def patch(self) -> str:
-        """The way from the text before to the one after, as `git apply` takes it; empty where they are the same."""
+        """The patch from the text before to the one after, for `git apply`; empty where they are the same."""
         before, after = (text.splitlines(keepends=True) for text in (self.before, self.after))
         return "".join(difflib.unified_diff(before, after, f"a/{PLACE}", f"b/{PLACE}"))
 
@@ -83,7 +83,7 @@ def report(found: Refresh) -> None:
 
 
 def lines_of_lists(found: Refresh) -> list[str]:
-    """Which lists were read, and which were not and why."""
+    """The lists that were read, and those that were not and why."""
     read = [
         " ".join(filter(None, [one.name, one.version])) + f": {one.images} image models of the catalogue's providers"
         for one in found.lists
@@ -104,19 +104,19 @@ def _print_table(differences: Sequence[Difference], numbers: Mapping[str, str]) 
     for heading in ("kind", "model", "catalogue", "list", "source", *(["why"] if doubtful else [])):
         table.add_column(heading, no_wrap=heading == "kind" or (heading == "model" and whole), overflow="fold")
     for one in differences:
-        # A whole address would leave no room for the rest.
+        # A whole URL would leave no room for the rest.
         source = f"{one.lists} {numbers.get(one.source, '')}".strip()
         cells = (one.kind, one.model, one.ours, one.theirs, source, *([one.doubt] if doubtful else []))
-        # As texts: brackets are no markup.
+        # As `Text`: brackets are not markup.
         table.add_row(*(Text(terminal.shown(cell, console.encoding)) for cell in cells))
     console.print(table)
 
 
 def what_to_do(found: Refresh, *, applied: bool) -> str:
-    """What is left for a person, as a sentence or two."""
+    """The work that is left for a person, as a sentence or two."""
     if not found.patch:
         return "Nothing that is corroborated differs from the catalogue."
-    new = " Say in `supports` which parameters a new model takes." * any(one.kind == "new" for one in found.sure)
+    new = " Say in `supports` which parameters a new model accepts." * any(one.kind == "new" for one in found.sure)
     if applied:
         return f"It is written into {PLACE}. Look at the sources, then commit it.{new}"
     return f"Look at the sources, then write it into the catalogue with `make models-refresh APPLY=1`.{new}"

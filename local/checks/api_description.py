@@ -50,7 +50,7 @@ _REASONS = {
     429: "A limit is reached; `Retry-After` says when the next request may pass.",
     503: "A part of the service is missing or out of reach.",
 }
-# API Gateway answers for itself when it knows no caller, throttles, takes no body of this size, or reaches no function.
+# API Gateway responds on its own when it rejects the caller or the body's size, throttles, or reaches no function.
 _BY_GATEWAY = (403, 413, 429, 500, 503)
 _HEADERS: Schema = {
     "X-Correlation-ID": {
@@ -69,8 +69,8 @@ _HEADERS: Schema = {
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """A successful answer: its schema (None: no body) and the headers beside ``X-Correlation-ID``."""
+class _Response:
+    """A successful response: its schema (None: no body) and the headers beside ``X-Correlation-ID``."""
 
     description: str
     schema: Schema | None
@@ -80,12 +80,12 @@ class _Answer:
 
 @dataclass(frozen=True)
 class _Operation:
-    """What the description says of a route; method and path are those of ``pixelprompt.api.routes``."""
+    """A route as the description has it; method and path are those of ``pixelprompt.api.routes``."""
 
     id: str
     summary: str
     description: str
-    answers: tuple[_Answer, ...]
+    responses: tuple[_Response, ...]
     errors: RequestErrors = ()
     body: Schema | None = None
     needs_body: bool = True
@@ -187,7 +187,7 @@ _OPERATIONS = {
         "Checks limits and moderation, then asks all models at once. The response comes before any image: "
         "follow the job with `GET /status/{jobId}`. With `dryRun`, nothing is started or counted, and the "
         "response is the estimated cost.",
-        (_Answer("The job, or with `dryRun` its cost.", {"oneOf": [_ref("JobStarted"), _ref("Estimate")]},
+        (_Response("The job, or with `dryRun` its cost.", {"oneOf": [_ref("JobStarted"), _ref("Estimate")]},
                  (idempotency.REPLAYED,)),),
         (*_INVALID_BODY, *_PROMPT_ERRORS, errors.IdempotencyConflict, errors.RateLimitExceeded,
          errors.NoProviderConfigured),
@@ -206,7 +206,8 @@ _OPERATIONS = {
         "Get a job.",
         "Each model's result is there the moment it is ready. Send the `ETag` of the last response as `If-"
         "None-Match` to get 304 while nothing has changed, and `wait` to be answered at the next change.",
-        (_Answer("The job.", _ref("Job"), ("ETag",)), _Answer("The caller has this version.", None, ("ETag",), 304)),
+        (_Response("The job.", _ref("Job"), ("ETag",)),
+         _Response("The caller has this version.", None, ("ETag",), 304)),
         (errors.JobNotFound,),
         parameters=(
             _header("If-None-Match", _TEXT, "The `ETag` of an earlier answer."),
@@ -227,7 +228,7 @@ _OPERATIONS = {
         "Cancel a job.",
         "Models that are not finished end as `cancelled`; finished images stay. A provider that was asked "
         "already may charge for it (`billable`). Cancelling a finished job changes nothing.",
-        (_Answer("The job.", _ref("Job")),),
+        (_Response("The job.", _ref("Job")),),
         (*_INVALID_BODY, errors.JobNotFound),
         body=_ref("CancelRequest"),
         needs_body=False,
@@ -237,7 +238,7 @@ _OPERATIONS = {
         "Run models without an image again.",
         "Begins the next run of a finished job. Images that are there, and requests that a provider is still "
         "working on, are used instead of paid for again.",
-        (_Answer("The run.", _ref("RunStarted")),),
+        (_Response("The run.", _ref("RunStarted")),),
         (*_INVALID_BODY, errors.NothingToRetry, errors.JobNotFound, errors.JobNotFinished,
          errors.RateLimitExceeded),
         body=_ref("RetryRequest"),
@@ -248,7 +249,7 @@ _OPERATIONS = {
         "Expand a short prompt.",
         "A text model writes a vivid prompt of about 100 tokens. If it fails, or its text is blocked by "
         "moderation, the response has the original prompt and a warning.",
-        (_Answer("The prompt, or the original with a warning.", _ref("EnhancedPrompt")),),
+        (_Response("The prompt, or the original with a warning.", _ref("EnhancedPrompt")),),
         (*_INVALID_BODY, *_PROMPT_ERRORS, errors.RateLimitExceeded),
         body=_ref("EnhanceRequest"),
     ),
@@ -256,13 +257,13 @@ _OPERATIONS = {
         "listModels",
         "List the models.",
         "Image models with the parameters that they support and the price of an image, and text models.",
-        (_Answer("The models.", _ref("ModelList")),)
+        (_Response("The models.", _ref("ModelList")),)
     ),
     "/gallery/list": _Operation(
         "listGalleries",
         "List galleries, newest first.",
         "A gallery holds the images of a job. Use `nextCursor` as `cursor` to get the next page.",
-        (_Answer("The page.", _ref("GalleryPage")),),
+        (_Response("The page.", _ref("GalleryPage")),),
         parameters=(
             _query(
                 "limit",
@@ -285,12 +286,12 @@ _OPERATIONS = {
         "getGallery",
         "Get the images of a gallery.",
         "A gallery that does not exist has no images.",
-        (_Answer("The images.", _ref("Gallery")),),
+        (_Response("The images.", _ref("Gallery")),),
     ),
     "/openapi.json": _Operation(
         "getDescription",
         "Get this document.",
-        "The description of this API in OpenAPI 3.1.", (_Answer("OpenAPI 3.1.", _ANY_OBJECT),)),
+        "The description of this API in OpenAPI 3.1.", (_Response("OpenAPI 3.1.", _ANY_OBJECT),)),
 }  # fmt: skip
 
 
@@ -332,7 +333,7 @@ def _path(route: routes.Route, operation: _Operation) -> Schema:
         "description": f"{operation.description} {_OPTIONAL}" if route.is_gallery else operation.description,
         "parameters": parameters,
         "responses": {
-            **{str(answer.status): _success(answer, operation.links) for answer in operation.answers},
+            **{str(response.status): _success(response, operation.links) for response in operation.responses},
             **_failures(operation.errors, route.method),
         },
     }
@@ -342,17 +343,17 @@ def _path(route: routes.Route, operation: _Operation) -> Schema:
     return {route.method.lower(): described}
 
 
-def _success(answer: _Answer, links: Schema) -> Schema:
-    response: Schema = {"description": answer.description, "headers": _headers(*answer.headers)}
-    if answer.schema:
-        response["content"] = {"application/json": {"schema": answer.schema}}
+def _success(described: _Response, links: Schema) -> Schema:
+    response: Schema = {"description": described.description, "headers": _headers(*described.headers)}
+    if described.schema:
+        response["content"] = {"application/json": {"schema": described.schema}}
     if links:
         response["links"] = links
     return response
 
 
 def _failures(kinds: RequestErrors, method: str) -> Schema:
-    """The answers that an operation gives when it fails: its own, and those that every path has."""
+    """The error responses of an operation: its own, and those that every path has."""
     every: RequestErrors = (
         *kinds,
         *([errors.OriginNotAllowed] if method == "POST" else []),

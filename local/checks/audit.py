@@ -1,8 +1,8 @@
 """Known weaknesses of the packages: what pip-audit and npm audit say about what is locked.
 
 pip-audit asks OSV (https://osv.dev), npm its registry. Where one cannot be reached, nothing has been audited, and that
-is no success; nor is it where one finds no fault with a package whose weaknesses are years old, as a proxy may that
-answers everything with nothing.
+is not a success; nor is it where one finds no fault with a package whose weaknesses are years old, as a proxy may that
+answers every query with nothing.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def run(environment: Mapping[str, str], progress: Progress) -> int:
             found += audit(environment)
         except (AuditFailed, KeyError, TypeError, AttributeError, ValueError) as error:
             unaudited += 1
-            why = error if isinstance(error, AuditFailed) else "What came back is no list of advisories."
+            why = error if isinstance(error, AuditFailed) else "The response is not a list of advisories."
             print(f"Not audited: {name}. {safe(str(why))}", file=sys.stderr)
     for weakness in found:
         print(weakness)
     if found:
         print(
             "Where a *.in file or package.json names the package, raise its version there, and run `make lock` or "
-            "`npm install`.\n`make lock UPGRADE=package` takes a newer version of any other Python package."
+            "`npm install`.\n`make lock UPGRADE=package` updates any other Python package."
         )
     elif not unaudited:
         print("No known weakness in what this machine installs.")
@@ -142,7 +142,7 @@ def npm(environment: Mapping[str, str]) -> list[Weakness]:
 
 
 def _npm_audit(folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What npm knows against the packages of a folder's lock, by name."""
+    """npm's advisories on the packages of a folder's lock, by name."""
     tool = (SCRIPTS / "node").resolve().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     arguments = [str(SCRIPTS / "node"), str(tool), "audit", "--json", "--package-lock-only"]
     document, said = _asked(arguments, environment, folder)
@@ -173,7 +173,7 @@ def _asked(arguments: list[str], environment: Mapping[str, str], folder: Path = 
             arguments, cwd=folder, env=dict(environment), capture_output=True, text=True, check=False, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise AuditFailed(f"There was no answer within {_SECONDS} s.") from None
+        raise AuditFailed(f"No response within {_SECONDS} s.") from None
     try:
         document = json.loads(result.stdout)
     except ValueError:

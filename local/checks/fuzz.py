@@ -16,7 +16,7 @@ from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
 from local.progress import Progress
 from pixelprompt.storage.keys import OVERLAY_KEY
 
-# No server error, and no answer that the description does not hold.
+# No server error, and no response that the description does not allow.
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -40,7 +40,7 @@ _CATALOGUE = ROOT / "functions" / "pixelprompt" / "models" / "models.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run found.
+    """The findings of a run.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def fuzzed_cloud(progress: Progress | None = None) -> Iterator[Cloud]:
-    """A cloud for generated requests, each Lambda held to its role: pictures come at once, and a job has one model."""
+    """A cloud for generated requests, each Lambda held to its role: images come at once, and a job has one model."""
     with tempfile.TemporaryDirectory(prefix="pixel-prompt-fuzz-") as folder:
         running = cloud.start(
             Path(folder), SETTINGS, latency="0", enforce_iam=True, progress=progress or (lambda text: None)
@@ -82,7 +82,7 @@ def fuzz(running: Cloud, *, seconds: int = 0, examples: int = 0) -> Outcome:
     api = running.endpoints["api"]
     folder = running.directory / "fuzz"
     folder.mkdir(exist_ok=True)
-    # Told its address, schemathesis would leave out the route that the description comes from.
+    # With its URL, schemathesis would leave out the route that the description comes from.
     description = folder / "openapi.json"
     description.write_bytes(running.request("GET", "/openapi.json").body)
     found = folder / "report.json"

@@ -1,4 +1,4 @@
-"""What each role may do, read from the synthesised template: the table in ``docs/explanation/security.md``."""
+"""The grants of each role, read from the synthesized template: the table in ``docs/explanation/security.md``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.paths import ROOT
 FILE = ROOT / "docs" / "explanation" / "security.md"
 BEGIN = "<!-- grants: written by `make grants` -->\n"
 END = "<!-- end of grants -->\n"
-# The two shapes whose roles differ: pictures through CloudFront, or by addresses that the functions sign.
+# The two shapes whose roles differ: images through CloudFront, or by URLs that the functions sign.
 # Both have a gallery: without one, its function and role are missing and no other role differs.
 WITH_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public"}
 WITHOUT_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public", "cloudfront": "false"}
@@ -70,9 +70,9 @@ class Resources:
         return self.names.get(argument[0] if function == "Fn::GetAtt" else argument, f"<{argument}>")
 
     def grants(self, role: Any) -> set[Grant]:
-        """What a role, named by a reference to it, may do by its own policies and by those of buckets.
+        """The grants of a role, named by a reference to it, by its own policies and by those of buckets.
 
-        What a bucket's policy denies is left out: it takes away and never adds.
+        Denials of a bucket's policy are left out: they remove and never add.
 
         Raises
         ------
@@ -128,7 +128,7 @@ def table() -> str:
 
 
 def _by_holder(resources: Resources) -> dict[str, set[Grant]]:
-    """What each holder of a role may do: our functions, what they have in common, the rest."""
+    """The grants of each holder of a role: our functions, those they have in common, the rest."""
     roles = {
         entry["Properties"][name]["Fn::GetAtt"][0]: _holder(resources, logical_id, entry)
         for logical_id, entry in resources.by_id.items()
@@ -200,7 +200,7 @@ def run(*, check: bool) -> int:
         return 0
     if check:
         print(
-            f"The table of grants in {name} is not what the stack says; write it anew with `make grants`.",
+            f"The table of grants in {name} differs from the stack; update it with `make grants`.",
             file=sys.stderr,
         )
         return 1

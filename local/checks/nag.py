@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
 
 def run(shapes: Iterable[Mapping[str, Any]] = SHAPES) -> int:
-    """Print what is found and what is explained; returns 1 where something is found that nobody has explained."""
+    """Print what is found and what is explained; return 1 where a finding has no explanation."""
     found: set[Line] = set()
     explained: set[Line] = set()
     for shape in shapes:
@@ -53,7 +53,7 @@ def run(shapes: Iterable[Mapping[str, Any]] = SHAPES) -> int:
 
 
 def check(shape: Mapping[str, Any]) -> tuple[set[Line], set[Line]]:
-    """What the rules find in the app of these settings, and what is explained on its construct."""
+    """The rules' findings in the app of these settings, and those explained on their construct."""
     with built(shape) as app:
         pack = AwsSolutionsChecks(app, verbose=False)
         report = pack.validate_scope(app)

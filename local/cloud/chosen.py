@@ -1,4 +1,4 @@
-"""What the environment chooses for a cloud, and the models that it then has."""
+"""Options of a cloud from the environment, and the models that it then has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelprompt.storage.keys import OVERLAY_KEY
 
 
 def chosen_options(directory: Path, environment: Mapping[str, str]) -> Options:
-    """What the environment asks for, of a new cloud or the one that runs in a folder."""
+    """The environment's choice, for a new cloud or the one that runs in a folder."""
     options = Options.from_environment(environment)
     return options.resolved(models_of(find(directory))) if options.faults else options
 

@@ -1,4 +1,4 @@
-"""Which files a part of the cloud is made from, and their fingerprint."""
+"""The files that a part of the cloud is made from, and their fingerprint."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class CloudError(Exception):
 
 @dataclass(frozen=True)
 class Response:
-    """An answer of the cloud's HTTP API; header names are in lower case."""
+    """A response of the cloud's HTTP API; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,8 +33,8 @@ class Response:
         return json.loads(self.body)
 
 
-def answers(server: Server | None, path: str, certificate: str = "") -> bool:
-    """Whether the server's own process runs and answers."""
+def responds(server: Server | None, path: str, certificate: str = "") -> bool:
+    """Whether the server's own process runs and responds."""
     if not server or not server.port or not server.process():
         return False
     with contextlib.suppress(CloudError):
@@ -50,13 +50,15 @@ def send(request: urllib.request.Request, timeout: float, certificate: str) -> R
         if certificate:
             handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=certificate)))
         opener = urllib.request.build_opener(*handlers)
-        with contextlib.closing(opener.open(request, timeout=timeout)) as answer:
-            return Response(answer.status, _lowered(answer.headers), answer.read())
+        with contextlib.closing(opener.open(request, timeout=timeout)) as reply:
+            return Response(reply.status, _lowered(reply.headers), reply.read())
     except urllib.error.HTTPError as error:
         with error:
             return Response(error.code, _lowered(error.headers), error.read())
     except (OSError, http.client.HTTPException) as error:
-        raise CloudError(f"Nothing answers at {request.full_url} ({error}); `make down up` starts anew.") from error
+        raise CloudError(
+            f"No response from {request.full_url} ({error}); `make down up` restarts the cloud."
+        ) from error
 
 
 def _lowered(headers: Message[str, str]) -> dict[str, str]:

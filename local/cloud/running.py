@@ -71,7 +71,7 @@ class Cloud:
 
     def leave(self) -> bool:
         """Use it no longer: the last to do so stops it, where it is not kept; whether it is stopped."""
-        # The folder may have been removed meanwhile.
+        # The folder may have been removed in the meantime.
         if not self.directory.is_dir():
             return False
         with lease.locked(self.directory, "is stopping this cloud"):
@@ -86,12 +86,12 @@ class Cloud:
 
         Raises
         ------
-        CloudError : it does not run any more
+        CloudError : it no longer runs
         """
         try:
             return AccessKey.load(self.directory)
         except (OSError, ValueError):
-            raise CloudError("The cloud does not run any more; `make up` starts it.") from None
+            raise CloudError("The cloud no longer runs; `make up` starts it.") from None
 
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud."""
@@ -104,25 +104,25 @@ class Cloud:
     ) -> Response:
         """Ask the HTTP API; `path` may be a whole URL; a body that is neither text nor bytes is sent as JSON.
 
-        ``timeout`` is the longest wait for any part of the answer, in seconds.
+        ``timeout`` is the longest wait for any part of the response, in seconds.
 
         Raises
         ------
-        CloudError : nothing answers
+        CloudError : nothing responds
         """
-        given = dict(headers or {})
+        sent_headers = dict(headers or {})
         if body is not None and not isinstance(body, str | bytes):
             body = json.dumps(body)
-            given.setdefault("Content-Type", "application/json")
+            sent_headers.setdefault("Content-Type", "application/json")
         data = body.encode() if isinstance(body, str) else body
         url = path if path.startswith(("http://", "https://")) else self.endpoints["api"] + path
-        request = urllib.request.Request(url, data=data, headers=given, method=method)
+        request = urllib.request.Request(url, data=data, headers=sent_headers, method=method)
         return send(request, timeout=timeout, certificate=self.endpoints["certificate"])
 
 
 def clients(endpoint: str, certificate: str, key: AccessKey) -> Callable[[str], Any]:
-    """What makes boto3 clients of an emulator; the user's profile, configuration and proxies have no part in them."""
-    # Imported here: it takes a third of a second, and most commands say something first.
+    """A factory of boto3 clients of an emulator, without the user's profile, configuration and proxies."""
+    # Imported here: that takes a third of a second, and most commands print something first.
     import boto3
     import botocore.session
     from botocore.config import Config
@@ -149,18 +149,18 @@ def clients(endpoint: str, certificate: str, key: AccessKey) -> Callable[[str], 
 
 @contextlib.contextmanager
 def while_running() -> Iterator[None]:
-    """A block whose AWS clients are those of a cloud that another command may stop meanwhile.
+    """A block whose AWS clients are those of a cloud that another command may stop in the meantime.
 
     Raises
     ------
-    CloudError : it does not answer any more
+    CloudError : it no longer responds
     """
     from botocore.exceptions import BotoCoreError
 
     try:
         yield
     except BotoCoreError as error:
-        raise CloudError(f"The cloud does not answer any more; `make status` tells what runs. ({error})") from None
+        raise CloudError(f"The cloud no longer responds; `make status` shows what runs. ({error})") from None
 
 
 def find(directory: Path) -> Cloud | None:
@@ -181,16 +181,16 @@ def has_access_key(directory: Path) -> bool:
 
 
 def describe(directory: Path) -> str:
-    """What runs of the cloud of a folder that `find` does not find, and what to do about it."""
+    """Describe the parts that run of a cloud that `find` does not find, and what to do about them."""
     directory = directory.resolve()
     if holder := lock.holder(str(directory / "lock")):
-        return f"{holder}: wait for it."
+        return f"{holder[:1].upper()}{holder[1:]}: wait for it."
     state = State.load(directory / "state.json")
     running = {name: server.process() for name in SERVERS if (server := getattr(state, name))}
     if not _processes(directory, state):
         return "Nothing is running; `make up` starts the cloud."
     conditions = {
-        name: "runs" if state.is_well(name) else "does not answer" if running.get(name) else "has ended"
+        name: "runs" if state.is_well(name) else "does not respond" if running.get(name) else "has ended"
         for name in SERVERS
     }
     if all(condition == "runs" for condition in conditions.values()):
@@ -202,18 +202,18 @@ def describe(directory: Path) -> str:
 
 
 def current_options(cloud: Cloud) -> Options:
-    """What a running cloud was started with, without its keys: no value in its secret makes a provider a real one."""
+    """The options of a running cloud, without its keys: no value in its secret makes a provider a real one."""
     return options_of(cloud.directory)
 
 
 def options_of(directory: Path) -> Options:
-    """What the cloud of a folder was started with, if any of its servers runs."""
+    """The options of a folder's cloud, if any of its servers runs."""
     state = State.load(directory / "state.json")
     return Options.recalled(state.options) if state.runs() else Options()
 
 
 def forget_deployment(cloud: Cloud) -> None:
-    """Have the next `start` deploy again: somebody else changes what is deployed."""
+    """Have the next `start` deploy again: another command changes what is deployed."""
     path = cloud.directory / "state.json"
     state = State.load(path)
     state.deployed_from = ""
@@ -247,5 +247,5 @@ def _processes(directory: Path, state: State) -> list[psutil.Process]:
     servers = [server.process() for name in SERVERS if (server := getattr(state, name))]
     servers += started_with("--cloud", str(directory))
     processes = [process for server in servers if server for process in with_children(server)]
-    # Those of an emulator that was killed have no parent any more.
+    # Those of an emulator that was killed no longer have a parent.
     return [*dict.fromkeys([*processes, *running_from(directory / "run")])]

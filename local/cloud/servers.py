@@ -33,7 +33,7 @@ def launch_emulator(
 
     Only requests that are signed with ``access_key`` reach its AWS services.
 
-    Its port is the one that is given, which was free a moment ago, or any other free one.
+    Its port is the requested one, which was free a moment ago, or any other free one.
 
     With a certificate it speaks TLS, enforces IAM, and records the calls of roles in `CALLS_LOG`.
 

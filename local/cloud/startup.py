@@ -27,7 +27,7 @@ from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
 from local.permissions import make_private, private_files
 from local.processes import Server
 
-# The id of the API in the emulator, so that its address is known beforehand.
+# The id of the API in the emulator, so that its URL is known before the deployment.
 API_ID = "pixel-prompt"
 
 
@@ -109,7 +109,7 @@ class Start:
             self._progress(f"{', '.join(missing)}: not set here, so the provider is simulated from now on")
 
     def _changed(self) -> list[str]:
-        """What of the cloud that runs would have to be changed under those who use it."""
+        """The parts of the running cloud that would have to change while others use it."""
         state = self._state
         if not state.is_well("emulator"):
             return []
@@ -189,12 +189,12 @@ class Start:
             _answer_preflights(cloud, context.get("corsOrigins", "*"))
         write(self._directory / "endpoints.json", endpoints)
         self._remember(deployed_from=wanted, options=self._options.remembered())
-        # On the same ports, where they are still free then, what was synthesised serves again.
+        # On the same ports, where they are still free then, what was synthesized serves again.
         write(self._cache / "ports.json", {name: getattr(self._state, name).port for name in SERVERS})
         return cloud
 
     def _deploy(self, url: str, context: Mapping[str, Any], outputs: Path, *, bootstrap: bool) -> None:
-        """Synthesise and deploy; a new emulator is bootstrapped meanwhile."""
+        """Synthesize and deploy; a new emulator is bootstrapped in parallel."""
         key = AccessKey.load(self._directory)
         online = cdk.offline_environment(self._run / "cdk", url, certificate=self._state.certificate, key=key)
         with contextlib.ExitStack() as commands:
@@ -203,7 +203,7 @@ class Start:
                 bootstrapping = commands.enter_context(
                     cdk.bootstrap(environment=online, log=self._logs / "bootstrap.log")
                 )
-            assembly = self._synthesised(context)
+            assembly = self._synthesized(context)
             if bootstrap:
                 bootstrapping.wait()
                 self._progress("the emulator is bootstrapped")
@@ -213,23 +213,23 @@ class Start:
             deployment.wait()
         self._progress("the stack is deployed")
 
-    def _synthesised(self, context: Mapping[str, Any]) -> Path:
+    def _synthesized(self, context: Mapping[str, Any]) -> Path:
         """The folder with the stack's template and archives: the last one, unless what it is made from has changed."""
         assembly, stamp = self._cache / "assembly", self._cache / "assembly.json"
         made_from = fingerprint((*SOURCES, *PACKAGES), context, platform.python_version())
         last = read(stamp) or {}
         # A deployment adds files of its own.
         if last.get("madeFrom") == made_from and last["files"].items() <= sizes(assembly).items():
-            self._progress("the stack is the one that was synthesised last time")
+            self._progress("the stack is the one that was synthesized last time")
             return assembly
         self._progress("synthesising the stack")
         stamp.unlink(missing_ok=True)
         shutil.rmtree(assembly, ignore_errors=True)
         environment = cdk.offline_environment(self._run / "cdk")
-        with cdk.synthesise(assembly, context, environment=environment, log=self._logs / "synth.log") as command:
+        with cdk.synthesize(assembly, context, environment=environment, log=self._logs / "synth.log") as command:
             command.wait()
         write(stamp, {"madeFrom": made_from, "files": sizes(assembly)})
-        self._progress("the stack is synthesised")
+        self._progress("the stack is synthesized")
         return assembly
 
     def _put_keys(self, cloud: Cloud) -> None:
@@ -240,7 +240,7 @@ class Start:
             secrets.put_secret_value(SecretId=name, SecretString=wanted)
 
     def _ensure_simulator(self) -> Server:
-        """The simulator, started anew where it has ended or its options are other ones; its port stays."""
+        """The simulator, restarted where it has ended or its options are other ones; its port stays."""
         server = self._state.simulator
         if self._state.is_well("simulator") and self._state.simulator_made_from == self._simulator_made_from:
             assert server
@@ -250,7 +250,7 @@ class Start:
         return server
 
     def _ensure_page(self, api_url: str, settings: Settings) -> Server:
-        """What serves the page, started anew where it has ended or is an older one; its port stays."""
+        """The page's server, restarted where it has ended or is an older one; its port stays."""
         arguments = ["--api", api_url, "--status-wait", str(settings.status_wait)]
         if not settings.has_gallery:
             arguments.append("--no-gallery")
@@ -269,7 +269,7 @@ class Start:
         try:
             return self._launch(name, arguments, made_from, port)
         except CloudError:
-            # Another process, such as a cloud of a copy of this checkout, may have taken the port meanwhile.
+            # Another process, such as a cloud of a copy of this checkout, may have taken the port in the meantime.
             if not port or is_free(port):
                 raise
             return self._launch(name, arguments, made_from, 0)
@@ -346,7 +346,7 @@ class Start:
 
 
 def _answer_preflights(cloud: Cloud, origins: str) -> None:
-    """Have the emulator answer preflights as the functions do: it never passes an OPTIONS request on, as AWS does."""
+    """Have the emulator respond to preflights as the functions do: unlike AWS, it passes no OPTIONS request on."""
     from pixelprompt.api import cors
 
     cloud.client("apigatewayv2").update_api(

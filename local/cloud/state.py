@@ -1,4 +1,4 @@
-"""What a cloud remembers between commands, in `state.json` of its folder."""
+"""The state of a cloud between commands, in `state.json` of its folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.cloud.http import answers
+from local.cloud.http import responds
 from local.processes import Server
 
 # The processes of a cloud, each with the path at which it says that it is well.
@@ -16,7 +16,7 @@ SERVERS = {"emulator": "/_ministack/ready", "simulator": "/_simulator/health", "
 
 @dataclass
 class State:
-    """What a cloud remembers between commands: fingerprints say what each part was made from; no key is in it."""
+    """The state of a cloud between commands: fingerprints say what each part was made from; no key is in it."""
 
     emulator: Server | None = None
     simulator: Server | None = None
@@ -43,8 +43,8 @@ class State:
             return cls()
 
     def is_well(self, name: str) -> bool:
-        """Whether one of `SERVERS` runs and answers."""
-        return answers(getattr(self, name), SERVERS[name], self.certificate if name == "emulator" else "")
+        """Whether one of `SERVERS` runs and responds."""
+        return responds(getattr(self, name), SERVERS[name], self.certificate if name == "emulator" else "")
 
     def save(self, path: Path) -> None:
         """Write the file atomically."""

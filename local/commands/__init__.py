@@ -1,1 +1,1 @@
-"""The commands of `python -m local`: one module each; `run` takes the parsed arguments, returns the exit code."""
+"""The commands of `python -m local`: one module each; `run` accepts the parsed arguments, returns the exit code."""

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             # The template of another stage would stay beside this one.
             shutil.rmtree(output, ignore_errors=True)
             environment = cdk.online_environment()
-            with cdk.synthesise(output, context, environment=environment, log=folder / f"{target}.log") as command:
+            with cdk.synthesize(output, context, environment=environment, log=folder / f"{target}.log") as command:
                 command.wait()
             # For the laptop, the functions run on the packages of .venv.
             bills = sbom.write(output) if target == "aws" else []

@@ -26,7 +26,7 @@ _GEOGRAPHY = re.compile(r"^(us|us-gov|eu|apac|global)\.")
 
 
 def is_served(model: Model) -> bool:
-    """Whether Bedrock serves a model: no probe with a key tells anything about it."""
+    """Whether Bedrock serves a model: no probe with a key can show that."""
     return PROVIDERS[model.provider].probe is None
 
 
@@ -46,12 +46,12 @@ class Bedrock:
         return self._deployment.client("bedrock", region=region, endpoint=self._deployment.endpoints.get(NAME))
 
     def lifecycles(self, region: str) -> Mapping[str, Mapping[str, Any]]:
-        """The image models that Bedrock lists in a region, each with what it tells of its life."""
+        """The image models that Bedrock lists in a region, each with its lifecycle."""
         listed = self._client(region).list_foundation_models(byOutputModality="IMAGE")["modelSummaries"]
         return {entry["modelId"]: entry.get("modelLifecycle", {}) for entry in listed}
 
     def access(self, model: Model) -> Mapping[str, Any]:
-        """Bedrock's answer about the account's access to a model; empty from the simulator, which opens all of them."""
+        """Bedrock's response about the account's access to a model; empty from the simulator, which allows all."""
         if NAME in self._deployment.endpoints:
             return {}
         client = self._client(region_of(model))
@@ -68,7 +68,7 @@ class Bedrock:
         """Judge a model by Bedrock's list of its region, and by the account's access to it."""
         region = region_of(model)
         row.key = "AWS role"
-        told = None
+        announced = None
         try:
             lifecycle = listing.result().get(_foundation(model))
         except (ClientError, BotoCoreError) as error:
@@ -80,10 +80,10 @@ class Bedrock:
             if lifecycle is None:
                 row.add(BAD, f"Bedrock in {region} doesn't list {model.id}; set another region, or {instead(model)}.")
             elif ends := lifecycle.get("endOfLifeTime"):
-                told = ends.date().isoformat()
+                announced = ends.date().isoformat()
             elif lifecycle.get("status") == "LEGACY":
                 row.add(WARNING, f"Bedrock marks it as legacy, so it will end; {instead(model)}.")
-        judge_shutdown(model, row, self._day, told)
+        judge_shutdown(model, row, self._day, announced)
         if not self._deployment.endpoints and (model.id, region) not in _built_in():
             row.add(
                 BAD,
@@ -108,7 +108,7 @@ class Bedrock:
 
 
 def _access_problem(found: Mapping[str, Any], model: Model, region: str) -> Finding | None:
-    """What keeps the account from invoking a model of Bedrock."""
+    """The reason why the account cannot invoke a model of Bedrock."""
     agreement = found.get("agreementAvailability", {})
     if found.get("regionAvailability") == "NOT_AVAILABLE":
         return Finding(BAD, f"Bedrock doesn't serve it to this account in {region}; set another region.")
@@ -122,7 +122,7 @@ def _access_problem(found: Mapping[str, Any], model: Model, region: str) -> Find
         case "PENDING":
             return Finding(WARNING, "The subscription is being completed; try again in a few minutes.")
         case "ERROR":
-            said = clean(str(agreement.get("errorMessage") or "no reason is given"))
+            said = clean(str(agreement.get("errorMessage") or "it names no reason"))
             return Finding(BAD, f"The subscription failed ({said}); complete it in AWS Marketplace.")
     if found.get("authorizationStatus") == "NOT_AUTHORIZED":
         return Finding(

@@ -19,7 +19,7 @@ from local.aws.keys import KeysError, held
 from local.doctor import bedrock
 from local.doctor.account import cause, quota_row
 from local.doctor.bedrock import Bedrock, region_of
-from local.doctor.probe import REQUEST_SECONDS, Answer, Server, ask
+from local.doctor.probe import REQUEST_SECONDS, ProbeResult, Server, ask
 from local.doctor.report import BAD, WARNING, Row, report
 from local.doctor.shutdown import instead, judge_shutdown
 from local.options import key_names
@@ -65,11 +65,11 @@ def run(
     Parameters
     ----------
     stage, local : which deployment; see `local.aws.deployment.find`
-    every : also the models that a job takes only when it names them
+    every : also the models that a job uses only when it names them
 
     Raises
     ------
-    CloudError : there is no such deployment
+    CloudError : the deployment does not exist
     """
     found = deployments.find(directory, environment, stage=stage, local=local)
     rows = examine(found, every=every, progress=Progress())
@@ -90,7 +90,7 @@ def examine(
 
 
 def examine_access(deployment: Deployment, *, day: Callable[[], date] = registry.today) -> list[Row]:
-    """Whether the account may invoke the Bedrock models that a job takes by default; a row for each."""
+    """Whether the account may invoke the default Bedrock models; a row for each."""
     return _Examination(deployment, False, day(), lambda text: None, REQUEST_SECONDS).access()
 
 
@@ -134,21 +134,21 @@ class _Examination:
         return [catalogue_row, keys_row, quota_row(self._deployment, at_once), *(subject.row for subject in subjects)]
 
     def _ask(self, subjects: Sequence[_Subject]) -> None:
-        """Ask every server at once, and judge the models by the answers."""
+        """Ask every server at once, and judge the models by the results."""
         servers = list(dict.fromkeys(subject.server for subject in subjects if subject.server))
         on_bedrock = [s.model for s in subjects if self._is_asked_of_bedrock(s.model)]
         names = [server.title for server in servers] + [bedrock.NAME] * bool(on_bedrock)
-        self._progress(f"asking {', '.join(dict.fromkeys(names)) or 'nobody'} about the models")
+        self._progress(f"asking {', '.join(dict.fromkeys(names)) or 'no provider'} about the models")
         deadline = time.time() + self._seconds
         with ThreadPoolExecutor(max_workers=16) as pool:
-            answers = {server: pool.submit(ask, server, deadline, self._cure_of(server)) for server in servers}
+            results = {server: pool.submit(ask, server, deadline, self._cure_of(server)) for server in servers}
             regions = {region_of(model) for model in on_bedrock}
             lists = {region: pool.submit(self._bedrock.lifecycles, region) for region in regions}
             access = {model.id: pool.submit(self._bedrock.access, model) for model in on_bedrock}
         for subject in subjects:
             model, row = subject.model, subject.row
             if subject.server:
-                self._judge(subject, answers[subject.server].result(), subject.server)
+                self._judge(subject, results[subject.server].result(), subject.server)
             elif model.id in access:
                 self._bedrock.judge(model, lists[region_of(model)], access[model.id], row)
             else:
@@ -167,7 +167,7 @@ class _Examination:
             document = DocumentStore(self._deployment.client("s3"), self._deployment.bucket).read(OVERLAY_KEY)
             changes = document.value if document else None
         except StorageError as error:
-            row.add(BAD, f"The overlay cannot be read: {error}")
+            row.add(BAD, f"Invalid overlay: {error}")
         prompt_model = self._deployment.prompt_model()
         for content, chosen in ((changes, prompt_model), (None, prompt_model), (None, "1")):
             try:
@@ -186,7 +186,7 @@ class _Examination:
         return catalogue.parse(merged)["models"], loaded.get_text_models(), loaded.get_prompt_model(), row
 
     def _keys_row(self, models: Sequence[Model]) -> tuple[Row, bool]:
-        """What there is to say about the secret, and whether it can be read."""
+        """The row about the secret, and whether it can be read."""
         row = Row("Secret of the keys")
         try:
             can_call = any(self._keys.credentials(model) for model in models)
@@ -196,7 +196,7 @@ class _Examination:
         except ServiceUnavailable as error:
             row.add(
                 BAD,
-                f"The secret {self._deployment.secret} cannot be read ({cause(error.__cause__)}); deploy the stack "
+                f"Failed to read the secret {self._deployment.secret} ({cause(error.__cause__)}); deploy the stack "
                 "again if it is missing, or allow yourself secretsmanager:GetSecretValue.",
             )
             return row, False
@@ -246,7 +246,7 @@ class _Examination:
         return bedrock.is_served(model) and not model.has_ended(self._day)
 
     def _server(self, subject: _Subject) -> Server | None:
-        """Who is asked about a model; None for Bedrock, and where a key or a URL is missing."""
+        """The server to ask about a model; None for Bedrock, and where a key or a URL is missing."""
         model, row = subject.model, subject.row
         provider = PROVIDERS[model.provider]
         # The simulator of any server speaks the usual dialect.
@@ -264,7 +264,7 @@ class _Examination:
             )
             return None
         if _is_on_loopback(model) and not self._deployment.on_laptop:
-            row.add(BAD, "Its baseUrl is on loopback, which functions on AWS cannot reach; give it an https address.")
+            row.add(BAD, "Its baseUrl is on loopback, which functions on AWS cannot reach; set an https URL.")
             return None
         if not credentials.base_url:
             row.add(BAD, "It has no URL; give it a baseUrl.")
@@ -292,16 +292,16 @@ class _Examination:
             return f"run `make keys STAGE={self._deployment.stage}`"
         return f"put it into the secret {self._deployment.secret}"
 
-    def _judge(self, subject: _Subject, answer: Answer, server: Server) -> None:
+    def _judge(self, subject: _Subject, result: ProbeResult, server: Server) -> None:
         model, row = subject.model, subject.row
-        row.key = answer.key
-        if answer.problem:
-            row.findings.append(answer.problem)
-        if answer.shutdowns is None:
+        row.key = result.key
+        if result.problem:
+            row.findings.append(result.problem)
+        if result.shutdowns is None:
             judge_shutdown(model, row, self._day)
             return
-        row.listed = "yes" if model.id in answer.shutdowns else "no"
-        if model.id not in answer.shutdowns:
+        row.listed = "yes" if model.id in result.shutdowns else "no"
+        if model.id not in result.shutdowns:
             # The lists of compatible servers are often not whole.
             mark = WARNING if PROVIDERS[model.provider].is_any_server else BAD
             row.add(
@@ -309,10 +309,10 @@ class _Examination:
                 f"{server.title} doesn't list {model.id} for this key: it is gone, or not open to this account; "
                 f"{instead(model)}.",
             )
-        judge_shutdown(model, row, self._day, answer.shutdowns.get(model.id))
+        judge_shutdown(model, row, self._day, result.shutdowns.get(model.id))
 
     def access(self) -> list[Row]:
-        """The rows of the Bedrock models that a job takes by default, with nothing but the account's access to them."""
+        """The rows of the default Bedrock models, with nothing but the account's access to them."""
         models, *_ = self._catalogue()
         on_bedrock = [model for model in models if model.default and self._is_asked_of_bedrock(model)]
         rows = []

@@ -23,14 +23,14 @@ _MAX_PAGES = 10
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a server said.
+class ProbeResult:
+    """The result of a probe.
 
     Attributes
     ----------
     key : one word about the key
     problem : what keeps every model of the server from being called
-    shutdowns : the models it lists with the days they end, where it tells; None where it lists none
+    shutdowns : the models it lists with the days they end, where the list says so; None where it lists none
     """
 
     key: str
@@ -69,8 +69,8 @@ class Server:
         return urlsplit(self.base_url).netloc.rpartition("@")[2] if self.is_any_server else self.provider
 
 
-def ask(server: Server, deadline: float, cure: str) -> Answer:
-    """What a server says about its key, its models and the account's credit.
+def ask(server: Server, deadline: float, cure: str) -> ProbeResult:
+    """Ask a server about its key, its models and the account's credit.
 
     Parameters
     ----------
@@ -97,23 +97,23 @@ def ask(server: Server, deadline: float, cure: str) -> Answer:
             page = f"{'&' if '?' in url else '?'}pageToken={quote(str(token), safe='')}"
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         late = isinstance(error, httpx2.TimeoutException)
-        cause = f"didn't answer within {REQUEST_SECONDS:.0f} s" if late else "cannot be reached"
+        cause = f"didn't respond within {REQUEST_SECONDS:.0f} s" if late else "is unreachable"
         where = "start it" if urlsplit(url).hostname in LOOPBACK_HOSTS else "check the network and its status page"
-        return Answer("unknown", Finding(BAD, f"{server.title} {cause}; {where}."))
+        return ProbeResult("unknown", Finding(BAD, f"{server.title} {cause}; {where}."))
     except (ValueError, RecursionError):
-        return Answer("unknown", Finding(WARNING, f"{server.title} answered something unreadable; try again later."))
+        return ProbeResult("unknown", Finding(WARNING, f"{server.title} returned invalid JSON; try again later."))
     accepted = "accepted" if server.key else "not needed"
     credit = _credit(probe, document)
     if isinstance(credit, int | float) and credit <= 0:
-        return Answer(accepted, _no_credit(server), shutdowns)
-    return Answer(accepted, None, shutdowns)
+        return ProbeResult(accepted, _no_credit(server), shutdowns)
+    return ProbeResult(accepted, None, shutdowns)
 
 
 def _listed(probe: Probe, document: Any) -> Mapping[str, str | None] | None:
-    """The models in a response with the days they end, where it tells; None where it lists none."""
+    """The models in a response with the days they end, where the list says so; None where it lists none."""
     if probe.models is None:
         return None
-    # Together answers with the bare list.
+    # Together returns the bare list.
     entries = document.get(probe.models) if isinstance(document, dict) else document
     if not isinstance(entries, list):
         return None
@@ -125,7 +125,7 @@ def _listed(probe: Probe, document: Any) -> Mapping[str, str | None] | None:
 
 
 def _end(entry: Mapping[str, Any]) -> str | None:
-    """The day a listed model ends, where its provider tells."""
+    """The shutdown day of a listed model, where its provider states one."""
     text = entry.get("shutdown_date")
     try:
         return date.fromisoformat(text).isoformat() if isinstance(text, str) else None
@@ -142,16 +142,16 @@ def _credit(probe: Probe, document: Any) -> Any:
     return document
 
 
-def _failed(server: Server, error: ErrorResponse, cure: str) -> Answer:
-    """What an error response means, with what the provider itself says for the operator on a terminal of their own."""
+def _failed(server: Server, error: ErrorResponse, cure: str) -> ProbeResult:
+    """Explain an error response, with the provider's own words for the operator on a terminal of their own."""
     key, finding = _meaning(server, error, cure)
     # A page has no words.
     said = clean(error.message, server.key) if error.words else ""
-    return Answer(key, Finding(finding.mark, f"{finding.sentence} It says: {said}") if said else finding)
+    return ProbeResult(key, Finding(finding.mark, f"{finding.sentence} It says: {said}") if said else finding)
 
 
 def _meaning(server: Server, error: ErrorResponse, cure: str) -> tuple[str, Finding]:
-    """What to say about the key, and what is wrong."""
+    """The state of the key, and the finding."""
     title = server.title
     match status_error(error).code:
         case "bad_credentials":
@@ -166,15 +166,15 @@ def _meaning(server: Server, error: ErrorResponse, cure: str) -> tuple[str, Find
         case _ if server.is_any_server and error.status in (404, 405):
             sentence = f"{title} doesn't list its models, so only a job can tell."
         case _:
-            sentence = f"{title} answered HTTP {error.status}, so only a job can tell."
+            sentence = f"{title} returned HTTP {error.status}, so only a job can tell."
     return "unknown", Finding(WARNING, sentence)
 
 
 def _bad_credentials(server: Server, error: ErrorResponse, cure: str) -> tuple[str, Finding]:
-    """Tell a key that may not ask, a bad one, a missing one, and an account that is denied."""
+    """Distinguish a key without permission to list models, a bad one, a missing one, and an account that is denied."""
     title, name = server.title, server.key_name or "a key"
     if error.says("scope"):
-        sentence = f"{name} may not list models, so only a job can tell; let the key read models."
+        sentence = f"{name} has no permission to list models, so only a job can tell; let the key read models."
         return "restricted", Finding(WARNING, sentence)
     if not server.key and not spoken_error(error):
         return "missing", Finding(BAD, f"{title} asks for a key; {cure}.")

@@ -28,7 +28,7 @@ class Row:
     Attributes
     ----------
     subject : model or part of the deployment
-    provider, key, listed, ends : what is known of a model; empty for what is no model
+    provider, key, listed, ends : what is known of a model; empty for a row that is not a model
     """
 
     subject: str

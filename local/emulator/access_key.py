@@ -45,7 +45,7 @@ class AccessKey:
         return cls(values["id"], values["secret"])
 
     def save(self, directory: Path) -> None:
-        """Write the access key into the folder of a cloud; only its owner can read the file."""
+        """Write the access key into the folder of a cloud; only its user can read the file."""
         _write(directory / _FILE, json.dumps({"id": self.id, "secret": self.secret}))
 
     def save_shell_file(self, directory: Path, endpoint: str, region: str, certificate: str) -> None:

@@ -1,7 +1,7 @@
-"""Which requests reach the emulator: those that are signed with the access key of this run, and a few unsigned ones.
+"""Authentication of requests to the emulator: signed with the access key of this run, or a few unsigned ones.
 
-The emulator on its own serves whoever reaches its port: other users of the machine, and every page in a browser on it.
-This ASGI middleware stands in front of it. Unsigned requests reach only what is public on AWS too: the HTTP API, where
+The emulator on its own serves every client of its port: other users of the machine, and every page in a browser on it.
+This ASGI middleware is in front of it. Unsigned requests reach only what is public on AWS too: the HTTP API, where
 on Linux they must come from a process of the same user, the distributions of CloudFront, and S3 by presigned URLs and
 by forms with a signed policy. A request that says it comes from a page of another origin is refused, signed or not, and
 so is one for another host: a name that leads to this machine would make any page one of ours (DNS rebinding).
@@ -142,7 +142,7 @@ async def _check_form(request: Request) -> Response | None:
 async def _distributed(request: Request, label: str) -> Response:
     """The response of a CloudFront distribution; nothing else of the emulator is reached by its name."""
     if request.method not in ("GET", "HEAD") or not cloudfront.find_distribution_for_label(label):
-        return refused("There is no such distribution, or the method is neither GET nor HEAD.")
+        return refused("Distribution not found, or the method is neither GET nor HEAD.")
     status, headers, body = await emulator._handle_cloudfront_dataplane_request(
         f"{request.host}:{request.port}", request.path, request.raw_path, request.scope["query_string"].decode(),
         request.method, request.headers, b"", request.query, "127.0.0.1",
@@ -151,7 +151,7 @@ async def _distributed(request: Request, label: str) -> Response:
 
 
 def install(key: AccessKey, port: int, origins: Path) -> None:
-    """Put the middleware in front of the emulator, and make `key` the only one of its owner."""
+    """Put the middleware in front of the emulator, and make `key` its only access key."""
 
     def is_root(access_key_id: str) -> bool:
         # Unsigned requests that come this far are judged by themselves.
@@ -193,15 +193,15 @@ _enforce_signed, _enforce_unsigned = s3._enforce_signed_post_policy, s3._enforce
 
 
 def _enforce_policy(fields: dict[str, str], bucket: str, region: str, size: int, is_version_4: bool) -> Any:
-    """Hold a form upload to its signed policy; S3's answer if it must not be stored."""
+    """Hold a form upload to its signed policy; S3's response if it must not be stored."""
     refusal = _enforce_signed(fields, bucket, region, size, is_version_4)
     if refusal or not _unsigned_form.get():
         return refusal
     scope = fields.get("x-amz-credential", "").split("/")
     secret = secret_of(scope[0], fields.get("x-amz-security-token")) if is_version_4 and len(scope) == 5 else None
     expected = sigv4.calculate_signature(secret, scope[1], scope[2], "s3", fields["policy"]) if secret else ""
-    given = fields.get("x-amz-signature", "")
-    if expected and SHA256.fullmatch(given) and sigv4.signatures_match(expected, given):
+    signature = fields.get("x-amz-signature", "")
+    if expected and SHA256.fullmatch(signature) and sigv4.signatures_match(expected, signature):
         return None
     return s3._error("SignatureDoesNotMatch", "The form is not signed with an access key of this cloud.", 403)
 

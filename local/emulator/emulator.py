@@ -5,9 +5,9 @@
 - A stopped execution begins no further state. The emulator lets the items of a Map go on: one that waits for its
   provider would ask it again when its time has come, long after the job was cancelled.
 - An invocation has all log lines that it wrote. The emulator waits some milliseconds for them; on a busy machine they
-  come with the answer to a later invocation, or never.
+  come with the response to a later invocation, or never.
 - Where it enforces IAM, policies can tell conditional writes (``s3:if-match``, ``s3:if-none-match``) and presigned URLs
-  (``s3:authType``), and S3 answers 403 instead of 404 for a missing key to a role that may not list the bucket
+  (``s3:authType``), and S3 returns 403 instead of 404 for a missing key to a role that may not list the bucket
   (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 
 Where it enforces IAM, it writes the calls of roles into the file that ``CALLS_LOG`` names, a JSON object a line:
@@ -40,7 +40,7 @@ from hypercorn.__main__ import main as serve
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses, router
 from ministack.services import lambda_svc, s3, stepfunctions
 
-# Workers of functions that were updated or removed meanwhile; they end with what they are doing.
+# Workers of functions that have been updated or removed since; they end with what they are doing.
 _outdated: set[Any] = set()
 _kill, _invalidate, _release = lambda_runtime.kill_workers, lambda_svc.invalidate_worker, lambda_svc.release_worker
 _execute_task = stepfunctions._execute_task
@@ -81,7 +81,7 @@ def execute_task(state: Any, value: Any, execution: dict[str, Any], context: Any
 
 
 def stderr_reader(worker: Any) -> Callable[[], None]:
-    """What queues the log lines of a worker; under its lock, every line is either in the pipe or in the queue.
+    """The queue of a worker's log lines; under its lock, every line is either in the pipe or in the queue.
 
     The emulator asks for it when it has started the process, and runs it in a thread.
     """
@@ -95,7 +95,7 @@ def stderr_reader(worker: Any) -> Callable[[], None]:
 
 def _read_stderr(stream: IO[str], lines: Any, pipe: Any, lock: threading.Lock) -> None:
     rest = b""
-    # A stream that is closed meanwhile belongs to a process that has ended.
+    # A stream that is closed by now belongs to a process that has ended.
     with contextlib.suppress(OSError, ValueError):
         while True:
             pipe.poll()
@@ -109,7 +109,7 @@ def _read_stderr(stream: IO[str], lines: Any, pipe: Any, lock: threading.Lock) -
 
 
 def drain_stderr(worker: Any, **_: float) -> str:
-    """The log lines that a worker wrote before its answer."""
+    """The log lines that a worker wrote before its response."""
     until = time.monotonic() + _LOG_SECONDS
     while time.monotonic() < until:
         with worker.log_lock:
@@ -137,9 +137,9 @@ def s3_service_context(action: str, query: Any, path: str, headers: Mapping[str,
 async def handle_s3_request(
     method: str, path: str, headers: dict[str, str], body: bytes, query_params: Mapping[str, Any], **options: Any
 ) -> Any:
-    """Answer a request of S3; a missing key is forbidden to a role that may not list the bucket."""
+    """Handle a request of S3; a missing key is forbidden to a role that may not list the bucket."""
     response = await _handle_s3_request(method, path, headers, body, query_params, **options)
-    # An answer to HEAD has no body.
+    # A response to HEAD has no body.
     if response[0] != 404 or not (method == "HEAD" or (method == "GET" and b"NoSuchKey" in response[2])):
         return response
     bucket, key = s3._parse_bucket_key(path, headers)
@@ -199,7 +199,7 @@ if __name__ == "__main__":
     authentication.install(
         access_key.AccessKey.of(os.environ), int(os.environ["GATEWAY_PORT"]), folder / "origins.json"
     )
-    # Each connection and each worker takes file descriptors; macOS takes no infinity.
+    # Each connection and each worker needs file descriptors; macOS does not accept infinity.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (10240 if most == resource.RLIM_INFINITY else most, most))
     sys.exit(serve(sys.argv[3:]))

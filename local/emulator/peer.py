@@ -1,4 +1,4 @@
-"""Which user of this machine a loopback connection belongs to, as the kernel of Linux says (sock_diag(7))."""
+"""The user that a loopback connection belongs to, as the kernel of Linux says (sock_diag(7))."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Address = tuple[str, int]
 def is_of_another_user(client: Address, server: Address) -> bool:
     """Whether the connection from `client` to `server` certainly or possibly belongs to another user.
 
-    A connection that its owner has closed already belongs to nobody, so it counts as another user's. Where the kernel
-    does not say who owns a connection (macOS), the answer is always False.
+    A connection that its user has closed already belongs to no one, so it counts as another user's. Where the kernel
+    does not say who owns a connection (macOS), the result is always False.
     """
     try:
         user, socket_number = _owner(client, server)
@@ -36,14 +36,14 @@ def _owner(client: Address, server: Address) -> tuple[int, int]:
 
     Raises
     ------
-    FileNotFoundError : there is no such connection
-    AttributeError, OSError : the kernel does not tell
+    FileNotFoundError : the connection does not exist
+    AttributeError, OSError : the kernel does not say
     """
     ends = b"".join(
         [
             struct.pack(">HH", client[1], server[1]),
             *(socket.inet_aton(host) + bytes(12) for host, _ in (client, server)),
-            # On any interface, and without the cookie of an earlier answer.
+            # On any interface, and without the cookie of an earlier reply.
             struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF),
         ]
     )
@@ -53,11 +53,11 @@ def _owner(client: Address, server: Address) -> tuple[int, int]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(1)
         kernel.send(header + wanted)
-        answer = kernel.recv(4096)
-    _, kind, *_ = struct.unpack_from("=IHHII", answer)
+        reply = kernel.recv(4096)
+    _, kind, *_ = struct.unpack_from("=IHHII", reply)
     if kind == _ERROR:
-        (code,) = struct.unpack_from("=i", answer, 16)
+        (code,) = struct.unpack_from("=i", reply, 16)
         raise OSError(-code, os.strerror(-code))
     # Behind the family, the state and the two ends: two counts, and these.
-    user, socket_number = struct.unpack_from("=II", answer, 16 + 4 + 48 + 12)
+    user, socket_number = struct.unpack_from("=II", reply, 16 + 4 + 48 + 12)
     return user, socket_number

@@ -1,4 +1,4 @@
-"""A request to the emulator, read as the emulator reads it, and the answer of one that is refused."""
+"""A request to the emulator, read as the emulator reads it, and the response to one that is refused."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ async def check_signed(request: Request) -> Response | None:
         return failed
 
     digest = request.headers.get("x-amz-content-sha256", "")
-    # The id of a key is no secret: what can be checked before the body is read, is.
+    # The id of a key is not secret: what can be checked before the body is read, is.
     is_early = bool(digest) and not digest.startswith("STREAMING-AWS4-")
     if failed := sigv4.request_time_failure(signature) or (is_early and failure(b"")):
         return refused_by(signature.service, failed[1])
@@ -110,7 +110,7 @@ def _is_of_future(stamp: str) -> bool:
 
 
 def is_of_s3(request: Request) -> bool:
-    """Whether the emulator takes a request for one of S3; some services know theirs by the path."""
+    """Whether the emulator reads a request as one of S3; some services know theirs by the path."""
     is_special = request.path.startswith(_SPECIAL_PATHS)
     service = router.detect_service(request.method, request.path, request.headers, request.query)
     return not is_special and service == "s3"

@@ -1,1 +1,1 @@
-"""What a run shows: the contact sheet, the trace of an execution, logs, how to call the API."""
+"""Reports of a run: the contact sheet, the trace of an execution, logs, how to call the API."""

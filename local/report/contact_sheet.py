@@ -1,4 +1,4 @@
-"""The contact sheet: all pictures of a job on one page, with the prompt as its title."""
+"""The contact sheet: all images of a job on one page, with the prompt as its title."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Tile:
     ----------
     detail : a few words below the name, such as the provider
     seconds : what the model took
-    image : its picture, or None where there is none; `error` says why
+    image : its image, or None without one; `error` says why
     """
 
     name: str
@@ -55,12 +55,12 @@ class Tile:
 
 
 def columns(count: int) -> int:
-    """How many tiles stand in a row."""
+    """The number of tiles in a row."""
     return {1: 1, 2: 2, 4: 2}.get(count, 3 if count <= 9 else 4)
 
 
 def draw(prompt: str, tiles: Sequence[Tile], summary: str) -> Image.Image:
-    """The sheet as an RGB picture; `summary` is the line below the title."""
+    """The sheet as an RGB image; `summary` is the line below the title."""
     across = columns(len(tiles))
     down = max(1, math.ceil(len(tiles) / across))
     # A single tile still leaves room for the title.
@@ -85,9 +85,9 @@ def draw(prompt: str, tiles: Sequence[Tile], summary: str) -> Image.Image:
 
 def reduce(image: Image.Image) -> Image.Image:
     """Return the image as large as a tile shows it: forty of full size would fill a laptop's memory."""
-    picture = image.convert("RGB")
-    picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
-    return picture
+    thumbnail = image.convert("RGB")
+    thumbnail.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+    return thumbnail
 
 
 def wrap(text: str, font: Font, width: float, lines: int) -> list[str]:
@@ -110,7 +110,7 @@ def wrap(text: str, font: Font, width: float, lines: int) -> list[str]:
 
 
 def _fitting(text: str, font: Font, width: float) -> int:
-    """How many characters of the text fit into the width; at least one."""
+    """The number of characters of the text that fit into the width; at least one."""
     low, high = 1, len(text)
     while low < high:
         middle = (low + high + 1) // 2
@@ -125,11 +125,11 @@ def _draw_tile(sheet: Image.Image, tile: Tile, x: int, y: int) -> None:
     canvas = ImageDraw.Draw(sheet)
     panel = Image.new("RGB", (TILE, TILE), _FRAME)
     if tile.image:
-        picture = reduce(tile.image)
-        panel.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))
+        thumbnail = reduce(tile.image)
+        panel.paste(thumbnail, ((TILE - thumbnail.width) // 2, (TILE - thumbnail.height) // 2))
     else:
         font = _font(tile.error, 24)
-        text = wrap(tile.error or "No picture", font, TILE - 80, lines=8)
+        text = wrap(tile.error or "No image", font, TILE - 80, lines=8)
         pen = ImageDraw.Draw(panel)
         height = 34 * len(text)
         pen.rectangle((40, (TILE - height) // 2 - 30, 84, (TILE - height) // 2 - 27), fill=_ALARM)
@@ -174,5 +174,5 @@ def _load(name: str, size: int) -> Font | None:
 
 
 def _has(font: Font, character: str) -> bool:
-    # A font draws the same box for all that it lacks, and so for what is no character at all.
+    # A font draws the same box for all that it lacks, and so for what is not a character at all.
     return character.isspace() or bytes(font.getmask(character)) != bytes(font.getmask("\uffff"))

@@ -1,4 +1,4 @@
-"""How each model of a job travelled through the state machine, told from the Lambdas' logs."""
+"""The execution of each model of a job in the state machine, traced from the Lambdas' logs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def job_lines(cloud: Cloud, job_id: str) -> list[Line]:
 
 
 def parsed(message: str) -> Line | None:
-    """A log message as a JSON object; None where it is none."""
+    """A log message as a JSON object; None where it is not one."""
     try:
         line = json.loads(message)
     except ValueError:

@@ -46,7 +46,7 @@ def readable(function: str, stored: float, message: str) -> tuple[float, str]:
 
 
 class _LambdaLogs:
-    """What the Lambdas have logged since the last look."""
+    """The lines that the Lambdas have logged since the last look."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._client = cloud.client("logs")
@@ -70,7 +70,7 @@ class _LambdaLogs:
 
 
 class _LogFile:
-    """What a process has written since the last look."""
+    """The lines that a process has written since the last look."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -81,7 +81,7 @@ class _LogFile:
         if not self._path.exists():
             return
         if self._path.stat().st_size < self._position:
-            # Started anew.
+            # Restarted.
             self._position, self._rest = 0, ""
         with self._path.open("rb") as file:
             file.seek(self._position)

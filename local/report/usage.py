@@ -1,4 +1,4 @@
-"""How a running cloud is called: lines to paste into a shell."""
+"""Calls of a running cloud: lines to paste into a shell."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     terminal.prepare()
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python -m local.simulator",
-        description=f"Plays image providers on 127.0.0.1: {', '.join(PREFIXES)}. Each lies at its own path below the "
+        description=f"Plays image providers on 127.0.0.1: {', '.join(PREFIXES)}. Each has its own path below the "
         "port; /_simulator/ has health, requests, faults and latency.",
-        epilog="SECONDS is how long throttled and poll_throttled ask the caller to wait, slow holds the answer back, "
+        epilog="SECONDS is how long throttled and poll_throttled ask the caller to wait, slow delays the response, "
         "and late_task keeps the task unknown. TIMES is how many requests meet the fault; without it, all do. "
         f"Faults: {', '.join(sorted(FAULTS))}.",
     )

@@ -40,7 +40,7 @@ _TYPES = {"int": "an integer", "float": "a number", "str": "a string", "bool": "
 
 
 class Problem(NamedTuple):
-    """What is wrong with one member of a body.
+    """The error in one member of a body.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class InvalidBody(ValueError):
 
 
 class Named(msgspec.Struct):
-    """What must be known of a request before anything else of it is checked."""
+    """The parts of a request that are checked before all others."""
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
 

@@ -23,14 +23,14 @@ LAMBDA_WORKER = "ministack-lambda-"
 
 
 def listen(port: int, app: WSGIApplication) -> BaseWSGIServer:
-    """Open a port on loopback, 0 for a free one, and return its server, which serves the app once it is told to.
+    """Open a port on loopback, 0 for a free one, and return its server, which serves the app once it is started.
 
     Raises
     ------
     OSError
         If the port cannot be opened.
     OverflowError
-        If there is no such port.
+        If the port is not available.
     """
     # werkzeug ends the process where it cannot open a port itself. It duplicates this socket.
     with socket.create_server((HOST, port), backlog=QUEUE) as listener:
@@ -71,8 +71,8 @@ class _Handler(WSGIRequestHandler):
 
 def _kill_worker(address: tuple[str, int]) -> None:
     """Kill the process at this end of a connection, provided it is a Lambda worker of the emulator."""
-    # The kernel's list of connections is no snapshot: one that is there may be missed while others come and go.
-    # On a busy machine one look takes half a second, and a caller that is no worker must not lose its patience.
+    # The kernel's list of connections is not a snapshot: one that is there may be missed while others come and go.
+    # On a busy machine one look takes half a second, and a caller that is not a worker must not time out.
     give_up = time.monotonic() + 3
     while time.monotonic() < give_up:
         if worker := _worker_at(address):

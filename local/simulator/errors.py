@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """What an error says; `kind` is the envelope's type or status where it does not follow from the rest."""
+    """The content of an error; `kind` is the envelope's type or status where it does not follow from the rest."""
 
     status: int
     message: str
@@ -22,7 +22,7 @@ class Words(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A whole response, in nobody's envelope."""
+    """A whole response, without a provider's envelope."""
 
     status: int
     body: str

@@ -26,14 +26,14 @@ MIME_TYPES: dict[ImageFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 MAX_PIXELS = 64_000_000
 SLOW_SECONDS = 300.0
-# How often an answer that waits looks whether the latency has changed.
+# How often a response that waits checks whether the latency has changed.
 CHECK_SECONDS = 0.25
 SHELF_LENGTH = 200
 OVERSIZED_BYTES = 41 * 1024 * 1024
 
 
 class Refusal(Exception):
-    """The provider answers this request at once with the response given."""
+    """The provider refuses this request at once, with `response`."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status)
@@ -41,7 +41,7 @@ class Refusal(Exception):
 
 
 class Dropped(Exception):
-    """The connection ends without an answer: closed in order, or reset."""
+    """The connection ends without a response: closed in order, or reset."""
 
     def __init__(self, reset: bool = False) -> None:
         super().__init__("reset" if reset else "closed")
@@ -63,7 +63,7 @@ class EncodedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """What all providers of one simulator share; `other_port` is a second port that answers the same."""
+    """State shared by all providers of one simulator; `other_port` is a second port that serves the same."""
 
     faults: FaultTable
     latency: Latency
@@ -73,7 +73,7 @@ class Stage:
 
 
 class Exchange:
-    """One request of one provider, from its arrival to its answer.
+    """One request of one provider, from its arrival to its response.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Exchange:
         self._identified = identified
 
     def identify(self, model: str) -> None:
-        """Take note of the model, and play the faults of the connection.
+        """Record the model, and play the faults of the connection.
 
         Raises
         ------
@@ -187,24 +187,24 @@ class Exchange:
         return self.request.received + self.stage.latency.seconds(model) + self._held_back()
 
     def _wait_until(self, moment: Callable[[], float]) -> None:
-        """Hold the answer back until a moment (epoch seconds), which may change meanwhile.
+        """Delay the response until a moment (epoch seconds), which may change during the wait.
 
         Raises
         ------
         Dropped
-            If the simulator stops meanwhile.
+            If the simulator stops during the wait.
         """
         while (left := moment() - time.time()) > 0:
             if self.stage.stopping.wait(min(left, CHECK_SECONDS)):
                 raise Dropped
 
     def wait_for_image(self, model: str) -> None:
-        """Hold the answer back for as long as this model takes for an image, even if that changes meanwhile."""
+        """Delay the response for as long as this model takes for an image, even if that changes during the wait."""
         self.makes_image = True
         self._wait_until(lambda: self.ready_at(model))
 
     def wait_for_text(self) -> None:
-        """Hold the answer back only where the model is slow."""
+        """Delay the response only where the model is slow."""
         self._wait_until(lambda: self.request.received + self._held_back())
 
     def _held_back(self) -> float:
@@ -214,12 +214,12 @@ class Exchange:
 
 
 class Shelf:
-    """Images that are fetched by a signed address of limited life.
+    """Images that are fetched by a signed URL of limited life.
 
     Parameters
     ----------
     lifetime
-        Seconds an address is good for.
+        Seconds a URL is valid for.
     """
 
     def __init__(self, lifetime: float) -> None:
@@ -228,7 +228,7 @@ class Shelf:
         self._items: OrderedDict[str, tuple[EncodedImage, str, float, str | None]] = OrderedDict()
 
     def put(self, exchange: Exchange, image: EncodedImage) -> str:
-        """Keep the image; return the address to fetch it from. The faults that spoil a URL act here."""
+        """Keep the image; return the URL to fetch it from. The faults that spoil a URL act here."""
         if exchange.meets("data_url"):
             return _data_url(image)
         name = f"{new_id(length=24)}.{image.mime_type.rpartition('/')[2].partition('+')[0]}"
@@ -249,7 +249,7 @@ class Shelf:
         return url
 
     def fetch(self, exchange: Exchange, path: Mapping[str, str]) -> Response:
-        """Answer a request for an image: signed, and without any key, which is nobody's business there."""
+        """Handle a request for an image: signed, and without any key, which must not be sent there."""
         request = exchange.request
         if any(name in request.headers for name in KEY_HEADERS):
             return Response("This address takes no key: its signature is enough.", 403)

@@ -10,7 +10,7 @@ from typing import Any
 
 from local.simulator.errors import ERROR_FAULTS
 
-# What every protocol can play: these act on the connection, on the bytes of an answer, or exist at every provider.
+# What every protocol can play: these act on the connection, on the bytes of a response, or exist at every provider.
 COMMON_FAULTS = frozenset(
     {
         "throttled",
@@ -74,7 +74,7 @@ class Fault:
     retry_after
         Seconds in the provider's own retry hint (`throttled`, `poll_throttled`); None or 0 sends no hint.
     seconds
-        How long the answer is held back (`slow`), or the task stays unknown (`late_task`).
+        How long the response is delayed (`slow`), or the task stays unknown (`late_task`).
     times
         How many requests still meet the fault; None means every one.
     """
@@ -86,7 +86,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.name not in FAULTS:
-            raise FaultError(f"There is no fault {self.name!r}. Use one of: {', '.join(sorted(FAULTS))}.")
+            raise FaultError(f"Unknown fault {self.name!r}. Available: {', '.join(sorted(FAULTS))}.")
         for label, value in (("retryAfter", self.retry_after), ("seconds", self.seconds)):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise FaultError(f"{label} of the fault {self.name!r} must be a number of seconds from 0 on.")

@@ -1,4 +1,4 @@
-"""How long each model takes; a change applies to requests under way as well."""
+"""The latency of each model; a change applies to requests in progress as well."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Latency:
         self._models: dict[str, Range] = {}
 
     def seconds(self, model: str) -> float:
-        """How long an image of this model takes."""
+        """The seconds that an image of this model takes."""
         with self._lock:
             low, high = self._models.get(model, self._range)
         share = int.from_bytes(hashlib.sha256(f"latency:{model}".encode()).digest()[:4], "big") / 0xFFFFFFFF

@@ -54,7 +54,7 @@ def read_json(body: bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is no JSON, is nested too deeply, or holds text that is no Unicode.
+        If it is not valid JSON, is nested too deeply, or holds a string that is not valid Unicode.
     """
     try:
         document = json.loads(body)

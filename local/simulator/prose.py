@@ -1,4 +1,4 @@
-"""What the simulated text models answer: a vivid description of a prompt, or YES or NO."""
+"""Answers of the simulated text models: a vivid description of a prompt, or YES or NO."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def shorten(text: str, tokens: int) -> str:
 
 
 def answer(instruction: str, message: str, model: str) -> str:
-    """What a text model says to a message under an instruction.
+    """A text model's answer to a message under an instruction.
 
     A question to be answered only YES or NO is answered YES where the message contains FORBIDDEN_WORD. Anything else
     is taken as a prompt, bare or in an instruction's quotation, and described vividly in its own words, in two lines

@@ -1,4 +1,4 @@
-"""What the simulated providers have in common: routes, and the faults that show before any work is done."""
+"""Common parts of the simulated providers: routes, and the faults that show before any work is done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.simulator.exchange import Exchange, Refusal, Stage
 from local.simulator.faults import COMMON_FAULTS, Fault
 from local.simulator.messages import Request
 
-# Faults that are answered as soon as the request is understood; the others show when the image would be ready.
+# Faults returned as soon as the request is understood; the others show when the image would be ready.
 EARLY_FAULTS = frozenset(
     {
         "throttled",
@@ -34,7 +34,7 @@ Handler = Callable[[Exchange, dict[str, str]], Response]
 
 
 class Route(NamedTuple):
-    """A method and a path (named groups become arguments) with what answers them."""
+    """A method and a path (named groups become arguments) with their handler."""
 
     method: str
     pattern: re.Pattern[str]
@@ -75,12 +75,12 @@ class Provider(ABC):
         self.routes: list[Route] = []
 
     def handle(self, exchange: Exchange) -> Response:
-        """Answer a request.
+        """Handle a request.
 
         Raises
         ------
         Dropped
-            If the connection is to end without an answer.
+            If the connection is to end without a response.
         """
         try:
             response = self._route(exchange)
@@ -112,7 +112,7 @@ class Provider(ABC):
 
     @abstractmethod
     def no_such_route(self, exchange: Exchange) -> Response:
-        """What the provider answers on a path it does not have."""
+        """The provider's response on a path it does not have."""
 
     @abstractmethod
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
@@ -123,7 +123,7 @@ class Provider(ABC):
         """These words in the provider's own envelope."""
 
     def refuse_early(self, exchange: Exchange) -> None:
-        """Answer the faults that show before any work is done.
+        """Play the faults that show before any work is done.
 
         Raises
         ------
@@ -133,9 +133,9 @@ class Provider(ABC):
         fault = exchange.fault
         if fault is None or fault.name not in self.early:
             return
-        answer = self.errors.get(fault.name)
-        if answer is None:
+        error = self.errors.get(fault.name)
+        if error is None:
             raise Refusal(self.fault_response(exchange, fault))
-        if isinstance(answer, Page):
-            raise Refusal(Response(answer.body, answer.status, {"Content-Type": answer.content_type}))
-        raise Refusal(self.error(exchange, answer))
+        if isinstance(error, Page):
+            raise Refusal(Response(error.body, error.status, {"Content-Type": error.content_type}))
+        raise Refusal(self.error(exchange, error))

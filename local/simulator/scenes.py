@@ -59,7 +59,7 @@ def mix(first: Color, second: Color, share: float) -> Color:
 
 
 class Canvas:
-    """What a scene is drawn on, with the palette and the randomness to draw from."""
+    """The canvas of a scene, with the palette and the randomness to draw from."""
 
     def __init__(self, size: tuple[int, int], palette: Palette, rng: random.Random) -> None:
         self.width, self.height = size

@@ -46,7 +46,7 @@ class RecordedRequest:
     received, answered
         Epoch seconds; `answered` is None while the request is being worked on.
     status
-        None while it is worked on, and where the connection ended without an answer.
+        None while it is worked on, and where the connection ended without a response.
     """
 
     number: int
@@ -62,7 +62,7 @@ class RecordedRequest:
     fault: str | None = None
 
     def describe(self, exchange: Exchange) -> None:
-        """Take over what is known of the request by now."""
+        """Copy what is known of the request by now."""
         self.model, self.body = exchange.model, exchange.body
         self.fault = exchange.fault.name if exchange.fault else None
 
@@ -151,7 +151,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The address all base URLs begin with."""
+        """The URL that all base URLs begin with."""
         return f"http://{HOST}:{self.port}"
 
     @property
@@ -181,12 +181,12 @@ class Simulator:
         self._server.server_close()
 
     def _other_port(self) -> int:
-        """A second port that answers the same, opened when it is first needed.
+        """A second port that serves the same, opened when it is first needed.
 
         Raises
         ------
         Dropped
-            If the simulator stops meanwhile.
+            If the simulator stops in the meantime.
         """
         with self._other_lock:
             if self._stopping.is_set():
@@ -218,7 +218,7 @@ class Simulator:
         Raises
         ------
         FaultError
-            If there is no such fault, or a number is out of range.
+            If the fault is unknown, or a number is out of range.
         """
         self._faults.set(model, Fault(fault, retry_after, seconds, times))
 
@@ -236,12 +236,12 @@ class Simulator:
         Raises
         ------
         LatencyError
-            If the range is no range.
+            If the range is invalid.
         """
         self._latency.update({"models": {model: [low, high]}} if model else {"min": low, "max": high})
 
     def control(self, request: Request) -> Response:
-        """Answer the control API."""
+        """Serve the control API."""
         name = request.path.strip("/")
         method = request.method
         if name == "health" and method == "GET":
@@ -277,12 +277,12 @@ class Simulator:
         return json_response(200, {model: fault.to_json() for model, fault in self._faults.snapshot().items()})
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request, as a WSGI application.
+        """Serve a request, as a WSGI application.
 
         Raises
         ------
         Dropped
-            If the connection is to end without an answer.
+            If the connection is to end without a response.
         """
         prefix, _, environ["PATH_INFO"] = environ["PATH_INFO"].lstrip("/").partition("/")
         request = Request(environ, f"{self.url}/{prefix}")
@@ -299,7 +299,7 @@ class Simulator:
         return response(environ, start_response)
 
     def _ask(self, provider: Provider, request: Request) -> Response:
-        """Let a provider answer, and keep the record of it."""
+        """Let a provider respond, and keep the record of it."""
         record = self._log.open(provider.name, request)
         exchange = Exchange(request, self.stage, provider.playable, record.describe)
         status: int | None = None
@@ -311,7 +311,7 @@ class Simulator:
             status = response.status_code
             return response
         finally:
-            # The record is complete before its caller can look: a test reads it as soon as it has its answer.
+            # The record is complete before its caller can look: a test reads it as soon as it has its response.
             self._close_record(record, exchange, status)
 
     def _close_record(self, record: RecordedRequest, exchange: Exchange, status: int | None) -> None:
@@ -322,13 +322,13 @@ class Simulator:
             return
         moment = datetime.fromtimestamp(record.received, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         parts = [moment, record.provider, record.method, record.path, record.model or "-"]
-        parts += [str(status or "no answer"), f"{(record.answered - record.received) * 1000:.0f} ms"]
+        parts += [str(status or "no response"), f"{(record.answered - record.received) * 1000:.0f} ms"]
         parts += [f"fault={record.fault}"] if record.fault else []
         print(" ".join(parts), file=sys.stderr, flush=True)
 
 
 def _read_body(request: Request) -> Response | None:
-    """Read the body, so that the next request can follow; return the refusal of one that cannot be read."""
+    """Read the body, so that the next request can follow; return the refusal of an invalid one."""
     try:
         length = request.headers.get("Content-Length", "0")
         if not length.isdecimal():

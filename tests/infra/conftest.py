@@ -1,4 +1,4 @@
-"""Synthesised stacks, one a target and stage, without gathering packages."""
+"""Synthesized stacks, one a target and stage, without gathering packages."""
 
 import json
 import typing
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # under some Pythons 3.11: the stack must do without.
 assert typing._GenericAlias.__annotations__ == {}  # type: ignore[attr-defined]
 
-Synthesise = Callable[..., Template]
+Synthesize = Callable[..., Template]
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +35,11 @@ def context() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def synthesise(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
-    """A function from settings, as the context has them, to the template; each is synthesised once."""
+def synthesize(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
+    """A function from settings, as the context has them, to the template; each is synthesized once."""
 
     @cache
-    def synthesise(**settings: Any) -> Template:
+    def synthesize(**settings: Any) -> Template:
         app = App(
             context={**context, "aws:cdk:bundling-stacks": []},
             outdir=str(tmp_path_factory.mktemp("cdk")),
@@ -49,10 +49,10 @@ def synthesise(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
         chosen = Settings.from_context({**context, **settings})
         return Template.from_stack(PixelPromptStack(app, chosen, bedrock, ["Some Model 1.0", "Other Model"]))
 
-    return synthesise
+    return synthesize
 
 
 @pytest.fixture(scope="session")
-def template(synthesise: Synthesise) -> Template:
+def template(synthesize: Synthesize) -> Template:
     """The stack for AWS with the defaults of the stage dev."""
-    return synthesise()
+    return synthesize()

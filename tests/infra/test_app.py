@@ -122,7 +122,7 @@ def test_a_missing_uv_is_one_sentence(context: dict[str, Any], tmp_path: Path) -
 
 
 @dataclass(frozen=True)
-class Synthesised:
+class Synthesized:
     """What app.py has written for the emulator, and the home and an archive for AWS beside it."""
 
     out: Path
@@ -131,10 +131,10 @@ class Synthesised:
 
 
 @pytest.fixture(scope="module")
-def synthesised(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
+def synthesized(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     """As a plain `cdk synth` runs it, with none of the folders chosen that tools keep their files in."""
-    folder = tmp_path_factory.mktemp("synthesised")
-    made = Synthesised(folder / "out", folder / "home", folder / "archive")
+    folder = tmp_path_factory.mktemp("synthesized")
+    made = Synthesized(folder / "out", folder / "home", folder / "archive")
     unset = dict.fromkeys(caches.VARIABLES, "")
     made.home.mkdir(mode=0o775)
     made.home.chmod(0o775)
@@ -149,18 +149,18 @@ def synthesised(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactor
     return made
 
 
-def test_the_umask_may_let_the_group_write_and_home_stays_as_it_is(synthesised: Synthesised) -> None:
-    assert (synthesised.archive / "botocore").is_dir()
-    assert [*synthesised.home.rglob("*")] == []
+def test_the_umask_may_let_the_group_write_and_home_stays_as_it_is(synthesized: Synthesized) -> None:
+    assert (synthesized.archive / "botocore").is_dir()
+    assert [*synthesized.home.rglob("*")] == []
 
 
-def test_synthesises_without_an_account(synthesised: Synthesised) -> None:
-    template = json.loads((synthesised.out / "PixelPrompt-dev.template.json").read_text())
+def test_synthesizes_without_an_account(synthesized: Synthesized) -> None:
+    template = json.loads((synthesized.out / "PixelPrompt-dev.template.json").read_text())
     types = [entry["Type"] for entry in template["Resources"].values()]
     assert types.count("AWS::Lambda::Function") == len(list((ROOT / "functions").glob("*.py")))
     assert types.count("AWS::StepFunctions::StateMachine") == 1
     # The emulator's interpreter has the packages: the one archive holds our own code only.
-    (archive,) = synthesised.out.glob("asset.*")
+    (archive,) = synthesized.out.glob("asset.*")
     assert {path.name for path in archive.iterdir()} == {
         "pixelprompt",
         *(path.name for path in (ROOT / "functions").glob("*.py")),

@@ -188,7 +188,7 @@ class Assembly:
         return self.archives()["generate" if path == PROVIDERS else "status"]
 
 
-def synthesise(folder: Path, *prefix: str, **variables: str) -> Assembly:
+def synthesize(folder: Path, *prefix: str, **variables: str) -> Assembly:
     """What `make synth` does for AWS; no test has AWS credentials."""
     folder.mkdir()
     environment = {**os.environ, **variables}
@@ -201,7 +201,7 @@ def synthesise(folder: Path, *prefix: str, **variables: str) -> Assembly:
 @pytest.fixture(scope="module")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     """A synthesis that may ask the package index for what uv's cache lacks."""
-    return synthesise(tmp_path_factory.mktemp("synth") / "a")
+    return synthesize(tmp_path_factory.mktemp("synth") / "a")
 
 
 @pytest.mark.slow
@@ -215,7 +215,7 @@ def test_a_second_synthesis_needs_nothing_from_outside_and_gives_the_same(assemb
     alone = ["unshare", "--map-root-user", "--net"]
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
         alone = []
-    second = synthesise(tmp_path / "b", *alone, **outside)
+    second = synthesize(tmp_path / "b", *alone, **outside)
     assert second.template == assembly.template
     archives = {archive.name for archive in assembly.archives().values()}
     assert {archive.name for archive in second.archives().values()} == archives and len(archives) == 2

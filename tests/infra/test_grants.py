@@ -15,7 +15,7 @@ def table() -> str:
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> Path:
-    """A document with the table of today; the stack is not synthesised again."""
+    """A document with the table of today; the stack is not synthesized again."""
     path = tmp_path / "security.md"
     path.write_text(f"Before.\n{BEGIN}{table}{END}After.\n")
     monkeypatch.setattr(grants, "ROOT", tmp_path)
@@ -52,7 +52,7 @@ def test_a_stale_table_is_told_and_mended(written: Path, capsys: pytest.CaptureF
     written.write_text(fresh.replace("`states:StartExecution`", "`states:*`"))
     stale = written.read_text()
     assert grants.run(check=True) == 1
-    told = "The table of grants in security.md is not what the stack says; write it anew with `make grants`.\n"
+    told = "The table of grants in security.md differs from the stack; update it with `make grants`.\n"
     assert capsys.readouterr().err == told
     assert written.read_text() == stale
     assert grants.run(check=False) == 0

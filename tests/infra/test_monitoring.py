@@ -12,7 +12,7 @@ from infra.monitoring import NAMESPACE
 from local.aws.deploy import FIXED_DOLLARS
 from local.checks import synthesis
 from pixelprompt import observability
-from tests.infra.conftest import Synthesise
+from tests.infra.conftest import Synthesize
 
 DOCS = Path(__file__).parents[2] / "docs"
 ALARMS = (DOCS / "how-to" / "respond-to-alarms.md").read_text(encoding="utf-8")
@@ -66,9 +66,9 @@ def test_every_alarm_reaches_the_topic_and_is_quiet_without_data(template: Templ
         assert alarm["TreatMissingData"] == "notBreaching", name
 
 
-def test_every_alarm_has_a_section_that_says_what_to_do(synthesise: Synthesise) -> None:
+def test_every_alarm_has_a_section_that_says_what_to_do(synthesize: Synthesize) -> None:
     sections = re.findall(r"^## ([a-z-]+)$", ALARMS, re.MULTILINE)
-    names = alarms(synthesise(dailyBudget="5"))
+    names = alarms(synthesize(dailyBudget="5"))
     for name, alarm in names.items():
         told = (
             alarm["AlarmDescription"].partition(" What to do: docs/how-to/respond-to-alarms.md, ")[2].removesuffix(".")
@@ -86,15 +86,15 @@ def test_the_logs_that_the_operator_is_sent_to_exist(template: Template) -> None
     assert {name.replace("{stage}", "dev") for name in named} <= groups
 
 
-def test_no_alarm_looks_at_more_than_cloudwatch_lets_it(synthesise: Synthesise) -> None:
+def test_no_alarm_looks_at_more_than_cloudwatch_lets_it(synthesize: Synthesize) -> None:
     """At most ten metrics in the metric math of an alarm (CloudWatch User Guide, "CloudWatch service quotas")."""
-    assert all(len(metrics_of(alarm)) <= 10 for alarm in alarms(synthesise(dailyBudget="5")).values())
+    assert all(len(metrics_of(alarm)) <= 10 for alarm in alarms(synthesize(dailyBudget="5")).values())
 
 
-def test_alarms_look_only_at_what_the_functions_measure(synthesise: Synthesise) -> None:
+def test_alarms_look_only_at_what_the_functions_measure(synthesize: Synthesize) -> None:
     own = [
         metric
-        for alarm in alarms(synthesise(dailyBudget="5")).values()
+        for alarm in alarms(synthesize(dailyBudget="5")).values()
         for metric in metrics_of(alarm)
         if metric["Namespace"] == NAMESPACE
     ]
@@ -162,16 +162,16 @@ def test_the_document_tells_what_alarms_and_metrics_cost() -> None:
     assert dollars == pytest.approx(FIXED_DOLLARS, abs=0.5)
 
 
-def test_alarms_go_to_the_address_of_the_settings(template: Template, synthesise: Synthesise) -> None:
+def test_alarms_go_to_the_address_of_the_settings(template: Template, synthesize: Synthesize) -> None:
     template.resource_count_is("AWS::SNS::Subscription", 0)
-    with_address = synthesise(alarmEmail="owner@example.com")
+    with_address = synthesize(alarmEmail="owner@example.com")
     with_address.has_resource_properties(
         "AWS::SNS::Subscription", {"Protocol": "email", "Endpoint": "owner@example.com"}
     )
 
 
-def test_only_this_accounts_alarms_may_publish_and_only_over_tls(synthesise: Synthesise) -> None:
-    (policy,) = synthesise(dailyBudget="5").find_resources("AWS::SNS::TopicPolicy").values()
+def test_only_this_accounts_alarms_may_publish_and_only_over_tls(synthesize: Synthesize) -> None:
+    (policy,) = synthesize(dailyBudget="5").find_resources("AWS::SNS::TopicPolicy").values()
     statements = policy["Properties"]["PolicyDocument"]["Statement"]
     (allowed,) = [s for s in statements if s["Effect"] == "Allow"]
     assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
@@ -181,10 +181,10 @@ def test_only_this_accounts_alarms_may_publish_and_only_over_tls(synthesise: Syn
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_a_budget_watches_aws_and_the_providers(template: Template, synthesise: Synthesise) -> None:
+def test_a_budget_watches_aws_and_the_providers(template: Template, synthesize: Synthesize) -> None:
     template.resource_count_is("AWS::Budgets::Budget", 0)
     assert "provider-spend" not in alarms(template)
-    with_budget = synthesise(dailyBudget="12.5")
+    with_budget = synthesize(dailyBudget="12.5")
     alarm = alarms(with_budget)["provider-spend"]
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (12.5, "GreaterThanThreshold")
     assert (alarm["Period"], alarm["Statistic"]) == (86400, "Sum")
@@ -192,8 +192,8 @@ def test_a_budget_watches_aws_and_the_providers(template: Template, synthesise: 
     assert budget["Properties"]["Budget"]["BudgetLimit"] == {"Amount": 12.5, "Unit": "USD"}
 
 
-def test_the_emulator_gets_what_it_knows(synthesise: Synthesise) -> None:
-    local = synthesise(target="local", dailyBudget="5")
+def test_the_emulator_gets_what_it_knows(synthesize: Synthesize) -> None:
+    local = synthesize(target="local", dailyBudget="5")
     local.resource_count_is("AWS::Budgets::Budget", 0)
     local.resource_count_is("AWS::Logs::QueryDefinition", 0)
     assert not any("Metrics" in alarm for alarm in alarms(local).values())
@@ -201,8 +201,8 @@ def test_the_emulator_gets_what_it_knows(synthesise: Synthesise) -> None:
 
 
 @pytest.mark.parametrize("stage", ["dev", "prod"])
-def test_stages_of_an_account_do_not_share_names(synthesise: Synthesise, stage: str) -> None:
-    template = synthesise(stage=stage)
+def test_stages_of_an_account_do_not_share_names(synthesize: Synthesize, stage: str) -> None:
+    template = synthesize(stage=stage)
     for alarm in template.find_resources("AWS::CloudWatch::Alarm").values():
         assert alarm["Properties"]["AlarmName"].startswith(f"pixel-prompt-{stage}-")
     template.has_resource_properties("AWS::CloudWatch::Dashboard", {"DashboardName": f"pixel-prompt-{stage}"})

@@ -133,4 +133,4 @@ def test_the_app_makes_the_one_stack_or_the_other(
         assert run_here({**context, "pipeline": "true", "repository": "owner/name"}, tmp_path, patch) == 0
     assert [path.name for path in tmp_path.glob("*.template.json")] == ["PixelPromptPipelineRole.template.json"]
     assert run_here({**context, "repository": "owner/name"}, tmp_path / "refused", monkeypatch) == 1
-    assert capsys.readouterr().err.startswith('repository is "owner/name", but there is no such setting')
+    assert capsys.readouterr().err.startswith('Unknown setting repository ("owner/name")')

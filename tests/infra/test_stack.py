@@ -21,7 +21,7 @@ from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.jobs.status import STARTING_SECONDS
 from pixelprompt.models.catalogue_entry import MAX_CALL
 
-from .conftest import ROOT, Synthesise
+from .conftest import ROOT, Synthesize
 
 FUNCTIONS = (
     "submit", "generate", "record-failure", "finish", "status", "enhance", "models", "cancel", "retry", "gallery",
@@ -107,9 +107,9 @@ def test_function_may_do_exactly_this(resources: Resources, name: str) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"cloudfront": "false"}, {"stage": "prod", "apiAuth": "iam"}], ids=str)
-def test_a_missing_key_is_404_to_every_role_that_reads(synthesise: Synthesise, settings: dict[str, str]) -> None:
+def test_a_missing_key_is_404_to_every_role_that_reads(synthesize: Synthesize, settings: dict[str, str]) -> None:
     """S3 answers 403 to a role that may not list the bucket; a GET has no ``s3:prefix`` that could meet a condition."""
-    resources = Resources(synthesise(**settings))
+    resources = Resources(synthesize(**settings))
     readers, listers = set(), set()
     for policy in resources.of_type("AWS::IAM::Policy"):
         roles = {role["Ref"] for role in policy["Roles"]}
@@ -154,8 +154,8 @@ def test_machine_may_invoke_its_three_functions_only(resources: Resources) -> No
 
 
 @pytest.mark.parametrize("settings", [{}, {"stage": "prod"}, {"target": "local"}], ids=str)
-def test_no_policy_is_wider_than_it_must_be(synthesise: Synthesise, settings: dict[str, str]) -> None:
-    resources = Resources(synthesise(**settings))
+def test_no_policy_is_wider_than_it_must_be(synthesize: Synthesize, settings: dict[str, str]) -> None:
+    resources = Resources(synthesize(**settings))
     for policy in resources.of_type("AWS::IAM::Policy"):
         # What the CDK's own custom resource, which copies the page at a deployment, may do is the CDK's.
         if policy["PolicyName"].startswith("CustomCDKBucketDeployment"):
@@ -203,9 +203,9 @@ def test_environment(resources: Resources, name: str) -> None:
     assert resources.text(variables.get("FINISH_FUNCTION", "pixel-prompt-dev-finish")) == "pixel-prompt-dev-finish"
 
 
-def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
+def test_settings_reach_the_functions(synthesize: Synthesize) -> None:
     resources = Resources(
-        synthesise(
+        synthesize(
             target="local", globalLimit=7, ipLimit=3, ipInclude="192.0.2.7", logLevel="DEBUG", promptModelIndex=2,
             enhanceLimit=9, enhanceIpLimit=4,
             maxConcurrency=4, corsOrigins="https://example.com", providerEndpoints='{"openai": "http://127.0.0.1:1"}',
@@ -236,8 +236,8 @@ def test_settings_reach_the_functions(synthesise: Synthesise) -> None:
 
 
 @pytest.mark.parametrize("version", PYTHON_VERSIONS)
-def test_functions_run_on_the_python_that_is_set(synthesise: Synthesise, version: str) -> None:
-    resources = Resources(synthesise(pythonVersion=version))
+def test_functions_run_on_the_python_that_is_set(synthesize: Synthesize, version: str) -> None:
+    resources = Resources(synthesize(pythonVersion=version))
     assert {resources.function(name)["Runtime"] for name in FUNCTIONS} == {f"python{version}"}
 
 
@@ -298,8 +298,8 @@ def test_definition_is_the_file(resources: Resources) -> None:
 
 
 @pytest.mark.parametrize(("max_concurrency", "seconds"), [(1, 480 + 40 * 420), (8, 2580), (5, 3840), (20, 2580)])
-def test_fewer_models_at_once_have_more_time(synthesise: Synthesise, max_concurrency: int, seconds: int) -> None:
-    resources = Resources(synthesise(maxConcurrency=max_concurrency))
+def test_fewer_models_at_once_have_more_time(synthesize: Synthesize, max_concurrency: int, seconds: int) -> None:
+    resources = Resources(synthesize(maxConcurrency=max_concurrency))
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
     assert json.loads(machine["DefinitionString"])["TimeoutSeconds"] == seconds
     # Who asks for the status takes a job for abandoned five minutes after that.
@@ -352,12 +352,12 @@ def test_what_is_retried_at_the_end_of_a_wave_fits_into_the_time_of_the_job(reso
     assert seconds == 473 < 480
 
 
-def test_a_placeholder_without_a_value_is_refused(synthesise: Synthesise, monkeypatch: Any, tmp_path: Path) -> None:
+def test_a_placeholder_without_a_value_is_refused(synthesize: Synthesize, monkeypatch: Any, tmp_path: Path) -> None:
     definition = tmp_path / "broken.asl.json"
     definition.write_text('{"States": {"Call": {"Type": "Task", "Resource": "${GenerateFuntionArn}"}}}')
     monkeypatch.setattr("infra.definition.DEFINITION", definition)
     with pytest.raises(ValueError, match=r"^broken\.asl\.json has the placeholders GenerateFuntionArn; it must"):
-        synthesise(ipLimit=1)
+        synthesize(ipLimit=1)
 
 
 def test_what_costs_money_is_throttled_harder(resources: Resources) -> None:
@@ -380,8 +380,8 @@ def test_machine_logs_everything_but_the_data(template: Template) -> None:
     )
 
 
-def test_every_log_group_expires(synthesise: Synthesise) -> None:
-    groups = Resources(synthesise(logRetentionDays=731, retentionDays=90)).of_type("AWS::Logs::LogGroup")
+def test_every_log_group_expires(synthesize: Synthesize) -> None:
+    groups = Resources(synthesize(logRetentionDays=731, retentionDays=90)).of_type("AWS::Logs::LogGroup")
     expected: dict[str | None, int] = {
         **{f"/aws/lambda/pixel-prompt-dev-{name}": 731 for name in FUNCTIONS},
         "/aws/vendedlogs/states/pixel-prompt-dev-generate-images": 731,
@@ -392,8 +392,8 @@ def test_every_log_group_expires(synthesise: Synthesise) -> None:
     assert {group.get("LogGroupName"): group["RetentionInDays"] for group in groups} == expected
 
 
-def test_objects_expire(synthesise: Synthesise) -> None:
-    bucket = Resources(synthesise(logRetentionDays=731, retentionDays=90)).data_bucket()
+def test_objects_expire(synthesize: Synthesize) -> None:
+    bucket = Resources(synthesize(logRetentionDays=731, retentionDays=90)).data_bucket()
     rules = bucket["LifecycleConfiguration"]["Rules"]
     assert all(rule["Status"] == "Enabled" for rule in rules)
     assert {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule} == {
@@ -408,12 +408,12 @@ def test_objects_expire(synthesise: Synthesise) -> None:
     assert {"DaysAfterInitiation": 1} in [rule.get("AbortIncompleteMultipartUpload") for rule in rules]
 
 
-def test_the_document_says_how_long_prompts_are_kept(synthesise: Synthesise) -> None:
+def test_the_document_says_how_long_prompts_are_kept(synthesize: Synthesize) -> None:
     text = (ROOT / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"\| where \| content \| kept for \|\n\|[ |-]+\|\n((?:\|.*\n)+)", text)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     kept = {place: row[2] for row in rows for place in re.findall(r"`([\w/-]+)`", row[0]) or [row[0]]}
-    resources = Resources(synthesise(logRetentionDays=731, retentionDays=90))
+    resources = Resources(synthesize(logRetentionDays=731, retentionDays=90))
     days = {"`retentionDays` (30)": 90, "`logRetentionDays` (30)": 731, "7 days": 7, "2 days": 2, "14 days": 14}
     rules = resources.data_bucket()["LifecycleConfiguration"]["Rules"]
     expiry = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
@@ -458,8 +458,8 @@ def bucket_policies(resources: Resources) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("settings", [{}, {"stage": "prod"}, {"cloudfront": "false"}, {"target": "local"}], ids=str)
-def test_a_job_or_count_is_never_written_without_a_condition(synthesise: Synthesise, settings: dict[str, str]) -> None:
-    resources = Resources(synthesise(**settings))
+def test_a_job_or_count_is_never_written_without_a_condition(synthesize: Synthesize, settings: dict[str, str]) -> None:
+    resources = Resources(synthesize(**settings))
     (deny,) = [s for s in bucket_policies(resources)["bucket"] if s.get("Sid") == "OnlyConditionalWrites"]
     assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", {"AWS": "*"}, "s3:PutObject")
     # Both under one Null: the statement holds only where neither header is there.
@@ -522,15 +522,15 @@ def test_an_image_that_is_opened_as_a_document_runs_nothing(resources: Resources
 
 
 @pytest.mark.parametrize("moderation", ["keyword", "model", "openai"])
-def test_submit_carries_the_sdks_only_where_a_model_judges_prompts(synthesise: Synthesise, moderation: str) -> None:
-    resources = Resources(synthesise(moderation=moderation))
+def test_submit_carries_the_sdks_only_where_a_model_judges_prompts(synthesize: Synthesize, moderation: str) -> None:
+    resources = Resources(synthesize(moderation=moderation))
     code = {name: resources.function(name)["Code"]["S3Key"] for name in ("submit", "generate", "status")}
     assert code["generate"] != code["status"]
     assert code["submit"] == code["status" if moderation == "keyword" else "generate"]
 
 
-def test_without_cloudfront_addresses_are_signed(synthesise: Synthesise) -> None:
-    resources = Resources(synthesise(cloudfront="false"))
+def test_without_cloudfront_addresses_are_signed(synthesize: Synthesize) -> None:
+    resources = Resources(synthesize(cloudfront="false"))
     assert not [e for e in resources.by_id.values() if e["Type"].startswith("AWS::CloudFront")]
     for name in ("status", "cancel", "gallery"):
         function = resources.function(name)
@@ -540,9 +540,9 @@ def test_without_cloudfront_addresses_are_signed(synthesise: Synthesise) -> None
 
 
 def test_a_page_elsewhere_may_fetch_pictures_where_there_is_no_cloudfront(
-    synthesise: Synthesise, resources: Resources
+    synthesize: Synthesize, resources: Resources
 ) -> None:
-    (bucket,) = Resources(synthesise(cloudfront="false", corsOrigins="https://example.com")).of_type("AWS::S3::Bucket")
+    (bucket,) = Resources(synthesize(cloudfront="false", corsOrigins="https://example.com")).of_type("AWS::S3::Bucket")
     (rule,) = bucket["CorsConfiguration"]["CorsRules"]
     assert rule == {"AllowedMethods": ["GET", "HEAD"], "AllowedOrigins": ["https://example.com"]}
     assert not any("CorsConfiguration" in bucket for bucket in resources.of_type("AWS::S3::Bucket"))
@@ -574,9 +574,9 @@ def test_with_cloudfront_functions_know_its_domain(resources: Resources) -> None
     ],
     ids=str,
 )
-def test_only_the_catch_all_route_is_open(synthesise: Synthesise, settings: dict[str, str], type_: str) -> None:
+def test_only_the_catch_all_route_is_open(synthesize: Synthesize, settings: dict[str, str], type_: str) -> None:
     """A browser's preflight carries no credentials; the catch-all route answers it, and else only 404."""
-    resources = Resources(synthesise(**settings))
+    resources = Resources(synthesize(**settings))
     types = {r["RouteKey"]: r.get("AuthorizationType", "NONE") for r in resources.of_type("AWS::ApiGatewayV2::Route")}
     assert types.pop("$default") == "NONE"
     assert len(types) == 9
@@ -588,17 +588,17 @@ def test_only_the_catch_all_route_is_open(synthesise: Synthesise, settings: dict
         assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
 
 
-def test_reserved_concurrency_is_for_generate_alone_and_off_by_default(synthesise: Synthesise) -> None:
+def test_reserved_concurrency_is_for_generate_alone_and_off_by_default(synthesize: Synthesize) -> None:
     def reserved(resources: Resources) -> dict[str, int]:
         name = "ReservedConcurrentExecutions"
         return {f["FunctionName"]: f[name] for f in resources.of_type("AWS::Lambda::Function") if name in f}
 
-    assert reserved(Resources(synthesise())) == {}
-    assert reserved(Resources(synthesise(reservedConcurrency=20))) == {"pixel-prompt-dev-generate": 20}
+    assert reserved(Resources(synthesize())) == {}
+    assert reserved(Resources(synthesize(reservedConcurrency=20))) == {"pixel-prompt-dev-generate": 20}
 
 
-def test_the_page_may_call_wherever_origins_are_limited(synthesise: Synthesise) -> None:
-    resources = Resources(synthesise(corsOrigins="https://example.com"))
+def test_the_page_may_call_wherever_origins_are_limited(synthesize: Synthesize) -> None:
+    resources = Resources(synthesize(corsOrigins="https://example.com"))
     for name in ("submit", "status", "gallery"):
         origins = resources.text(resources.function(name)["Environment"]["Variables"]["CORS_ORIGINS"])
         assert re.fullmatch(r"https://example\.com,https://<?\w+>?", origins), origins
@@ -625,21 +625,21 @@ def test_the_page_is_told_whether_there_is_a_gallery(gallery: str) -> None:
     [({}, "Delete", 1), ({"stage": "prod"}, "RetainExceptOnCreate", 0), ({"target": "local"}, "Delete", 0)],
     ids=str,
 )
-def test_removal(synthesise: Synthesise, settings: dict[str, str], policy: str, emptied: int) -> None:
+def test_removal(synthesize: Synthesize, settings: dict[str, str], policy: str, emptied: int) -> None:
     # Without the page's bucket, which is filled anew by any deployment.
-    template = synthesise(**settings, **({} if "target" in settings else {"cloudfront": "false"}))
+    template = synthesize(**settings, **({} if "target" in settings else {"cloudfront": "false"}))
     for type_ in ("AWS::S3::Bucket", "AWS::SecretsManager::Secret"):
         replaced = policy.removesuffix("ExceptOnCreate")
         template.all_resources(type_, {"DeletionPolicy": policy, "UpdateReplacePolicy": replaced})
     template.resource_count_is("Custom::S3AutoDeleteObjects", emptied)
 
 
-def test_local_differs_only_where_the_emulator_does(synthesise: Synthesise) -> None:
+def test_local_differs_only_where_the_emulator_does(synthesize: Synthesize) -> None:
     """Same resources with the same properties, but for what the emulator lacks: the custom resource that empties the
     bucket, saved queries, metric math; and the code.
     """
-    aws = Resources(synthesise(cloudfront="false", statusWait=20)).by_id
-    local = Resources(synthesise(target="local")).by_id
+    aws = Resources(synthesize(cloudfront="false", statusWait=20)).by_id
+    local = Resources(synthesize(target="local")).by_id
     extra = [entry for logical_id, entry in aws.items() if logical_id not in local]
     assert {entry["Type"] for entry in extra} == {
         "Custom::S3AutoDeleteObjects",
@@ -661,9 +661,9 @@ def test_local_differs_only_where_the_emulator_does(synthesise: Synthesise) -> N
 
 
 @pytest.mark.parametrize("settings", [{}, {"stage": "prod"}, {"retentionDays": 90, "logRetentionDays": 731}], ids=str)
-def test_secret_starts_empty_and_is_never_rewritten(synthesise: Synthesise, settings: dict[str, Any]) -> None:
+def test_secret_starts_empty_and_is_never_rewritten(synthesize: Synthesize, settings: dict[str, Any]) -> None:
     """CloudFormation writes the value when it changes in the template: it must be the same whatever the settings."""
-    (secret,) = Resources(synthesise(**settings)).of_type("AWS::SecretsManager::Secret")
+    (secret,) = Resources(synthesize(**settings)).of_type("AWS::SecretsManager::Secret")
     assert secret["SecretString"] == "{}"
     assert "GenerateSecretString" not in secret
 
@@ -672,10 +672,10 @@ def test_secret_starts_empty_and_is_never_rewritten(synthesise: Synthesise, sett
     "settings", [{"stage": "prod"}, {"stage": "prod", "cloudfront": False}, {"removalPolicy": "retain"}], ids=str
 )
 def test_what_outlives_the_stack_leaves_the_next_deployment_its_names(
-    synthesise: Synthesise, settings: dict[str, Any]
+    synthesize: Synthesize, settings: dict[str, Any]
 ) -> None:
     """A kept resource keeps its name, so it must not be a fixed one; and it must be possible to import it alone."""
-    retained = retained_resources(synthesise(**settings))
+    retained = retained_resources(synthesize(**settings))
     assert {entry["Type"] for entry in retained.values()} == {"AWS::S3::Bucket", "AWS::SecretsManager::Secret"}
     for logical_id, entry in retained.items():
         # Replaced in an update, it is kept as well.
@@ -689,11 +689,11 @@ def test_nothing_outlives_a_stack_to_be_destroyed(template: Template) -> None:
     assert not retained_resources(template)
 
 
-def test_the_documented_import_names_what_is_kept(synthesise: Synthesise) -> None:
+def test_the_documented_import_names_what_is_kept(synthesize: Synthesize) -> None:
     """Logical ids are contracts: a lost printout of `make destroy` must not lose the bucket."""
     page = (ROOT / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")
     (mapping,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    assert set(json.loads(mapping)) == set(retained_resources(synthesise(stage="prod")))
+    assert set(json.loads(mapping)) == set(retained_resources(synthesize(stage="prod")))
 
 
 def retained_resources(template: Template) -> dict[str, dict[str, Any]]:
@@ -767,8 +767,8 @@ def test_routes(resources: Resources) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"cloudfront": "false"}, {"target": "local"}], ids=str)
-def test_a_gallery_that_is_off_is_not_deployed(synthesise: Synthesise, settings: dict[str, str]) -> None:
-    public, off = Resources(synthesise(**settings)), Resources(synthesise(gallery="off", **settings))
+def test_a_gallery_that_is_off_is_not_deployed(synthesize: Synthesize, settings: dict[str, str]) -> None:
+    public, off = Resources(synthesize(**settings)), Resources(synthesize(gallery="off", **settings))
     gone = {logical_id: entry for logical_id, entry in public.by_id.items() if logical_id not in off.by_id}
     assert not set(off.by_id) - set(public.by_id)
     # The function's own, its routes with their permissions, and its alarm.
@@ -802,9 +802,9 @@ def test_a_gallery_that_is_off_is_not_deployed(synthesise: Synthesise, settings:
     ids=str,
 )
 def test_the_stage_decides_whether_there_is_a_gallery(
-    synthesise: Synthesise, settings: dict[str, str], gallery: str
+    synthesize: Synthesize, settings: dict[str, str], gallery: str
 ) -> None:
-    resources = Resources(synthesise(**settings))
+    resources = Resources(synthesize(**settings))
     keys = {route["RouteKey"] for route in resources.of_type("AWS::ApiGatewayV2::Route")}
     assert keys & GALLERY_ROUTES == (GALLERY_ROUTES if gallery == "public" else set())
     name = f"pixel-prompt-{settings.get('stage', 'dev')}-status"
@@ -827,8 +827,8 @@ def test_preflights_reach_the_functions(resources: Resources) -> None:
     assert "CorsConfiguration" not in api
 
 
-def test_api_is_throttled_and_logged(synthesise: Synthesise) -> None:
-    resources = Resources(synthesise(throttleRate=5, throttleBurst=8))
+def test_api_is_throttled_and_logged(synthesize: Synthesize) -> None:
+    resources = Resources(synthesize(throttleRate=5, throttleBurst=8))
     (stage,) = resources.of_type("AWS::ApiGatewayV2::Stage")
     assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 8}
     assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
@@ -848,21 +848,21 @@ def test_outputs(template: Template) -> None:
     assert Resources(template).text(outputs["ProviderSecretArn"]["Value"]) == "secret"
 
 
-def test_two_stages_share_no_name(synthesise: Synthesise) -> None:
+def test_two_stages_share_no_name(synthesize: Synthesize) -> None:
     names = {"FunctionName", "LogGroupName", "StateMachineName", "Name"}
 
     def given(template: Template) -> set[str]:
         properties = [entry.get("Properties", {}) for entry in Resources(template).by_id.values()]
         return {entry[name] for entry in properties for name in names if isinstance(entry.get(name), str)}
 
-    dev, prod = given(synthesise(apiAuth="iam")), given(synthesise(stage="prod", gallery="public"))
+    dev, prod = given(synthesize(apiAuth="iam")), given(synthesize(stage="prod", gallery="public"))
     assert len(dev) == len(prod) >= 16
     assert not dev & prod
 
 
-def test_the_api_has_the_id_of_its_address_on_a_laptop(synthesise: Synthesise) -> None:
+def test_the_api_has_the_id_of_its_address_on_a_laptop(synthesize: Synthesize) -> None:
     url = "http://127.0.0.1:4566/_aws/execute-api/pixel-prompt"
-    resources = Resources(synthesise(target="local", apiUrl=url))
+    resources = Resources(synthesize(target="local", apiUrl=url))
     (api,) = resources.of_type("AWS::ApiGatewayV2::Api")
     assert api["Tags"]["ms-custom-id"] == "pixel-prompt"
     assert resources.function("submit")["Environment"]["Variables"]["API_URL"] == url

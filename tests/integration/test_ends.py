@@ -24,7 +24,7 @@ from local.paths import ROOT
 PHASES = {
     "starting": "the emulator listens",
     "synthesizing": "synthesising the stack",
-    "deploying": "the stack is synthesised",
+    "deploying": "the stack is synthesized",
     "working": "is submitted",
 }
 
@@ -83,27 +83,27 @@ def addresses(running: cloud.Cloud) -> tuple[str, str, str]:
 
 
 @pytest.fixture(scope="module")
-def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the cache of the first cloud is kept that was synthesised: the next ones need not be."""
-    return tmp_path_factory.mktemp("synthesised") / "cache"
+def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the cache of the first cloud is kept that was synthesized: the next ones need not be."""
+    return tmp_path_factory.mktemp("synthesized") / "cache"
 
 
 @pytest.fixture
-def empty_directory(tmp_path: Path, synthesised: Path) -> Iterator[Path]:
+def empty_directory(tmp_path: Path, synthesized: Path) -> Iterator[Path]:
     """A folder for a cloud; what a failed test leaves of it ends with the test."""
     folder = tmp_path / "cloud"
     folder.mkdir()
     yield folder
     cloud.stop(folder)
-    if (folder / "cache" / "ports.json").exists() and not synthesised.exists():
-        shutil.copytree(folder / "cache", synthesised)
+    if (folder / "cache" / "ports.json").exists() and not synthesized.exists():
+        shutil.copytree(folder / "cache", synthesized)
 
 
 @pytest.fixture
-def directory(empty_directory: Path, synthesised: Path) -> Path:
+def directory(empty_directory: Path, synthesized: Path) -> Path:
     """Likewise, with what an earlier cloud was made from."""
-    if synthesised.exists():
-        shutil.copytree(synthesised, empty_directory / "cache")
+    if synthesized.exists():
+        shutil.copytree(synthesized, empty_directory / "cache")
     return empty_directory
 
 
@@ -178,14 +178,12 @@ def test_a_cloud_that_runs_in_part_says_so_and_can_be_mended(directory: Path) ->
     down = Command(directory, "down")
     assert (down.end(), down.printed) == (0, "The cloud is stopped.\n")
     assert logs.end() == 1
-    assert logs.printed.splitlines()[-1].startswith(
-        "The cloud does not answer any more; `make status` tells what runs."
-    )
+    assert logs.printed.splitlines()[-1].startswith("The cloud no longer responds; `make status` shows what runs.")
     assert "Traceback" not in logs.printed
     assert left(directory) == []
 
 
-def test_the_next_cloud_of_a_folder_has_the_same_addresses_and_is_not_synthesised_again(directory: Path) -> None:
+def test_the_next_cloud_of_a_folder_has_the_same_addresses_and_is_not_synthesized_again(directory: Path) -> None:
     first = cloud.start(directory)
     first.stop()
     lines: list[str] = []

@@ -60,7 +60,7 @@ def test_a_provider_that_is_down_is_told_and_no_image_at_all_is_wrong(
 
 def test_a_deployment_without_any_model_is_wrong(service: Service) -> None:
     report = run(service, "no-such-model")
-    assert (report.wrong, report.images) == (["it tells what a job costs"], 0)
+    assert (report.wrong, report.images) == (["it estimates the cost of a job"], 0)
 
 
 def test_the_owners_commands_know_the_cloud_of_the_laptop(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

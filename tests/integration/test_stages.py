@@ -142,7 +142,7 @@ def test_a_stage_comes_changes_goes_back_and_leaves_nothing(checkout: Path, endp
     make("bootstrap", "YES=1")
     before = everything(endpoint)
 
-    assert "Nothing is done: there is no terminal to ask at." in make("deploy", code=1).stderr
+    assert "Nothing was done: no terminal to ask for confirmation." in make("deploy", code=1).stderr
     assert everything(endpoint) == before
 
     said = make("deploy", "YES=1", "FORWARD=1", "CDK=-c ipLimit=7").stdout
@@ -162,8 +162,8 @@ def test_a_stage_comes_changes_goes_back_and_leaves_nothing(checkout: Path, endp
     assert git(checkout, "worktree", "list").count("\n") == 0
 
     asked = make("destroy", code=1)
-    assert "Nothing is done" in asked.stderr and "Lambda Function" in asked.stdout
+    assert "Nothing was done" in asked.stderr and "Lambda Function" in asked.stdout
     make("destroy", "YES=1")
     # All of it: the emulator removes log groups, roles and the bucket with the stack, and `destroy` the parameter.
     assert everything(endpoint) == before
-    assert "nothing is deleted" in make("destroy", "YES=1").stdout
+    assert "nothing was deleted" in make("destroy", "YES=1").stdout

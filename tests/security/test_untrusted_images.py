@@ -16,7 +16,7 @@ import pytest
 from PIL import Image as Pillow
 
 from local import demo
-from local.report import contact_sheet, pictures
+from local.report import contact_sheet, images
 from local.simulator import exchange
 from pixelprompt.api import http
 from pixelprompt.models.model import Image, ProviderError
@@ -183,31 +183,31 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(data: bytes, s3: A
     with pytest.raises(ValueError, match="64 megapixels"):
         ImageStorage(s3, BUCKET).save(data, METADATA)
     assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
-    with pytest.raises(pictures.PictureTooLarge, match="image too large to show"):
-        pictures.load(data)
+    with pytest.raises(images.ImageTooLarge, match="image too large to show"):
+        images.load(data)
 
 
 @by_name(EMPTY)
 def test_an_image_without_pixels_is_refused(data: bytes) -> None:
     failure = outcome(read_image, data)
     assert isinstance(failure, ProviderError) and (failure.code, "without pixels" in str(failure)) == ("no_image", True)
-    with pytest.raises(pictures.PictureError):
-        pictures.load(data)
+    with pytest.raises(images.ImageError):
+        images.load(data)
 
 
 @by_name(AMBIGUOUS)
 def test_an_image_that_can_be_read_in_two_ways_is_refused(data: bytes) -> None:
     failure = outcome(read_image, data)
     assert isinstance(failure, ProviderError) and "data that isn't an image" in str(failure)
-    with pytest.raises(pictures.PictureError):
-        pictures.load(data)
+    with pytest.raises(images.ImageError):
+        images.load(data)
 
 
 @by_name(HONEST)
 def test_an_honest_image_passes(data: bytes) -> None:
     image = read_image(data)
     assert isinstance(image, Image) and (image.width, image.height) == (48, 32)
-    assert pictures.load(data).size == (48, 32)
+    assert images.load(data).size == (48, 32)
 
 
 def test_the_largest_image_that_is_stored() -> None:
@@ -227,7 +227,7 @@ def test_the_largest_image_that_is_stored() -> None:
 def test_an_animation_has_the_size_of_its_canvas(animation: bytes) -> None:
     found = image_format(animation)
     assert found and (found.width, found.height, found.problem) == (48, 32, None)
-    assert pictures.load(animation).size == (48, 32)
+    assert images.load(animation).size == (48, 32)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
@@ -249,7 +249,7 @@ def test_no_damage_makes_a_decoder_see_more_pixels_than_were_counted(kind: str) 
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                seen = Pillow.open(io.BytesIO(data), formats=pictures.FORMATS)
+                seen = Pillow.open(io.BytesIO(data), formats=images.FORMATS)
         except Exception:
             continue
         if found and not found.problem:
@@ -278,8 +278,8 @@ def test_a_walk_over_a_hostile_file_is_short(data: bytes) -> None:
 
 def test_only_the_formats_that_are_stored_are_tried() -> None:
     for kind in ("BMP", "TIFF", "ICO", "PPM"):
-        with pytest.raises(pictures.PictureError):
-            pictures.load(encoded(kind))
+        with pytest.raises(images.ImageError):
+            images.load(encoded(kind))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
@@ -293,8 +293,8 @@ def test_any_damage_is_one_error(kind: str) -> None:
         for _ in range(3):
             data[chance.randrange(8, len(data))] = chance.randrange(256)
         try:
-            pictures.load(bytes(data))
-        except pictures.PictureError as error:
+            images.load(bytes(data))
+        except images.ImageError as error:
             assert str(error)
 
 
@@ -346,10 +346,10 @@ def test_no_image_is_opened_in_another_way() -> None:
         for path in (ROOT / folder).rglob("*.py")
     }
     opening = {name for name, text in found.items() if "Image.open(" in text}
-    assert opening == {"local/report/pictures.py", "local/simulator/exchange.py"}
+    assert opening == {"local/report/images.py", "local/simulator/exchange.py"}
     for name in opening:
         assert "formats=FORMATS)" in found[name] and re.search(r"(<=|>) MAX_PIXELS", found[name])
-    assert Pillow.MAX_IMAGE_PIXELS == MAX_PIXELS == exchange.MAX_PIXELS and pictures.FORMATS == exchange.FORMATS
+    assert Pillow.MAX_IMAGE_PIXELS == MAX_PIXELS == exchange.MAX_PIXELS and images.FORMATS == exchange.FORMATS
 
 
 @by_name(BOMBS | EMPTY | AMBIGUOUS)

@@ -115,7 +115,7 @@ def test_what_was_not_asked_for_is_not_handed_on(ready: Path) -> None:
 def test_a_blank_prompt_is_refused_before_anything_is_installed(checkout: Path, blank: str) -> None:
     for done in (make(checkout, "demo", f"PROMPT={blank}"), make(checkout, "demo", PROMPT=blank)):
         assert done.returncode == 2
-        assert done.stderr.startswith("PROMPT is blank; describe a picture, such as make demo PROMPT=")
+        assert done.stderr.startswith("PROMPT is blank; describe an image, such as make demo PROMPT=")
         assert not done.stdout
 
 
@@ -179,11 +179,11 @@ def test_the_python_of_another_project_has_no_part_in_it(checkout: Path) -> None
 
 def test_days_are_numbers(ready: Path) -> None:
     done = make(ready, "test-dates", "DAYS=40 x")
-    assert 'DAYS takes numbers of days, such as DAYS="40 365".' in done.stderr
+    assert 'DAYS accepts numbers of days, such as DAYS="40 365".' in done.stderr
     for days in ("40 365", "x"):
         done = make(ready, "test", f"DAYS={days}")
         assert (done.returncode, done.stdout) == (2, "")
-        assert "DAYS takes one number of days here, such as DAYS=40." in done.stderr
+        assert "DAYS accepts one number of days here, such as DAYS=40." in done.stderr
 
 
 def test_all_tests_run_each_once_on_the_day_that_was_asked_for(ready: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_configuration_says_that_there_is_no_gallery() -> None:
 )
 def test_what_is_no_file_of_the_page_is_not_there(server: PageServer, path: str) -> None:
     status, headers, body = ask(server, path)
-    assert (status, body) == (404, b"There is no such file.\n")
+    assert (status, body) == (404, b"File not found.\n")
     assert headers["Content-Type"].startswith("text/plain")
 
 

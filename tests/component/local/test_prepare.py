@@ -163,7 +163,7 @@ def test_pip_installs_into_the_environment_and_nowhere_else(tmp_path: Path, monk
     [
         ("NewConnectionError('Temporary failure in name resolution')", "because the network cannot be reached"),
         ("npm error code EAI_AGAIN", "because the network cannot be reached"),
-        ("error: disk full", "    error: disk full\n  Mend that"),
+        ("error: disk full", "    error: disk full\n  Fix that"),
     ],
 )
 def test_a_failed_installer_says_why(

@@ -244,7 +244,7 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(tmp_path: Path, monke
     assert not answers
 
 
-def test_what_was_synthesised_serves_only_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_synthesized_serves_only_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     class Synthesis:
@@ -262,15 +262,15 @@ def test_what_was_synthesised_serves_only_as_a_whole(tmp_path: Path, monkeypatch
         def wait(self) -> None:
             pass
 
-    monkeypatch.setattr(cdk, "synthesise", Synthesis)
+    monkeypatch.setattr(cdk, "synthesize", Synthesis)
     start = Start(tmp_path, Options(), Lease(tmp_path), lambda text: None)
     (tmp_path / "cache").mkdir()
-    assembly = start._synthesised({"ipLimit": "1"})
-    start._synthesised({"ipLimit": "1"})
+    assembly = start._synthesized({"ipLimit": "1"})
+    start._synthesized({"ipLimit": "1"})
     assert made == ["1"]
-    start._synthesised({"ipLimit": "2"})
+    start._synthesized({"ipLimit": "2"})
     (assembly / "manifest.json").unlink()
-    start._synthesised({"ipLimit": "2"})
+    start._synthesized({"ipLimit": "2"})
     assert made == ["1", "2", "2"]
 
 
@@ -283,7 +283,7 @@ def running_cloud(folder: Path, server: subprocess.Popen[bytes], monkeypatch: py
     State(emulator=one, simulator=one, page=one).save(folder / "state.json")
     (folder / "endpoints.json").write_text(json.dumps(ENDPOINTS))
     AccessKey.random().save(folder)
-    monkeypatch.setattr("local.cloud.state.answers", lambda server, *_: server is not None)
+    monkeypatch.setattr("local.cloud.state.responds", lambda server, *_: server is not None)
 
 
 def test_a_cloud_that_is_whole_is_found(

@@ -76,7 +76,7 @@ def test_requests_are_signed_where_the_api_asks_for_it(guarded: Canned) -> None:
 def test_wrong_credentials_name_the_permission(guarded: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-    with pytest.raises(CloudError, match="403 Forbidden to signed requests, too; allow your role execute-api:Invoke"):
+    with pytest.raises(CloudError, match="403 Forbidden to a signed request, too; allow your role execute-api:Invoke"):
         smoke.Api(guarded.url).enter({"AWS_REGION": "eu-west-1"})
 
 
@@ -96,9 +96,9 @@ def test_a_token_goes_along_where_the_api_asks_for_one() -> None:
 
     with Canned(answer) as running:
         assert smoke.Api(running.url, "right").enter({}) == "with API_TOKEN"
-        with pytest.raises(CloudError, match="put one into the environment as API_TOKEN"):
+        with pytest.raises(CloudError, match="set API_TOKEN to one"):
             smoke.Api(running.url).enter({})
-        with pytest.raises(CloudError, match="does not take API_TOKEN"):
+        with pytest.raises(CloudError, match="rejected API_TOKEN"):
             smoke.Api(running.url, "wrong").enter({})
 
 
@@ -122,14 +122,14 @@ def test_a_hiccup_is_told_and_asked_again(hiccup: str) -> None:
         api = smoke.Api(running.url, say=said.append)
         assert api.request("GET", f"{running.url}/image?signature=secret").status == 200
     assert len(said) == 2 and len(running.asked) == 3
-    assert all(f"/image: {'503' if hiccup == '503' else ''}" in line and "secret" not in line for line in said)
+    assert all(f"/image after: {'503' if hiccup == '503' else ''}" in line and "secret" not in line for line in said)
 
 
 def test_a_server_that_hangs_up_is_one_sentence_without_signature() -> None:
     hanging_up = Answer(200, b"", {"Content-Length": "9", "Connection": "close"})
     with Canned(hanging_up) as running, pytest.raises(CloudError) as raised:
         smoke.Api(running.url).request("GET", f"{running.url}/image?signature=secret")
-    assert str(raised.value).startswith(f"Nothing answers at {running.url}: ") and "secret" not in str(raised.value)
+    assert str(raised.value).startswith(f"No response from {running.url}: ") and "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("url", ["api.example/x", "http://[::1", "ftp://api.example", "https://me:secret@api.example"])
@@ -142,7 +142,7 @@ def test_an_address_that_cannot_be_asked_is_one_sentence(url: str, capsys: pytes
 def test_an_api_of_something_else_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with Canned(Answer(content={"models": [{"name": "a"}]})) as running:
         assert command.main(["smoke", "--url", running.url]) == 1
-    assert "its answers are Pixel Prompt's: KeyError('cost')" in capsys.readouterr().out
+    assert "its responses are Pixel Prompt's: KeyError('cost')" in capsys.readouterr().out
 
 
 def test_the_cheapest_models_of_different_providers_are_asked() -> None:
@@ -168,7 +168,7 @@ def test_what_it_costs_is_told_before_anything_is_asked_for(monkeypatch: pytest.
     monkeypatch.setattr(smoke, "LOOPBACK_HOSTS", ())
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with Canned(Answer(content={"models": [row, other]})) as running:
-        with pytest.raises(Unconfirmed, match="no terminal to ask at"):
+        with pytest.raises(Unconfirmed, match="no terminal to ask for confirmation"):
             smoke.run(running.url, {"MODELS": "a,b"}, lambda line: None)
         assert all(asked.method == "GET" or asked.json().get("dryRun") for asked in running.asked)
         said: list[str] = []
@@ -178,10 +178,10 @@ def test_what_it_costs_is_told_before_anything_is_asked_for(monkeypatch: pytest.
             return "no"
 
         monkeypatch.setattr("builtins.input", refuse)
-        monkeypatch.setattr("local.confirmation.require_somebody", lambda *_: None)
-        with pytest.raises(Unconfirmed, match="Nothing is done"):
+        monkeypatch.setattr("local.confirmation.require_terminal", lambda *_: None)
+        with pytest.raises(Unconfirmed, match="Nothing was done"):
             smoke.run(running.url, {"MODELS": "a,b"}, lambda line: None)
-    assert said == ["Ask 2 models for a picture each, about $0.20, and some of unknown price? Type yes to go on: "]
+    assert said == ["Ask 2 models for an image each, about $0.20, and some of unknown price? Type yes to go on: "]
 
 
 def test_a_limit_that_is_reached_is_told_and_proves_nothing_wrong() -> None:
@@ -259,7 +259,7 @@ def test_a_stage_tells_the_gallery_that_it_was_deployed_with(
 def test_an_api_that_is_broken_fails_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with Canned(Answer(500, {"error": "INTERNAL_SERVER_ERROR", "message": "Something went wrong."})) as running:
         assert command.main(["smoke", "--url", running.url]) == 1
-    told = f"GET {running.url}/models answers 500 INTERNAL_SERVER_ERROR: it is broken, or this is not its address.\n"
+    told = f"GET {running.url}/models returned 500 INTERNAL_SERVER_ERROR: the API is broken, or the URL is wrong.\n"
     assert capsys.readouterr().err == told
 
 

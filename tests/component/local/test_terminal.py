@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_hold_the_pictures_is_told_beforehand(tmp_path: Pat
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "out", Path("/dev/null/out")):
         with pytest.raises(
-            OptionError, match=r"^The pictures cannot be written into \S+; make it a folder of yours\.$"
+            OptionError, match=r"^Cannot write images into \S+; choose a folder that is writable for you\.$"
         ):
             demo.require_folder(out)
 

@@ -53,7 +53,7 @@ def test_with_nothing_to_look_at_both_ways_are_named(
 
 def test_a_stage_that_was_named_is_on_aws(bare: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--directory", str(tmp_path), "doctor", "--stage", "dev"]) == 1
-    assert capsys.readouterr().err.startswith("There are no AWS credentials; ")
+    assert capsys.readouterr().err.startswith("AWS credentials not found; ")
 
 
 class _Synthesis:
@@ -78,7 +78,7 @@ def test_the_templates_for_aws_are_of_the_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[dict[str, Any]] = []
-    monkeypatch.setattr(cdk, "synthesise", lambda output, context, **_: _Synthesis(told, output, context))
+    monkeypatch.setattr(cdk, "synthesize", lambda output, context, **_: _Synthesis(told, output, context))
     for stage in ("dev", "prod"):
         assert command.main(["--directory", str(tmp_path), "synth", "--stage", stage]) == 0
     assert [(context["target"], context["stage"]) for context in told] == [

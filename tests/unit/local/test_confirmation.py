@@ -29,7 +29,7 @@ def test_only_the_wanted_answer_goes_on() -> None:
     confirm("Delete it?", {}, answer="dev", ask=ask)
     assert asked == ["Delete it? Type dev to go on: "]
     for other in ("", "yes", "prod"):
-        with pytest.raises(Unconfirmed, match=r"^Nothing is done\.$"):
+        with pytest.raises(Unconfirmed, match=r"^Nothing was done\.$"):
             confirm("Delete it?", {}, answer="dev", ask=answers(other))
 
 
@@ -40,5 +40,5 @@ def test_yes_answers_beforehand(yes: str) -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"YES": ""}, {"YES": "0"}, {"YES": "no"}])
 def test_nobody_to_ask_is_a_no(environment: dict[str, str]) -> None:
-    with pytest.raises(Unconfirmed, match=r"no terminal to ask at. YES=1 says yes beforehand"):
+    with pytest.raises(Unconfirmed, match=r"no terminal to ask for confirmation. Set YES=1 to confirm in advance"):
         confirm("Delete it?", environment)

@@ -107,7 +107,7 @@ def test_iam_is_enforced_for_who_asks(given: str, enforced: bool) -> None:
 
 
 def test_a_wrong_switch_is_named() -> None:
-    with pytest.raises(OptionError, match="ENFORCE_IAM is 'maybe'; it takes 0 or 1"):
+    with pytest.raises(OptionError, match="ENFORCE_IAM is 'maybe'; it accepts 0 or 1"):
         Options.from_environment({"ENFORCE_IAM": "maybe"})
 
 

@@ -59,7 +59,7 @@ def test_settings_on_the_command_line() -> None:
         "alarmEmail": "a@example.com",
     }
     for wrong in ("globalLimit=10", "-c globalLimit", "-c", "--profile x", "-c =1"):
-        with pytest.raises(CloudError, match=r'it takes settings, such as CDK="-c globalLimit=10'):
+        with pytest.raises(CloudError, match=r'it accepts settings, such as CDK="-c globalLimit=10'):
             context_of(wrong)
 
 
@@ -79,7 +79,7 @@ def test_region_and_credentials_have_a_cure(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     for ask in (lambda: Account.of_caller({}), lambda: deployment.on_aws("dev", {})):
-        with pytest.raises(CloudError, match=r"There are no AWS credentials; run `aws configure`"):
+        with pytest.raises(CloudError, match=r"AWS credentials not found; run `aws configure`"):
             ask()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
@@ -100,7 +100,7 @@ def test_credentials_that_have_expired_have_a_cure(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-a-test")
     with Canned(Answer(403, error.encode(), {"Content-Type": "text/xml"})) as aws:
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", aws.url)
-        with pytest.raises(CloudError, match=r"does not take the credentials \(ExpiredToken\); get new ones"):
+        with pytest.raises(CloudError, match=r"rejected the credentials \(ExpiredToken\); get new ones"):
             ask()
 
 
@@ -116,7 +116,7 @@ def test_an_account_without_the_cdk_names_make_bootstrap(aws: boto3.Session) -> 
 @pytest.mark.parametrize(
     ("stage", "extra", "sentences"),
     [
-        ("dev", "", ["Settings other than the stage's defaults: none.", "The API is PUBLIC: anybody"]),
+        ("dev", "", ["Settings other than the stage's defaults: none.", "The API is PUBLIC: anyone"]),
         ("dev", "-c globalLimit=10", ["globalLimit=10", "a day for jobs at globalLimit=10; "]),
         ("dev", "", ["dailyBudget is 0", "alarmEmail is empty"]),
         ("prod", "", ['defaults: apiAuth="iam", pythonVersion="3.13".', "The API lets in callers that IAM allows."]),
@@ -132,7 +132,7 @@ def test_what_it_will_be_is_described(stage: str, extra: str, sentences: list[st
     assert (target.stack, target.account.id) == (f"PixelPrompt-{stage}", "123456789012")
     text = "\n".join(target.description)
     assert all(sentence in text for sentence in sentences)
-    assert ("Pictures and page are public" in text) == ("cloudfront=false" not in extra)
+    assert ("Images and the page are public" in text) == ("cloudfront=false" not in extra)
     assert ("every caller can list all jobs' galleries" in text) == (stage == "dev")
 
 
@@ -187,7 +187,7 @@ def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
         stubber.add_response("list_stack_resources", {"StackResourceSummaries": summaries})
         stubber.add_response("get_template", {"TemplateBody": json.dumps(template)})
         target = replace(target, account=replace(target.account, client=lambda service, **chosen: client))
-        with pytest.raises(Unconfirmed, match="no terminal to ask at"):
+        with pytest.raises(Unconfirmed, match="no terminal to ask for confirmation"):
             deploy.destroy(target, {}, Progress(), answer="prod")
         goes, _, stays = capsys.readouterr().out.partition("Stays; delete it by hand when you are sure:")
         assert "Goes, 2 resources: 1 Logs LogGroup, 1 SNS Topic." in goes
@@ -199,7 +199,7 @@ def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
 
         stubber.add_client_error("list_stack_resources", "ValidationError", "Stack with id … does not exist")
         assert not deploy.destroy(target, {}, Progress(), answer="prod")
-    assert "There is no stack PixelPrompt-prod in account 123456789012" in capsys.readouterr().out
+    assert "Stack PixelPrompt-prod not found in account 123456789012" in capsys.readouterr().out
 
 
 def test_a_good_commit_is_remembered_by_stage_and_forgotten(
@@ -234,13 +234,13 @@ def test_a_stage_that_is_not_deployed_has_no_good_commit(
     with Canned(answer) as running:
         monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
         assert command.main(["mark-good", "--stage", "nope"]) == 1
-    assert capsys.readouterr().err.startswith("There is no stack PixelPrompt-nope in eu-west-1; deploy it, or choose")
+    assert capsys.readouterr().err.startswith("Stack PixelPrompt-nope not found in eu-west-1; deploy it, or choose")
     assert {asked.path for asked in running.asked} == {"/"} and len(running.asked) == 2
 
 
 @pytest.mark.parametrize("extra", ["-c 'x", "-c x", "ipLimit=5"])
 def test_settings_that_cannot_be_read_are_one_sentence(extra: str) -> None:
-    with pytest.raises(CloudError, match=r"^CDK is .*; it takes settings, such as CDK="):
+    with pytest.raises(CloudError, match=r"^CDK is .*; it accepts settings, such as CDK="):
         context_of(extra)
 
 
@@ -297,14 +297,14 @@ def test_no_proxy_is_asked_for_what_stands_in_for_aws_here(monkeypatch: pytest.M
 
 
 def test_an_endpoint_that_is_no_address_is_one_sentence() -> None:
-    with pytest.raises(CloudError, match=r"^AWS_ENDPOINT_URL is 'foo'; it must be an address such as"):
+    with pytest.raises(CloudError, match=r"^AWS_ENDPOINT_URL is 'foo'; it must be a URL such as"):
         deployment.account({"AWS_ENDPOINT_URL": "foo", **REGION})
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (ClientError({"Error": {"Code": "Throttling"}}, "GetCallerIdentity"), "AWS answered Throttling; try again."),
+        (ClientError({"Error": {"Code": "Throttling"}}, "GetCallerIdentity"), "AWS returned Throttling; try again."),
         (ClientError({"Error": {"Code": "RequestTimeTooSkewed"}}, "x"), "see that this machine's clock is right"),
         (ProfileNotFound(profile="nope"), "(nope) could not be found; set AWS_PROFILE to one that"),
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), "Check the network, AWS_REGION and"),
@@ -418,7 +418,7 @@ def test_a_stack_whose_outputs_cannot_be_read_is_deployed_all_the_same(
     assert (
         capsys.readouterr()
         .out.splitlines()[-1]
-        .startswith("! Access to the models of Bedrock was not checked: There is no stack PixelPrompt-dev in eu-west-1")
+        .startswith("! Access to the models of Bedrock was not checked: Stack PixelPrompt-dev not found in eu-west-1")
     )
 
 
@@ -437,7 +437,10 @@ def test_without_a_terminal_the_command_refuses(
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.delenv("YES", raising=False)
     assert command.main(["--directory", str(tmp_path), "deploy"]) == 1
-    assert capsys.readouterr().err == "Nothing is done: there is no terminal to ask at. YES=1 says yes beforehand.\n"
+    assert (
+        capsys.readouterr().err
+        == "Nothing was done: no terminal to ask for confirmation. Set YES=1 to confirm in advance.\n"
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -101,7 +101,7 @@ def test_without_a_terminal_somebody_must_have_said_yes_before_a_key_is_replaced
     monkeypatch.setattr("sys.stdin", io.StringIO())
     secrets, name = clients.client("secretsmanager"), deployed
     secrets.put_secret_value(SecretId=name, SecretString='{"OPENAI_API_KEY": "old"}')
-    with pytest.raises(Unconfirmed, match="YES=1 says yes beforehand"):
+    with pytest.raises(Unconfirmed, match="Set YES=1 to confirm in advance"):
         run("dev", {"OPENAI_API_KEY": "new"})
     assert json.loads(secrets.get_secret_value(SecretId=name)["SecretString"]) == {"OPENAI_API_KEY": "old"}
     assert run("dev", {"OPENAI_API_KEY": "new", "YES": "1"}) == 0
@@ -204,7 +204,7 @@ def test_a_name_that_no_model_uses_is_asked_about_before_it_is_copied(
         asked.append(question)
         return "no"
 
-    monkeypatch.setattr("local.confirmation.require_somebody", lambda *_: None)
+    monkeypatch.setattr("local.confirmation.require_terminal", lambda *_: None)
     monkeypatch.setattr("builtins.input", refuse)
     with pytest.raises(Unconfirmed):
         run("dev", {}, source="database")

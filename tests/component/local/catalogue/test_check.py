@@ -45,6 +45,8 @@ def run(file: Path, *arguments: str) -> int:
         ({"name": "FLUX 3", "enabled": False}, "disabled  FLUX 3 (bfl, flux-3-image)"),
         ({"name": "FLUX 3", "timeLimit": 90}, "changed   FLUX 3 (bfl, flux-3-image): timeLimit nothing → 90"),
         ({"name": "FLUX 3", "enabled": True}, "unchanged FLUX 3 (bfl, flux-3-image)"),
+        ({"name": "FLUX 3", "default": True}, "unchanged FLUX 3 (bfl, flux-3-image)"),
+        ({"name": "FLUX 3", "default": False}, "changed   FLUX 3 (bfl, flux-3-image): default true → false"),
         (
             {"name": "FLUX 3", "shutdown": "2026-11-23", "replacement": "flux-2-pro"},
             "retired   FLUX 3 (bfl, flux-3-image), shut down on 2026-11-23; requests for it name flux-2-pro",
@@ -57,7 +59,7 @@ def test_each_entry_is_said_in_a_line(entry: dict[str, Any], says: str) -> None:
 
 def test_the_models_of_a_plain_job_are_named() -> None:
     last = lines(MINE, {"name": "FLUX 3", "enabled": False})[-1]
-    assert last.startswith("A job that names no model takes: ")
+    assert last.startswith("Default models: ")
     assert "Mine" in last
     assert "FLUX 3" not in last
 
@@ -83,7 +85,7 @@ def test_the_text_model_in_use_must_stay() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "no JSON"),
+        ("{", "not valid JSON"),
         ("[]", "must be an object"),
         ('{"model": []}', "must be an object with the lists models or textModels"),
         ('{"models": [{"name": "X", "provider": "nobody", "id": "x"}]}', "provider='nobody'; it must be one of"),
@@ -103,7 +105,7 @@ def test_a_wrong_overlay_is_one_sentence(file: Path, capsys: pytest.CaptureFixtu
 
 def test_a_missing_file_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(file.with_name("missing.json")) == 1
-    assert "missing.json: The overlay cannot be read" in capsys.readouterr().err
+    assert "missing.json: Failed to read the overlay" in capsys.readouterr().err
 
 
 def test_a_right_overlay_is_uploaded_only_when_asked_for(
@@ -140,7 +142,7 @@ def test_it_goes_into_the_bucket_of_the_stage(s3: Any, file: Path, monkeypatch: 
 
 def test_a_bucket_that_is_not_there_is_a_sentence(s3: Any, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(file, "--put", "--bucket", "no-such-bucket-here") == 1
-    assert "S3 answered NoSuchBucket" in capsys.readouterr().err
+    assert "S3 returned NoSuchBucket" in capsys.readouterr().err
 
 
 def test_the_overlay_in_the_documentation_is_right() -> None:

@@ -157,7 +157,7 @@ def test_where_nothing_differs_any_more_the_open_one_is_closed(
     wheel(checkout.parent, GENAI, GENAI_DATA)
     for opened, closes in (("[]", False), (OURS, True)):
         assert refresh(checkout, {**github, "OPEN": opened}, propose=True) == 0
-        assert ("pr close 7 --comment Nothing that is corroborated differs" in said(github)) is closes
+        assert ("pr close 7 --comment No corroborated difference" in said(github)) is closes
     assert "#7 is closed" in capsys.readouterr().out
 
 

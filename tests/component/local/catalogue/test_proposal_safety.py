@@ -26,7 +26,7 @@ def test_no_folder_is_published(checkout: Path, github: dict[str, str], capsys: 
     told: list[str] = []
     refresh(checkout, github, propose=True, progress=told.append)
     text = said(github)
-    assert "`left out: genai-prices: there is no wheel of it.`" in text
+    assert "`left out: genai-prices: wheel not found.`" in text
     assert str(checkout.parent) not in text
     assert f"reading the price lists in {checkout.parent}" in told
 

@@ -101,11 +101,11 @@ def test_what_is_printed_fits_a_hundred_columns_but_for_addresses_and_the_patch(
     head, _, patch = capsys.readouterr().out.partition("\n--- a/")
     lines = head.splitlines()
     assert lines[0] == "litellm 1.2.0: 2 image models of the catalogue's providers"
-    assert lines[1] == "left out: genai-prices: there is no wheel of it."
+    assert lines[1] == "left out: genai-prices: wheel not found."
     assert any("OPENAI_API_KEY" in line for line in lines)
     assert all(len(line) <= 100 for line in lines if not line.startswith(("left out: ", "[")))
     assert f"[1] {HERE}" in lines
-    assert "no source is given" in " ".join(head.split())
+    assert "it names no source" in " ".join(head.split())
     assert patch.rstrip().endswith("make models-refresh APPLY=1`.")
 
 
@@ -118,7 +118,7 @@ def test_the_providers_own_list_is_read_with_a_key_that_is_never_shown(
     assert code == 0
     assert "my-key" not in printed.out + printed.err
     assert "xAI's own list: 1 image models" in printed.out
-    assert "Say in `supports` which parameters a new model takes." in printed.out
+    assert "Say in `supports` which parameters a new model accepts." in printed.out
     after = json.loads((checkout / PLACE).read_text(encoding="utf-8"))
     catalogue.parse(after)
     assert after["models"][-1]["id"] == "grok-9-image" and "supports" not in after["models"][-1]
@@ -138,7 +138,7 @@ def test_a_change_that_the_catalogue_would_be_wrong_with_does_not_hold_back_the_
 
 def test_without_a_list_it_is_one_sentence(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder, says in (
-        (checkout, f"no price list to compare with in {checkout}. "),
+        (checkout, f"No price list found in {checkout}. "),
         (checkout / "none", "isn't a folder"),
     ):
         assert refresh(checkout, wheels=folder) == 2
@@ -189,7 +189,7 @@ def test_where_nothing_differs_no_patch_is_written(checkout: Path, capsys: pytes
     patch = checkout.parent / "patch"
     assert refresh(checkout, patch=patch) == 0
     assert not patch.exists()
-    assert f"There is nothing to patch: {patch} is not written." in capsys.readouterr().out
+    assert f"Nothing to patch: {patch} was not written." in capsys.readouterr().out
 
 
 def test_the_real_catalogue_is_compared_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

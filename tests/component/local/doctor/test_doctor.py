@@ -255,8 +255,8 @@ def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator
         (Answer(403, {"detail": "Rate limit reached; retry in 9 s."}), WARNING, "busy or failing (HTTP 403)"),
         (Answer(408), WARNING, "busy or failing (HTTP 408)"),
         (Answer(403, b"<html>no</html>"), BAD, "denies access with BFL_API_KEY; check the account's"),
-        (Answer(404, b"<html>no</html>"), WARNING, "answered HTTP 404, so only a job can tell."),
-        (Answer(403, b"Missing scopes: api.model.read"), WARNING, "may not list models"),
+        (Answer(404, b"<html>no</html>"), WARNING, "returned HTTP 404, so only a job can tell."),
+        (Answer(403, b"Missing scopes: api.model.read"), WARNING, "has no permission to list models"),
         (Answer(429), WARNING, "HTTP 429"),
         *(
             (Answer(status, {"detail": f"Pay for organization Acme; {KEYS['BFL_API_KEY']}"}), mark, "It says: Pay for")
@@ -264,7 +264,7 @@ def test_a_secret_that_cannot_be_read(deployed: Deployment, simulator: Simulator
         ),
         (Answer(500), WARNING, "HTTP 500"),
         (Answer(302, headers={"Location": "https://elsewhere.example/"}), WARNING, "HTTP 302"),
-        (Answer(content=b"<html>"), WARNING, "unreadable"),
+        (Answer(content=b"<html>"), WARNING, "invalid JSON"),
     ],
 )
 def test_what_an_answer_means(deployed: Deployment, answer: Answer, mark: str, says: str) -> None:
@@ -369,7 +369,7 @@ def test_a_server_that_nobody_started(deployed: Deployment) -> None:
         unused.bind(("127.0.0.1", 0))
         row = rows_of(with_endpoint(deployed, "bfl", f"http://127.0.0.1:{unused.getsockname()[1]}"))["FLUX.2 Pro"]
     assert row.mark == BAD
-    assert "cannot be reached" in sentences(row)
+    assert "is unreachable" in sentences(row)
 
 
 def test_a_server_that_never_answers_holds_nobody_up(deployed: Deployment) -> None:
@@ -380,7 +380,7 @@ def test_a_server_that_never_answers_holds_nobody_up(deployed: Deployment) -> No
         )  # fmt: skip
     assert time.monotonic() - began < 30
     assert (rows["FLUX.2 Pro"].mark, rows["GPT Image 2.6 Flare"].mark) == (BAD, GOOD)
-    assert "didn't answer" in sentences(rows["FLUX.2 Pro"])
+    assert "didn't respond" in sentences(rows["FLUX.2 Pro"])
 
 
 def test_a_server_of_ones_own_is_asked_where_it_is(deployed: Deployment, s3: Any) -> None:
@@ -686,7 +686,7 @@ def test_without_failures_the_command_succeeds(
 def test_without_a_deployment_the_cure_is_named(stack: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CloudError, match="make up"):
         deployment.find(tmp_path, {}, local=True)
-    with pytest.raises(CloudError, match="no stack PixelPrompt-prod in eu-west-1"):
+    with pytest.raises(CloudError, match="Stack PixelPrompt-prod not found in eu-west-1"):
         deployment.find(tmp_path, {"AWS_REGION": "eu-west-1"}, stage="prod")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(CloudError, match="AWS_REGION"):

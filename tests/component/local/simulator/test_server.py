@@ -396,4 +396,4 @@ class TestCommand:
         command = [sys.executable, "-m", "local.simulator", "--faults", "m=nonsense"]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert result.returncode == 2
-        assert "There is no fault 'nonsense'" in result.stderr
+        assert "Unknown fault 'nonsense'" in result.stderr

@@ -93,7 +93,7 @@ def test_a_hundredth_and_what_one_side_lacks_is_no_difference(price: dict[str, A
 @pytest.mark.parametrize(
     ("lists", "fields", "doubt"),
     [
-        ([hit(prices={"image": 0.05}, source=None)], {}, "no source is given"),
+        ([hit(prices={"image": 0.05}, source=None)], {}, "it names no source"),
         (
             [hit(prices={"image": 0.05}), hit(prices={"image": 0.04}, name="two")],
             {},
@@ -230,7 +230,7 @@ def test_a_day_and_a_replacement() -> None:
     ("lists", "fields", "doubt"),
     [
         ([hit(shutdown="2026-12-24"), hit(shutdown="2026-12-01", name="two")], {}, "the lists disagree: one has 2026"),
-        ([hit(shutdown="2026-12-24", shutdown_source=None)], {}, "no source is given"),
+        ([hit(shutdown="2026-12-24", shutdown_source=None)], {}, "it names no source"),
         ([hit(shutdown="2026-12-24")], {"uncorroborated": "Two pages differ."}, "known: Two pages differ."),
         ([hit(replacement="flux-z")], {}, "flux-z is not in the catalogue"),
         ([hit(replacement="flux-old")], {}, "flux-old itself has ended"),
@@ -282,7 +282,7 @@ def test_a_new_model_is_added_at_the_end_and_is_no_default() -> None:
     ("lists", "doubt"),
     [
         ([hit("flux-9", draws=True)], "only one has it"),
-        ([hit("flux-9", draws=True, source=None), hit("flux-9", name="two", source=None)], "no source is given"),
+        ([hit("flux-9", draws=True, source=None), hit("flux-9", name="two", source=None)], "it names no source"),
         ([hit("flux-9", draws=True), hit("flux-9", name="two"), own("bfl", "flux-a")], "its own list lacks it"),
         (
             [hit("flux-9", draws=True, prices={"image": 1.0}), hit("flux-9", name="two", prices={"image": 2.0})],

@@ -137,7 +137,7 @@ def test_the_list_that_is_python_is_read_and_never_run(tmp_path: Path) -> None:
     wheel(tmp_path, GENAI, GENAI_DATA)
     ((found,), left_out) = price_lists.read(tmp_path, DAY)
     assert (found.name, found.version, found.images) == (GENAI, "1.2.0", 3)
-    assert len(left_out) == 1 and left_out[0].startswith("litellm: there is no wheel")
+    assert len(left_out) == 1 and left_out[0].startswith("litellm: wheel not found")
     for model in ("gpt-image-2", "GPT-Image-2", "gpt-image-2-2026-04-21"):
         entry = found.find("openai", model)
         assert entry and entry.prices == {"inputText": 5e-06, "inputImage": 8e-06, "outputImage": 3e-05}
@@ -169,7 +169,7 @@ def test_a_list_that_cannot_be_read_is_named_and_the_other_is_read(tmp_path: Pat
     wheel(tmp_path, GENAI, GENAI_DATA)
     lists, left_out = price_lists.read(tmp_path, DAY)
     assert [found.name for found in lists] == [GENAI]
-    assert left_out[0].startswith("litellm: litellm-1.2.0-py3-none-any.whl cannot be read (")
+    assert left_out[0].startswith("litellm: failed to read litellm-1.2.0-py3-none-any.whl (")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_whatever_is_wrong_with_a_wheel_the_other_counts_and_its_text_is_not_sho
     wheel(tmp_path, *((GENAI, GENAI_DATA) if name == LITELLM else (LITELLM, "{}")))
     ((found,), (sentence,)) = price_lists.read(tmp_path, DAY)
     assert found.name != name
-    shown = rf"{name}: {name.replace('-', '_')}-1\.2\.0-py3-none-any\.whl cannot be read \([A-Za-z.]+\)\."
+    shown = rf"{name}: failed to read {name.replace('-', '_')}-1\.2\.0-py3-none-any\.whl \([A-Za-z.]+\)\."
     assert re.fullmatch(shown, sentence)
 
 
@@ -258,7 +258,7 @@ def test_a_list_that_is_too_much_is_left_out(
 
     wheel(tmp_path, LITELLM, "{}")
     monkeypatch.setattr(price_lists, "_member", fail)
-    with pytest.raises(ListsError, match=rf"cannot be read \({error.__name__}\)"):
+    with pytest.raises(ListsError, match=rf"failed to read \S+ \({error.__name__}\)"):
         price_lists.read(tmp_path, DAY)
 
 
@@ -279,7 +279,7 @@ MODEL = "providers: list = [Provider(id='openai', models=[ModelInfo(id='a', matc
 def test_python_of_another_shape_cannot_be_read(tmp_path: Path, content: str) -> None:
     wheel(tmp_path, GENAI, content)
     (tmp_path / "litellm-1-py3-none-any.whl").write_bytes(b"no archive")
-    with pytest.raises(ListsError, match=r"no price list to compare with in .*\. litellm: .*genai-prices: .*WHEELS"):
+    with pytest.raises(ListsError, match=r"No price list found in .*\. litellm: .*genai-prices: .*WHEELS"):
         price_lists.read(tmp_path, DAY)
 
 

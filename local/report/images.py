@@ -1,4 +1,4 @@
-"""Opens images that somebody else made: the size is checked before a pixel is decoded, and any damage is one error."""
+"""Open untrusted images: the size is checked before a pixel is decoded, and any damage is one error."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-class PictureError(ValueError):
+class ImageError(ValueError):
     """An image cannot be shown; the message says why."""
 
 
-class PictureTooLarge(PictureError):
+class ImageTooLarge(ImageError):
     """An image has more pixels than are decoded."""
 
 
@@ -30,24 +30,24 @@ def load(data: bytes) -> Image.Image:
 
     Raises
     ------
-    PictureTooLarge : it has more than ``MAX_PIXELS`` pixels, by any of its headers
-    PictureError : it isn't an image of a known format, or is damaged
+    ImageTooLarge : it has more than ``MAX_PIXELS`` pixels, by any of its headers
+    ImageError : it isn't an image of a known format, or is damaged
     """
     found = image_format(data)
     if found is None:
-        raise PictureError("not an image, or cut off")
+        raise ImageError("not an image, or cut off")
     if found.problem:
-        raise PictureTooLarge("image too large to show" if found.width and found.height else "image without pixels")
+        raise ImageTooLarge("image too large to show" if found.width and found.height else "image without pixels")
     try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        if picture.width * picture.height > MAX_PIXELS:
-            raise PictureTooLarge("image too large to show")
-        picture.load()
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageTooLarge("image too large to show")
+        image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureTooLarge("image too large to show") from error
-    except PictureError:
+        raise ImageTooLarge("image too large to show") from error
+    except ImageError:
         raise
     # A damaged file raises whatever the decoder of its format comes across.
     except Exception as error:
-        raise PictureError(f"damaged image ({error})") from error
-    return picture
+        raise ImageError(f"damaged image ({error})") from error
+    return image
