@@ -36,7 +36,7 @@ IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is runnin
 .PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-component test-providers test-dates test-archives test-bare test-integration test-browser \
   coverage mutants screenshots check docs lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-uv \
-  prepare-python prepare-all hooks
+  prepare-python prepare-all hooks check-code check-stack
 
 help: ## Show this help
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -168,8 +168,13 @@ audit: prepare-all ## Look up known vulnerabilities of all installed packages; n
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -B -m mkdocs build --strict
 
 check: prepare-all ## Check style, types, workflows, the API's description, the grants, cdk-nag, documentation, the templates for AWS and here
+	@$(MAKE) --no-print-directory -j 2 check-code check-stack
+
+check-code:
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy --strict functions infra local benchmarks app.py docs/hooks.py tests
+
+check-stack:
 	@for definition in statemachine/*.json; do \
 	  echo "asl-validator --json-path $$definition"; \
 	  node node_modules/.bin/asl-validator --json-path "$$definition" || exit 1; \
