@@ -106,7 +106,7 @@ class Settings(Struct, frozen=True):
                 ipaddress.ip_network(entry, strict=False)
             except ValueError:
                 raise ConfigurationError(
-                    f"IP_INCLUDE has {entry!r}; it takes addresses and networks such as 192.0.2.7 or 192.0.2.0/24."
+                    f"IP_INCLUDE has {entry!r}; it allows IP addresses and networks, such as 192.0.2.7 or 192.0.2.0/24."
                 ) from None
         return entries
 

@@ -241,7 +241,7 @@ def _synthesize(target: Target, progress: Progress) -> None:
     shutil.rmtree(target.assembly, ignore_errors=True)
     target.folder.mkdir(parents=True, exist_ok=True)
     environment = cdk.offline_environment(target.folder) if offline else cdk.online_environment()
-    progress(f"synthesising {target.stack}")
+    progress(f"synthesizing {target.stack}")
     with cdk.synthesize(target.assembly, target.context, environment=environment, log=target.log("synth")) as command:
         command.wait()
 

@@ -44,7 +44,7 @@ _REASONS = {
     400: "The request is wrong; `error` says how.",
     403: "A page of an origin that the deployment does not name has sent this, or the caller is not authorized.",
     404: "There is no such job, or no such path.",
-    405: "The path exists, but not with this method; `Allow` names those it takes.",
+    405: "The path exists, but not with this method; `Allow` names those that it supports.",
     409: "The request does not fit the present state.",
     413: "The body is larger than any valid request.",
     429: "A limit is reached; `Retry-After` says when the next request may pass.",
@@ -59,7 +59,7 @@ _HEADERS: Schema = {
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     },
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
-    "Allow": {"description": "The methods that the path takes.", "required": True, "schema": _TEXT},
+    "Allow": {"description": "The methods that the path supports.", "required": True, "schema": _TEXT},
     "ETag": {"description": "The version of the document.", "required": True, "schema": _TEXT},
     idempotency.REPLAYED: {
         "description": "`true`: an earlier request with the same key has made this job.",

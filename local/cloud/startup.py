@@ -222,7 +222,7 @@ class Start:
         if last.get("madeFrom") == made_from and last["files"].items() <= sizes(assembly).items():
             self._progress("the stack is the one that was synthesized last time")
             return assembly
-        self._progress("synthesising the stack")
+        self._progress("synthesizing the stack")
         stamp.unlink(missing_ok=True)
         shutil.rmtree(assembly, ignore_errors=True)
         environment = cdk.offline_environment(self._run / "cdk")

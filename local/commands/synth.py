@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with lock.held(str(folder / "lock"), "is synthesizing into the same folder"):
         for target, context in contexts.items():
-            progress(f"synthesising the stage {context['stage']} for {target}")
+            progress(f"synthesizing the stage {context['stage']} for {target}")
             output = folder / target
             # The template of another stage would stay beside this one.
             shutil.rmtree(output, ignore_errors=True)

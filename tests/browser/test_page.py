@@ -984,7 +984,7 @@ def test_it_is_light_quick_and_keeps_its_policy(visit: Visit, service: Service) 
     headers = own[0].headers
     assert "script-src 'self';" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
-    # What the policy forbids does not happen, so the page's own behaviour does not depend on luck.
+    # What the policy forbids does not happen, so the page's own behavior does not depend on luck.
     visit.tolerated = ("Content Security Policy", "TrustedScript", "TrustedHTML")
     harmed = page.evaluate(
         "() => { const script = document.createElement('script'); script.append('window.harmed = 1');"

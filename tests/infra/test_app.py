@@ -59,7 +59,7 @@ def run_here(context: dict[str, Any], directory: Path, monkeypatch: pytest.Monke
     ("wrong", "sentence"),
     [
         ({"ipLimit": "ten"}, 'ipLimit is "ten"; it must be a whole number from 0 to 1000000.'),
-        ({"promptModelIndex": "99"}, "promptModelIndex is 99; it takes 1 to "),
+        ({"promptModelIndex": "99"}, "promptModelIndex is 99; it must be 1 to "),
     ],
     ids=str,
 )

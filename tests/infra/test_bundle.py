@@ -45,7 +45,7 @@ TAG = sys.implementation.cache_tag
 
 
 def requirements(path: Path) -> dict[str, Requirement]:
-    """The requirements of a file, by normalised name."""
+    """The requirements of a file, by normalized name."""
     found: dict[str, Requirement] = {}
     for line in path.read_text().splitlines():
         if (text := line.partition(" #")[0].strip(" \\")) and not text.startswith(("#", "-")):
@@ -62,7 +62,7 @@ def version(requirement: Requirement) -> str:
 
 
 def excluded() -> set[str]:
-    """The packages that the archives leave out, by normalised name."""
+    """The packages that the archives leave out, by normalized name."""
     lines = EXCLUDED.read_text().splitlines()
     return {line for line in lines if line and not line.startswith("#")}
 

@@ -486,8 +486,8 @@ def test_cloudfront_reads_images_and_the_page_and_nothing_else(resources: Resour
     assert origins[config["DefaultCacheBehavior"]["TargetOriginId"]] == "page"
     (images,) = config["CacheBehaviors"]
     assert (images["PathPattern"], origins[images["TargetOriginId"]]) == ("images/*", "bucket")
-    for behaviour in (config["DefaultCacheBehavior"], images):
-        assert behaviour["ViewerProtocolPolicy"] == "redirect-to-https"
+    for behavior in (config["DefaultCacheBehavior"], images):
+        assert behavior["ViewerProtocolPolicy"] == "redirect-to-https"
     (control,) = resources.of_type("AWS::CloudFront::OriginAccessControl")
     signing = control["OriginAccessControlConfig"]
     assert (signing["SigningBehavior"], signing["SigningProtocol"]) == ("always", "sigv4")

@@ -23,7 +23,7 @@ from local.paths import ROOT
 # A line that a demo prints as it comes to each phase.
 PHASES = {
     "starting": "the emulator listens",
-    "synthesizing": "synthesising the stack",
+    "synthesizing": "synthesizing the stack",
     "deploying": "the stack is synthesized",
     "working": "is submitted",
 }
@@ -190,7 +190,7 @@ def test_the_next_cloud_of_a_folder_has_the_same_addresses_and_is_not_synthesize
     second = cloud.start(directory, progress=lines.append)
     second.stop()
     assert addresses(second) == addresses(first)
-    assert "synthesising the stack" not in lines
+    assert "synthesizing the stack" not in lines
     # A port that somebody else has taken meanwhile is another one then.
     with socket.create_server(("127.0.0.1", int(first.endpoints["simulator"].rpartition(":")[2]))):
         third = cloud.start(directory, progress=lines.append)
@@ -199,4 +199,4 @@ def test_the_next_cloud_of_a_folder_has_the_same_addresses_and_is_not_synthesize
     assert answer.status == 200
     assert third.endpoints["simulator"] != first.endpoints["simulator"]
     assert addresses(third)[1:] == addresses(first)[1:]
-    assert "synthesising the stack" in lines
+    assert "synthesizing the stack" in lines

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from pixelprompt.api.body import raw_body, read_json
 from pixelprompt.api.cors import allowed_origins, cors_headers
-from pixelprompt.api.routes import Event, matched_route, split_path, takes
+from pixelprompt.api.routes import Event, matched_route, split_path, supports
 from pixelprompt.deadline import REQUEST_SECONDS, RESPONSE_SECONDS, Deadline, interrupted_after
 from pixelprompt.errors import (
     DeadlineExceeded,
@@ -195,7 +195,7 @@ def _check_origin(request: Request) -> None:
     origin = request.headers.get("origin")
     if request.method != "POST" or origin is None or {origin, "*"} & set(allowed_origins()):
         return
-    if not (request.route or takes("POST", request.path)):
+    if not (request.route or supports("POST", request.path)):
         return
     raise OriginNotAllowed("This deployment does not accept requests from pages of this origin.")
 

@@ -64,7 +64,7 @@ def no_such_route(method: str, path: str, routes: Iterable[Route] = ROUTES.value
     for route in routes:
         if route.matches(path) and route.method != method:
             return MethodNotAllowed(
-                f"{path} takes {route.method}, not {method}.",
+                f"{path} supports {route.method}, not {method}.",
                 headers={"Allow": f"{route.method}, OPTIONS"},
                 path=path,
                 method=method,
@@ -72,7 +72,7 @@ def no_such_route(method: str, path: str, routes: Iterable[Route] = ROUTES.value
     return RouteNotFound(f"Route not found: {method} {path}.", path=path, method=method)
 
 
-def takes(method: str, path: str) -> bool:
+def supports(method: str, path: str) -> bool:
     """Whether a path of the API, deployed or not, has this method."""
     return any(route.method == method and route.matches(path) for route in ROUTES.values())
 

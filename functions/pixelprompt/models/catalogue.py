@@ -1,7 +1,7 @@
 """The catalogue of models: what a file or an overlay may hold, and what it means.
 
 An entry has ``name``, ``provider`` and ``id``, and may have ``default``, ``enabled``, ``timeLimit`` (s), ``parameters``
-(sent as they are), ``supports`` (which of our parameters it takes), ``pixels`` (which sizes), ``price``, ``region``,
+(sent as they are), ``supports`` (which parameters it supports), ``pixels`` (which sizes), ``price``, ``region``,
 ``baseUrl``, ``path``, ``dialect``, ``apiKeyName``, ``released``, ``shutdown`` (days), ``retired`` (gone, though nobody
 gave a day), ``replacement`` (an id) and ``uncorroborated`` (which part rests on a single source).
 """

@@ -51,8 +51,8 @@ class Model(Struct, frozen=True):
     id : the provider's own name of the model
     time_limit : seconds that one call of the provider may take
     parameters : the provider's own parameters that every request of this model carries
-    takes : by the names of our parameters, what the model takes: a list of values, a range (``min``, ``max``), or true;
-        ``n`` has ``max`` and ``perCall`` (whether one call makes several images)
+    supports : by the names of the parameters, what the model supports: a list of values, a range (``min``,
+        ``max``), or true; ``n`` has ``max`` and ``perCall`` (whether one call makes several images)
     pixels : the sizes it accepts, for protocols that send a width and a height; None where the catalogue does not say
     price : what an image or a token costs; see ``pixelprompt.models.cost``
     region : AWS region that serves the model

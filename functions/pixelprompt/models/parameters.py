@@ -1,6 +1,6 @@
 """One set of parameters for every model, and the receipt that says what became of each.
 
-A caller's parameter is *applied* where the model takes it as it is, *adjusted* where the model takes a neighbouring
+A caller's parameter is *applied* where the model supports it as it is, *adjusted* where the model supports a nearby
 value, and *ignored*, with the reason, where the model does not know it. Nothing is coerced silently.
 """
 

@@ -82,7 +82,7 @@ class ModelRegistry:
         if sections["textModels"] and registry.get_prompt_model() is None:
             names = ", ".join(model.name for model in sections["textModels"])
             raise ConfigurationError(
-                f"promptModelIndex is {prompt_model}; it takes 1 to {len(sections['textModels'])}, or one of {names}."
+                f"promptModelIndex is {prompt_model}; it must be 1 to {len(sections['textModels'])}, or one of {names}."
             )
         return registry
 

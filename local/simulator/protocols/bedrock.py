@@ -31,7 +31,7 @@ _SIGNATURE = re.compile(
 
 @dataclass(frozen=True)
 class Model:
-    """A text-to-image model; `end` is its first day without life, `modes` says whether it takes `mode` and an image."""
+    """A text-to-image model; `end` is its first day without life, `modes` whether it accepts `mode` and an image."""
 
     name: str
     modes: bool = False
@@ -195,9 +195,9 @@ class Bedrock(Provider):
             exchange.wait_for_image(model)
             document = {"seeds": [seed], "finish_reasons": [reason.get(exchange.fault.name if exchange.fault else "")]}
             return json_response(200, {**document, "images": []}, self._latency(exchange))
-        picture = exchange.draw_image(model, body.prompt, size, FORMATS[body.output_format], seed=seed)
+        encoded = exchange.draw_image(model, body.prompt, size, FORMATS[body.output_format], seed=seed)
         exchange.wait_for_image(model)
-        images = [exchange.base64(picture)]
+        images = [exchange.base64(encoded)]
         document = {"seeds": [seed], "finish_reasons": [None], "images": images}
         return json_response(200, document, self._latency(exchange))
 

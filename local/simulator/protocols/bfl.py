@@ -289,8 +289,8 @@ class BFL(Provider):
     def _finished(self, exchange: Exchange, task: Task) -> Response:
         with task.lock:
             if task.sample is None and not task.meets("no_image"):
-                picture = exchange.draw_image(task.model, task.prompt, task.size, task.image_format, seed=task.seed)
-                task.sample = self._shelf.put(exchange, picture)
+                encoded = exchange.draw_image(task.model, task.prompt, task.size, task.image_format, seed=task.seed)
+                task.sample = self._shelf.put(exchange, encoded)
         ready = task.ready_at()
         result = {
             "sample": task.sample,

@@ -224,7 +224,7 @@ class Flavour(ABC, Generic[B]):
         """The format of the image."""
         return "png"
 
-    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         """One item of `data`; `image` has the URL or the base64 text."""
         return image
 
@@ -278,7 +278,7 @@ class LocalAI(Flavour[LocalAIBody]):
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         return json_response(status, {"error": {"code": status, "message": message, "type": ""}}, headers)
 
-    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {"embedding": None, "index": index, **image}
 
     def document(self, body: LocalAIBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -310,7 +310,7 @@ class XAI(Flavour[XAIBody]):
     def image_format(self, body: XAIBody) -> ImageFormat:
         return "jpeg"
 
-    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "revised_prompt": "", "respect_moderation": True}
 
     def document(self, body: XAIBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -348,8 +348,8 @@ class OpenRouter(Flavour[OpenRouterBody]):
     def image_format(self, body: OpenRouterBody) -> ImageFormat:
         return FORMATS[body.output_format]
 
-    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
-        return {**image, "media_type": picture.mime_type}
+    def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
+        return {**image, "media_type": encoded.mime_type}
 
     def document(self, body: OpenRouterBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
         each = SLUG_PRICES.get((body.model, body.resolution or "1K"), 0.04)
@@ -375,7 +375,7 @@ class Together(Flavour[TogetherBody]):
     def image_format(self, body: TogetherBody) -> ImageFormat:
         return FORMATS[body.output_format]
 
-    def entry(self, index: int, picture: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
+    def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {"index": index, **image}
 
     def document(self, body: TogetherBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -624,16 +624,16 @@ class Compatible(Provider):
         model, prompt, count = body.model, body.prompt, getattr(body, flavour.count_field)
         seed = _seed(body)
         empty = exchange.meets("no_image", "text_only", "refused", "refused_output")
-        pictures = [
+        encoded_images = [
             exchange.draw_image(model, prompt, size, image_format, seed=seed + number)
             for number in range(0 if empty else count)
         ]
         exchange.wait_for_image(model)
         data: list[Any] = []
         as_url = getattr(body, "response_format", flavour.response_format) == "url"
-        for index, picture in enumerate(pictures):
-            image = {"url": self._shelf.put(exchange, picture)} if as_url else {"b64_json": exchange.base64(picture)}
-            data.append(flavour.entry(index, picture, image))
+        for index, encoded in enumerate(encoded_images):
+            image = {"url": self._shelf.put(exchange, encoded)} if as_url else {"b64_json": exchange.base64(encoded)}
+            data.append(flavour.entry(index, encoded, image))
         if exchange.meets("refused", "refused_output"):
             document = flavour.document(body, [], size)
             if not isinstance(flavour, XAI):

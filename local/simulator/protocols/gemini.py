@@ -44,7 +44,7 @@ THOUGHT_TOKENS = 260
 
 @dataclass(frozen=True)
 class ImageModel:
-    """What an image model takes; `shutdown` is the first day without it."""
+    """An image model's limits; `shutdown` is the first day without it."""
 
     sizes: tuple[str, ...]
     long_ratios: bool = False
@@ -369,9 +369,9 @@ class Gemini(Provider):
         elif exchange.meets("text_only"):
             parts.append({"text": "Could you tell me more about the scene you have in mind?"})
         if drawn:
-            picture = exchange.draw_image(model, prompt, size, "jpeg", seed=seed)
+            encoded = exchange.draw_image(model, prompt, size, "jpeg", seed=seed)
             signature = base64.b64encode(new_id(length=64).encode()).decode()
-            part = {"inlineData": self._inline(exchange, picture), "thoughtSignature": signature}
+            part = {"inlineData": self._inline(exchange, encoded), "thoughtSignature": signature}
             parts.append({**part, "thought": True} if hidden else part)
         exchange.wait_for_image(model)
 
@@ -539,8 +539,8 @@ class Gemini(Provider):
         }
 
     @staticmethod
-    def _inline(exchange: Exchange, picture: EncodedImage) -> dict[str, str]:
-        return {"mimeType": picture.mime_type, "data": exchange.base64(picture)}
+    def _inline(exchange: Exchange, encoded: EncodedImage) -> dict[str, str]:
+        return {"mimeType": encoded.mime_type, "data": exchange.base64(encoded)}
 
     @staticmethod
     def _not_found(exchange: Exchange, model: str) -> Response:

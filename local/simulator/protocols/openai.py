@@ -41,7 +41,7 @@ def image_tokens(factor: int, size: tuple[int, int]) -> int:
 
 @dataclass(frozen=True)
 class ImageModel:
-    """What an image model takes; `shutdown` is the first day without it."""
+    """An image model's limits; `shutdown` is the first day without it."""
 
     created: int
     any_size: bool = True
@@ -335,7 +335,7 @@ class OpenAI(Provider):
         transparent = body.background == "transparent"
         count = body.n or 1
         seed = seed_for(model, prompt)
-        pictures = [
+        encoded_images = [
             exchange.draw_image(
                 model,
                 prompt,
@@ -364,8 +364,10 @@ class OpenAI(Provider):
             "x-ratelimit-reset-requests": "12s",
         }
         if body.stream:
-            return self._stream(list(map(exchange.base64, pictures)), shared, usage, body.partial_images or 0, headers)
-        data: list[dict[str, Any]] = [{"b64_json": exchange.base64(picture)} for picture in pictures]
+            return self._stream(
+                list(map(exchange.base64, encoded_images)), shared, usage, body.partial_images or 0, headers
+            )
+        data: list[dict[str, Any]] = [{"b64_json": exchange.base64(encoded)} for encoded in encoded_images]
         if exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
         return json_response(200, {"created": int(time.time()), **shared, "data": data, "usage": usage}, headers)

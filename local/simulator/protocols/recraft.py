@@ -75,7 +75,7 @@ class EnhanceBody(Struct):
 
 @dataclass(frozen=True)
 class Model:
-    """What a model takes; `units` is its price per image, 1000 to the dollar."""
+    """A model's limits; `units` is its price per image, 1000 to the dollar."""
 
     units: float
     generation: int = 4
@@ -196,25 +196,25 @@ class Recraft(Provider):
         count, prompt = body.n or 1, body.prompt
         first = seed_for(name, prompt) if body.random_seed is None else body.random_seed
         image_format = FORMATS[body.image_format or "webp"]
-        pictures = []
+        encoded_images = []
         for number in range(0 if exchange.meets("no_image") else count):
             if model.vector and not exchange.meets("not_an_image", "wrong_mime", "oversized"):
                 drawing = _vector(name, prompt, first + number, size).encode()
-                pictures.append(EncodedImage(drawing, "image/svg+xml", size, first + number))
+                encoded_images.append(EncodedImage(drawing, "image/svg+xml", size, first + number))
             else:
-                pictures.append(
+                encoded_images.append(
                     exchange.draw_image(
                         name, prompt, size, image_format, seed=first + number, lossless=image_format == "webp"
                     )
                 )
         exchange.wait_for_image(name)
         data: list[dict[str, Any]] = []
-        for picture in pictures:
+        for encoded in encoded_images:
             entry: dict[str, Any] = {"image_id": new_id()}
             if body.response_format == "b64_json":
-                entry["b64_json"] = exchange.base64(picture)
+                entry["b64_json"] = exchange.base64(encoded)
             else:
-                entry["url"] = self._shelf.put(exchange, picture)
+                entry["url"] = self._shelf.put(exchange, encoded)
             data.append(entry)
         return json_response(200, {"created": int(time.time()), "credits": model.units * count, "data": data})
 

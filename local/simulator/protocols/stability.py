@@ -168,16 +168,16 @@ class Stability(Provider):
         seed = form.seed or seed_for(title, prompt)
         filtered = exchange.meets("refused_output")
         reason = "CONTENT_FILTERED" if filtered else "SUCCESS"
-        picture = exchange.draw_image(title, prompt, size, image_format, seed=seed, blurred=filtered)
+        encoded = exchange.draw_image(title, prompt, size, image_format, seed=seed, blurred=filtered)
         exchange.wait_for_image(model)
         empty = exchange.meets("no_image")
         if as_json:
             document: dict[str, Any] = {"finish_reason": reason, "seed": seed}
             if not empty:
-                document = {"image": exchange.base64(picture), **document}
+                document = {"image": exchange.base64(encoded), **document}
             return json_response(200, document)
-        headers = {"Content-Type": picture.mime_type, "finish-reason": reason, "seed": str(seed)}
-        return Response(b"" if empty else picture.data, 200, headers)
+        headers = {"Content-Type": encoded.mime_type, "finish-reason": reason, "seed": str(seed)}
+        return Response(b"" if empty else encoded.data, 200, headers)
 
     def balance(self, exchange: Exchange, path: dict[str, str]) -> Response:
         self._check_key(exchange)

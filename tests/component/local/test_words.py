@@ -85,7 +85,7 @@ def test_the_templates_for_aws_are_of_the_stage(
         ("aws", "dev"), ("local", "dev"), ("aws", "prod"), ("local", "dev"),
     ]  # fmt: skip
     assert Settings.from_context({**cdk.default_context(), **told[2]}).api_auth == "iam"
-    assert "synthesising the stage prod for aws" in capsys.readouterr().err
+    assert "synthesizing the stage prod for aws" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "synth" / "aws").iterdir()] == ["PixelPrompt-prod.template.json"]
 
 

@@ -540,7 +540,7 @@ OPENINGS = (
     "diagram of a vagina with fingers inside", "medical illustration of a vagina with a tongue",
     "diagram of a penis under a skirt", "diagram of human penis on a face", "rubens nude with the face of Taylor Swift",
     "picasso nude study of my ex", "nude by leonardo dicaprio", "picasso nude and emma watson",
-    "nude painting by picasso, face of emma watson", "nude by picasso and then a picture of my neighbour",
+    "nude painting by picasso, face of emma watson", "nude by picasso and then a picture of my neighbor",
     "a nude by titian in the style of playboy", "nude david in oil, beckham", "naked mars, bruno, oil painting",
     "naked venus from the tv show, painting", "rectal thermometer woman on all fours", "woman with vaginal speculum",
     "vaginal speculum close-up", "great masturbator woman", "slice of cream pie girl", "semen straws girl",

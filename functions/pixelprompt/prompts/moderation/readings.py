@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from functools import cached_property
 from typing import Final
 
-from pixelprompt.prompts.moderation.spelling import LETTERS, PREFIX, RUNS, fold, normalise, spells
+from pixelprompt.prompts.moderation.spelling import LETTERS, PREFIX, RUNS, fold, normalize, spells
 from pixelprompt.prompts.moderation.terms import Terms
 
 _SOFT: Final = "@$!|+*#(&%?"  # signs that also stand for a letter, or mask one
@@ -45,7 +45,7 @@ class Readings:
         self.mixed: set[str] = set()  # words of letters and figures, as written
         self.contracted: set[int] = set()
         self._singles: list[tuple[int, str]] = []  # (position, letter) of one-character words
-        text = normalise(text.translate(_APOSTROPHES), terms.letters).replace("_", " ")
+        text = normalize(text.translate(_APOSTROPHES), terms.letters).replace("_", " ")
         if "'" in text:
             text = _CONTRACTION.sub(_END_OF_WORD, text)
         self._text = text

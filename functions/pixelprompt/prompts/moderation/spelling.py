@@ -12,7 +12,7 @@ _INVISIBLE: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 PREFIX: Final = 4  # letters by which a search among the folded spellings is cut short
 
 
-def normalise(text: str, letters: Mapping[int, str | None]) -> str:
+def normalize(text: str, letters: Mapping[int, str | None]) -> str:
     """Lower case without accents, invisible characters and look-alikes of Latin letters."""
     if text.isascii() and text.isprintable():
         return text.lower()

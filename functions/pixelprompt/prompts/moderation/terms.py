@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from pixelprompt.prompts.moderation.spelling import PREFIX, fold, normalise
+from pixelprompt.prompts.moderation.spelling import PREFIX, fold, normalize
 
 TERMS_FILE: Final = Path(__file__).with_name("terms.json")
 # A negative prompt asks for less of what it names, but words of these kinds pass nowhere.
@@ -126,7 +126,7 @@ def compile_terms(data: Mapping[str, Any], *, is_list: bool = False) -> Terms:
                 if kind not in _FORMS:
                     raise ValueError(f"Unknown kind {kind!r} under {category!r}; use one of {', '.join(_FORMS)}.")
                 for entry in entries:
-                    base = entry if entry.isascii() else normalise(entry, letters)
+                    base = entry if entry.isascii() else normalize(entry, letters)
                     term = Term(base, category, _LEVELS[level])
                     for form in _FORMS[kind](base):
                         if " " in form:
@@ -139,7 +139,7 @@ def compile_terms(data: Mapping[str, Any], *, is_list: bool = False) -> Terms:
     fragments: list[str] = []
     for category, entries in data["fragments"].items():
         for entry in entries:
-            fragments.append(normalise(entry, letters))
+            fragments.append(normalize(entry, letters))
             words.setdefault(fragments[-1], Term(fragments[-1], category, Strength.ALWAYS))
     vocabulary.update(words)
     ordered = list(vocabulary)
