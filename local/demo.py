@@ -51,7 +51,7 @@ def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None], f
     progress(f"job {job_id} is submitted: {prompt!r}")
     if absent := without_effect(cloud, job_id, faulted):
         progress(f"no effect on this job, which uses the default models: the fault of {absent}")
-    document = _watch(console, cloud, job_id)
+    document = watch_job(console, cloud, job_id)
     folder = out / job_id
     sheet = save(cloud, document, folder)
     execution = _ended_execution(cloud, job_id)
@@ -148,7 +148,7 @@ def _sentence(body: bytes) -> str:
     return str(terminal.safe(said))[:300]
 
 
-def _watch(console: Console, cloud: Cloud, job_id: str) -> Document:
+def watch_job(console: Console, cloud: Cloud, job_id: str) -> Document:
     """Show the job until it ends; its last document."""
     document: Document = {}
     if not console.is_interactive:
@@ -164,7 +164,7 @@ def _watch(console: Console, cloud: Cloud, job_id: str) -> Document:
     spinners: dict[str, Spinner] = {}
 
     def table() -> Group | str:
-        return _table(console, document, cloud.endpoints["simulated"], spinners) if document else ""
+        return progress_table(console, document, cloud.endpoints["simulated"], spinners) if document else ""
 
     # The table is laid out again at every refresh: the terminal may have another width by then.
     with Live(console=console, refresh_per_second=12, get_renderable=table):
@@ -176,7 +176,7 @@ def _watch(console: Console, cloud: Cloud, job_id: str) -> Document:
     return document
 
 
-def _table(console: Console, document: Document, simulated: list[str], spinners: dict[str, Spinner]) -> Group:
+def progress_table(console: Console, document: Document, simulated: list[str], spinners: dict[str, Spinner]) -> Group:
     """The job's rows, as much of each as the terminal is wide enough for: its state always."""
     names = [terminal.shown(row["model"], console.encoding) for row in document["results"]]
     rows = [_cells(console, row, simulated, spinners) for row in document["results"]]

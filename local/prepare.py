@@ -65,8 +65,8 @@ def stamped(stamp: str, wanted: str) -> bool:
         return False
 
 
-def _is_ready(parts: "list[str]") -> bool:
-    ready = stamped(PYTHON_STAMP, checksum(PYTHON_INPUTS)) and _works(PYTHON)
+def is_ready(parts: "list[str]") -> bool:
+    ready = stamped(PYTHON_STAMP, checksum(PYTHON_INPUTS)) and works(PYTHON)
     return ready and ("node" not in parts or stamped(NODE_STAMP, checksum(NODE_INPUTS)))
 
 
@@ -82,17 +82,17 @@ def changing(doing: str) -> "contextlib.AbstractContextManager[int]":
 def prepare_python(progress: Progress) -> None:
     """`.venv` with what requirements.txt names."""
     wanted = checksum(PYTHON_INPUTS)
-    if stamped(PYTHON_STAMP, wanted) and _works(PYTHON):
+    if stamped(PYTHON_STAMP, wanted) and works(PYTHON):
         return
     prepare_uv(progress)
     environment = _environment()
     progress("installing the Python packages of requirements.txt")
-    with _fetching_archives():
+    with fetching_archives():
         # Bytecode comes with the first import: compiling the whole of aws-cdk-lib here would take longer.
         arguments = ["pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", "requirements.txt"]
-        _run([UV, *arguments], "The Python packages could not be installed", environment)
+        run([UV, *arguments], "The Python packages could not be installed", environment)
         _link_node()
-        _write(PYTHON_STAMP, wanted)
+        write(PYTHON_STAMP, wanted)
         progress("the Python packages are installed")
 
 
@@ -101,8 +101,8 @@ def prepare_uv(progress: Progress) -> None:
     # What is interrupted from here on is not ready, whatever it is for.
     if os.path.exists(PYTHON_STAMP):
         os.remove(PYTHON_STAMP)
-    if not _works(PYTHON):
-        _make_venv(progress)
+    if not works(PYTHON):
+        make_venv(progress)
     with open("requirements.txt", encoding="utf-8") as file:
         found = re.search(r"^uv==(\S+)(\s*\\\n\s+--hash=\S+)*", file.read(), re.MULTILINE)
     if not found:
@@ -112,10 +112,10 @@ def prepare_uv(progress: Progress) -> None:
     progress("installing uv {}".format(found.group(1)))
     environment = _environment()
     if not _output([PYTHON, "-m", "pip", "--version"]):
-        _run([PYTHON, "-m", "ensurepip"], "Pip could not be set up in .venv", environment)
+        run([PYTHON, "-m", "ensurepip"], "Pip could not be set up in .venv", environment)
     alone = os.path.join(".venv", "uv.txt")
-    _write(alone, found.group(0) + "\n")
-    _run(
+    write(alone, found.group(0) + "\n")
+    run(
         [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", alone],
         "The installer uv could not be installed",
         environment,
@@ -142,12 +142,12 @@ def prepare_node(progress: Progress) -> None:
     path = os.path.dirname(node) + os.pathsep + os.environ.get("PATH", os.defpath)
     environment = dict(PATIENCE, **dict(os.environ, PATH=path))
     arguments = ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"]
-    _run([node, npm, *arguments], "The packages from npm could not be installed", environment)
-    _write(NODE_STAMP, wanted)
+    run([node, npm, *arguments], "The packages from npm could not be installed", environment)
+    write(NODE_STAMP, wanted)
     progress("the packages from npm are installed")
 
 
-def _make_venv(progress: Progress) -> None:
+def make_venv(progress: Progress) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST:
         raise PreparationError(
@@ -165,10 +165,10 @@ def _make_venv(progress: Progress) -> None:
             )
         )
     progress("making .venv with Python {}".format(version))
-    _run([sys.executable, "-m", "venv", "--clear", ".venv"], "The folder .venv could not be made", dict(os.environ))
+    run([sys.executable, "-m", "venv", "--clear", ".venv"], "The folder .venv could not be made", dict(os.environ))
 
 
-def _works(python: str) -> bool:
+def works(python: str) -> bool:
     """Whether this Python in `.venv` is new enough, and still the one whose packages are there."""
     check = (
         "import os, sys; version = sys.version_info; "
@@ -188,7 +188,7 @@ def _output(command: "list[str]") -> str:
 
 
 @contextlib.contextmanager
-def _fetching_archives() -> "Iterator[None]":
+def fetching_archives() -> "Iterator[None]":
     """A block during which uv fetches what the archives for Lambda need, so that later syntheses need no network.
 
     Where that fails there is nothing to say: whatever needs them fetches them.
@@ -224,7 +224,7 @@ def _link_node() -> None:
     os.symlink(os.path.relpath(os.path.join(package, "bin", "node"), os.path.dirname(link)), link)
 
 
-def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> None:
+def run(command: "list[str]", failure: str, environment: "dict[str, str]") -> None:
     """Run an installer; what it prints goes into a log, whose end is in the error where it fails."""
     log = os.path.join(".local", "logs", "prepare.log")
     os.makedirs(os.path.dirname(log), exist_ok=True)
@@ -268,7 +268,7 @@ def _run(command: "list[str]", failure: str, environment: "dict[str, str]") -> N
         )
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
     with open(path + ".new", "w", encoding="ascii") as file:
         file.write(text)
     os.replace(path + ".new", path)
@@ -281,7 +281,7 @@ def main(parts: "list[str]") -> int:
     progress = Progress()
     try:
         caches.use()
-        if not _is_ready(parts):
+        if not is_ready(parts):
             with changing("is installing packages") as descriptor:
                 # What it waited for may have removed the folder of temporary files.
                 caches.use()

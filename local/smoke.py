@@ -282,7 +282,7 @@ def run(url: str, environment: Mapping[str, str], say: Callable[[str], object] =
 
 
 def _try(api: Api, report: Report, environment: Mapping[str, str], gallery: str) -> None:
-    models = _choose(api, report, environment.get("MODELS", "").strip())
+    models = choose_models(api, report, environment.get("MODELS", "").strip())
     if models is None:
         return
     if urlsplit(api.url).hostname not in LOOPBACK_HOSTS:
@@ -306,7 +306,7 @@ def _try_refusals(api: Api, report: Report) -> None:
     report.check(str(response.json().get("openapi", "")).startswith("3.1"), "it serves its description", response)
 
 
-def _choose(api: Api, report: Report, wanted: str) -> list[dict[str, Any]] | None:
+def choose_models(api: Api, report: Report, wanted: str) -> list[dict[str, Any]] | None:
     """The models to ask, with their costs; None where the deployment can ask none."""
     named = [name.strip() for name in wanted.split(",") if name.strip()]
     asked = {} if wanted in ("", "all") else {"models": named}
@@ -357,10 +357,10 @@ def _try_job(api: Api, report: Report, models: list[str], gallery: str) -> None:
             else:
                 report.check(False, text)
     _check_images(api, report, rows)
-    _try_gallery(api, report, gallery)
+    try_gallery(api, report, gallery)
 
 
-def _try_gallery(api: Api, report: Report, gallery: str) -> None:
+def try_gallery(api: Api, report: Report, gallery: str) -> None:
     response = api.request("GET", "/gallery/list?limit=1")
     is_off = response.status == 404 and response.json().get("error") == "NOT_FOUND"
     if gallery == "off":

@@ -43,7 +43,7 @@ class Canned:
 
     def __init__(self, answer: Answer | Callable[[Asked], Answer], context: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
-        self._answer = answer
+        self.answer = answer
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         if context:
@@ -80,7 +80,7 @@ class Canned:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 asked = Asked(self.command, self.path, headers, body)
                 canned.asked.append(asked)
-                answer = canned._answer if isinstance(canned._answer, Answer) else canned._answer(asked)
+                answer = canned.answer if isinstance(canned.answer, Answer) else canned.answer(asked)
                 content = answer.content if isinstance(answer.content, bytes) else json.dumps(answer.content).encode()
                 self.send_response(answer.status)
                 for name, value in {"Content-Length": str(len(content)), **answer.headers}.items():

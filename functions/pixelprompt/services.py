@@ -103,7 +103,7 @@ def job_status() -> JobStatus:
     return JobStatus(
         jobs(),
         images(),
-        _ask_to_finish,
+        ask_to_finish,
         lambda name: _executions().is_running(name),
         deadline=deadline,
         clock=time.time,
@@ -111,7 +111,7 @@ def job_status() -> JobStatus:
     )
 
 
-def _ask_to_finish(job_id: str, run: int) -> None:
+def ask_to_finish(job_id: str, run: int) -> None:
     """Have the finish Lambda close a run of a job, without waiting for it."""
     from pixelprompt.observability import logger
 

@@ -146,7 +146,7 @@ def roll_back(account: Account, stage: str, environment: Mapping[str, str], prog
         checkout = Path(folder) / "checkout"
         _git("worktree", "add", "--detach", str(checkout), commit)
         try:
-            _share(checkout)
+            share(checkout)
             progress(f"deploying {commit[:12]}")
             command = ["make", "deploy", f"STAGE={stage}", "YES=1"]
             if subprocess.run(command, cwd=checkout, env=_environment(environment), check=False).returncode:
@@ -157,7 +157,7 @@ def roll_back(account: Account, stage: str, environment: Mapping[str, str], prog
     return commit
 
 
-def _share(checkout: Path) -> None:
+def share(checkout: Path) -> None:
     """Let a checkout have what this one has made: its folder of state, and the packages where it needs the same."""
     inputs = [*PYTHON_INPUTS, *NODE_INPUTS]
     try:

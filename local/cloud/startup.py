@@ -86,8 +86,8 @@ class Start:
         self._cache = directory / "cache"
         self._state_file = directory / "state.json"
         self._state = State.load(self._state_file)
-        self._emulator_made_from = fingerprint((*PACKAGES, *EMULATOR), platform.python_version(), options.enforce_iam)
-        self._network = fingerprint((), options.network_environment())
+        self.emulator_made_from = fingerprint((*PACKAGES, *EMULATOR), platform.python_version(), options.enforce_iam)
+        self.network = fingerprint((), options.network_environment())
         self._simulator_made_from = fingerprint(SIMULATOR, options.simulator_arguments())
 
     def run(self) -> Cloud:
@@ -115,12 +115,12 @@ class Start:
             return []
         if options := self._options.differences(state.options):
             return options
-        same = self._is_current(state) and state.simulator_made_from == self._simulator_made_from
+        same = self.is_current(state) and state.simulator_made_from == self._simulator_made_from
         return [] if same else ["state of the sources"]
 
     def _run_servers(self) -> Cloud:
         state = self._state
-        if not self._is_current(state):
+        if not self.is_current(state):
             if stop_locked(self._directory):
                 self._progress("what was left of an earlier cloud is ended")
             self._state = state = State()
@@ -136,11 +136,11 @@ class Start:
                 raise CloudError(f"{error}\n  {outcome}") from None
             raise
 
-    def _is_current(self, state: State) -> bool:
+    def is_current(self, state: State) -> bool:
         """Whether the emulator that runs serves these options too."""
         # Without real providers, it does not matter how they would be reached.
-        reaches = not self._options.keys or state.network == self._network
-        made = state.is_well("emulator") and state.emulator_made_from == self._emulator_made_from
+        reaches = not self._options.keys or state.network == self.network
+        made = state.is_well("emulator") and state.emulator_made_from == self.emulator_made_from
         return made and reaches and has_access_key(self._directory)
 
     def _bring_up(self, fresh: bool) -> Cloud:
@@ -203,7 +203,7 @@ class Start:
                 bootstrapping = commands.enter_context(
                     cdk.bootstrap(environment=online, log=self._logs / "bootstrap.log")
                 )
-            assembly = self._synthesized(context)
+            assembly = self.synthesized(context)
             if bootstrap:
                 bootstrapping.wait()
                 self._progress("the emulator is bootstrapped")
@@ -213,7 +213,7 @@ class Start:
             deployment.wait()
         self._progress("the stack is deployed")
 
-    def _synthesized(self, context: Mapping[str, Any]) -> Path:
+    def synthesized(self, context: Mapping[str, Any]) -> Path:
         """The folder with the stack's template and archives: the last one, unless what it is made from has changed."""
         assembly, stamp = self._cache / "assembly", self._cache / "assembly.json"
         made_from = fingerprint((*SOURCES, *PACKAGES), context, platform.python_version())
@@ -245,7 +245,7 @@ class Start:
         if self._state.is_well("simulator") and self._state.simulator_made_from == self._simulator_made_from:
             assert server
             return server
-        server = self._serve("simulator", self._options.simulator_arguments(), self._simulator_made_from)
+        server = self.serve("simulator", self._options.simulator_arguments(), self._simulator_made_from)
         self._progress(f"the simulators listen on 127.0.0.1:{server.port}")
         return server
 
@@ -259,13 +259,13 @@ class Start:
         if self._state.is_well("page") and self._state.page_made_from == made_from:
             assert server
             return server
-        server = self._serve("page", arguments, made_from)
+        server = self.serve("page", arguments, made_from)
         self._progress(f"the page is at http://127.0.0.1:{server.port}/")
         return server
 
-    def _serve(self, name: str, arguments: list[str], made_from: str) -> Server:
+    def serve(self, name: str, arguments: list[str], made_from: str) -> Server:
         """Start the module `local.NAME`, on the port of its predecessor where that is still free."""
-        port = freed_port(getattr(self._state, name)) or self._usual_port(name)
+        port = freed_port(getattr(self._state, name)) or self.usual_port(name)
         try:
             return self._launch(name, arguments, made_from, port)
         except CloudError:
@@ -317,19 +317,19 @@ class Start:
             log,
             cloud=self._directory,
             access_key=access,
-            port=self._usual_port("emulator"),
+            port=self.usual_port("emulator"),
             network=network,
             certificate=certificate,
             key=key,
         )
-        made_from = {"emulator_made_from": self._emulator_made_from, "network": self._network}
+        made_from = {"emulator_made_from": self.emulator_made_from, "network": self.network}
         self._remember(emulator=server, certificate=certificate, **made_from)
         wait_until_ready(server, lambda: self._state.is_well("emulator"), "The emulator", log)
         enforcing = ", and enforces IAM" if certificate else ""
         self._progress(f"the emulator listens on 127.0.0.1:{server.port}{enforcing}")
         return server
 
-    def _usual_port(self, name: str) -> int:
+    def usual_port(self, name: str) -> int:
         """The port of this server in the last cloud of the folder; 0 where it is not free, or there was none."""
         port = (read(self._cache / "ports.json") or {}).get(name)
         return port if isinstance(port, int) and 0 < port < 65536 and is_free(port) else 0

@@ -23,7 +23,7 @@ def is_of_another_user(client: Address, server: Address) -> bool:
     does not say who owns a connection (macOS), the result is always False.
     """
     try:
-        user, socket_number = _owner(client, server)
+        user, socket_number = owner_of(client, server)
     except FileNotFoundError:
         return True
     except (AttributeError, OSError):
@@ -31,7 +31,7 @@ def is_of_another_user(client: Address, server: Address) -> bool:
     return user not in (os.getuid(), _ROOT) or socket_number == 0
 
 
-def _owner(client: Address, server: Address) -> tuple[int, int]:
+def owner_of(client: Address, server: Address) -> tuple[int, int]:
     """The user of the client's end of a connection, and the number of its socket, which is 0 once it is closed.
 
     Raises

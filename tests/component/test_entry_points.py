@@ -196,7 +196,7 @@ def test_the_operator_limits_the_jobs_of_an_address(service: Service, monkeypatc
 def test_an_abandoned_job_is_handed_to_the_finish_lambda(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     invoked: list[dict[str, Any]] = []
     monkeypatch.setattr(services, "_finish_client", lambda: SimpleNamespace(invoke=lambda **call: invoked.append(call)))
-    services._ask_to_finish(MISSING, 2)
+    services.ask_to_finish(MISSING, 2)
     (call,) = invoked
     assert (call["FunctionName"], call["InvocationType"]) == ("finish-function", "Event")
     assert FinishRequest.from_event(json.loads(call["Payload"])).run == 2

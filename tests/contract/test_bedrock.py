@@ -227,11 +227,11 @@ def test_the_models_live_in_one_region(simulator: Simulator) -> None:
 def test_without_credentials_nothing_is_sent(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    bedrock._session.cache_clear()
+    bedrock.session.cache_clear()
     try:
         answer = ask_simulator(simulator, MODEL)
     finally:
-        bedrock._session.cache_clear()
+        bedrock.session.cache_clear()
     assert isinstance(answer, ProviderError) and answer.code == "bad_credentials"
     assert orders(simulator) == []
 

@@ -91,7 +91,7 @@ def test_a_wrong_key_is_not_repeated_to_the_caller(
     simulator: Simulator, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if protocol == "bedrock":
-        monkeypatch.setattr("pixelprompt.providers.bedrock._session", wrong_session)
+        monkeypatch.setattr("pixelprompt.providers.bedrock.session", wrong_session)
     answer = ask(MODELS[protocol], simulator.url + PATHS[protocol], key="bad-key-1234567890")
     assert isinstance(answer, ProviderError) and answer.code == "bad_credentials"
     assert "1234567890" not in str(answer) and "bad-key" not in str(answer)

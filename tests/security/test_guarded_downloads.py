@@ -207,8 +207,8 @@ def test_an_ordinary_url_is_connected_to(url: str, network: Network) -> None:
 def test_the_ranges_are_made_by_the_first_download() -> None:
     code = (
         "import sys; from pixelprompt.providers.wire import download as guard\n"
-        "assert guard._ranges.cache_info().currsize == 0\n"
-        "assert guard.is_public('8.8.8.8') and guard._ranges.cache_info().currsize == 1"
+        "assert guard.address_ranges.cache_info().currsize == 0\n"
+        "assert guard.is_public('8.8.8.8') and guard.address_ranges.cache_info().currsize == 1"
     )
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(FUNCTIONS)}, check=True)
 

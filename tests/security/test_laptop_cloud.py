@@ -680,7 +680,7 @@ def test_whose_a_connection_is(address: str) -> None:
         at = ("127.0.0.1", server.getsockname()[1])
         connection.connect((address, at[1]))
         client = ("127.0.0.1", connection.getsockname()[1])
-        assert peer._owner(client, at)[0] == os.getuid()
+        assert peer.owner_of(client, at)[0] == os.getuid()
         assert not peer.is_of_another_user(client, at)
         assert peer.is_of_another_user((client[0], 1), at), "nobody's"
         connection.close()
@@ -703,7 +703,7 @@ def test_whose_connections_are_refused(
         return owner
 
     monkeypatch.setattr(os, "getuid", lambda: 1000)
-    monkeypatch.setattr(peer, "_owner", answer)
+    monkeypatch.setattr(peer, "owner_of", answer)
     assert peer.is_of_another_user(("127.0.0.1", 4000), ("127.0.0.1", 8000)) is refused
 
 

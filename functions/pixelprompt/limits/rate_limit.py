@@ -143,7 +143,7 @@ class RateLimiter:
         deadline: Deadline | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._documents = DocumentStore(s3_client, bucket, patience=BOUND, time_limit=BOUND, deadline=deadline)
+        self.documents = DocumentStore(s3_client, bucket, patience=BOUND, time_limit=BOUND, deadline=deadline)
         self.global_limit = global_limit
         self.ip_limit = ip_limit
         self._whitelist = [ipaddress.ip_network(entry, strict=False) for entry in ip_whitelist]
@@ -167,7 +167,7 @@ class RateLimiter:
         """
         if self._is_allowlisted(ip_address):
             return Look(PASS)
-        document = self._documents.read(self._key)
+        document = self.documents.read(self._key)
         value = document.value if document else {}
         now = latest(value, self._clock())
         return Look(decide(prune(value, now), caller(ip_address), now, self.global_limit, self.ip_limit), document)
@@ -210,7 +210,7 @@ class RateLimiter:
             return not offered.isdisjoint(document.get("ip_requests", {}).get(who, []))
 
         try:
-            self._documents.update(
+            self.documents.update(
                 self._key,
                 count,
                 new=look is not None and look.document is None,

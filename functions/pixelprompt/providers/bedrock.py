@@ -86,13 +86,13 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
 
 
 @functools.cache
-def _session() -> boto3.session.Session:
+def session() -> boto3.session.Session:
     return boto3.session.Session()
 
 
 def _runtime(region: str, endpoint_url: str | None, deadline: float, responses: list[httpx2.Response]) -> Any:
     """Return a client for one call, which appends its response to ``responses``."""
-    client = _session().client(
+    client = session().client(
         "bedrock-runtime",
         region_name=region,
         endpoint_url=endpoint_url,

@@ -20,13 +20,13 @@ from local.progress import Progress
 def test_a_python_that_is_too_old_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 6, "final", 0))
     with pytest.raises(prepare.PreparationError, match=r"Python 3\.9\.6 .*3\.11 or newer.*PYTHON=python3\.12"):
-        prepare._make_venv(Progress())
+        prepare.make_venv(Progress())
 
 
 def test_a_python_without_venv_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     with pytest.raises(prepare.PreparationError, match=r"lacks venv.*apt install python3\.\d+-venv.*PYTHON="):
-        prepare._make_venv(Progress())
+        prepare.make_venv(Progress())
 
 
 def test_the_stamp_follows_contents_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_the_stamp_follows_contents_and_names(tmp_path: Path, monkeypatch: pytes
     Path("b.txt").write_text("2")
     first = prepare.checksum(["a.txt", "b.txt"])
     assert not prepare.stamped("stamp", first)
-    prepare._write("stamp", first)
+    prepare.write("stamp", first)
     assert prepare.stamped("stamp", first)
     assert prepare.checksum(["b.txt", "a.txt"]) != first
     Path("b.txt").write_text("3")
@@ -46,8 +46,8 @@ def test_a_checkout_that_is_ready_runs_no_installer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(prepare, "stamped", lambda stamp, wanted: True)
-    monkeypatch.setattr(prepare, "_works", lambda python: True)
-    monkeypatch.setattr(prepare, "_run", lambda *arguments: pytest.fail("something was installed"))
+    monkeypatch.setattr(prepare, "works", lambda python: True)
+    monkeypatch.setattr(prepare, "run", lambda *arguments: pytest.fail("something was installed"))
     assert prepare.main(["python", "node"]) == 0
     assert capsys.readouterr().err == ""
 
@@ -62,8 +62,8 @@ from local import prepare
 # What runs the tests in the background may have had it ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-prepare._is_ready = lambda parts: False
-prepare.prepare_python = lambda progress: prepare._run([sys.executable, "-c", {installer!r}], "No", {{}})
+prepare.is_ready = lambda parts: False
+prepare.prepare_python = lambda progress: prepare.run([sys.executable, "-c", {installer!r}], "No", {{}})
 sys.exit(prepare.main(["python"]))
 """
     # As from a terminal, the signal goes to the whole group.
@@ -94,13 +94,13 @@ def test_an_installation_that_fails_is_not_ready_for_anything(tmp_path: Path, mo
     (tmp_path / ".venv").mkdir()
     (tmp_path / "requirements.txt").write_text("uv==0.0.1\n")
     monkeypatch.setattr(prepare, "PYTHON_INPUTS", ["requirements.txt"])
-    prepare._write(prepare.PYTHON_STAMP, "another")
-    monkeypatch.setattr(prepare, "_works", lambda python: True)
+    prepare.write(prepare.PYTHON_STAMP, "another")
+    monkeypatch.setattr(prepare, "works", lambda python: True)
 
     def fail(*_: object) -> None:
         raise prepare.PreparationError("no")
 
-    monkeypatch.setattr(prepare, "_run", fail)
+    monkeypatch.setattr(prepare, "run", fail)
     with pytest.raises(prepare.PreparationError):
         prepare.prepare_python(Progress())
     assert not Path(prepare.PYTHON_STAMP).exists()
@@ -112,9 +112,9 @@ def test_a_python_whose_packages_are_of_another_version_is_made_anew(tmp_path: P
     python.parent.mkdir()
     python.symlink_to(sys.executable)
     (tmp_path / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).parent}\n")
-    assert not prepare._works(str(python))
+    assert not prepare.works(str(python))
     (tmp_path / "lib" / "python{}.{}".format(*sys.version_info)).mkdir(parents=True)
-    assert prepare._works(str(python))
+    assert prepare.works(str(python))
 
 
 def test_an_interruption_ends_what_fetches_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_an_interruption_ends_what_fetches_meanwhile(tmp_path: Path, monkeypatch
     python.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {draft}; mv {draft} {path}; wait\n")
     python.chmod(0o755)
     monkeypatch.setattr(prepare, "PYTHON", str(python))
-    with pytest.raises(KeyboardInterrupt), prepare._fetching_archives():
+    with pytest.raises(KeyboardInterrupt), prepare.fetching_archives():
         until = time.monotonic() + 20
         while not started.exists() and time.monotonic() < until:
             time.sleep(0.02)
@@ -142,13 +142,13 @@ def test_pip_installs_into_the_environment_and_nowhere_else(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "requirements.txt").write_text("uv==0.0.1\n")
     monkeypatch.setattr(prepare, "PYTHON_INPUTS", ["requirements.txt"])
-    monkeypatch.setattr(prepare, "_works", lambda python: True)
+    monkeypatch.setattr(prepare, "works", lambda python: True)
 
     def refuse(command: list[str], failure: str, environment: dict[str, str]) -> None:
         given.append(environment)
         raise prepare.PreparationError("no")
 
-    monkeypatch.setattr(prepare, "_run", refuse)
+    monkeypatch.setattr(prepare, "run", refuse)
     for name in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")
@@ -172,7 +172,7 @@ def test_a_failed_installer_says_why(
     monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-c", f"import sys; sys.exit({printed!r})"]
     with pytest.raises(prepare.PreparationError) as caught:
-        prepare._run(command, "The packages could not be installed", {})
+        prepare.run(command, "The packages could not be installed", {})
     assert sentence in str(caught.value)
     assert (tmp_path / ".local" / "logs" / "prepare.log").read_text().strip() == printed
 

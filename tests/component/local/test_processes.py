@@ -223,7 +223,7 @@ def test_a_broken_list_of_ports_counts_as_none(tmp_path: Path, content: str) -> 
     start = Start(tmp_path, Options(), Lease(tmp_path), print)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "ports.json").write_text(content)
-    assert start._usual_port("page") == 0
+    assert start.usual_port("page") == 0
 
 
 def test_a_port_that_another_takes_meanwhile_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(tmp_path: Path, monke
         port = taken.getsockname()[1]
         (tmp_path / "cache" / "ports.json").write_text(f'{{"page": {port}}}')
         try:
-            server = start._serve("page", ["--api", "http://127.0.0.1:1"], "sources")
+            server = start.serve("page", ["--api", "http://127.0.0.1:1"], "sources")
             assert server.port not in (0, port)
         finally:
             cloud.stop(tmp_path)
@@ -265,12 +265,12 @@ def test_what_was_synthesized_serves_only_as_a_whole(tmp_path: Path, monkeypatch
     monkeypatch.setattr(cdk, "synthesize", Synthesis)
     start = Start(tmp_path, Options(), Lease(tmp_path), lambda text: None)
     (tmp_path / "cache").mkdir()
-    assembly = start._synthesized({"ipLimit": "1"})
-    start._synthesized({"ipLimit": "1"})
+    assembly = start.synthesized({"ipLimit": "1"})
+    start.synthesized({"ipLimit": "1"})
     assert made == ["1"]
-    start._synthesized({"ipLimit": "2"})
+    start.synthesized({"ipLimit": "2"})
     (assembly / "manifest.json").unlink()
-    start._synthesized({"ipLimit": "2"})
+    start.synthesized({"ipLimit": "2"})
     assert made == ["1", "2", "2"]
 
 
@@ -322,9 +322,9 @@ def test_how_real_providers_are_reached_counts_only_while_there_are_some(
     simulated, real = Options(), Options(keys={"OPENAI_API_KEY": "k"})
     first = Start(tmp_path, real, Lease(tmp_path), lambda text: None)
     state = State.load(tmp_path / "state.json")
-    state.emulator_made_from, state.network = first._emulator_made_from, first._network
-    assert first._is_current(state)
+    state.emulator_made_from, state.network = first.emulator_made_from, first.network
+    assert first.is_current(state)
     # Its jobs and images stay when the keys go.
-    assert Start(tmp_path, simulated, Lease(tmp_path), lambda text: None)._is_current(state)
+    assert Start(tmp_path, simulated, Lease(tmp_path), lambda text: None).is_current(state)
     state.network = "another proxy"
-    assert not Start(tmp_path, real, Lease(tmp_path), lambda text: None)._is_current(state)
+    assert not Start(tmp_path, real, Lease(tmp_path), lambda text: None).is_current(state)

@@ -158,7 +158,7 @@ def test_the_cheapest_models_of_different_providers_are_asked() -> None:
     with Canned(answer) as running:
         api, report = smoke.Api(running.url), smoke.Report(lambda line: None)
         for wanted, models in (("", "bc"), ("all", "abcde"), ("d, a", "ad")):
-            chosen = smoke._choose(api, report, wanted)
+            chosen = smoke.choose_models(api, report, wanted)
             assert chosen and [entry["model"] for entry in chosen] == [*models]
 
 
@@ -229,7 +229,7 @@ def test_a_gallery_is_as_it_was_deployed(gallery: str, answer: Answer, wrong: li
     lines: list[str] = []
     report = smoke.Report(lines.append)
     with Canned(answer) as running:
-        smoke._try_gallery(smoke.Api(running.url), report, gallery)
+        smoke.try_gallery(smoke.Api(running.url), report, gallery)
     assert report.wrong == wrong
     assert said in "\n".join(lines)
 

@@ -54,7 +54,7 @@ def table(document: dict[str, Any], width: int, encoding: str = "utf-8") -> list
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding=encoding)
     console = Console(width=width, height=40, file=stream, force_terminal=True, color_system=None)
-    console.print(demo._table(console, document, PROVIDERS, {}))
+    console.print(demo.progress_table(console, document, PROVIDERS, {}))
     stream.flush()
     return [line.rstrip() for line in written.getvalue().decode(encoding).splitlines()]
 
@@ -107,7 +107,7 @@ def watch() -> None:
     """Watch a job of nine models that ends; started in a process of its own, at a terminal."""
     documents = (job("pending"), job("in progress", "completed"), job("completed", "quota_exhausted", status="partial"))
     terminal.prepare()
-    demo._watch(terminal.console(highlight=False), Job(*documents), "id")  # type: ignore[arg-type]
+    demo.watch_job(terminal.console(highlight=False), Job(*documents), "id")  # type: ignore[arg-type]
     print("\nA → B · “蓝” …")
 
 

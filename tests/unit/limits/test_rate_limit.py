@@ -122,7 +122,7 @@ def test_old_requests_leave_the_document(s3: Any, clock: Clock) -> None:
 
 def test_a_contended_document_refuses_rather_than_lets_through(s3: Any, clock: Clock) -> None:
     limits = limiter(s3, clock)
-    limits._documents.attempts = 3
+    limits.documents.attempts = 3
     with Stubber(s3) as stub:
         for _ in range(3):
             stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)

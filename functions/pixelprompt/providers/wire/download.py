@@ -161,9 +161,9 @@ def is_public(address: str) -> bool:
     if "%" in address:
         return False
     version, number = ip.version, int(ip)
-    if version == 6 and _is_in(number, _ranges(_EMBEDDING)):
+    if version == 6 and _is_in(number, address_ranges(_EMBEDDING)):
         version, number = 4, number & 0xFFFFFFFF
-    return not _is_in(number, _ranges(_SPECIAL[version]))
+    return not _is_in(number, address_ranges(_SPECIAL[version]))
 
 
 def _is_in(number: int, ranges: Iterable[tuple[int, int]]) -> bool:
@@ -171,7 +171,7 @@ def _is_in(number: int, ranges: Iterable[tuple[int, int]]) -> bool:
 
 
 @functools.cache
-def _ranges(networks: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+def address_ranges(networks: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """Return the first and the last address of each network, as numbers; the first download needs them."""
     parsed = map(ipaddress.ip_network, networks)
     return tuple((int(network.network_address), int(network.broadcast_address)) for network in parsed)

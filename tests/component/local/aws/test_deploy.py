@@ -456,14 +456,14 @@ def test_a_rollback_has_the_cloud_and_the_packages_of_the_checkout(
             (folder / name).write_text("the same")
     monkeypatch.setattr(commits, "ROOT", here)
     monkeypatch.setattr(commits, "STATE", here / ".local")
-    commits._share(there)
+    commits.share(there)
     assert {name: (there / name).resolve() for name in (".local", ".venv", "node_modules")} == {
         name: (here / name).resolve() for name in (".local", ".venv", "node_modules")
     }
     other = tmp_path / "other"
     shutil.copytree(there, other, ignore=shutil.ignore_patterns(".*", "node_modules"))
     (other / "requirements.txt").write_text("another")
-    commits._share(other)
+    commits.share(other)
     assert (other / ".local").is_symlink() and not (other / ".venv").exists()
 
 
