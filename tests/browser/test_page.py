@@ -530,7 +530,7 @@ def test_a_refused_prompt_and_a_long_one_are_said(visit: Visit, service: Service
     box.press("y")
     assert said.evaluate("alert => alert.isConnected"), "it is read out again with each key"
     page.get_by_role("button", name="Generate").click()
-    expect(page.get_by_role("alert")).to_contain_text("at most 1000 characters")
+    expect(page.get_by_role("alert")).to_contain_text("the limit is 1000 characters")
     expect(box).to_be_focused()
     assert not visit.asked("/generate")
     box.fill("hardcore porn")
