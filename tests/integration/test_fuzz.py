@@ -6,7 +6,7 @@ from local.checks.fuzz import fuzz, fuzzed_cloud
 from pixelprompt.api.routes import ROUTES
 
 # Generated requests to each route, beside those that cover its parameters one by one.
-EXAMPLES = 20
+EXAMPLES = 10
 
 
 @pytest.mark.slow
