@@ -193,7 +193,7 @@ docs: prepare-python ## Build the documentation as a site, into .local/site
 	@echo 'The documentation: .local/site/index.html'
 
 hooks: prepare-python ## Check style and types before each commit of this clone, as `make check` does
-	@pre-commit install --overwrite --config .pre-commit-config.yaml
+	@PRE_COMMIT_HOME=.local/cache/pre-commit pre-commit install --overwrite --config .pre-commit-config.yaml
 
 openapi: prepare-python ## Update the description of the HTTP API, from the code
 	@$(VENV_PYTHON) -m local openapi
