@@ -36,7 +36,7 @@ IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is runnin
 .PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-component test-providers test-dates test-archives test-bare test-integration test-browser \
   coverage mutants screenshots check docs lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-uv \
-  prepare-python prepare-all hooks check-code check-stack
+  prepare-python prepare-all check-code check-stack
 
 help: ## Show this help
 	@awk -F ' *:.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -191,9 +191,6 @@ check-stack:
 docs: prepare-python ## Build the documentation as a site, into .local/site
 	@$(MKDOCS)
 	@echo 'The documentation: .local/site/index.html'
-
-hooks: prepare-python ## Check style and types before each commit of this clone, as `make check` does
-	@PRE_COMMIT_HOME=.local/cache/pre-commit pre-commit install --overwrite --config .pre-commit-config.yaml
 
 openapi: prepare-python ## Update the description of the HTTP API, from the code
 	@$(VENV_PYTHON) -m local openapi

@@ -325,7 +325,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 NAMES = Settings.__struct_encode_fields__
-# Former names of settings, which are accepted until the next release.
+# Former names of settings, which are accepted until 3.0.0.
 FORMER_NAMES = {"removal": "removalPolicy"}
 
 
@@ -338,7 +338,7 @@ def former_names(context: Mapping[str, Any]) -> list[str]:
     """A sentence for each former name that a valid context uses."""
     used = {*context, *(name for values in context.get("stages", {}).values() for name in values)}
     return [
-        f"The setting {former} is now {present}; rename it before the next release."
+        f"The setting {former} is now {present}; rename it before 3.0.0."
         for former, present in FORMER_NAMES.items()
         if former in used
     ]

@@ -173,7 +173,7 @@ def _app() -> str:
 def synthesize(output: Path, context: Mapping[str, Any], *, environment: Mapping[str, str], log: Path) -> Command:
     """Write the templates and assets for `context` into the folder `output`."""
     arguments = ["synth", "--quiet", "--app", _app(), "--output", str(output), *context_arguments(context)]
-    return Command("Synthesising the stack", arguments, environment=environment, log=log)
+    return Command("Synthesizing the stack", arguments, environment=environment, log=log)
 
 
 def bootstrap(*, environment: Mapping[str, str], log: Path, account: str = ACCOUNT, region: str = REGION) -> Command:

@@ -131,7 +131,7 @@ def try_out(root: BareRoot, scratch: Path) -> None:
         raise Failure(f"A first run without a network took {time.monotonic() - began:.0f} s to say so.")
     marker = scratch / "marker"
     marker.touch()
-    everything = ("make demo", "make check", "make synth", "make test-unit")
+    everything = ("make demo", "make check", "make synth", "make test-unit", "make test-component")
     for command in everything:
         _step(command, lambda command=command: root.run(command))  # type: ignore[misc]
         if found := root.new_files(marker):

@@ -144,18 +144,29 @@ def drawn(mutants: list[Mutant], sample: int, chance: random.Random) -> list[Mut
     return [mutant for _, mutant in sorted(zip(places, shuffled, strict=True), key=lambda pair: pair[0])][:sample]
 
 
-def run(copy: Path, *command: str, limit: float | None = None) -> int | None:
-    """Run tests in a copy of the project; their exit status, or None where the time was over."""
+def run(copy: Path, *command: str) -> str:
+    """Run tests without a fault in a copy of the project; what they print."""
+    finished = started(copy, command, None)
+    if finished is None or finished.returncode:
+        sys.exit(f"The tests fail without a fault:\n{finished.stdout[-3000:] if finished else ''}")
+    return finished.stdout
+
+
+def notices(copy: Path, command: tuple[str, ...], limit: float) -> bool:
+    """Whether tests notice the fault in a copy of the project; that they don't end in time counts, too."""
+    finished = started(copy, command, limit)
+    return finished is None or finished.returncode != 0
+
+
+def started(copy: Path, command: tuple[str, ...], limit: float | None) -> subprocess.CompletedProcess[str] | None:
+    """Run a module of Python in a copy of the project; None where the time was over."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(copy.parent)}
     try:
-        finished = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", *command], cwd=copy, env=environment, capture_output=True, text=True, timeout=limit
         )
     except subprocess.TimeoutExpired:
         return None
-    if limit is None and finished.returncode:
-        sys.exit(f"The tests fail without a fault:\n{finished.stdout[-3000:]}{finished.stderr[-1000:]}")
-    return finished.returncode
 
 
 def node_id(context: str) -> str:
@@ -182,6 +193,8 @@ def main() -> int:
     every = [mutant for path in files for mutant in mutants_of(path)]
     chosen = drawn(every, sample, random.Random(seed))
     print(f"{len(chosen)} of {len(every)} mutants, SEED={seed}", flush=True)
+    if not chosen:
+        sys.exit("SAMPLE must be at least 1.")
     killed = 0
     with tempfile.TemporaryDirectory(prefix="mutants ") as folder:
         copy = Path(folder).resolve() / "project"
@@ -193,12 +206,15 @@ def main() -> int:
         limit = 60 + 2 * (time.monotonic() - began)
         data = CoverageData(str(copy / ".coverage"))
         data.read()
+        # An unknown name would end pytest with an error, which would count as a fault that was noticed.
+        known = {line.partition("[")[0] for line in run(copy, "pytest", "--collect-only", *quiet, *TESTS).splitlines()}
         for number, mutant in enumerate(chosen, 1):
             path = copy / mutant.path
             chosen_tests = tests_of(mutant, data.contexts_by_lineno(str(path)))
+            assert known.issuperset(chosen_tests), chosen_tests
             path.write_text(mutant.source, encoding="utf-8")
             # Without a test it survives. A fault that breaks the import of a module is noticed, too.
-            is_killed = bool(chosen_tests) and run(copy, "pytest", *quiet, *chosen_tests, limit=limit) != 0
+            is_killed = bool(chosen_tests) and notices(copy, ("pytest", *quiet, *chosen_tests), limit)
             shutil.copyfile(ROOT / mutant.path, path)
             killed += is_killed
             place = f"{number:3} {mutant.path}:{mutant.lines.start}"

@@ -97,7 +97,7 @@ class ErrorResponse(TypedDict, total=False):
     misfits: Annotated[
         list[UnsupportedParameter],
         Meta(
-            description="The former name of `unsupported`, until the next release.",
+            description="The former name of `unsupported`, until 3.0.0.",
             extra_json_schema={"deprecated": True},
         ),
     ]

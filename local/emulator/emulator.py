@@ -16,7 +16,7 @@ has another line, ``{"role", "action", "resource", "missing": true}``.
 
 It is started by its server, hypercorn: its own command would, run as root with TLS, listen on port 443 as well.
 
-It serves only its own cloud: `local.emulator.emulator.authentication` refuses the requests of others.
+It serves only its own cloud: `local.emulator.authentication` refuses the requests of others.
 
 Usage: python -P local/emulator/emulator.py --cloud FOLDER ARGUMENTS OF HYPERCORN; with the cloud of the folder it ends
 """

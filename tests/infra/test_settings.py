@@ -338,7 +338,7 @@ def test_provider_endpoints_are_loopback_urls(given: str) -> None:
 def test_a_former_name_is_accepted_with_a_warning() -> None:
     context = {"stages": {"demo": {"removal": "destroy"}}, "stage": "demo"}
     assert Settings.from_context(context).removal_policy == "destroy"
-    assert former_names(context) == ["The setting removal is now removalPolicy; rename it before the next release."]
+    assert former_names(context) == ["The setting removal is now removalPolicy; rename it before 3.0.0."]
     assert former_names({"removalPolicy": "retain", "stages": {"dev": {}}}) == []
 
 

@@ -19,7 +19,7 @@ from pixelprompt.storage.keys import file_name
 
 Entry = Mapping[str, Any]
 SECTIONS = ("models", "textModels")
-# Former names of fields, which entries may have until the next release.
+# Former names of fields, which entries may have until 3.0.0.
 FORMER_NAMES = {"takes": "supports", "keyName": "apiKeyName"}
 
 
@@ -69,7 +69,7 @@ def with_present_names(entry: Entry) -> Entry:
 def former_names(changes: Any) -> list[str]:
     """A sentence for each former name that a valid overlay uses."""
     return [
-        f"{section} ({entry['name']}) has `{former}`; rename it to `{FORMER_NAMES[former]}` before the next release."
+        f"{section} ({entry['name']}) has `{former}`; rename it to `{FORMER_NAMES[former]}` before 3.0.0."
         for section in SECTIONS
         for entry in changes.get(section, [])
         for former in FORMER_NAMES.keys() & entry.keys()

@@ -50,7 +50,8 @@ Moment = Annotated[
 ImageUrl = Annotated[
     str,
     Meta(
-        description="URL of the image, from which anyone can load it for an hour.",
+        description="URL of the image, from which anyone can load it: with CloudFront until the image expires, "
+        "otherwise for 30 to 60 minutes.",
         examples=["https://….s3.amazonaws.com/images/…"],
         extra_json_schema={"format": "uri"},
     ),

@@ -20,16 +20,16 @@ COMMANDS = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
 PROGRAMS = {"sh", "shell", "bash", "console", "python", "py", "js", "javascript"}
 # Why a block is not run by a test.
 MARKS = {"needs AWS", "needs keys", "by hand", "fragment"}
-# Documents whose other blocks are run, and the test that runs them.
-GUIDES = "tests/integration/test_guides.py"
+# The languages whose other blocks are run, by document: by integration/test_guides.py, and the one block of api.md by
+# component/local/report/test_usage.py.
 RUN = {
-    "README.md": GUIDES,
-    "docs/tutorial.md": GUIDES,
-    "docs/how-to/add-a-model.md": GUIDES,
-    "docs/how-to/call-from-javascript.md": GUIDES,
-    "docs/how-to/call-from-python.md": GUIDES,
-    "docs/how-to/simulate-faults.md": GUIDES,
-    "docs/reference/api.md": "tests/component/local/report/test_usage.py",
+    "README.md": {"sh", "python", "js"},
+    "docs/tutorial.md": {"sh"},
+    "docs/how-to/add-a-model.md": {"sh"},
+    "docs/how-to/call-from-javascript.md": {"js"},
+    "docs/how-to/call-from-python.md": {"python"},
+    "docs/how-to/simulate-faults.md": {"sh"},
+    "docs/reference/api.md": {"sh"},
 }
 
 
@@ -38,6 +38,7 @@ class Block(NamedTuple):
 
     document: str
     line: int
+    indent: str
     language: str
     mark: str
     code: str
@@ -49,14 +50,14 @@ def blocks() -> Iterator[Block]:
         lines = document.read_text(encoding="utf-8").splitlines()
         opened = None
         for number, line in enumerate(lines):
-            fence = re.fullmatch(r" *```(\w*)", line)
+            fence = re.fullmatch(r"( *)```(\w*)", line)
             if fence and opened is None:
                 opened = number
                 comment = re.fullmatch(r" *<!-- (.+) -->", lines[number - 1]) if number else None
-                language, mark = fence[1], comment[1] if comment else ""
+                indent, language, mark = fence[1], fence[2], comment[1] if comment else ""
             elif fence and opened is not None:
                 code = "\n".join(lines[opened + 1 : number])
-                yield Block(str(document.relative_to(ROOT)), opened + 1, language, mark, code)
+                yield Block(str(document.relative_to(ROOT)), opened + 1, indent, language, mark, code)
                 opened = None
         assert opened is None, f"{document}: the block at line {opened} has no end"
 
@@ -110,7 +111,14 @@ def test_every_program_is_run_or_says_why_not() -> None:
         if block.mark:
             assert block.mark in MARKS, f"{where}: {block.mark!r} is not one of {', '.join(sorted(MARKS))}"
         else:
-            assert block.document in RUN, f"{where}: no test runs it; say why before it, such as <!-- by hand -->"
+            is_run = block.language in RUN.get(block.document, ()) and not block.indent
+            assert is_run, f"{where}: no test runs it; say why before it, such as <!-- by hand -->"
+    assert sum(block.document == "docs/reference/api.md" and not block.mark for block in programs) == 1
+
+
+def test_fences_are_of_one_kind() -> None:
+    for document in CURRENT:
+        assert not re.search(r"^ *~~~", document.read_text(encoding="utf-8"), re.MULTILINE), document
 
 
 def test_every_block_has_a_language_that_is_known_or_none() -> None:

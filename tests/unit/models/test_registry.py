@@ -323,8 +323,8 @@ class TestOverlay:
         first, second = parse(overlay(base, changes))["models"]
         assert (first.supports, second.api_key_name) == ({"resolution": ["2K"]}, "MY_KEY")
         assert former_names(changes) == [
-            "models (A) has `takes`; rename it to `supports` before the next release.",
-            "models (Own Server) has `keyName`; rename it to `apiKeyName` before the next release.",
+            "models (A) has `takes`; rename it to `supports` before 3.0.0.",
+            "models (Own Server) has `keyName`; rename it to `apiKeyName` before 3.0.0.",
         ]
         assert former_names({"models": [{"name": "A", "supports": {}}]}) == []
 
