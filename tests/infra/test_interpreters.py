@@ -1,5 +1,6 @@
 """Which Python compiles the archives, and what is said where this machine has none."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_a_missing_interpreter_is_one_sentence(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(interpreters, "uv", lambda: str(installer))
     with pytest.raises(SettingsError) as raised:
         interpreter(VERSION)
-    assert str(raised.value) == f"{start}({installer}{end}"
+    assert str(raised.value) == f"{start}({shlex.quote(str(installer))}{end}"
 
 
 @pytest.mark.parametrize("body", ["echo other /opt/python", "exit 1"], ids=["a pre-release or PyPy", "a broken Python"])
