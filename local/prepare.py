@@ -92,6 +92,7 @@ def prepare_python(progress: Progress) -> None:
         arguments = ["pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", "requirements.txt"]
         run([UV, *arguments], "The Python packages could not be installed", environment)
         _link_node()
+        unpack_cdk()
         write(PYTHON_STAMP, wanted)
         progress("the Python packages are installed")
 
@@ -222,6 +223,15 @@ def _link_node() -> None:
     if os.path.lexists(link):
         os.remove(link)
     os.symlink(os.path.relpath(os.path.join(package, "bin", "node"), os.path.dirname(link)), link)
+
+
+def unpack_cdk() -> None:
+    """The CDK's library and its rules are unpacked into the cache by one process alone.
+
+    A process of jsii that ends removes folders of the cache which another one has only begun to fill.
+    """
+    code = "import infra.cdk_library, cdk_nag"
+    run([PYTHON, "-c", code], "The CDK's library could not be unpacked", dict(os.environ))
 
 
 def run(command: "list[str]", failure: str, environment: "dict[str, str]") -> None:

@@ -158,6 +158,15 @@ def test_pip_installs_into_the_environment_and_nowhere_else(tmp_path: Path, monk
     assert given[0]["PIP_INDEX_URL"] == "https://example.org/simple"
 
 
+def test_the_cache_of_the_cdk_is_full_before_two_processes_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", str(tmp_path))
+    prepare.unpack_cdk()
+    unpacked = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob(".jsii-runtime-package-cache")}
+    assert unpacked >= {"aws-cdk-lib", "cdk-nag", "constructs"}
+
+
 @pytest.mark.parametrize(
     ("printed", "sentence"),
     [
