@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.integration.conftest import Service
+from tests.shipped import FIRST
 
 # Each attempt in its own words; the result is what a page can read of a response.
 ATTEMPTS = """
@@ -97,4 +98,4 @@ def test_a_page_of_another_origin_reads_no_secret_and_starts_no_job(
     executions = service.cloud.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
     assert not [e for e in executions if e["name"] not in "".join(before)]
     # Its own page goes on, and so do the commands.
-    assert service.run("a red fox", models=["gpt-image-2.6-flare"])["status"] == "completed"
+    assert service.run("a red fox", models=[FIRST.id])["status"] == "completed"

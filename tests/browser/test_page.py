@@ -18,6 +18,7 @@ from infra.web import WEB
 from pixelprompt.storage.keys import LAST_MOMENT, epoch_milliseconds, gallery
 from tests.browser.conftest import Visit, Visitor
 from tests.integration.conftest import Service
+from tests.shipped import ONE_IMAGE, OTHER
 
 Shoot = Callable[[Page, str], None]
 
@@ -565,14 +566,14 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     page = visit.open()
     page.get_by_role("button", name="Options").click()
     page.get_by_role("button", name="None").click()
-    for name in ("Nano Banana 2.1", "Recraft V3"):
+    for name in (ONE_IMAGE.name, "Recraft V3"):
         page.get_by_role("checkbox", name=name).check()
     page.get_by_label("Aspect ratio").select_option("16:9")
     page.get_by_label("Images per model").select_option("2")
     page.get_by_role("textbox", name="Seed").fill("7")
     expect(page.locator(".chosen")).to_have_text("2 models · about $0.15")
     cards = page.locator(".choice")
-    expect(cards.filter(has_text="Nano Banana 2.1")).to_contain_text("Adjusts or ignores: seed")
+    expect(cards.filter(has_text=ONE_IMAGE.name)).to_contain_text("Adjusts or ignores: seed")
     expect(cards.filter(has_text="Recraft V3")).not_to_contain_text("Adjusts or ignores")
     # The shutdown that the registry warns of is told.
     expect(page.locator(".warning").first).to_contain_text("shut down")
@@ -583,7 +584,7 @@ def test_options_reach_the_job_and_its_record(visit: Visit, service: Service) ->
     assert boxes(page) == before
     assert before[0][2] / before[0][3] == pytest.approx(16 / 9, abs=0.01)
     job = service.status(job_id)
-    assert [row["model"] for row in job["results"]] == ["Nano Banana 2.1", "Recraft V3"]
+    assert [row["model"] for row in job["results"]] == [ONE_IMAGE.name, "Recraft V3"]
     assert {name: job["parameters"][name] for name in ("n", "seed", "aspectRatio")} == {
         "n": 2,
         "seed": 7,
@@ -730,7 +731,7 @@ def test_images_that_may_not_be_fetched_can_still_be_opened(visit: Visit, servic
 
 def test_an_archive_says_what_is_missing_in_it(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_FAILED",)
-    page = visit.follow(service.generate("a red fox", models=["Recraft V4.1"], n=3))
+    page = visit.follow(service.generate("a red fox", models=[OTHER.name], n=3))
     visit.wait_for_the_end()
     expect(page.locator(".tile img.there")).to_have_count(3)
     page.route(
@@ -743,7 +744,7 @@ def test_an_archive_says_what_is_missing_in_it(visit: Visit, service: Service) -
 
     page.get_by_role("link", name="Gallery").click()
     page.locator(".cover").first.click()
-    expect(page.locator(".gallery h3")).to_have_text([f"Recraft V4.1 ({number})" for number in (1, 2, 3)])
+    expect(page.locator(".gallery h3")).to_have_text([f"{OTHER.name} ({number})" for number in (1, 2, 3)])
 
 
 def test_a_sentence_is_readable_on_a_phone_whatever_the_ratio(visitor: Visitor, service: Service) -> None:
@@ -869,7 +870,7 @@ def test_the_gallery_can_be_loaded_again(visit: Visit, service: Service) -> None
 
 def test_an_archive_can_be_made_once_its_code_can_be_loaded(visit: Visit, service: Service) -> None:
     visit.tolerated = ("net::ERR_FAILED",)
-    page = visit.follow(service.generate("a red fox", models=["Recraft V4.1"], n=2))
+    page = visit.follow(service.generate("a red fox", models=[OTHER.name], n=2))
     visit.wait_for_the_end()
     page.route("**/zip.js", lambda route: route.abort())
     button = page.locator(".tools").get_by_role("button", name="Download")

@@ -12,9 +12,10 @@ from pixelprompt import services
 from pixelprompt.jobs.finish import FinishRequest
 from pixelprompt.storage import clients
 from tests import built
+from tests.shipped import FIRST
 
 BUCKET = "test-bucket"
-MODEL = "GPT Image 2"
+MODEL = FIRST.name
 MISSING = "12345678-1234-4234-8234-123456789012"
 CONTEXT = SimpleNamespace(function_name="f", get_remaining_time_in_millis=lambda: 60_000)
 

@@ -16,12 +16,13 @@ from pixelprompt.jobs.idempotency import body_hash
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.storage.documents import iso
 from pixelprompt.storage.keys import idempotency_key
+from tests.shipped import FIRST
 
 from .conftest import Service
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-MODEL = "gpt-image-2.6-flare"
-NAME = "GPT Image 2.6 Flare"
+MODEL = FIRST.id
+NAME = FIRST.name
 IP = "198.51.100.7"
 AT_ONCE = 30
 # Seconds: longer than five models need on a busy machine.

@@ -6,6 +6,7 @@ from typing import Any
 
 from local.paths import ROOT
 from pixelprompt.storage.keys import gallery
+from tests.shipped import FIRST, ONE_IMAGE
 
 from .conftest import Service
 
@@ -19,7 +20,7 @@ def page(service: Service, query: str = "") -> dict[str, Any]:
 
 def test_jobs_become_galleries_newest_first(service: Service) -> None:
     models = [[model["name"] for model in service.cloud.request("GET", "/models").json()["models"]][:1]]
-    models += [["gpt-image-2.6-flare", "gemini-nano-banana-2.1"]]
+    models += [[FIRST.id, ONE_IMAGE.id]]
     jobs = [service.run(models=names) for names in models]
     ids = [gallery(job["jobId"], job["createdAt"]) for job in jobs]
 

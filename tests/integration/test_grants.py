@@ -19,11 +19,9 @@ from local.checks.grants import listed
 from local.cloud import Cloud
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.storage.keys import gallery
+from tests.shipped import ASYNCHRONOUS, FIRST
 
 from .conftest import Service, restart
-
-MODEL = "GPT Image 2.6 Flare"
-ASYNCHRONOUS = "FLUX.2 Pro"
 
 NOT_ENFORCED = {
     "logs:CreateLogStream": "the emulator itself writes what a function prints",
@@ -42,7 +40,7 @@ class Bench:
         self.service = service
         # Of a job this old nobody waits for its execution to begin.
         self.jobs = JobManager(service.s3, service.bucket, clock=lambda: datetime.now(UTC) - timedelta(minutes=1))
-        self.done = service.run(models=[MODEL])
+        self.done = service.run(models=[FIRST.name])
 
     def invoke(self, function: str, event: dict[str, Any]) -> str:
         """All that a function says: its answer and its log lines."""
@@ -67,7 +65,7 @@ class Bench:
         return self.invoke(function, request)
 
     def submit(self, **headers: str) -> str:
-        return self.call("submit", "POST", "/generate", {"prompt": "a red fox", "models": [MODEL]}, **headers)
+        return self.call("submit", "POST", "/generate", {"prompt": "a red fox", "models": [FIRST.name]}, **headers)
 
     def submit_first(self) -> str:
         """Submit when nothing is counted, as after two idle days."""
@@ -85,11 +83,11 @@ class Bench:
     def models(self) -> str:
         return self.call("models", "GET", "/models")
 
-    def job(self, model: str = MODEL) -> str:
+    def job(self, model: str = FIRST.name) -> str:
         """The id of a job with one open row, and no execution."""
         return self.jobs.create_job("a red fox", {}, [{"name": model, "provider": "openai"}])
 
-    def item(self, model: str = MODEL) -> dict[str, Any]:
+    def item(self, model: str = FIRST.name) -> dict[str, Any]:
         """A Map item of a new job."""
         job_id = self.job(model)
         document = self.jobs.get_job_status(job_id)
@@ -107,7 +105,7 @@ class Bench:
         return self.invoke("generate", {**self.item(), "redriveCount": 1})
 
     def generate_slowly(self) -> str:
-        return self.invoke("generate", self.item(ASYNCHRONOUS))
+        return self.invoke("generate", self.item(ASYNCHRONOUS.name))
 
     def record_failure(self) -> str:
         return self.invoke("record-failure", {**self.item(), "error": {"Error": "Lambda.Unknown"}})
@@ -144,7 +142,7 @@ class Bench:
     def retry(self) -> str:
         job_id = self.job()
         row = {"errorCode": "unknown_outcome", "error": "It broke.", "billable": "unknown"}
-        self.jobs.mark_model_error(job_id, MODEL, row)
+        self.jobs.mark_model_error(job_id, FIRST.name, row)
         return self.call("retry", "POST", f"/retry/{job_id}")
 
     def galleries(self) -> str:

@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from tests.shipped import FIRST, OTHER
+
 from .conftest import Service
 
 JSON = {"Content-Type": "application/json"}
@@ -57,7 +59,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("GET", "/openapi.json?v=1", None, 400, "INVALID_PARAMETER"),
         ("GET", "/gallery/list?limt=2", None, 400, "INVALID_PARAMETER"),
         ("POST", "/generate?dryRun=true", '{"prompt": "a fox"}', 400, "INVALID_PARAMETER"),
-        ("POST", "/generate", '{"prompt": "a fox", "model": "gpt-image-2"}', 400, "INVALID_PARAMETER"),
+        ("POST", "/generate", '{"prompt": "a fox", "model": "painter"}', 400, "INVALID_PARAMETER"),
         ("POST", "/enhance", '{"prompt": "a fox", "seed": null}', 400, "INVALID_PARAMETER"),
         ("POST", "/enhance", "{}", 400, "PROMPT_REQUIRED"),
         ("POST", "/enhance", json.dumps({"prompt": "x" * 501}), 400, "PROMPT_TOO_LONG"),
@@ -97,7 +99,7 @@ def test_404_names_path_and_method_and_405_what_is_allowed(service: Service) -> 
 
 
 def test_a_job_is_answered_with_its_id_and_address(service: Service) -> None:
-    answer = service.cloud.request("POST", "/generate", {"prompt": "a fox", "models": ["gpt-image-2.6-flare"]})
+    answer = service.cloud.request("POST", "/generate", {"prompt": "a fox", "models": [FIRST.id]})
     job = answer.json()
     assert set(job) == {"jobId", "message", "totalModels", "statusUrl"}
     assert uuid.UUID(job["jobId"]).version == 4 and job["totalModels"] == 1
@@ -131,7 +133,7 @@ def test_a_preflight_is_answered(service: Service) -> None:
 
 
 def test_status_knows_what_the_caller_has(service: Service) -> None:
-    job = service.run(models=["gpt-image-2.6-flare"])
+    job = service.run(models=[FIRST.id])
     path = f"/status/{job['jobId']}"
     first = service.cloud.request("GET", path)
     etag = first.headers["etag"]
@@ -141,8 +143,8 @@ def test_status_knows_what_the_caller_has(service: Service) -> None:
 
 
 def test_who_waits_hears_of_each_change_and_of_the_end(service: Service) -> None:
-    service.fault("gpt-image-2.6-flare", "slow", seconds=2)
-    job_id = service.generate(models=["gpt-image-2.6-flare", "recraftv4_1"])
+    service.fault(FIRST.id, "slow", seconds=2)
+    job_id = service.generate(models=[FIRST.id, OTHER.id])
     etags: list[str] = []
     statuses: list[str] = []
     while not statuses or statuses[-1] != "completed":
@@ -161,7 +163,7 @@ def test_who_waits_hears_of_each_change_and_of_the_end(service: Service) -> None
 
 def test_a_correlation_id_goes_through_to_the_logs_of_every_lambda(service: Service) -> None:
     mark = f"test-{uuid.uuid4().hex}"
-    body = {"prompt": "a fox", "models": ["gpt-image-2.6-flare"]}
+    body = {"prompt": "a fox", "models": [FIRST.id]}
     answer = service.cloud.request("POST", "/generate", body, {**JSON, "X-Correlation-ID": mark})
     assert answer.headers["x-correlation-id"] == mark
     service.wait(answer.json()["jobId"])

@@ -15,6 +15,7 @@ from PIL import Image
 
 from local.cloud import Response
 from pixelprompt.storage.keys import OVERLAY_KEY as OVERLAY
+from tests.shipped import FIRST
 
 from .conftest import HELD, KNOW_THE_CATALOGUE, Service, restart
 
@@ -106,7 +107,7 @@ class TestRateLimiting:
         service.s3.put_object(Bucket=service.bucket, Key="rate-limit/ratelimit.json", Body=body)
 
     def post(self, service: Service, ip: str) -> Any:
-        body = {"prompt": "a red fox", "ip": ip, "models": ["gpt-image-2.6-flare"]}
+        body = {"prompt": "a red fox", "ip": ip, "models": [FIRST.id]}
         return service.cloud.request("POST", "/generate", body)
 
     def test_the_51st_request_of_an_address_is_refused(self, service: Service) -> None:
@@ -198,7 +199,7 @@ class TestContentFiltering:
 
     @pytest.mark.parametrize("prompt", ["a blood orange on a plate", "a naked mole rat", "a chateau in Essex"])
     def test_a_harmless_prompt_passes(self, service: Service, prompt: str) -> None:
-        assert service.run(prompt, models=["gpt-image-2.6-flare"])["status"] == "completed"
+        assert service.run(prompt, models=[FIRST.id])["status"] == "completed"
 
 
 class TestEnhancement:
@@ -235,12 +236,12 @@ class TestErrorHandling:
         assert (answer.status, answer.json()["error"]) == (404, "JOB_NOT_FOUND")
 
     def test_one_failing_model_leaves_the_others_whole(self, service: Service) -> None:
-        service.fault("gpt-image-2.6-flare", "refused")
+        service.fault(FIRST.id, "refused")
         job = service.run()
         assert job["status"] == "partial"
         assert job["completedModels"] == job["totalModels"] - 1
         (failed,) = [row for row in job["results"] if row["status"] != "completed"]
-        assert (failed["model"], failed["status"], failed["errorCode"]) == ("GPT Image 2.6 Flare", "error", "refused")
+        assert (failed["model"], failed["status"], failed["errorCode"]) == (FIRST.name, "error", "refused")
         assert failed["retryable"] is False and failed["error"].endswith(".")
         assert all(row["imageUrl"] for row in job["results"] if row is not failed)
 

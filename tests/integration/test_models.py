@@ -9,6 +9,7 @@ from PIL import Image
 
 from pixelprompt.models.sizes import ratio
 from pixelprompt.storage.keys import OVERLAY_KEY
+from tests.shipped import ASYNCHRONOUS
 
 from .conftest import KNOW_THE_CATALOGUE, Service, restart
 
@@ -124,31 +125,31 @@ class TestPolling:
     """A provider that works asynchronously: submit, then poll."""
 
     def submits(self, service: Service) -> int:
-        return len(service.provider_requests("flux-2-pro"))
+        return len(service.provider_requests(ASYNCHRONOUS.id))
 
     def test_a_slow_one_is_polled_through_the_state_machine(self, service: Service) -> None:
-        service.simulator("PUT", "/latency", {"models": {"flux-2-pro": [14, 14]}})
+        service.simulator("PUT", "/latency", {"models": {ASYNCHRONOUS.id: [14, 14]}})
         try:
-            job = service.run(models=["flux-2-pro"])
+            job = service.run(models=[ASYNCHRONOUS.id])
         finally:
-            service.simulator("PUT", "/latency", {"models": {"flux-2-pro": [0, 0.2]}})
+            service.simulator("PUT", "/latency", {"models": {ASYNCHRONOUS.id: [0, 0.2]}})
         assert job["status"] == "completed"
         assert job["results"][0]["duration"] >= 14
         assert self.submits(service) == 1
 
     def test_a_lambda_that_dies_after_the_submit_loses_nothing(self, service: Service) -> None:
         """The worker is killed between submit and ready: the image comes, and it is paid for once."""
-        service.run(models=["flux-2-pro"])
+        service.run(models=[ASYNCHRONOUS.id])
         service.simulator("DELETE", "/requests")
-        service.simulator("PUT", "/latency", {"models": {"flux-2-pro": [6, 6]}})
+        service.simulator("PUT", "/latency", {"models": {ASYNCHRONOUS.id: [6, 6]}})
         try:
-            job_id = service.generate(models=["flux-2-pro"])
+            job_id = service.generate(models=[ASYNCHRONOUS.id])
             service.wait(job_id, lambda job: bool(service.keys(f"jobs/{job_id}/resume/")))
             for worker in service.workers("generate"):
                 worker.kill()
             job = service.wait(job_id)
         finally:
-            service.simulator("PUT", "/latency", {"models": {"flux-2-pro": [0, 0.2]}})
+            service.simulator("PUT", "/latency", {"models": {ASYNCHRONOUS.id: [0, 0.2]}})
         assert job["status"] == "completed"
         assert job["results"][0]["cost"]["basis"] in ("reported", "computed")
         assert self.submits(service) == 1

@@ -10,6 +10,7 @@ import pytest
 from local.cloud import Cloud
 from pixelprompt.jobs.store import JobManager
 from tests.integration.conftest import Service
+from tests.shipped import ASYNCHRONOUS, OTHER
 
 PROMPT = "a heron beside a very particular lighthouse"
 
@@ -72,7 +73,7 @@ def test_who_finds_an_abandoned_job_finds_its_end_in_the_logs(service: Service) 
     assert {(line["function"], line["correlation_id"]) for line in ended} == {("pixel-prompt-dev-finish", "operator-2")}
 
 
-@pytest.mark.parametrize("faults", [{}, {"recraftv4_1": "dropped", "flux-2-pro": "refused"}], ids=["fine", "faults"])
+@pytest.mark.parametrize("faults", [{}, {OTHER.id: "dropped", ASYNCHRONOUS.id: "refused"}], ids=["fine", "faults"])
 def test_a_job_is_measured_once_in_all_its_parts(service: Service, faults: dict[str, str]) -> None:
     for model, fault in faults.items():
         service.fault(model, fault)

@@ -10,6 +10,7 @@ from local.aws import deploy
 from local.paths import ROOT
 from local.progress import Progress
 from tests.integration.conftest import Service
+from tests.shipped import FIRST, OTHER
 
 MEASURED = ("time to the job's id", "status, median of ", "first image", "all images")
 
@@ -49,10 +50,10 @@ def test_make_smoke_tries_any_address(service: Service) -> None:
 def test_a_provider_that_is_down_is_told_and_no_image_at_all_is_wrong(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service.fault("gpt-image-2.6-flare", "refused")
-    both = "GPT Image 2.6 Flare,Recraft V4.1"
+    service.fault(FIRST.id, "refused")
+    both = f"{FIRST.name},{OTHER.name}"
     assert run(service, both).wrong == []
-    assert "! GPT Image 2.6 Flare ended as refused" in capsys.readouterr().out
+    assert f"! {FIRST.name} ended as refused" in capsys.readouterr().out
     service.fault("*", "bad_key")
     report = run(service, both)
     assert report.wrong == ["the job ends with an image"]

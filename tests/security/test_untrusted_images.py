@@ -27,7 +27,7 @@ from tests.conftest import BUCKET
 from tests.outcomes import outcome
 
 ROOT = Path(__file__).parents[2]
-METADATA = {"model": "Recraft V4.1", "target": "2026-11-23-12-00-00-aaaaaaaa", "timestamp": 1763900000000}
+METADATA = {"model": "Painter", "target": "2026-11-23-12-00-00-aaaaaaaa", "timestamp": 1763900000000}
 BOMB = 30_000
 
 

@@ -228,10 +228,10 @@ def test_a_refusal_says_when_to_come_again(decision: Decision, sentence: str, se
 
 
 def test_keys_lead_back_to_what_they_were_made_of() -> None:
-    name = keys.stem_in_job(JOB, START, "GPT Image 2")
+    name = keys.stem_in_job(JOB, START, "Painter")
     assert name == "2026-11-28-09-30-00-3f2b8c1e/GPT-Image-2-1795858200000"
     second = f"{name}-2"
-    assert keys.stem("2026-11-28-09-30-00-3f2b8c1e", "GPT Image 2", 1795858200000, 1) == second
+    assert keys.stem("2026-11-28-09-30-00-3f2b8c1e", "Painter", 1795858200000, 1) == second
     assert [keys.number_of(name, {"imageKey": keys.record_key(each), "binaryKey": ""}) for each in (name, second)] == [
         0,
         1,
@@ -392,9 +392,9 @@ def test_an_image_contradicts_a_receipt_once() -> None:
 
 
 def test_a_model_that_is_unknown_is_named() -> None:
-    registry = ModelRegistry([Model("GPT Image 2", "openai", "gpt-image-2")])
+    registry = ModelRegistry([Model("Painter", "openai", "painter-1")])
     assert read_models(None, registry) is None
-    with pytest.raises(InvalidParameter, match=r"^Unknown model 'x'. Available: GPT Image 2.$"):
+    with pytest.raises(InvalidParameter, match=r"^Unknown model 'x'. Available: Painter.$"):
         read_models(["x"], registry)
 
 

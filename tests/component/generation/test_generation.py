@@ -31,13 +31,14 @@ from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.storage.images import ImageStorage
 from tests.outcomes import give
+from tests.shipped import FIRST
 from tests.workflow_engine import Workflow, running_workflow
 
 BUCKET = "test-bucket"
 # 40 of them are in a payload of Step Functions, which has at most 256 KiB.
 OUTCOME_BYTES = 4096
 TOKEN = '{"tokens":{"0":"token-1"}}'
-MODEL = Model("GPT Image 2", "openai", "gpt-image-2", 10)
+MODEL = Model("Painter", "openai", FIRST.id, 10)
 
 
 class Secrets:
@@ -101,7 +102,7 @@ def job(s3: Any, simulator: Simulator) -> Job:
 
 
 def test_an_image_is_stored_and_its_row_completed(job: Job) -> None:
-    assert job.run() == {"state": "done", "index": 0, "model": "GPT Image 2", "recorded": True}
+    assert job.run() == {"state": "done", "index": 0, "model": "Painter", "recorded": True}
     row = job.row
     assert row["status"] == "completed"
     assert row["startedAt"] <= row["completedAt"]
@@ -581,7 +582,7 @@ class TestCompletion:
         document = job.jobs.get_job_status(job.id)
         assert document is not None
         job.s3.delete_object(Bucket=BUCKET, Key=f"jobs/{job.id}/status.json")
-        rows = [{"name": name, "provider": "openai"} for name in ("GPT Image 2", "Second", "Third")]
+        rows = [{"name": name, "provider": "openai"} for name in ("Painter", "Second", "Third")]
         job.jobs.create_job("a red fox", {}, rows, job_id=job.id, created_at=job.created_at)
         job.run()
         job.jobs.mark_model_started(job.id, "Second")

@@ -170,11 +170,11 @@ def test_a_request_is_described_as_it_is_checked(body: dict[str, Any], valid: bo
     ("body", "valid"),
     [
         ({}, True),
-        ({"models": ["Recraft V4.1"]}, True),
+        ({"models": ["Painter"]}, True),
         ({"models": None}, True),
         ({"models": []}, False),
-        ({"models": "Recraft V4.1"}, False),
-        ({"models": ["Recraft V4.1", 1]}, False),
+        ({"models": "Painter"}, False),
+        ({"models": ["Painter", 1]}, False),
     ],
     ids=lambda value: repr(value)[:30],
 )

@@ -32,7 +32,7 @@ from tests.unit.jobs.test_submit import Executions, Secrets, start_error, starte
 BUCKET = "test-bucket"
 IP = "192.0.2.1"
 BODY = {"prompt": "a fox"}
-REGISTRY = ModelRegistry([Model("GPT Image 2", "openai", "gpt-image-2")])
+REGISTRY = ModelRegistry([Model("Painter", "openai", "painter-1")])
 
 
 class World:
@@ -122,7 +122,7 @@ def test_the_order_of_members_is_no_difference() -> None:
 def test_a_repeat_answers_with_the_same_job_and_costs_nothing(world: World) -> None:
     first, replayed = world.submit()
     assert not replayed
-    world.jobs.mark_model_started(first["jobId"], "GPT Image 2")
+    world.jobs.mark_model_started(first["jobId"], "Painter")
     for _ in range(3):
         assert world.submit() == (first, True)
     assert (world.charged, world.documents, len(world.executions.started)) == (1, 1, 1)
@@ -232,7 +232,7 @@ class TestHalfWayDeath:
         assert name == job["jobId"] == given["jobId"]
         assert given["late"] is True
         models = [item["model"] for item in given["models"]]
-        assert (given["createdAt"], models, given["run"]) == (document["createdAt"], ["GPT Image 2"], 1)
+        assert (given["createdAt"], models, given["run"]) == (document["createdAt"], ["Painter"], 1)
         assert (world.charged, world.documents) == (1, 1)
 
     def test_an_execution_that_runs_already_is_no_failure(self, world: World) -> None:
@@ -270,7 +270,7 @@ def test_the_loser_waits_for_the_winners_job(world: World) -> None:
     def nap(seconds: float) -> None:
         naps.append(seconds)
         if len(naps) == 2:
-            rows = [{"name": "GPT Image 2", "provider": "openai"}]
+            rows = [{"name": "Painter", "provider": "openai"}]
             world.jobs.create_job("a fox", {}, rows, job_id=claim.job_id)
 
     world.sleep = nap
