@@ -5,7 +5,7 @@
     PixelPromptError
     ├── ConfigurationError         the deployment is wrong; the operator must change a setting
     ├── StorageError               S3 cannot be used
-    │   ├── PermissionDenied       S3 answered 403: the role lacks a permission
+    │   ├── PermissionDenied       S3 returned 403: the role lacks a permission
     │   ├── ConflictError          a conditional write lost every one of its attempts
     │   └── DeadlineExceeded       the time of the request is over
     │       └── Interrupted        likewise, while something was under way
@@ -123,8 +123,8 @@ class RequestError(PixelPromptError):
     ----------
     status : HTTP status
     code : constant for programs
-    details : further members of the JSON answer
-    headers : further headers of the answer
+    details : further members of the JSON response
+    headers : further headers of the response
     """
 
     status = 400

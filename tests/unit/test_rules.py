@@ -229,14 +229,14 @@ def test_a_refusal_says_when_to_come_again(decision: Decision, sentence: str, se
 
 def test_keys_lead_back_to_what_they_were_made_of() -> None:
     name = keys.stem_in_job(JOB, START, "Painter")
-    assert name == "2026-11-28-09-30-00-3f2b8c1e/GPT-Image-2-1795858200000"
+    assert name == "2026-11-28-09-30-00-3f2b8c1e/Painter-1795858200000"
     second = f"{name}-2"
     assert keys.stem("2026-11-28-09-30-00-3f2b8c1e", "Painter", 1795858200000, 1) == second
     assert [keys.number_of(name, {"imageKey": keys.record_key(each), "binaryKey": ""}) for each in (name, second)] == [
         0,
         1,
     ]
-    assert keys.model_of(keys.image_key(second, "png")) == "GPT-Image-2"
+    assert keys.model_of(keys.image_key(second, "png")) == "Painter"
     listed = keys.index_key(1795858200000, keys.image_key(name, "png"))
     assert listed == f"gallery-index/8204141799999-{name}.png"
     folder = listed.removeprefix(keys.INDEX).partition("/")[0]

@@ -209,13 +209,13 @@ def _failure(error: Exception) -> Response:
 
 
 def _proxy(response: Response, headers: Mapping[str, str]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"statusCode": response.status, "headers": {**headers, **response.headers}}
+    gateway_response: dict[str, Any] = {"statusCode": response.status, "headers": {**headers, **response.headers}}
     if response.body is not None:
-        answer["headers"].setdefault("Content-Type", "application/json")
-        answer["headers"].setdefault("Cache-Control", "no-store")
+        gateway_response["headers"].setdefault("Content-Type", "application/json")
+        gateway_response["headers"].setdefault("Cache-Control", "no-store")
         # Prompts are in responses: a browser must not see markup in one.
-        answer["headers"]["X-Content-Type-Options"] = "nosniff"
+        gateway_response["headers"]["X-Content-Type-Options"] = "nosniff"
         text = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         # What quotes the caller may hold an unpaired surrogate, which is invalid in a response.
-        answer["body"] = text.encode(errors="replace").decode()
-    return answer
+        gateway_response["body"] = text.encode(errors="replace").decode()
+    return gateway_response

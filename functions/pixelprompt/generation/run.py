@@ -203,7 +203,7 @@ class Generation:
     def _call(self, invocation: Invocation, call: int) -> float | None:
         """Bring one call to its end; the seconds after which to come again, or None at its end."""
         try:
-            answer = self._ask(invocation, call)
+            result = self._ask(invocation, call)
         except ProviderError as error:
             self._fail_call(invocation.calls, call, error)
             return None
@@ -211,14 +211,14 @@ class Generation:
             log_failure("The provider's adapter failed.", error)
             invocation.calls.fail(call, ProviderError("internal", billable="unknown"))
             return None
-        if isinstance(answer, RetryLater):
-            return answer.seconds
+        if isinstance(result, RetryLater):
+            return result.seconds
         try:
-            self._store(invocation, call, answer)
+            self._store(invocation, call, result)
         except (StorageError, ValueError) as error:
             log_failure("Failed to store the image.", error)
             message = "The image was made, but storing it failed."
-            invocation.calls.fail(call, ProviderError("internal", message, billable="yes", cost=answer.cost))
+            invocation.calls.fail(call, ProviderError("internal", message, billable="yes", cost=result.cost))
         return None
 
     def _fail_call(self, calls: Calls, call: int, error: ProviderError) -> None:
@@ -244,7 +244,7 @@ class Generation:
             request = invocation.request_of(call)
             ask = partial(generate, request, model, invocation.credentials, until)
             try:
-                answer = accept(ask, invocation.credentials.key, images=request.n)
+                result = accept(ask, invocation.credentials.key, images=request.n)
             except ProviderError as error:
                 if not error.safe_to_repeat:
                     raise
@@ -254,10 +254,10 @@ class Generation:
                 pause = error.retry_after or backoff(attempt)
                 out_of_time = error
             else:
-                if isinstance(answer, Generated):
-                    return answer
-                self._remember(invocation.calls, call, answer.resume)
-                pause = answer.seconds
+                if isinstance(result, Generated):
+                    return result
+                self._remember(invocation.calls, call, result.resume)
+                pause = result.seconds
                 out_of_time = ProviderError("timeout", "The provider was still working at the deadline.")
             if self._clock() + pause > deadlines.item:
                 raise out_of_time

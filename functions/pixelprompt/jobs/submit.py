@@ -168,7 +168,7 @@ class Submission:
         if document["status"] == "pending" and document["run"] == 1:
             logger.append_keys(job_id=document["jobId"])
             self._start_execution(document, plan, correlation_id, late=True)
-        return _answer(document)
+        return _started(document)
 
     def _check(self, plan: Plan) -> _Check:
         """Check the limits and the word list, without writing or counting anything."""
@@ -190,7 +190,7 @@ class Submission:
             self._jobs.finish(job_id, {}, lambda document: {})
             raise
         logger.info("A job was started.", models=len(rows))
-        return _answer(document)
+        return _started(document)
 
     def _plan(self, request: GenerateRequest, source_ip: str) -> Plan:
         prompt = read_prompt(request.prompt)
@@ -238,15 +238,15 @@ class Submission:
         return row | {"warning": warning} if warning else row
 
 
-def _answer(document: Job) -> JobStarted:
+def _started(document: Job) -> JobStarted:
     """The response to the request that made a job."""
     models = document["totalModels"]
-    answer: JobStarted = {
+    response: JobStarted = {
         "jobId": document["jobId"],
         "message": f"The job was started with {counted(models, 'model')}.",
         "totalModels": models,
     }
     warnings = [row["warning"] for row in document["results"] if "warning" in row]
     if warnings:
-        answer["warnings"] = warnings
-    return answer
+        response["warnings"] = warnings
+    return response

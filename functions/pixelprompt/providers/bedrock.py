@@ -65,13 +65,13 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     region = model.region or _REGION
     responses: list[httpx2.Response] = []
     try:
-        answer = _runtime(region, credentials.base_url, deadline, responses).invoke_model(
+        response = _runtime(region, credentials.base_url, deadline, responses).invoke_model(
             modelId=model.id,
             body=json.dumps(body, allow_nan=False),
             contentType="application/json",
             accept="application/json",
         )
-        document, request_id = parse_json(answer["body"].read()), answer["ResponseMetadata"].get("RequestId")
+        document, request_id = parse_json(response["body"].read()), response["ResponseMetadata"].get("RequestId")
     except ClientError as error:
         raise _client_error(error, responses[-1], model.id, region) from error
     except NoCredentialsError as error:
@@ -81,7 +81,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
             raise status_error(read_error(responses[-1], None)) from error
         raise unreadable() from error
     # The text of the response is larger than its images; it need not be there while they are decoded.
-    del answer
+    del response
     return _read(document, request_id)
 
 

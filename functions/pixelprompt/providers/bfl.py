@@ -1,7 +1,7 @@
 """Black Forest Labs: an image is ordered, then asked for until it is ready, then fetched from a signed address.
 
 Facts: https://docs.bfl.ai
-The order answers with the address to poll, which holds the region. That address, the moment of the order and its cost
+The order returns the address to poll, which holds the region. That address, the moment of the order and its cost
 are the token to resume with: who holds it can ask again freely, without paying twice.
 """
 
@@ -85,10 +85,10 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
 def _submit(request: ImageRequest, model: Model, key: str | None, base: str, deadline: float) -> Waiting:
     at = time.time()
     with exchange(deadline) as http:
-        answer = http.post(f"{base}/v1/{model.id}", headers=key_headers(_HEADER, key), json=_body(request, model))
-    if not answer.is_success:
-        raise status_error(read_error(answer, key), names_model=True)
-    document = json_object(answer)
+        response = http.post(f"{base}/v1/{model.id}", headers=key_headers(_HEADER, key), json=_body(request, model))
+    if not response.is_success:
+        raise status_error(read_error(response, key), names_model=True)
+    document = json_object(response)
     url = _polling_url(document, base)
     if url is None:
         raise unreadable()
@@ -153,23 +153,23 @@ def _poll(order: _Order, request: ImageRequest, key: str | None, base: str, dead
     pause = next((seconds for until, seconds in _PAUSES if age < until), _LONG_PAUSE)
     try:
         with client(deadline) as http:
-            answer = http.get(order.url, headers=key_headers(_HEADER, key))
+            response = http.get(order.url, headers=key_headers(_HEADER, key))
     except httpx2.HTTPError:
         # The order stands whatever becomes of a question.
         return Waiting(_LONG_PAUSE, token)
-    status = answer.status_code
+    status = response.status_code
     if status in _ASK_AGAIN or status >= 500:
         # The order is paid for: it is asked for again before its time is over, whatever a gateway says.
-        return Waiting(min(max(_SLOWER, retry_after(answer.headers) or 0.0), _LONGEST), token)
+        return Waiting(min(max(_SLOWER, retry_after(response.headers) or 0.0), _LONGEST), token)
     if status in (401, 403):
-        raise ProviderError("bad_credentials", said=read_error(answer, key).message, billable="unknown")
-    document = json_object(answer)
+        raise ProviderError("bad_credentials", said=read_error(response, key).message, billable="unknown")
+    document = json_object(response)
     state = (text(document, "status") or text(document, "state")).lower()
     if status == 404 or state == "task not found":
         if age < _GRACE:
             return Waiting(1.0, token)
         raise ProviderError("unknown_outcome", "The provider no longer knows this request.")
-    if not answer.is_success:
+    if not response.is_success:
         message = f"The provider does not say what became of the order (HTTP {status})."
         raise ProviderError("unknown_outcome", message)
     if document is None:

@@ -26,18 +26,18 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     if base is None:
         raise ProviderError("invalid_request", "The model has no URL; the operator must set its `baseUrl`.")
     with exchange(deadline) as http:
-        answer = http.post(
+        response = http.post(
             base.rstrip("/") + (model.path or spoken.path),
             headers=key_headers(spoken.key_header, credentials.key),
             json=_body(request, model, spoken),
         )
-    if not answer.is_success:
-        raise _status_error(read_error(answer, credentials.key))
-    document, request_id = as_document(answer), answer.headers.get("x-request-id")
+    if not response.is_success:
+        raise _status_error(read_error(response, credentials.key))
+    document, request_id = as_document(response), response.headers.get("x-request-id")
     if document is None:
-        return bare_image(answer.content, request_id)
+        return bare_image(response.content, request_id)
     # The text of the response is larger than its images; it need not be there while they are decoded.
-    del answer
+    del response
     return _read(document, request_id, request, base, credentials.key, deadline)
 
 

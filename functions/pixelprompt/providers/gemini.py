@@ -71,12 +71,12 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
         config = types.GenerateContentConfig(**{"max_output_tokens": ANSWER_TOKENS, **model.parameters, **instructed})
     except ValueError:
         raise _unsendable() from None
-    answer = _ask(prompt, config, model, credentials, deadline)
-    if _finish_reason(answer) == "MAX_TOKENS":
+    response = _ask(prompt, config, model, credentials, deadline)
+    if _finish_reason(response) == "MAX_TOKENS":
         raise cut_off("max_output_tokens", config.max_output_tokens)
-    words = "".join(_texts(answer))
+    words = "".join(_texts(response))
     if not words:
-        raise _refusal(answer) or ProviderError("no_image", "The text model gave no text.")
+        raise _refusal(response) or ProviderError("no_image", "The text model gave no text.")
     return words
 
 
@@ -122,67 +122,67 @@ def _unsendable() -> ProviderError:
     return ProviderError("invalid_request", "The model's parameters can't be sent to Gemini; check the catalogue.")
 
 
-def _candidate(answer: dict[str, Any]) -> dict[str, Any]:
-    return next(iter(members(answer, "candidates")), {})
+def _candidate(response: dict[str, Any]) -> dict[str, Any]:
+    return next(iter(members(response, "candidates")), {})
 
 
 def _parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:
     return members(member(candidate, "content"), "parts")
 
 
-def _images(answer: dict[str, Any]) -> list[str]:
+def _images(response: dict[str, Any]) -> list[str]:
     """Return the images of all candidates, the best last: a thought may hold a draft, or the only image."""
-    listed = [part for candidate in reversed(members(answer, "candidates")) for part in _parts(candidate)]
+    listed = [part for candidate in reversed(members(response, "candidates")) for part in _parts(candidate)]
     parts = sorted(listed, key=lambda part: not part.get("thought"))
     # Proxies that go through Google's SDK write the names as Python does.
     return [data for part in parts if (data := text(member(part, "inlineData") or member(part, "inline_data"), "data"))]
 
 
-def _texts(answer: dict[str, Any]) -> list[str]:
-    return [words for part in _parts(_candidate(answer)) if not part.get("thought") and (words := text(part, "text"))]
+def _texts(response: dict[str, Any]) -> list[str]:
+    return [words for part in _parts(_candidate(response)) if not part.get("thought") and (words := text(part, "text"))]
 
 
-def _read(answer: dict[str, Any], key: str | None) -> Generated:
-    refusal = _refusal(answer)
+def _read(response: dict[str, Any], key: str | None) -> Generated:
+    refusal = _refusal(response)
     if refusal:
         raise refusal
     failure: ProviderError | None = None
-    for encoded in reversed(_images(answer)):
+    for encoded in reversed(_images(response)):
         try:
             image = decode_image(encoded)
         except ProviderError as error:
             failure = failure or error
         else:
-            usage = _usage(member(answer, "usageMetadata"))
-            return Generated((image,), text(answer, "responseId") or None, usage or None)
-    raise failure or _imageless(answer, key)
+            usage = _usage(member(response, "usageMetadata"))
+            return Generated((image,), text(response, "responseId") or None, usage or None)
+    raise failure or _imageless(response, key)
 
 
-def _imageless(answer: dict[str, Any], key: str | None) -> ProviderError:
+def _imageless(response: dict[str, Any], key: str | None) -> ProviderError:
     """The error of a response without image or refusal, in the model's words or by the provider's reason."""
-    words = " ".join(_texts(answer))
+    words = " ".join(_texts(response))
     if words:
         said = excerpt(words, key)
         return ProviderError("no_image", f"The model answered in words: {said}", billable="unknown")
-    reason = _finish_reason(answer)
+    reason = _finish_reason(response)
     if not reason:
-        return imageless(answer, key)
+        return imageless(response, key)
     return ProviderError("no_image", f"The provider returned no image ({reason}).", billable="unknown")
 
 
-def _refusal(answer: dict[str, Any]) -> ProviderError | None:
-    feedback = member(answer, "promptFeedback") or member(answer, "prompt_feedback")
+def _refusal(response: dict[str, Any]) -> ProviderError | None:
+    feedback = member(response, "promptFeedback") or member(response, "prompt_feedback")
     blocked = _reason(feedback, "blockReason", "block_reason")
     if blocked and not blocked.endswith("_UNSPECIFIED"):
         return ProviderError("refused", f"The provider refused this prompt ({blocked}).")
-    reason = _finish_reason(answer)
+    reason = _finish_reason(response)
     if reason not in _REFUSED:
         return None
     return ProviderError("refused", f"The provider withheld the image ({reason}).", billable="unknown")
 
 
-def _finish_reason(answer: dict[str, Any]) -> str:
-    return _reason(_candidate(answer), "finishReason", "finish_reason")
+def _finish_reason(response: dict[str, Any]) -> str:
+    return _reason(_candidate(response), "finishReason", "finish_reason")
 
 
 def _reason(value: dict[str, Any], *names: str) -> str:

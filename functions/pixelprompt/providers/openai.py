@@ -36,14 +36,14 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     }
     options = {**model.parameters, **{name: value for name, value in asked.items() if value is not None}}
     with _client(credentials, deadline) as client:
-        answer = client.images.with_raw_response.generate(
+        response = client.images.with_raw_response.generate(
             model=model.id, prompt=request.prompt, n=request.n, extra_body=options
         )
-    document, request_id = as_document(answer.http_response), answer.headers.get("x-request-id")
+    document, request_id = as_document(response.http_response), response.headers.get("x-request-id")
     if document is None:
-        return bare_image(answer.http_response.content, request_id)
+        return bare_image(response.http_response.content, request_id)
     # The text of the response is larger than its images; it need not be there while they are decoded.
-    del answer
+    del response
     return _read(document, request_id, credentials, deadline, request.n)
 
 
@@ -54,11 +54,11 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
     options = {**limit, **model.parameters}
     messages: list[Any] = [{"role": "system", "content": instruction}] if instruction else []
     with _client(credentials, deadline) as client:
-        answer = client.chat.completions.with_raw_response.create(
+        response = client.chat.completions.with_raw_response.create(
             model=model.id, messages=[*messages, {"role": "user", "content": prompt}], extra_body=options
         )
     try:
-        document = parse_json(answer.http_response.content)
+        document = parse_json(response.http_response.content)
     except ValueError:
         raise ProviderError("no_image", "The provider's response is not valid JSON.") from None
     choice = next(iter(members(document, "choices")), {})
@@ -77,9 +77,9 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
 def is_flagged(prompt: str, model: Model, credentials: Credentials, deadline: float) -> bool:
     """Whether the moderation model finds a text harmful (https://platform.openai.com/docs/guides/moderation)."""
     with _client(credentials, deadline) as client:
-        answer = client.moderations.with_raw_response.create(model=model.id, input=prompt)
+        response = client.moderations.with_raw_response.create(model=model.id, input=prompt)
     try:
-        document = parse_json(answer.http_response.content)
+        document = parse_json(response.http_response.content)
     except ValueError:
         raise unreadable() from None
     flagged = next(iter(members(document, "results")), {}).get("flagged")
@@ -115,13 +115,13 @@ def _size(request: ImageRequest, model: Model) -> str:
 
 
 def _read(
-    answer: dict[str, Any], request_id: str | None, credentials: Credentials, deadline: float, wanted: int
+    response: dict[str, Any], request_id: str | None, credentials: Credentials, deadline: float, wanted: int
 ) -> Generated:
-    images = read_images(listed(answer), deadline, wanted=wanted, base_url=credentials.base_url)
+    images = read_images(listed(response), deadline, wanted=wanted, base_url=credentials.base_url)
     if not images:
-        raise imageless(answer, credentials.key)
-    used = {name: value for name in ("size", "quality", "output_format") if (value := text(answer, name))}
-    return Generated(images, request_id, token_counts(member(answer, "usage")), used=used or None)
+        raise imageless(response, credentials.key)
+    used = {name: value for name in ("size", "quality", "output_format") if (value := text(response, name))}
+    return Generated(images, request_id, token_counts(member(response, "usage")), used=used or None)
 
 
 def _provider_error(error: openai.OpenAIError, key: str | None) -> ProviderError:

@@ -37,14 +37,14 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     }
     with exchange(deadline) as http:
         headers = key_headers(PROVIDERS["recraft"].key_header, credentials.key)
-        answer = http.post(f"{base}/images/generations", headers=headers, json=body)
-    if not answer.is_success:
-        raise _status_error(answer, credentials.key)
-    document, request_id = as_document(answer), answer.headers.get("x-recraft-requestid")
+        response = http.post(f"{base}/images/generations", headers=headers, json=body)
+    if not response.is_success:
+        raise _status_error(response, credentials.key)
+    document, request_id = as_document(response), response.headers.get("x-recraft-requestid")
     if document is None:
-        return bare_image(answer.content, request_id)
+        return bare_image(response.content, request_id)
     # The text of the response is larger than its images; it need not be there while they are decoded.
-    del answer
+    del response
     units = number(document, "credits")
     cost = None if units is None else units / _UNITS_PER_DOLLAR
     # The provider does not say which seeds it used; a single image has the one that was asked for.
@@ -56,8 +56,8 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     return Generated(images, request_id, cost=cost)
 
 
-def _status_error(answer: httpx2.Response, key: str | None) -> ProviderError:
-    error = read_error(answer, key)
+def _status_error(response: httpx2.Response, key: str | None) -> ProviderError:
+    error = read_error(response, key)
     gone = text(error.document, "code") == "invalid_model" or error.says(_RETIRED)
     if gone and error.status in (400, 404, 410, 422):
         return ProviderError("model_retired")

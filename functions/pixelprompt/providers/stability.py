@@ -28,16 +28,16 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     headers = key_headers(PROVIDERS["stability"].key_header, credentials.key) | {"accept": "application/json"}
     url = str(credentials.base_url) + (model.path or _SHARED_PATH)
     with exchange(deadline) as http:
-        answer = http.post(url, headers=headers, files=_form(request, model))
-    if not answer.is_success:
-        raise _status_error(answer, credentials.key, names_model=model.path is not None)
-    document, request_id = json_object(answer), answer.headers.get("x-request-id")
-    if answer.headers.get("finish-reason") == _WITHHELD:
+        response = http.post(url, headers=headers, files=_form(request, model))
+    if not response.is_success:
+        raise _status_error(response, credentials.key, names_model=model.path is not None)
+    document, request_id = json_object(response), response.headers.get("x-request-id")
+    if response.headers.get("finish-reason") == _WITHHELD:
         document = {"finish_reason": _WITHHELD}
     if document is None:
-        return bare_image(answer.content, request_id)
+        return bare_image(response.content, request_id)
     # The text of the response is larger than its images; it need not be there while they are decoded.
-    del answer
+    del response
     return _read(document, request_id, credentials.key)
 
 
@@ -65,8 +65,8 @@ def _read(document: dict[str, Any], request_id: str | None, key: str | None) -> 
     return Generated((decode_image(encoded, seed=whole(document, "seed")),), request_id)
 
 
-def _status_error(answer: httpx2.Response, key: str | None, *, names_model: bool) -> ProviderError:
-    error = read_error(answer, key)
+def _status_error(response: httpx2.Response, key: str | None, *, names_model: bool) -> ProviderError:
+    error = read_error(response, key)
     if text(error.document, "name") == "content_moderation":
         return ProviderError("refused", error.message or None)
     failure = status_error(error, names_model=names_model)

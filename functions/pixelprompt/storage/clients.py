@@ -67,8 +67,8 @@ def _tell_of_unanswered(
 
 def was_unanswered(error: Exception) -> bool:
     """Whether the call that failed had an attempt that was sent and has no response."""
-    answer = getattr(error, "response", None)
-    metadata = answer.get("ResponseMetadata", {}) if isinstance(answer, dict) else {}
+    response = getattr(error, "response", None)
+    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     told = getattr(error, "unanswered", False) or metadata.get("Unanswered")
     return bool(told) or isinstance(error, Interrupted)
 

@@ -96,8 +96,8 @@ class DocumentStore:
         StorageError : S3 cannot be reached, or the object is no JSON object
         """
         try:
-            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
-            body = answer["Body"].read()
+            response = self.s3.get_object(Bucket=self.bucket, Key=key)
+            body = response["Body"].read()
         except ClientError as error:
             if error_code(error) in _MISSING:
                 return None
@@ -111,7 +111,7 @@ class DocumentStore:
             value = None
         if not isinstance(value, dict):
             raise StorageError(f"`{key}` in the bucket is not a JSON object; delete or fix it.")
-        return Document(value, answer["ETag"])
+        return Document(value, response["ETag"])
 
     def create(self, key: str, value: Value) -> bool:
         """Write a document that must not exist yet. False: it exists; after a lost response it may be our own."""
@@ -223,7 +223,7 @@ class DocumentStore:
     def _put(self, key: str, value: Value, **condition: str) -> "_Outcome":
         body = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         try:
-            answer = self.s3.put_object(
+            response = self.s3.put_object(
                 Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", **condition
             )
         except ClientError as error:
@@ -235,7 +235,7 @@ class DocumentStore:
             return _Outcome.UNKNOWN if repeated else _Outcome.LOST
         except BotoCoreError as error:
             raise storage_error(error, key) from error
-        self._written = (key, body, answer["ETag"])
+        self._written = (key, body, response["ETag"])
         return _Outcome.WRITTEN
 
 

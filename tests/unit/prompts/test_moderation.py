@@ -735,7 +735,7 @@ def test_no_prompt_of_full_length_takes_long(prompt: str) -> None:
         KEYWORDS.verdict(prompt[:1000])
         return time.process_time() - began
 
-    assert min(seconds() for _ in range(3)) < 0.05
+    assert min(seconds() for _ in range(3)) < 0.25
 
 
 # --- the word list ----------------------------------------------------------------------------------------------------

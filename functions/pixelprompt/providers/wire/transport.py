@@ -29,7 +29,7 @@ CONNECT_SECONDS = 5.0
 # A longer pause than this is past every deadline.
 MAX_PAUSE = 3600.0
 # The largest response that is read: several images of 4K in base64.
-ANSWER_LIMIT = 40 * 1024 * 1024
+RESPONSE_LIMIT = 40 * 1024 * 1024
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
@@ -63,7 +63,7 @@ def timeout(deadline: float) -> httpx2.Timeout:
 def client(
     deadline: float,
     *,
-    limit: int = ANSWER_LIMIT,
+    limit: int = RESPONSE_LIMIT,
     backend: httpcore2.NetworkBackend | None = None,
     responses: list[httpx2.Response] | None = None,
 ) -> httpx2.Client:
@@ -150,24 +150,24 @@ class _Transport(httpx2.BaseTransport):
         )
         try:
             with _pool(url, self._backend) as pool:
-                answer = pool.handle_request(order)
+                received = pool.handle_request(order)
                 try:
-                    body = self._read(answer, request)
+                    body = self._read(received, request)
                 finally:
-                    answer.close()
+                    received.close()
         except _FAILED as error:
             raise getattr(httpx2, type(error).__name__)(str(error)) from error
         framing = {b"content-encoding", b"content-length", b"transfer-encoding"}
-        headers = [(name, value) for name, value in answer.headers if name.lower() not in framing]
-        response = httpx2.Response(answer.status, headers=headers, content=body, request=request)
+        headers = [(name, value) for name, value in received.headers if name.lower() not in framing]
+        response = httpx2.Response(received.status, headers=headers, content=body, request=request)
         if self._responses is None:
             return response
         self._responses.append(response)
         return httpx2.Response(200, headers=headers, request=request)
 
-    def _read(self, answer: httpcore2.Response, request: httpx2.Request) -> bytes:
-        assert isinstance(answer.stream, Iterable)
-        unpacked = httpx2.Response(answer.status, headers=answer.headers, stream=_Chunks(answer.stream))
+    def _read(self, response: httpcore2.Response, request: httpx2.Request) -> bytes:
+        assert isinstance(response.stream, Iterable)
+        unpacked = httpx2.Response(response.status, headers=response.headers, stream=_Chunks(response.stream))
         length = unpacked.headers.get("content-length", "")
         # It has room for all from the start: while a growing buffer is copied, it is in memory twice.
         body = io.BytesIO(bytes(min(int(length), self._limit) if length.isdecimal() else 0))
@@ -237,7 +237,7 @@ def trusted_authorities() -> ssl.SSLContext:
 def exchange(
     deadline: float,
     *,
-    limit: int = ANSWER_LIMIT,
+    limit: int = RESPONSE_LIMIT,
     backend: httpcore2.NetworkBackend | None = None,
     responses: list[httpx2.Response] | None = None,
 ) -> Iterator[httpx2.Client]:
