@@ -35,6 +35,21 @@ TESTS = (
     "tests/unit/jobs", "tests/unit/limits", "tests/unit/models", "tests/unit/storage", "tests/unit/test_rules.py",
     "tests/component/generation",
 )  # fmt: skip
+# A plugin of pytest: lines are recorded by the test that runs them.
+EACH_TEST = """
+import coverage
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    measured = coverage.Coverage.current()
+    measured.switch_context(item.nodeid.partition("[")[0])
+    try:
+        return (yield)
+    finally:
+        measured.switch_context("")
+"""
 NOT_COPIED = shutil.ignore_patterns(".*", "node_modules", "out", "cdk.out", "__pycache__")
 # What is said in calls of these is for people, or for the type checker.
 SILENT = {"logger", "log_failure", "Meta", "Literal", "Annotated", "cast"}
@@ -169,21 +184,13 @@ def started(copy: Path, command: tuple[str, ...], limit: float | None) -> subpro
         return None
 
 
-def node_id(context: str) -> str:
-    """A test as pytest names it, from the dotted name that coverage has."""
-    names = context.split(".")
-    module = next(place for place, name in enumerate(names) if name.startswith("test_"))
-    return "::".join(["/".join(names[: module + 1]) + ".py", *names[module + 1 :]])
-
-
 def tests_of(mutant: Mutant, contexts: dict[int, list[str]]) -> list[str]:
     """The tests that run a mutant's lines; where those run as the module is imported, all that run any of its lines."""
     found = {context for line in mutant.lines for context in contexts.get(line, [])}
     if "" in found or not found:
         found.update(context for line in contexts.values() for context in line)
-    listed = [node_id(context) for context in sorted(found - {""})]
     # Those named like the module come first: they are the likeliest to notice.
-    return sorted(listed, key=lambda test: Path(mutant.path).stem[:8] not in test)
+    return sorted(sorted(found - {""}), key=lambda test: Path(mutant.path).stem[:8] not in test)
 
 
 def main() -> int:
@@ -199,10 +206,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants ") as folder:
         copy = Path(folder).resolve() / "project"
         shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
-        (copy / ".coveragerc").write_text("[run]\nsource = functions\ndynamic_context = test_function\n")
+        (copy / ".coveragerc").write_text("[run]\nsource = functions\n")
         quiet = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider")
         began = time.monotonic()
-        run(copy, "coverage", "run", "-m", "pytest", *quiet, *TESTS)
+        (copy / "each_test.py").write_text(EACH_TEST)
+        run(copy, "coverage", "run", "-m", "pytest", "-p", "each_test", *quiet, *TESTS)
         limit = 60 + 2 * (time.monotonic() - began)
         data = CoverageData(str(copy / ".coverage"))
         data.read()

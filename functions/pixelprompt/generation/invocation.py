@@ -6,12 +6,17 @@ from typing import cast
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pixelprompt.generation.item import Item
+from pixelprompt.generation.item import MAX_WAIT, Item
 from pixelprompt.jobs.progress import Progress
 from pixelprompt.jobs.schema import FailedResult, Image, Missing, ResultFields
 from pixelprompt.models.cost import UNKNOWN, added, computed, reported
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.models.parameters import MAX_IMAGES, Receipt, as_made, image_request, seed_of_call
+
+# Seconds, at most, for storing the image and recording it after the provider has responded.
+_STORING = 30.0
+# For recording alone.
+_RECORDING = 10.0
 
 
 class Deadlines(Struct, frozen=True):
@@ -20,6 +25,16 @@ class Deadlines(Struct, frozen=True):
     item: float
     response: float
     storage: float
+
+    @classmethod
+    def of(cls, item: Item, now: float, seconds_left: float) -> "Deadlines":
+        """The deadlines of an invocation that begins now and has so many seconds."""
+        end = now + seconds_left
+        return cls(
+            item=item.deadline or now + MAX_WAIT,
+            response=end - min(_STORING, seconds_left / 4),
+            storage=end - min(_RECORDING, seconds_left / 8),
+        )
 
 
 class Calls(Struct):

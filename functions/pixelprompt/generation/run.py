@@ -26,10 +26,6 @@ from pixelprompt.providers.response import accept
 from pixelprompt.storage.images import ImageStorage
 
 WAIT_HERE = 10.0
-# What storing and recording may need after the provider has responded: at most this, and at most a quarter of the time.
-_RESERVE = 30.0
-# What recording may need after the image is stored, likewise.
-_RECORDING = 10.0
 # Errors with which an order has ended for good.
 _ENDED = frozenset({"refused", "provider_unavailable", "no_image"})
 
@@ -91,11 +87,7 @@ class Generation:
         started_at = self._jobs.now()
         now = self._clock()
         calls = Calls(item, Progress.load(item.resume))
-        deadlines = Deadlines(
-            item=item.deadline or now + MAX_WAIT,
-            response=now + seconds_left - min(_RESERVE, seconds_left / 4),
-            storage=now + seconds_left - min(_RECORDING, seconds_left / 8),
-        )
+        deadlines = Deadlines.of(item, now, seconds_left)
         answered = False
         with ThreadPoolExecutor(1) as pool:
             start: Future[object] | None = None

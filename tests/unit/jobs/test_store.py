@@ -7,14 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
-from botocore.stub import Stubber
 
-from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound, PermissionDenied
+from pixelprompt.errors import ConfigurationError, JobNotFound
 from pixelprompt.jobs.document import complete_row, fail_row, finish_rows, is_job_id, job_status, start_row
 from pixelprompt.jobs.schema import Job, ModelResult, ResultFields, RowStatus
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import Failure
-from pixelprompt.storage.documents import DocumentStore
 from pixelprompt.storage.keys import StoredImage, gallery
 
 BUCKET = "test-bucket"
@@ -89,8 +87,10 @@ def test_a_repeated_completion_changes_nothing() -> None:
 
 def test_a_result_cannot_change_what_names_the_row() -> None:
     (row,) = rows("in_progress")
-    complete_row(row, {**RESULT, "model": "Other", "index": 9, "status": "error"}, NOW)
-    assert (row["model"], row["index"], row["status"]) == ("Model 0", 0, "completed")
+    fixed: Any = {"model": "Other", "provider": "other", "index": 9, "status": "error", "completedAt": LATER}
+    complete_row(row, {**RESULT, **fixed}, NOW)
+    assert (row["model"], row["provider"], row["index"]) == ("Model 0", "openai", 0)
+    assert (row["status"], row["completedAt"]) == ("completed", NOW)
 
 
 def test_the_end_of_an_execution_closes_every_row() -> None:
@@ -219,42 +219,6 @@ class TestJobManager:
         assert not asked
         document = jobs.get_job_status(job_id)
         assert document is not None and document["status"] == "completed"
-
-
-class TestDocumentStore:
-    @pytest.mark.parametrize(
-        ("code", "status"),
-        [("PreconditionFailed", 412), ("ConditionalRequestConflict", 409), ("NoSuchKey", 404)],
-    )
-    def test_a_lost_race_is_read_and_tried_again(self, s3: Any, code: str, status: int) -> None:
-        with Stubber(s3) as stub:
-            for _ in range(3):
-                stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
-                stub.add_client_error("put_object", code, http_status_code=status)
-            with pytest.raises(ConflictError):
-                DocumentStore(s3, BUCKET, attempts=3).update("k", lambda value: {"a": 1})
-            stub.assert_no_pending_responses()
-
-    def test_a_passing_failure_of_s3_is_waited_for(self, s3: Any) -> None:
-        with Stubber(s3) as stub:
-            stub.add_client_error("get_object", "SlowDown", http_status_code=503)
-            stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
-            stub.add_response("put_object", {"ETag": '"1"'})
-            assert DocumentStore(s3, BUCKET).update("k", lambda value: {"a": 1}) == {"a": 1}
-
-    def test_403_says_which_permission_is_missing(self, s3: Any) -> None:
-        with Stubber(s3) as stub:
-            stub.add_client_error("get_object", "AccessDenied", http_status_code=403)
-            with pytest.raises(PermissionDenied, match="ListBucket"):
-                DocumentStore(s3, BUCKET).update("k", lambda value: {"a": 1})
-
-    def test_giving_up_ends_the_attempts(self, s3: Any) -> None:
-        with Stubber(s3) as stub:
-            stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
-            stub.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
-            with pytest.raises(ConflictError):
-                DocumentStore(s3, BUCKET).update("k", lambda value: {"a": 1}, give_up=lambda: True)
-            stub.assert_no_pending_responses()
 
 
 def test_what_a_later_release_has_written_survives_every_write(s3: Any) -> None:

@@ -140,3 +140,8 @@ def test_of_fixed_sizes_the_nearest_shape_is_chosen_and_of_that_the_nearest_area
 ) -> None:
     fixed = FixedSizes([(1024, 1024), (1536, 1024), (1024, 1536), (2048, 2048)])
     assert fixed.nearest(shape, resolution) == size
+
+
+def test_openais_limits_are_those_of_its_guide() -> None:
+    """At most 3840 a side, between 655,360 and 8,294,400 pixels, in steps of 16."""
+    assert PixelLimits(multiple_of=16, shortest=16, longest=3840, smallest=655_360, largest=8_294_400) == OPENAI_SIZES

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pixelprompt.errors import StorageError
 from pixelprompt.storage import clients
 from pixelprompt.storage.image_format import image_format
 from pixelprompt.storage.images import ImageStorage
@@ -134,6 +135,10 @@ class TestImageStorage:
         for number in range(1100):
             s3.put_object(Bucket=BUCKET, Key=f"group-images/{number:05}/x.json", Body=b"")
         assert len(ImageStorage(s3, BUCKET, "").list_galleries()) == 1100
+
+    def test_a_listing_that_s3_refuses_is_not_an_empty_one(self, s3: Any) -> None:
+        with pytest.raises(StorageError, match="NoSuchBucket"):
+            ImageStorage(s3, "no-such-bucket", "").list_galleries()
 
     def test_only_an_image_with_both_objects_is_found(self, s3: Any) -> None:
         storage = ImageStorage(s3, BUCKET, "")
