@@ -330,7 +330,15 @@ FORMER_NAMES = {"removal": "removalPolicy"}
 
 
 def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Context values under the present names of their settings."""
+    """Context values under the present names of their settings.
+
+    Raises
+    ------
+    SettingsError : a setting is there under both names
+    """
+    for former, present in FORMER_NAMES.items():
+        if former in values and present in values:
+            raise SettingsError(f"{former} is the former name of {present}, and both are set; remove {former}.")
     return {FORMER_NAMES.get(name, name): value for name, value in values.items()}
 
 

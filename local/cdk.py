@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from infra import caches
+from infra.settings import former_names
 from local.emulator.access_key import AccessKey
 from local.paths import ROOT, SCRIPTS, SYSTEM_PATH
 from local.processes import printed_last
@@ -170,10 +171,26 @@ def _app() -> str:
     return f"{shlex.quote(sys.executable)} app.py"
 
 
-def synthesize(output: Path, context: Mapping[str, Any], *, environment: Mapping[str, str], log: Path) -> Command:
-    """Write the templates and assets for `context` into the folder `output`."""
+def synthesize(
+    output: Path,
+    context: Mapping[str, Any],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    progress: Callable[[str], object],
+) -> None:
+    """Write the templates and assets for `context` into the folder `output`; `progress` gets warnings.
+
+    Raises
+    ------
+    CdkError : the command failed
+    """
+    # The app prints them too, but into the log, which nobody reads unless it fails.
+    for sentence in former_names({**default_context(), **context}):
+        progress(sentence)
     arguments = ["synth", "--quiet", "--app", _app(), "--output", str(output), *context_arguments(context)]
-    return Command("Synthesizing the stack", arguments, environment=environment, log=log)
+    with Command("Synthesizing the stack", arguments, environment=environment, log=log) as command:
+        command.wait()
 
 
 def bootstrap(*, environment: Mapping[str, str], log: Path, account: str = ACCOUNT, region: str = REGION) -> Command:

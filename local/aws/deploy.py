@@ -242,8 +242,8 @@ def _synthesize(target: Target, progress: Progress) -> None:
     target.folder.mkdir(parents=True, exist_ok=True)
     environment = cdk.offline_environment(target.folder) if offline else cdk.online_environment()
     progress(f"synthesizing {target.stack}")
-    with cdk.synthesize(target.assembly, target.context, environment=environment, log=target.log("synth")) as command:
-        command.wait()
+    log = target.log("synth")
+    cdk.synthesize(target.assembly, target.context, environment=environment, log=log, progress=progress)
 
 
 def _compare(target: Target, progress: Progress) -> str:

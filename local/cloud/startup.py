@@ -226,8 +226,8 @@ class Start:
         stamp.unlink(missing_ok=True)
         shutil.rmtree(assembly, ignore_errors=True)
         environment = cdk.offline_environment(self._run / "cdk")
-        with cdk.synthesize(assembly, context, environment=environment, log=self._logs / "synth.log") as command:
-            command.wait()
+        log = self._logs / "synth.log"
+        cdk.synthesize(assembly, context, environment=environment, log=log, progress=self._progress)
         write(stamp, {"madeFrom": made_from, "files": sizes(assembly)})
         self._progress("the stack is synthesized")
         return assembly

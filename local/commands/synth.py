@@ -33,8 +33,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             # The template of another stage would stay beside this one.
             shutil.rmtree(output, ignore_errors=True)
             environment = cdk.online_environment()
-            with cdk.synthesize(output, context, environment=environment, log=folder / f"{target}.log") as command:
-                command.wait()
+            log = folder / f"{target}.log"
+            cdk.synthesize(output, context, environment=environment, log=log, progress=progress)
             # For the laptop, the functions run on the packages of .venv.
             bills = sbom.write(output) if target == "aws" else []
             for path in [*sorted(output.glob("*.template.json")), *bills]:

@@ -342,6 +342,13 @@ def test_a_former_name_is_accepted_with_a_warning() -> None:
     assert former_names({"removalPolicy": "retain", "stages": {"dev": {}}}) == []
 
 
+@pytest.mark.parametrize("stages", [False, True], ids=["above", "in a stage"])
+def test_a_setting_under_both_names_is_refused(*, stages: bool) -> None:
+    both = {"removalPolicy": "retain", "removal": "destroy"}
+    with pytest.raises(SettingsError, match="removal is the former name of removalPolicy, and both are set"):
+        Settings.from_context({"stages": {"demo": both}} if stages else both)
+
+
 def test_every_setting_is_described() -> None:
     for name, hint in get_type_hints(Settings, include_extras=True).items():
         (about,) = [entry.description for entry in get_args(hint) if isinstance(entry, Meta)]

@@ -49,7 +49,7 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
         entries = changes.get(section, [])
         if not isinstance(entries, list) or not all(_is_named(entry) for entry in entries):
             raise ConfigurationError(f"{section} of the overlay must be a list of objects, each with a name.")
-        changed = {entry["name"]: with_present_names(entry) for entry in entries}
+        changed = {entry["name"]: with_present_names(entry, section) for entry in entries}
         if len(changed) < len(entries):
             raise ConfigurationError(f"{section} of the overlay names a model twice.")
         kept = [_changed(entry, changed.pop(entry["name"], {})) for entry in catalogue[section]]
@@ -57,13 +57,17 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
     return result
 
 
-def with_present_names(entry: Entry) -> Entry:
-    """An entry with the present names of its fields; a field that has both names keeps the present one."""
-    if FORMER_NAMES.keys().isdisjoint(entry):
-        return entry
-    return {FORMER_NAMES.get(name, name): value for name, value in entry.items()} | {
-        name: entry[name] for name in FORMER_NAMES.values() if name in entry
-    }
+def with_present_names(entry: Entry, section: str) -> Entry:
+    """An entry with the present names of its fields.
+
+    Raises
+    ------
+    ConfigurationError : a field is there under both names
+    """
+    for former, present in FORMER_NAMES.items():
+        if former in entry and present in entry:
+            raise ConfigurationError(f"{section} ({entry['name']}) has `{present}` and its former name `{former}`.")
+    return {FORMER_NAMES.get(name, name): value for name, value in entry.items()}
 
 
 def former_names(changes: Any) -> list[str]:
@@ -72,7 +76,8 @@ def former_names(changes: Any) -> list[str]:
         f"{section} ({entry['name']}) has `{former}`; rename it to `{FORMER_NAMES[former]}` before 3.0.0."
         for section in SECTIONS
         for entry in changes.get(section, [])
-        for former in FORMER_NAMES.keys() & entry.keys()
+        for former in FORMER_NAMES
+        if former in entry
     ]
 
 

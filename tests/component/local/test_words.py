@@ -1,5 +1,6 @@
 """What the commands say where something is missing or mistaken, before anything is started."""
 
+import itertools
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import pytest
@@ -57,12 +58,16 @@ def test_a_stage_that_was_named_is_on_aws(bare: None, tmp_path: Path, capsys: py
 
 
 class _Synthesis:
-    """Notes what the CDK would be told."""
+    """A command of the CDK that writes an empty template."""
 
-    def __init__(self, told: list[dict[str, Any]], output: Path, context: dict[str, Any]) -> None:
+    told: ClassVar[list[dict[str, Any]]] = []
+
+    def __init__(self, title: str, arguments: list[str], **_: Any) -> None:
+        output = Path(arguments[arguments.index("--output") + 1])
         output.mkdir()
+        context = dict(given.split("=", 1) for flag, given in itertools.pairwise(arguments) if flag == "-c")
         (output / f"PixelPrompt-{context['stage']}.template.json").touch()
-        told.append(context)
+        self.told.append(context)
 
     def __enter__(self) -> "_Synthesis":
         return self
@@ -74,11 +79,17 @@ class _Synthesis:
         pass
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The contexts that the CDK would get."""
+    monkeypatch.setattr(cdk, "Command", _Synthesis)
+    _Synthesis.told.clear()
+    return _Synthesis.told
+
+
 def test_the_templates_for_aws_are_of_the_stage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[dict[str, Any]] = []
-    monkeypatch.setattr(cdk, "synthesize", lambda output, context, **_: _Synthesis(told, output, context))
     for stage in ("dev", "prod"):
         assert command.main(["--directory", str(tmp_path), "synth", "--stage", stage]) == 0
     assert [(context["target"], context["stage"]) for context in told] == [
@@ -87,6 +98,15 @@ def test_the_templates_for_aws_are_of_the_stage(
     assert Settings.from_context({**cdk.default_context(), **told[2]}).api_auth == "iam"
     assert "synthesizing the stage prod for aws" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "synth" / "aws").iterdir()] == ["PixelPrompt-prod.template.json"]
+
+
+def test_a_former_name_of_a_setting_is_told(
+    told: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {**cdk.default_context(), "stages": {"dev": {"removal": "destroy"}}}
+    monkeypatch.setattr(cdk, "default_context", lambda: own)
+    assert command.main(["--directory", str(tmp_path), "synth", "local"]) == 0
+    assert "The setting removal is now removalPolicy; rename it before 3.0.0." in capsys.readouterr().err
 
 
 def test_a_wrong_stage_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -263,6 +263,8 @@ class TestCancel:
         world.cancellation.cancel(world.id)
         assert world.slept == sorted(world.slept)
         assert 2.5 < sum(world.slept) < 3.5
+        # It asks before each pause, and once after the last.
+        assert len(world.machine.asked) == len(world.slept) + 1
         world.slept.clear()
         world.now += timedelta(seconds=REQUEST_SECONDS + 1)
         world.cancellation.cancel(world.id)
@@ -466,7 +468,7 @@ class TestRetry:
 
     def test_named_models_with_their_images_have_nothing_to_retry(self, world: World) -> None:
         world.end()
-        with pytest.raises(NothingToRetry):
+        with pytest.raises(NothingToRetry, match=r"^Nothing to retry: every one of these models succeeded\.$"):
             world.retry(models=["A"])
         assert world.charged == {} and world.document["run"] == 1
 
@@ -485,7 +487,7 @@ class TestRetry:
 
     def test_a_job_with_all_its_images_has_nothing_to_retry(self, world: World) -> None:
         world.end("completed", "completed", "completed")
-        with pytest.raises(NothingToRetry):
+        with pytest.raises(NothingToRetry, match=r"^Nothing to retry: every model succeeded\.$"):
             world.retry()
         assert world.charged == {}
 

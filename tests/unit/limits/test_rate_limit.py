@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,6 +109,22 @@ def test_ipv6_is_limited_by_its_64_network(s3: Any, clock: Clock) -> None:
 )
 def test_the_name_an_address_is_counted_under(address: str, name: str) -> None:
     assert caller(address) == name
+
+
+def test_a_request_whose_write_counted_though_s3_said_no_counts_once(s3: Any, clock: Clock) -> None:
+    """As where the SDK repeats a write whose response was lost: the repetition loses against the first."""
+    writes: list[Any] = []
+
+    def lose_the_response(parsed: Any, **_: Any) -> None:
+        writes.append(parsed)
+        if len(writes) == 1:
+            lost: Any = {"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": {"RetryAttempts": 1}}
+            raise ClientError(lost, "PutObject")
+
+    s3.meta.events.register("after-call.s3.PutObject", lose_the_response)
+    assert not limiter(s3, clock).check_rate_limit("10.0.0.1")
+    assert len(writes) == 1
+    assert len(stored(s3)["global_requests"]) == 1
 
 
 def test_old_requests_leave_the_document(s3: Any, clock: Clock) -> None:

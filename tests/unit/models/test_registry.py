@@ -328,6 +328,12 @@ class TestOverlay:
         ]
         assert former_names({"models": [{"name": "A", "supports": {}}]}) == []
 
+    def test_a_field_under_both_names_is_refused(self) -> None:
+        fields: list[dict[str, Any]] = [{"takes": {}, "supports": {}}, {"keyName": "A_KEY", "apiKeyName": "A_KEY"}]
+        for both in fields:
+            with pytest.raises(ConfigurationError, match=r"models \(A\) has `\w+` and its former name"):
+                overlay(self.BASE, {"models": [{"name": "A", **both}]})
+
     @pytest.mark.parametrize(
         "changes",
         [
