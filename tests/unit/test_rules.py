@@ -275,7 +275,7 @@ class FailingS3:
 def test_a_read_says_what_s3_said() -> None:
     with pytest.raises(PermissionDenied, match=r"S3 refused GetObject on a/b.json"):
         DocumentStore(FailingS3(error("AccessDenied", 403)), BUCKET).read("a/b.json")
-    with pytest.raises(StorageError, match=r"S3 answered InternalError to GetObject on a/b.json"):
+    with pytest.raises(StorageError, match=r"S3 returned InternalError to GetObject on a/b.json"):
         DocumentStore(FailingS3(error("InternalError", 500)), BUCKET).read("a/b.json")
     with pytest.raises(StorageError, match="NoCredentialsError"):
         DocumentStore(FailingS3(NoCredentialsError()), BUCKET).read("a/b.json")

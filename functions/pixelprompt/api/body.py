@@ -11,6 +11,8 @@ from pixelprompt.errors import InvalidJson, PayloadTooLarge
 BODY_LIMIT = 64 * 1024
 # No valid request is nested deeper than three levels; the receiver can write and compare every value read here.
 DEPTH_LIMIT = 32
+# Of a whole number, with its sign; Python reads no more.
+DIGIT_LIMIT = 4300
 
 
 def raw_body(event: Event) -> bytes:
@@ -44,6 +46,7 @@ def read_json(body: bytes) -> dict[str, Any]:
             body.decode("utf-8-sig"),
             parse_constant=_no_constant,
             parse_float=_number,
+            parse_int=_whole_number,
             object_pairs_hook=_no_duplicates,
         )
         if _is_deeper(value, DEPTH_LIMIT):
@@ -58,9 +61,9 @@ def read_json(body: bytes) -> dict[str, Any]:
     except _NotStrict as error:
         raise InvalidJson(str(error)) from None
     except ValueError:
-        raise InvalidJson('The body must be a JSON object such as {"prompt": "a red fox"}.') from None
+        raise InvalidJson("The body must be a JSON object.") from None
     if not isinstance(value, dict):
-        raise InvalidJson('The body must be a JSON object such as {"prompt": "a red fox"}.')
+        raise InvalidJson("The body must be a JSON object.")
     return value
 
 
@@ -72,6 +75,12 @@ def _number(text: str) -> float:
     """A number with a fraction or an exponent; whole where its value is, as JSON has one type of numbers."""
     value = float(text)
     return int(value) if value.is_integer() else value
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > DIGIT_LIMIT:
+        raise _NotStrict(f"The body contains a number of more than {DIGIT_LIMIT} digits.")
+    return int(text)
 
 
 def _no_constant(name: str) -> None:

@@ -14,7 +14,7 @@ from pixelprompt.observability import record_completion, record_failure
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import number_of
 
-_UNRECORDED = "Our worker ended before the provider's answer was recorded; the provider may have made an image."
+_UNRECORDED = "The function ended before the provider's response was recorded; the provider may have made an image."
 
 
 class FailureRecorder:

@@ -94,8 +94,9 @@ class Plan(Struct, frozen=True):
         unsupported = [entry for model, given in self.models for entry in given.unsupported(model.name)]
         if unsupported:
             models = len({entry["model"] for entry in unsupported})
+            which = "The model" if len(self.models) == 1 else f"{models} of {len(self.models)} models"
             raise InvalidParameter(
-                f"{models} of {len(self.models)} models cannot use every parameter as given; see `unsupported`.",
+                f"{which} cannot use every parameter as given; see `unsupported`.",
                 unsupported=unsupported,
                 # Its former name.
                 misfits=unsupported,

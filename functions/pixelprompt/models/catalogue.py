@@ -19,8 +19,10 @@ from pixelprompt.storage.keys import file_name
 
 Entry = Mapping[str, Any]
 SECTIONS = ("models", "textModels")
-# Former names of fields, which entries may have until 3.0.0.
+# Former names of fields, which entries of an overlay may have until 3.0.0.
 FORMER_NAMES = {"takes": "supports", "keyName": "apiKeyName"}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def parse(catalogue: Any) -> dict[str, list[Model]]:
@@ -49,6 +51,11 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
         entries = changes.get(section, [])
         if not isinstance(entries, list) or not all(_is_named(entry) for entry in entries):
             raise ConfigurationError(f"{section} of the overlay must be a list of objects, each with a name.")
+        for number, entry in enumerate(entries):
+            try:
+                json.dumps(entry, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                raise ConfigurationError(f"{section}[{number}] of the overlay has an unpaired surrogate.") from None
         changed = {entry["name"]: with_present_names(entry, section) for entry in entries}
         if len(changed) < len(entries):
             raise ConfigurationError(f"{section} of the overlay names a model twice.")
@@ -156,6 +163,8 @@ def _model(entry: Any, where: str) -> Model:
     for name in ("name", "provider", "id"):
         if not _is_text(entry.get(name)):
             raise ConfigurationError(f"{where} in the model catalogue needs {name!r}, a string.")
+        if _CONTROL.search(entry[name]):
+            raise ConfigurationError(f"{where} in the model catalogue has a control character in its {name}.")
     where = f"{where} ({entry['name']})"
     if unknown := next((name for name in entry if name not in FIELDS), None):
         raise ConfigurationError(f"{where} has {unknown!r}, which is unknown. Use: {', '.join(FIELDS)}.")

@@ -54,6 +54,15 @@ class Range(Struct, forbid_unknown_fields=True):
             raise ValueError("min is larger than max")
 
 
+class WholeRange(Range):
+    """The whole numbers from ``min`` to ``max``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.min.is_integer() and self.max.is_integer()):
+            raise ValueError("min and max are whole numbers")
+
+
 class Images(Struct, rename="camel", forbid_unknown_fields=True):
     """Number of images that a request may ask for, and whether one call makes several."""
 
@@ -70,10 +79,10 @@ class Supports(Struct, rename="camel", forbid_unknown_fields=True):
     output_format: Annotated[list[OutputFormat], Meta(min_length=1)] | UnsetType = UNSET
     background: Annotated[list[Background], Meta(min_length=1)] | UnsetType = UNSET
     provider_moderation: Annotated[list[ProviderModeration], Meta(min_length=1)] | UnsetType = UNSET
-    seed: Range | UnsetType = UNSET
-    steps: Range | UnsetType = UNSET
+    seed: WholeRange | UnsetType = UNSET
+    steps: WholeRange | UnsetType = UNSET
     guidance: Range | UnsetType = UNSET
-    output_compression: Range | UnsetType = UNSET
+    output_compression: WholeRange | UnsetType = UNSET
     n: Images | UnsetType = UNSET
     negative_prompt: bool | UnsetType = UNSET
 

@@ -90,7 +90,7 @@ class Parameters(Struct, frozen=True, kw_only=True, rename="camel", omit_default
                 description="What the image must not show; counted without the white space around it, and without "
                 "control characters.",
                 examples=["text, watermark"],
-                extra_json_schema={"minLength": 1, "maxLength": NEGATIVE_PROMPT_LIMIT},
+                extra_json_schema={"minLength": 1, "maxLength": NEGATIVE_PROMPT_LIMIT, "pattern": r"\S"},
             ),
         ]
         | None

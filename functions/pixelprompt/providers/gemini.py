@@ -163,7 +163,7 @@ def _imageless(response: dict[str, Any], key: str | None) -> ProviderError:
     words = " ".join(_texts(response))
     if words:
         said = excerpt(words, key)
-        return ProviderError("no_image", f"The model answered in words: {said}", billable="unknown")
+        return ProviderError("no_image", f"The model responded with text: {said}", billable="unknown")
     reason = _finish_reason(response)
     if not reason:
         return imageless(response, key)

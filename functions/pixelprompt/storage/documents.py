@@ -282,7 +282,7 @@ def storage_error(error: ClientError | BotoCoreError, key: str) -> StorageError:
                 f"S3 refused {error.operation_name} on {key}. The role lacks that action on the key's prefix, or "
                 "s3:ListBucket on the bucket for it (without it a missing key answers 403)."
             )
-        return StorageError(f"S3 answered {error_code(error)} to {error.operation_name} on {key}.")
+        return StorageError(f"S3 returned {error_code(error)} to {error.operation_name} on {key}.")
     return StorageError(f"Failed to connect to S3 for {key} ({type(error).__name__}).")
 
 

@@ -95,6 +95,13 @@ def test_what_is_no_json_object_is_refused(body: str | bytes | None) -> None:
         parse(body)
 
 
+def test_a_number_that_is_too_long_is_named() -> None:
+    with pytest.raises(InvalidJson, match=r"^The body contains a number of more than 4300 digits\.$"):
+        parse('{"steps": ' + "9" * 5000 + "}")
+    with pytest.raises(InvalidJson, match=r"^The body must be a JSON object\.$"):
+        parse("null")
+
+
 def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
     for body in ('\ufeff{"prompt": "a fox"}', b'\xef\xbb\xbf{"prompt": "a fox"}'):
         assert parse(body) == {"prompt": "a fox"}

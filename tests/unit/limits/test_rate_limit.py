@@ -127,6 +127,15 @@ def test_a_request_whose_write_counted_though_s3_said_no_counts_once(s3: Any, cl
     assert len(stored(s3)["global_requests"]) == 1
 
 
+def test_what_is_no_address_is_on_no_allow_list(s3: Any, clock: Clock) -> None:
+    limits = limiter(s3, clock, ip_limit=1, include=("0.0.0.0/0", "::/0"))
+    assert [limits.check_rate_limit("nonsense") for _ in range(2)] == [False, True]
+
+
+def test_the_windows_are_an_hour_and_a_day() -> None:
+    assert (HOUR, DAY) == (60 * 60, 24 * 60 * 60)
+
+
 def test_old_requests_leave_the_document(s3: Any, clock: Clock) -> None:
     limits = limiter(s3, clock)
     for number in range(5):

@@ -201,6 +201,17 @@ class TestCatalogue:
         with pytest.raises(ConfigurationError, match=rf"^models\[0\] \(A\) has {field}="):
             parse({"models": [{**ENTRY, field: value}], "textModels": []})
 
+    @pytest.mark.parametrize("field", ["name", "id"])
+    def test_a_name_or_id_is_one_line(self, field: str) -> None:
+        with pytest.raises(ConfigurationError, match=rf"^models\[0\] in .* a control character in its {field}\.$"):
+            parse({"models": [{**ENTRY, field: "a\nb"}], "textModels": []})
+
+    @pytest.mark.parametrize("name", ["seed", "steps", "outputCompression"])
+    def test_a_range_of_whole_numbers_has_whole_ends(self, name: str) -> None:
+        with pytest.raises(ConfigurationError, match="supports="):
+            parse({"models": [{**SERVER, "supports": {name: {"min": 0.5, "max": 5}}}], "textModels": []})
+        assert parse({"models": [{**SERVER, "supports": {"guidance": {"min": 0.5, "max": 5}}}], "textModels": []})
+
     def test_a_range_has_no_upper_limit(self) -> None:
         for most in (2**64, 1e300):
             (model,) = parse({"models": [{**SERVER, "supports": {"seed": {"min": 0, "max": most}}}], "textModels": []})[
@@ -344,6 +355,8 @@ class TestOverlay:
             {"models": [{"name": []}]},
             {"models": [{}]},
             {"models": [SERVER, SERVER]},
+            {"models": [{**SERVER, "name": "\ud800"}]},
+            {"models": [{**SERVER, "replacement": "\ud800"}]},
         ],
     )
     def test_what_is_no_overlay_is_refused(self, changes: Any) -> None:
