@@ -282,7 +282,7 @@ class _Examination:
     def _cure_of(self, server: Server) -> str:
         if server.withheld:
             setting = json.dumps({"KEY": [url_host(server.base_url)]})
-            return f"give the model a apiKeyName, and allow the key for this host (keyHosts={setting})"
+            return f"give the model an apiKeyName, and allow the key for this host (keyHosts={setting})"
         return self._cure(server.key_name)
 
     def _cure(self, key_name: str | None) -> str:

@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--faults",
         default=os.environ.get("SIMULATOR_FAULTS", ""),
-        help="MODEL=FAULT[:SECONDS[:TIMES]], comma-separated; MODEL is a model's id, or * for all; default: "
-        "$SIMULATOR_FAULTS",
+        help="MODEL=FAULT[:SECONDS[:TIMES]], comma-separated; MODEL is a model's ID (`make up` and `make demo` "
+        "accept its name, too), or * for all; default: $SIMULATOR_FAULTS",
     )
     parser.add_argument("--cloud", type=Path, help="folder of the cloud that it belongs to, and ends with")
     options = parser.parse_args(arguments)

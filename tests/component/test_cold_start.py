@@ -11,7 +11,7 @@ from tests import built
 
 FUNCTIONS = ROOT / "functions"
 ENTRY_POINTS = sorted(path.stem for path in FUNCTIONS.glob("*.py"))
-SDKS = {"openai", "google.genai", "httpx2", "pydantic"}
+SDKS = {"boto3", "openai", "google.genai", "httpx2", "pydantic"}
 
 
 def run(code: str, **environment: str) -> str:

@@ -100,7 +100,7 @@ def key_hosts(catalogue: Mapping[str, Any]) -> dict[str, set[str]]:
 def check_keys(sections: Mapping[str, Sequence[Model]], allowed: KeyHosts) -> None:
     """Refuse models that would send a key to a host that is not the key's.
 
-    A model of ``compatible`` without a ``apiKeyName`` passes: it is called without a key where the key may not go.
+    A model of ``compatible`` without an ``apiKeyName`` passes: it is called without a key where the key may not go.
 
     Raises
     ------

@@ -27,7 +27,7 @@ MODULES = sorted(path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob(
 def test_every_module_is_in_the_table_of_the_code(module: str) -> None:
     table = ARCHITECTURE.partition("## Code")[2].partition("\n## ")[0]
     folder, _, name = module.rpartition("/")
-    whole = {"providers": "providers/*.py", "providers/wire": "providers/wire/", "prompts/moderation": name[:-3]}
+    whole = {"providers": "providers/*.py", "prompts/moderation": name[:-3]}
     assert f"`{module}`" in table or f"`{whole.get(folder)}`" in table
 
 

@@ -349,7 +349,7 @@ def test_a_server_without_a_key_tells_whether_it_wants_one(deployed: Deployment,
         set_overlay(s3, {"name": "Mine", "provider": "compatible", "id": "sd", "baseUrl": f"{server.url}/v1"})
         row = rows_of(replace(deployed, on_laptop=True))["Mine"]
     assert (row.mark, row.key) == (BAD, key)
-    assert ("asks for a key; give the model a apiKeyName" in sentences(row)) == (key == "missing")
+    assert ("asks for a key; give the model an apiKeyName" in sentences(row)) == (key == "missing")
     assert ("denies access; check" in sentences(row)) == (key == "denied")
 
 
