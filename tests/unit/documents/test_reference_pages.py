@@ -6,10 +6,11 @@ from typing import get_args, get_type_hints
 import pytest
 from msgspec import Struct
 
+from infra import settings
 from local.options import NETWORK_VARIABLES, SETTINGS, key_names
 from local.paths import ROOT
 from pixelprompt.jobs.schema import Image, Job, JobStatusName, Missing, ModelResult, RowStatus
-from pixelprompt.models import catalogue_entry
+from pixelprompt.models import catalogue, catalogue_entry
 from pixelprompt.models.cost import Cost, TotalCost
 from pixelprompt.models.model import ErrorCode
 from tests.unit.documents.test_documents import COMMANDS, EVERYWHERE, LAPTOP, rows
@@ -82,6 +83,19 @@ def test_the_catalogue_has_these_fields(title: str, struct: type[Struct]) -> Non
 def test_the_catalogue_tells_what_is_in_a_field(title: str, struct: type[Struct]) -> None:
     text = section(CATALOGUE, title)
     assert [name for name in struct.__struct_encode_fields__ if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "names"),
+    [
+        ("catalogue.md", "Former names of fields", catalogue.FORMER_NAMES),
+        ("settings.md", "Former names", settings.FORMER_NAMES),
+    ],
+    ids=["catalogue", "settings"],
+)
+def test_former_names_are_listed(page: str, title: str, names: dict[str, str]) -> None:
+    text = section((REFERENCE / page).read_text(encoding="utf-8"), title)
+    assert re.findall(r"^\| `(\w+)` \| `(\w+)` \|$", text, re.MULTILINE) == list(names.items())
 
 
 def test_every_target_has_one_row() -> None:

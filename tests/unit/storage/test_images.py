@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from PIL import Image
 
 from pixelprompt.errors import StorageError
@@ -135,6 +136,19 @@ class TestImageStorage:
         for number in range(1100):
             s3.put_object(Bucket=BUCKET, Key=f"group-images/{number:05}/x.json", Body=b"")
         assert len(ImageStorage(s3, BUCKET, "").list_galleries()) == 1100
+
+    def test_pauses_double_while_s3_fails(self, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        pauses: list[float] = []
+        monkeypatch.setattr("random.uniform", lambda low, high: pauses.append(high) or low)  # type: ignore[func-returns-value]
+        failures = [ClientError({"Error": {"Code": "SlowDown"}}, "PutObject") for _ in range(7)]
+
+        def fail(params: Any, **_: Any) -> None:
+            if "/images/" in params["url"] and failures:
+                raise failures.pop()
+
+        s3.meta.events.register("before-call.s3.PutObject", fail)
+        ImageStorage(s3, BUCKET, "").save(picture(), METADATA)
+        assert pauses == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
 
     def test_a_listing_that_s3_refuses_is_not_an_empty_one(self, s3: Any) -> None:
         with pytest.raises(StorageError, match="NoSuchBucket"):
