@@ -32,8 +32,8 @@ RULES = {
 }
 # The tests of these modules.
 TESTS = (
-    "tests/unit/generation", "tests/unit/jobs", "tests/unit/limits", "tests/unit/models", "tests/unit/storage", "tests/unit/test_rules.py",
-    "tests/component/generation",
+    "tests/unit/generation", "tests/unit/jobs", "tests/unit/limits", "tests/unit/models", "tests/unit/storage",
+    "tests/unit/test_rules.py", "tests/component/generation",
 )  # fmt: skip
 # A plugin of pytest: lines are recorded by the test that runs them.
 EACH_TEST = """

@@ -53,12 +53,14 @@ def run(
     elif put:
         found = deployments.find(directory, environment, stage=stage, local=local)
         client, bucket, prompt_model = found.client, found.bucket, found.prompt_model()
+    changes: Any = None
     try:
         changes = read(file)
         key_hosts = found.key_hosts() if found else Settings(environment).key_hosts
         lines = describe(changes, prompt_model=prompt_model, key_hosts=key_hosts)
     except ConfigurationError as error:
-        print(f"{file}: {error}", file=sys.stderr)
+        # It says the present names of fields.
+        print("\n".join([f"{file}: {error}", *catalogue.former_names(changes)]), file=sys.stderr)
         return 1
     print("\n".join(lines))
     if client and bucket:

@@ -78,12 +78,14 @@ def with_present_names(entry: Entry, section: str) -> Entry:
 
 
 def former_names(changes: Any) -> list[str]:
-    """A sentence for each former name that a valid overlay uses."""
+    """A sentence for each former name that an overlay uses; of what is no overlay, as far as it is like one."""
+    lists = {name: changes.get(name) for name in SECTIONS} if isinstance(changes, Mapping) else {}
     return [
-        f"{section} ({entry['name']}) has `{former}`; rename it to `{FORMER_NAMES[former]}` before 3.0.0."
-        for section in SECTIONS
-        for entry in changes.get(section, [])
-        for former in FORMER_NAMES
+        f"{section} ({entry['name']}) has `{former}`; rename it to `{present}` before 3.0.0."
+        for section, entries in lists.items()
+        if isinstance(entries, list)
+        for entry in filter(_is_named, entries)
+        for former, present in FORMER_NAMES.items()
         if former in entry
     ]
 

@@ -339,6 +339,10 @@ class TestOverlay:
         ]
         assert former_names({"models": [{"name": "A", "supports": {}}]}) == []
 
+    @pytest.mark.parametrize("changes", [None, 5, [], {"models": 5}, {"models": [5, {"takes": {}}]}, {"models": None}])
+    def test_what_is_no_overlay_has_no_former_names(self, changes: Any) -> None:
+        assert former_names(changes) == []
+
     def test_a_field_under_both_names_is_refused(self) -> None:
         fields: list[dict[str, Any]] = [{"takes": {}, "supports": {}}, {"keyName": "A_KEY", "apiKeyName": "A_KEY"}]
         for both in fields:

@@ -103,6 +103,14 @@ def test_a_wrong_overlay_is_one_sentence(file: Path, capsys: pytest.CaptureFixtu
     assert len(shown.err.splitlines()) == 1
 
 
+def test_a_wrong_value_under_a_former_name_is_told_with_both(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(json.dumps({"models": [{**MINE, "takes": 5}]}), encoding="utf-8")
+    assert run(file) == 1
+    wrong, former = capsys.readouterr().err.splitlines()
+    assert "(Mine) has supports=5; it must be" in wrong
+    assert former == "models (Mine) has `takes`; rename it to `supports` before 3.0.0."
+
+
 def test_a_missing_file_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(file.with_name("missing.json")) == 1
     assert "missing.json: Failed to read the overlay" in capsys.readouterr().err
