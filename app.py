@@ -40,7 +40,7 @@ def build(app: App, context: Mapping[str, Any]) -> Stack:
 
 
 def main() -> int:
-    """Synthesise; a wrong setting or catalogue or a missing package is one sentence and exit code 1."""
+    """Synthesize; a wrong setting or catalogue or a missing package is one sentence and exit code 1."""
     from pixelprompt.errors import ConfigurationError
 
     app = App()

@@ -138,7 +138,7 @@ class RequestError(PixelPromptError):
 
 
 class InvalidJson(RequestError):
-    """The body is no JSON object."""
+    """The body isn't a JSON object."""
 
     code = "INVALID_JSON"
 

@@ -28,7 +28,7 @@ _PLACE = (
     "fine dust and drifting seeds hang in the warm air",
     "weathered wood, woven cloth and chipped paint give the surfaces a life of their own",
 )
-_COLOUR = (
+_COLOR = (
     "The palette moves from deep teal through ivory to burnt orange",
     "Muted greens and slate blues are lifted by one bold accent of vermilion",
     "Plum, copper and honey tones melt into each other",
@@ -84,7 +84,7 @@ def describe(prompt: str, model: str) -> str:
     finish = choice.choice(_FINISH)
     sentences = [
         f"{choice.choice(_LIGHT)}.",
-        f"{choice.choice(_COLOUR)}.",
+        f"{choice.choice(_COLOR)}.",
         *(f"{place[:1].upper()}{place[1:]}." for place in choice.sample(_PLACE, len(_PLACE))),
         *(f"{light}." for light in choice.sample(_LIGHT, len(_LIGHT))),
     ]

@@ -42,7 +42,7 @@ def overlay(catalogue: Mapping[str, Any], changes: Any) -> dict[str, Any]:
 
     Raises
     ------
-    ConfigurationError : the changes are no catalogue
+    ConfigurationError : the changes are not a catalogue
     """
     if not isinstance(changes, Mapping) or not set(changes) <= {*SECTIONS, "schemaVersion"}:
         raise ConfigurationError(f"An overlay must be an object with the lists {' or '.join(SECTIONS)}.")
@@ -78,7 +78,7 @@ def with_present_names(entry: Entry, section: str) -> Entry:
 
 
 def former_names(changes: Any) -> list[str]:
-    """A sentence for each former name that an overlay uses; of what is no overlay, as far as it is like one."""
+    """A sentence for each former name that an overlay uses; of anything else, as far as it resembles one."""
     lists = {name: changes.get(name) for name in SECTIONS} if isinstance(changes, Mapping) else {}
     return [
         f"{section} ({entry['name']}) has `{former}`; rename it to `{present}` before 3.0.0."

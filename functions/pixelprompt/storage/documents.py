@@ -93,7 +93,7 @@ class DocumentStore:
         Raises
         ------
         PermissionDenied : S3 returned 403
-        StorageError : S3 cannot be reached, or the object is no JSON object
+        StorageError : S3 cannot be reached, or the object isn't a JSON object
         """
         try:
             response = self.s3.get_object(Bucket=self.bucket, Key=key)

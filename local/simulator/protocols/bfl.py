@@ -368,7 +368,7 @@ def _size(body: Any, model: Model) -> tuple[int, int]:
 
 
 def _ratio(text: str) -> float | None:
-    """Width by height; None where the text is no ratio."""
+    """Width by height; None where the text isn't a ratio."""
     parts = text.split(":")
     if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
         return None

@@ -285,8 +285,8 @@ def _vector(model: str, prompt: str, seed: int, size: tuple[int, int]) -> str:
     """A vector image: a sun over hills, with the prompt and the watermark."""
     palette, chance = palette_of(model, prompt), random.Random(f"{model}\n{prompt}\n{seed}")
     width, height = size
-    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in palette]
-    deep, middle, light, accent, pale = colours
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in palette]
+    deep, middle, light, accent, pale = colors
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         f'<defs><linearGradient id="sky" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="{middle}"/>',
@@ -295,12 +295,12 @@ def _vector(model: str, prompt: str, seed: int, size: tuple[int, int]) -> str:
         f'<circle cx="{width * chance.uniform(0.3, 0.7):.0f}" cy="{height * 0.36:.0f}" r="{min(size) * 0.12:.0f}" '
         f'fill="{accent}"/>',
     ]
-    for layer, colour in enumerate((light, middle, deep)):
+    for layer, color in enumerate((light, middle, deep)):
         y = height * (0.55 + 0.13 * layer)
         bends = [y + height * chance.uniform(-0.1, 0.1) for _ in range(4)]
         parts.append(
             f'<path d="M0 {bends[0]:.0f} C {width / 3:.0f} {bends[1]:.0f} {width * 2 / 3:.0f} {bends[2]:.0f} {width} '
-            f'{bends[3]:.0f} V {height} H 0 Z" fill="{colour}"/>'
+            f'{bends[3]:.0f} V {height} H 0 Z" fill="{color}"/>'
         )
     font = 'font-family="sans-serif" fill="#ffffff"'
     shown = prompt if len(prompt) <= 60 else f"{prompt[:59]}…"

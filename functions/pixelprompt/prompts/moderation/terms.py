@@ -17,7 +17,7 @@ from pixelprompt.prompts.moderation.spelling import PREFIX, fold, normalize
 TERMS_FILE: Final = Path(__file__).with_name("terms.json")
 # A negative prompt asks for less of what it names, but words of these kinds pass nowhere.
 _JUDGED_IN_NEGATIVE: Final = ("sexual_minors", "hate")
-# The words of a negative prompt for those who are no minors; by itself it blocks nothing.
+# The words of a negative prompt for adults; on its own it blocks nothing.
 ADULTS: Final = "adults"
 _HARMLESS_IN_NEGATIVE: Final = ("exceptions", "harmless_words", "harmless_splits")
 
