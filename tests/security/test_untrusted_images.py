@@ -372,7 +372,7 @@ def test_a_polyglot_is_stored_as_an_image_with_its_own_name(name: str, s3: Any) 
     storage = ImageStorage(s3, BUCKET)
     stored = storage.save(POLYGLOTS[name], METADATA)
     answer = s3.get_object(Bucket=BUCKET, Key=stored["binaryKey"])
-    disposition = f'inline; filename="Recraft-V4.1-1763900000000.{extension}"'
+    disposition = f'inline; filename="Painter-1763900000000.{extension}"'
     assert (answer["ContentType"], answer["ContentDisposition"]) == (mime_type, disposition)
     query = parse_qs(urlsplit(storage.image_url(stored["binaryKey"])).query)
     assert query["response-content-type"] == [mime_type]
