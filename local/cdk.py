@@ -185,7 +185,7 @@ def synthesize(
     ------
     CdkError : the command failed
     """
-    # The app prints them too, but into the log, which nobody reads unless it fails.
+    # The app prints them too, but into the log, which is read only after a failure.
     for sentence in former_names({**default_context(), **context}):
         progress(sentence)
     arguments = ["synth", "--quiet", "--app", _app(), "--output", str(output), *context_arguments(context)]

@@ -226,9 +226,9 @@ def _link_node() -> None:
 
 
 def unpack_cdk() -> None:
-    """The CDK's library and its rules are unpacked into the cache by one process alone.
+    """Unpack the CDK's packages into the cache, in a single process.
 
-    A process of jsii that ends removes folders of the cache which another one has only begun to fill.
+    Where several unpack at the same time, the first that ends removes folders that another one has only begun to fill.
     """
     code = "import infra.cdk_library, cdk_nag"
     run([PYTHON, "-c", code], "The CDK's library could not be unpacked", dict(os.environ))

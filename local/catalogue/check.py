@@ -59,7 +59,7 @@ def run(
         key_hosts = found.key_hosts() if found else Settings(environment).key_hosts
         lines = describe(changes, prompt_model=prompt_model, key_hosts=key_hosts)
     except ConfigurationError as error:
-        # It says the present names of fields.
+        # The error names fields as they are called now.
         print("\n".join([f"{file}: {error}", *catalogue.former_names(changes)]), file=sys.stderr)
         return 1
     print("\n".join(lines))

@@ -116,7 +116,7 @@ class Request(Struct, frozen=True):
 
 
 class Response(Struct, frozen=True):
-    """A response; ``body`` is JSON-serialisable, None sends no body."""
+    """A response; ``body`` is JSON-serializable, None sends no body."""
 
     body: Any = None
     status: int = 200

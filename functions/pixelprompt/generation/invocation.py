@@ -28,7 +28,7 @@ class Deadlines(Struct, frozen=True):
 
     @classmethod
     def of(cls, item: Item, now: float, seconds_left: float) -> "Deadlines":
-        """The deadlines of an invocation that begins now and has so many seconds."""
+        """Deadlines of an invocation that begins at ``now`` (epoch seconds) and may take ``seconds_left``."""
         end = now + seconds_left
         return cls(
             item=item.deadline or now + MAX_WAIT,

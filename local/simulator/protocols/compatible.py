@@ -1,4 +1,4 @@
-"""OpenAI-compatible endpoints: several flavours of the same idea.
+"""OpenAI-compatible endpoints: several flavors of the same idea.
 
 The beginning of the model id tells most of them apart, the path OpenRouter, and the way to send the key Azure.
 """
@@ -51,7 +51,7 @@ MINIMAX_MODELS = ("MiniMax-H3-Image", "MiniMax-H3-Image-Highspeed")
 OPENROUTER_PATH = "/v1/images"
 AZURE_PREFIX = "/openai/v1/"
 
-# HTTP status and words of each fault and error of this module; the flavours differ in what is around it.
+# HTTP status and words of each fault and error of this module; the flavors differ in what is around it.
 _FAILURES = {
     "bad_parameter": (400, "Invalid parameter: size"),
     "refused": (400, "Your request was rejected: the prompt violates the content policy."),
@@ -169,7 +169,7 @@ B = TypeVar("B", bound=Body)
 
 
 class Wrong(Exception):
-    """A request that a flavour refuses; it finds the words."""
+    """A request that a flavor refuses; it finds the words."""
 
     def __init__(self, kind: str, message: str | None = None) -> None:
         super().__init__(kind)
@@ -177,7 +177,7 @@ class Wrong(Exception):
         self.message = message
 
 
-class Flavour(ABC, Generic[B]):
+class Flavor(ABC, Generic[B]):
     """What distinguishes one compatible endpoint from another."""
 
     prefixes: ClassVar[tuple[str, ...]] = ()
@@ -255,7 +255,7 @@ def _of_ratio(text: str, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int
     return sizes[text]
 
 
-class Plain(Flavour[PlainBody]):
+class Plain(Flavor[PlainBody]):
     """A plain endpoint behind a proxy, which answers in HTML when there is nothing behind it."""
 
     body = PlainBody
@@ -268,7 +268,7 @@ class Plain(Flavour[PlainBody]):
         return json_response(status, {"error": error}, headers)
 
 
-class LocalAI(Flavour[LocalAIBody]):
+class LocalAI(Flavor[LocalAIBody]):
     """LocalAI: no key, URLs by default, and no objection to parameters it does not know."""
 
     prefixes = ("localai-",)
@@ -286,7 +286,7 @@ class LocalAI(Flavour[LocalAIBody]):
         return {"id": new_id(), **super().document(body, data, size), "usage": usage}
 
 
-class XAI(Flavour[XAIBody]):
+class XAI(Flavor[XAIBody]):
     """xAI: a ratio instead of a size, and refusals that come with HTTP 200."""
 
     prefixes = ("grok-", "xai-")
@@ -318,7 +318,7 @@ class XAI(Flavour[XAIBody]):
         return {"data": data, "usage": {"cost_in_usd_ticks": cents * TICKS_PER_CENT * max(1, len(data))}}
 
 
-class OpenRouter(Flavour[OpenRouterBody]):
+class OpenRouter(Flavor[OpenRouterBody]):
     """OpenRouter: slugs of others' models, base64 with its media type, and the cost in dollars."""
 
     prefixes = ("openrouter/", *OPENROUTER_MODELS)
@@ -359,7 +359,7 @@ class OpenRouter(Flavour[OpenRouterBody]):
         return {**super().document(body, data, size), "usage": {**usage, "cost_details": details}}
 
 
-class Together(Flavour[TogetherBody]):
+class Together(Flavor[TogetherBody]):
     """Together: width and height, and `base64` where others say `b64_json`."""
 
     prefixes = ("together-",)
@@ -382,7 +382,7 @@ class Together(Flavour[TogetherBody]):
         return {"id": new_id(), "model": body.model, "object": "list", "data": data}
 
 
-class SiliconFlow(Flavour[SiliconFlowBody]):
+class SiliconFlow(Flavor[SiliconFlowBody]):
     """SiliconFlow: names of its own for size and number, URLs only, and errors that are known by a number."""
 
     prefixes = ("siliconflow-",)
@@ -399,7 +399,7 @@ class SiliconFlow(Flavour[SiliconFlowBody]):
         return {"images": data, "timings": {"inference": 1.0}, "seed": _seed(body)}
 
 
-class MiniMax(Flavour[SizedBody]):
+class MiniMax(Flavor[SizedBody]):
     """MiniMax: OpenAI's sizes, more images in a call, and tokens."""
 
     prefixes = ("MiniMax-",)
@@ -418,7 +418,7 @@ class MiniMax(Flavour[SizedBody]):
         return {**super().document(body, data, size), "usage": usage}
 
 
-class Azure(Flavour[AzureBody]):
+class Azure(Flavor[AzureBody]):
     """Azure OpenAI: the parameters of OpenAI's own models, the key in a header of its own, a version in the query.
 
     The name of a deployment is its owner's choice, so any is there but those that begin with UNKNOWN_PREFIX.
@@ -511,7 +511,7 @@ def _seed(body: Body) -> int:
 
 
 AZURE, OPENROUTER, PLAIN = Azure(), OpenRouter(), Plain()
-BY_NAME: tuple[Flavour[Any], ...] = (LocalAI(), XAI(), OPENROUTER, Together(), SiliconFlow(), MiniMax())
+BY_NAME: tuple[Flavor[Any], ...] = (LocalAI(), XAI(), OPENROUTER, Together(), SiliconFlow(), MiniMax())
 RETIRED = frozenset({"grok-imagine-image-quality", "grok-2-image"})
 LISTED = (
     "localai-flux", "grok-imagine-image-2.0", "grok-imagine-image", "openrouter/flux-2-pro", "together-flux-schnell",
@@ -519,13 +519,13 @@ LISTED = (
 )  # fmt: skip
 
 
-def flavour_of(model: str, request: Request) -> Flavour[Any]:
-    """The flavour that answers: OpenRouter on its own path, Azure, the one of the model id, or else a plain one."""
+def flavor_of(model: str, request: Request) -> Flavor[Any]:
+    """The flavor that answers: OpenRouter on its own path, Azure, the one of the model id, or else a plain one."""
     if request.path == OPENROUTER_PATH:
         return OPENROUTER
     if Azure.is_asked(request):
         return AZURE
-    return next((flavour for flavour in BY_NAME if model.startswith(flavour.prefixes)), PLAIN)
+    return next((flavor for flavor in BY_NAME if model.startswith(flavor.prefixes)), PLAIN)
 
 
 class Compatible(Provider):
@@ -567,14 +567,14 @@ class Compatible(Provider):
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
         kind = fault.name if fault.name in _FAILURES else "server_error"
-        return self._flavour(exchange).failure(kind, headers=retry_after(fault))
+        return self._flavor(exchange).failure(kind, headers=retry_after(fault))
 
     def error(self, exchange: Exchange, words: Words) -> Response:
-        return self._flavour(exchange).error(words.status, words.name, words.message, {})
+        return self._flavor(exchange).error(words.status, words.name, words.message, {})
 
     @staticmethod
-    def _flavour(exchange: Exchange) -> Flavour[Any]:
-        return flavour_of(exchange.model or "", exchange.request)
+    def _flavor(exchange: Exchange) -> Flavor[Any]:
+        return flavor_of(exchange.model or "", exchange.request)
 
     def list_models(self, exchange: Exchange, path: dict[str, str]) -> Response:
         entries = [{"id": model, "object": "model", "created": 1, "owned_by": "simulated"} for model in LISTED]
@@ -590,38 +590,38 @@ class Compatible(Provider):
             pass
         except ValueError:
             exchange.body = request.get_data().decode("utf-8", "replace")
-        flavour = flavour_of(model, request)
+        flavor = flavor_of(model, request)
         try:
-            self._check_key(exchange, flavour)
+            self._check_key(exchange, flavor)
             if not model or request.mimetype != JSON:
                 raise Wrong("bad_parameter", "Send a JSON object with a model, and Content-Type: application/json.")
             exchange.identify(model)
-            flavour.check_route(request, model)
-            body = read_body(exchange.body, flavour.body)
-            size, image_format = flavour.size(body), flavour.image_format(body)
+            flavor.check_route(request, model)
+            body = read_body(exchange.body, flavor.body)
+            size, image_format = flavor.size(body), flavor.image_format(body)
         except Wrong as wrong:
-            raise Refusal(flavour.failure(wrong.kind, wrong.message)) from wrong
+            raise Refusal(flavor.failure(wrong.kind, wrong.message)) from wrong
         except InvalidBody as invalid:
             problem = invalid.problems[0]
             words = f"Invalid '{problem.path}': {problem.reason}."
             if problem.kind == "unknown":
                 words = f"Unknown parameter: '{problem.path}'."
-            raise Refusal(flavour.failure("bad_parameter", words)) from None
+            raise Refusal(flavor.failure("bad_parameter", words)) from None
         # xAI refuses in the answer's data, with HTTP 200.
-        hidden = isinstance(flavour, XAI) and exchange.meets("refused")
+        hidden = isinstance(flavor, XAI) and exchange.meets("refused")
         if not hidden:
             self.refuse_early(exchange)
-        return self._answer(exchange, flavour, body, size, image_format)
+        return self._answer(exchange, flavor, body, size, image_format)
 
     def _answer(
         self,
         exchange: Exchange,
-        flavour: Flavour[Any],
+        flavor: Flavor[Any],
         body: Body,
         size: tuple[int, int],
         image_format: ImageFormat,
     ) -> Response:
-        model, prompt, count = body.model, body.prompt, getattr(body, flavour.count_field)
+        model, prompt, count = body.model, body.prompt, getattr(body, flavor.count_field)
         seed = _seed(body)
         empty = exchange.meets("no_image", "text_only", "refused", "refused_output")
         encoded_images = [
@@ -630,27 +630,27 @@ class Compatible(Provider):
         ]
         exchange.wait_for_image(model)
         data: list[Any] = []
-        as_url = getattr(body, "response_format", flavour.response_format) == "url"
+        as_url = getattr(body, "response_format", flavor.response_format) == "url"
         for index, encoded in enumerate(encoded_images):
             image = {"url": self._shelf.put(exchange, encoded)} if as_url else {"b64_json": exchange.base64(encoded)}
-            data.append(flavour.entry(index, encoded, image))
+            data.append(flavor.entry(index, encoded, image))
         if exchange.meets("refused", "refused_output"):
-            document = flavour.document(body, [], size)
-            if not isinstance(flavour, XAI):
-                raise Refusal(flavour.failure("refused"))
+            document = flavor.document(body, [], size)
+            if not isinstance(flavor, XAI):
+                raise Refusal(flavor.failure("refused"))
             if exchange.meets("refused_output"):
                 return json_response(200, {**document, "respect_moderation": False})
             data = [{"url": "", "revised_prompt": "", "respect_moderation": False}]
         elif exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
-        elif exchange.meets("no_image") and isinstance(flavour, LocalAI):
+        elif exchange.meets("no_image") and isinstance(flavor, LocalAI):
             data = [None]
-        return json_response(200, flavour.document(body, data, size), flavour.headers())
+        return json_response(200, flavor.document(body, data, size), flavor.headers())
 
     @staticmethod
-    def _check_key(exchange: Exchange, flavour: Flavour[Any]) -> None:
-        key = flavour.key(exchange.request)
-        if not key and not flavour.keyless:
+    def _check_key(exchange: Exchange, flavor: Flavor[Any]) -> None:
+        key = flavor.key(exchange.request)
+        if not key and not flavor.keyless:
             raise Wrong("no_key")
         if is_bad_key(key):
             raise Wrong("bad_key")

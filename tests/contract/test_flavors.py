@@ -25,8 +25,8 @@ from tests.contract.test_servers import ENCODED, KEY, failure
 AZURE = Model("Azure", "compatible", "my-gpt-image", dialect="azure")
 MINIMAX = Model("MiniMax H3", "compatible", "MiniMax-H3-Image", parameters={"response_format": "b64_json"})
 OPENROUTER = Model("Seedream 4.5", "compatible", "bytedance-seed/seedream-4.5", dialect="openrouter")
-FLAVOURS = {"azure": AZURE, "minimax": MINIMAX, "openrouter": OPENROUTER}
-# What is about the connection, or about how a plain server hands images over, is the same for all flavours.
+FLAVORS = {"azure": AZURE, "minimax": MINIMAX, "openrouter": OPENROUTER}
+# What is about the connection, or about how a plain server hands images over, is the same for all flavors.
 SHARED = [
     case
     for case in CASES
@@ -40,9 +40,9 @@ MODERATE = [shape for shape in ASPECT_RATIOS if 1 / 3 <= ratio(shape) <= 3]
 
 
 @pytest.mark.parametrize("case", SHARED, ids=lambda case: case.name)
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_flavour_does_what_the_protocol_does(simulator: Simulator, flavour: str, case: Case) -> None:
-    model = FLAVOURS[flavour]
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_flavor_does_what_the_protocol_does(simulator: Simulator, flavor: str, case: Case) -> None:
+    model = FLAVORS[flavor]
     if case.fault:
         simulator.set_fault(model.id, case.fault, **case.options)
     answer = ask_simulator(simulator, model, **case.request)
@@ -55,10 +55,10 @@ def test_a_flavour_does_what_the_protocol_does(simulator: Simulator, flavour: st
         assert case.says in answer.said and "test-key" not in f"{answer} {answer.said}"
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_model_that_is_not_there_counts_as_retired(simulator: Simulator, flavour: str) -> None:
-    unknown = {"azure": "unknown-deployment", "minimax": "MiniMax-H2-Image", "openrouter": "meta/nothing"}[flavour]
-    answer = ask_simulator(simulator, replace(FLAVOURS[flavour], id=unknown))
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_model_that_is_not_there_counts_as_retired(simulator: Simulator, flavor: str) -> None:
+    unknown = {"azure": "unknown-deployment", "minimax": "MiniMax-H2-Image", "openrouter": "meta/nothing"}[flavor]
+    answer = ask_simulator(simulator, replace(FLAVORS[flavor], id=unknown))
     assert isinstance(answer, ProviderError) and answer.code == "model_retired"
     assert [order.status for order in orders(simulator)] == [404]
 
