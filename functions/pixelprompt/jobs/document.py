@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from pixelprompt.errors import JobNotFinished, NothingToRetry
-from pixelprompt.jobs.schema import Image, Job, JobStatusName, ModelResult, ResultFields, RowStatus
+from pixelprompt.jobs.schema import Image, Job, JobStatusName, ModelResult, Reference, ResultFields, RowStatus, Skipped
 from pixelprompt.models.cost import UNKNOWN, Cost
 from pixelprompt.models.model import Failure, ProviderError
 from pixelprompt.storage.keys import StoredImage
@@ -42,13 +42,20 @@ def seconds_between(start: str, end: str) -> float:
 
 
 def new_document(
-    job_id: str, prompt: str, parameters: Mapping[str, Any], models: Sequence[Mapping[str, Any]], now: str
+    job_id: str,
+    prompt: str,
+    parameters: Mapping[str, Any],
+    models: Sequence[Mapping[str, Any]],
+    now: str,
+    *,
+    references: Sequence[Reference] = (),
+    skipped: Sequence[Skipped] = (),
 ) -> Job:
     """A job document in which no model has started; rows in the order of ``models``.
 
     Each of ``models`` has ``name``, ``provider`` and whatever else its row shows from the beginning.
     """
-    return {
+    document: Job = {
         "jobId": job_id,
         "status": "pending",
         "run": 1,
@@ -61,6 +68,11 @@ def new_document(
         "parameters": dict(parameters),
         "results": [_new_row(index, model) for index, model in enumerate(models)],
     }
+    if references:
+        document["references"] = [*references]
+    if skipped:
+        document["skipped"] = [*skipped]
+    return document
 
 
 def _new_row(index: int, model: Mapping[str, Any]) -> ModelResult:

@@ -116,6 +116,50 @@ class ModelResult(ResultFields):
     status: Annotated[RowStatus, Meta(description="State of the model.", examples=["completed"])]
 
 
+class Reference(TypedDict, total=False):
+    """A reference image of a job: where it came from, and what the models get."""
+
+    index: Required[Annotated[int, Meta(ge=0, description="Place in the request's `images`.", examples=[0])]]
+    source: Required[
+        Annotated[
+            Literal["imageKey", "uploadId", "url", "data"],
+            Meta(description="The member of the request that named it.", examples=["imageKey"]),
+        ]
+    ]
+    host: Annotated[
+        str, Meta(description="Host of its URL; the rest may be a secret.", examples=["images.example.com"])
+    ]
+    imageKey: Annotated[str, Meta(description="The earlier image that it is.", examples=["group-images/…"])]
+    fromJob: Annotated[
+        str,
+        Meta(
+            description="ID of the job that made the earlier image.",
+            examples=["3f2b8c1e-5d6a-4b7c-8d9e-0f1a2b3c4d5e"],
+            extra_json_schema={"format": "uuid"},
+        ),
+    ]
+    sha256: Annotated[
+        str, Meta(description="SHA-256 of the bytes that the models get, in hexadecimal.", examples=["9f86d0818…"])
+    ]
+    size: Annotated[int, Meta(ge=1, description="Bytes that the models get.", examples=[482113])]
+    mimeType: Annotated[str, Meta(description="Type that the models get.", examples=["image/jpeg"])]
+    width: Annotated[int, Meta(ge=1, description="Pixels.", examples=[1024])]
+    height: Annotated[int, Meta(ge=1, description="Pixels.", examples=[1024])]
+    error: Annotated[str, Meta(description="Why it can't be used.", examples=["It isn't a PNG, JPEG, or WebP image."])]
+
+
+class Skipped(TypedDict):
+    """A model of the request that is left out of the job."""
+
+    model: ModelName
+    reason: Annotated[str, Meta(description="Why.", examples=["It doesn't support reference images."])]
+
+
+Skips = Annotated[
+    list[Skipped], Meta(description="Models of the request that are left out, where `onUnsupported` is `skip`.")
+]
+
+
 class Job(TypedDict, total=False):
     """A job: one prompt to many models."""
 
@@ -142,6 +186,8 @@ class Job(TypedDict, total=False):
     runStartedAt: Moment
     cancelRequested: Moment
     cost: TotalCost
+    references: Annotated[list[Reference], Meta(description="The reference images, in the order of the request.")]
+    skipped: Skips
 
 
 StatusUrl = Annotated[

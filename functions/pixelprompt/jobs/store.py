@@ -32,9 +32,9 @@ from pixelprompt.jobs.document import (
     start_row,
     starting_rows,
 )
-from pixelprompt.jobs.schema import Job, ModelResult, ResultFields
+from pixelprompt.jobs.schema import Job, ModelResult, Reference, ResultFields, Skipped
 from pixelprompt.models.cost import total
-from pixelprompt.models.model import ProviderError
+from pixelprompt.models.model import Failure, ProviderError
 from pixelprompt.storage.documents import Document, DocumentStore, Value, iso, wait
 from pixelprompt.storage.keys import StoredImage, status_key
 
@@ -99,9 +99,12 @@ class JobManager:
         *,
         job_id: str,
         created_at: str | None = None,
+        references: Sequence[Reference] = (),
+        skipped: Sequence[Skipped] = (),
     ) -> Job:
         """Write the document of a new job, unless it is there; returns the one that is there then."""
-        document = new_document(job_id, prompt, params, models, created_at or self.now())
+        now = created_at or self.now()
+        document = new_document(job_id, prompt, params, models, now, references=references, skipped=skipped)
         written = self.documents.update(
             status_key(job_id), lambda current: None if current else cast(Value, document), new=True
         )
@@ -147,6 +150,27 @@ class JobManager:
             return changed
 
         return self._change(job_id, change, recompute=False)
+
+    def record_references(
+        self, job_id: str, references: Sequence[Reference], failure: Failure | None = None, *, run: int | None = None
+    ) -> tuple[Job, list[ModelResult]]:
+        """Show what became of the reference images; a ``failure`` of theirs closes every open row of the run.
+
+        Returns
+        -------
+        the document, and the rows that were closed
+        """
+        closed: list[ModelResult] = []
+
+        def change(document: Job) -> bool:
+            now = self.now()
+            changed = document.get("references") != references
+            document["references"] = [*references]
+            if failure and is_of_run(document, run):
+                closed[:] = [row for row in document["results"] if fail_row(row, failure, now)]
+            return changed or bool(closed)
+
+        return self._change(job_id, change), closed
 
     def mark_model_started(
         self,

@@ -70,6 +70,23 @@ class Images(Struct, rename="camel", forbid_unknown_fields=True):
     per_call: bool = False
 
 
+class Sides(Struct, forbid_unknown_fields=True):
+    """Length of a side in pixels."""
+
+    min: Side
+    max: Side
+
+
+class ReferenceImages(Struct, forbid_unknown_fields=True):
+    """Reference images that a request may have: how many, their types, sides and area in pixels, and size in bytes."""
+
+    max: Annotated[int, Meta(ge=1, le=16)]
+    formats: Annotated[list[OutputFormat], Meta(min_length=1)] | UnsetType = UNSET
+    side: Sides | UnsetType = UNSET
+    pixels: Area | UnsetType = UNSET
+    bytes: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+
+
 class Supports(Struct, rename="camel", forbid_unknown_fields=True):
     """Parameters of a request that a model supports."""
 
@@ -84,18 +101,13 @@ class Supports(Struct, rename="camel", forbid_unknown_fields=True):
     guidance: Range | UnsetType = UNSET
     output_compression: WholeRange | UnsetType = UNSET
     n: Images | UnsetType = UNSET
+    images: ReferenceImages | UnsetType = UNSET
+    strength: Range | UnsetType = UNSET
     negative_prompt: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.negative_prompt is False:
             raise ValueError("negativePrompt is true, or missing")
-
-
-class Sides(Struct, forbid_unknown_fields=True):
-    """Length of a side in pixels."""
-
-    min: Side
-    max: Side
 
 
 class Areas(Struct, forbid_unknown_fields=True):

@@ -118,6 +118,8 @@ class ImageRequest(Struct, frozen=True):
     output_compression : 0 to 100, for ``jpeg`` and ``webp``
     background : ``transparent`` or ``opaque``
     moderation : how strict the provider's own moderation is, ``auto`` or ``low``
+    strength : how much of the first reference image may change, 0 to 1
+    references : the images to edit or to follow, PNG or JPEG, in the caller's order; no more than the model accepts
     resume : token of a request that the provider has taken already
     """
 
@@ -134,11 +136,13 @@ class ImageRequest(Struct, frozen=True):
     background: str | None = None
     moderation: str | None = None
     negative_prompt: str | None = None
+    strength: float | None = None
+    references: "tuple[Image, ...]" = ()
     resume: str | None = None
 
 
 class Image(Struct, frozen=True):
-    """An image as the provider sent it; type and size are read from the bytes (pixels)."""
+    """An image of a provider, or one that is sent to it; type and size are read from the bytes (pixels)."""
 
     data: bytes
     mime_type: str

@@ -82,6 +82,13 @@ class Parameters(Struct, frozen=True, kw_only=True, rename="camel", omit_default
     provider_moderation: Annotated[
         ProviderModeration | None, Meta(description="How strict the provider's own moderation is.", examples=["auto"])
     ] = None
+    strength: Annotated[
+        Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="How much of the reference image may change: 0 keeps it, 1 replaces it. It needs `images`.",
+            examples=[0.6],
+        ),
+    ] = None
     # Checked by `negative_prompt`, without the white space around it.
     negative_prompt: (
         Annotated[
@@ -110,6 +117,8 @@ class Parameters(Struct, frozen=True, kw_only=True, rename="camel", omit_default
 
 
 NAMES = Parameters.__struct_encode_fields__
+# Number of reference images, which a job has among its parameters; the request has the images themselves.
+IMAGES = "images"
 
 
 def _negative_prompt(text: str) -> str:
@@ -187,6 +196,9 @@ def receipt(given: Mapping[str, Any], supports: Mapping[str, Any]) -> Receipt:
     for name, value in given.items():
         if name == "n":
             used: Any = min(value, supports.get("n", {}).get("max", MAX_IMAGES))
+        elif name == IMAGES and name in supports:
+            # The first ones count.
+            used = min(value, supports[name]["max"])
         elif name not in supports:
             result.ignored[name] = f"This model doesn't support `{name}`."
             continue
@@ -297,4 +309,5 @@ def image_request(prompt: str, used: Mapping[str, Any], model: Model) -> ImageRe
         background=used.get("background"),
         moderation=used.get("providerModeration"),
         negative_prompt=used.get("negativePrompt"),
+        strength=used.get("strength"),
     )

@@ -103,7 +103,7 @@ PROVIDERS: dict[str, Provider] = {
         "openai",
         "OPENAI_API_KEY",
         "https://api.openai.com/v1",
-        _OPENAI,
+        _OPENAI | {"images"},
         several_per_call=True,
         sends_pixels=True,
         probe=_MODEL_LIST,
@@ -113,7 +113,7 @@ PROVIDERS: dict[str, Provider] = {
         "gemini",
         "GEMINI_API_KEY",
         "https://generativelanguage.googleapis.com",
-        frozenset({"aspectRatio", "resolution"}),
+        frozenset({"aspectRatio", "resolution", "images"}),
         key_header="x-goog-api-key",
         # With these, the SDK calls any server, with the key.
         forbidden_parameters=frozenset({"http_options", "httpOptions"}),

@@ -27,7 +27,7 @@ from pixelprompt.observability import record
 Value = dict[str, Any]
 
 _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-_MISSING = {"NoSuchKey", "NotFound", "404"}
+MISSING = {"NoSuchKey", "NotFound", "404"}
 _REFUSED = {"AccessDenied", "Forbidden", "403"}
 _PASSING = {"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "503"}
 
@@ -99,7 +99,7 @@ class DocumentStore:
             response = self.s3.get_object(Bucket=self.bucket, Key=key)
             body = response["Body"].read()
         except ClientError as error:
-            if error_code(error) in _MISSING:
+            if error_code(error) in MISSING:
                 return None
             raise storage_error(error, key) from error
         except BotoCoreError as error:
@@ -228,7 +228,7 @@ class DocumentStore:
             )
         except ClientError as error:
             # A replaced document that has been removed in the meantime gives 404: read again, too.
-            if error_code(error) not in _LOST_RACE | _MISSING:
+            if error_code(error) not in _LOST_RACE | MISSING:
                 raise storage_error(error, key) from error
             # Where the SDK has sent the request twice, the first may be the one that won.
             repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0

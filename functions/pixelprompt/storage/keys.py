@@ -10,6 +10,9 @@
 ``enhanced/{sha256}.json``                                          an enhanced prompt
 ``rate-limit/ratelimit.json``, ``rate-limit/enhance.json``          windows of the rate limits
 ``config/models.json``                                              the operator's overlay of the catalogue
+``uploads/{uploadId}``                                              an image that a caller has uploaded
+``references/{jobId}/given.json``                                   reference images of a job, as its caller gave them
+``references/{jobId}/{n}``                                          a reference image, prepared for the providers
 ==================================================================  ==============================================
 """
 
@@ -30,6 +33,8 @@ RATE_LIMITS = "rate-limit/"
 RATE_LIMIT_KEY = f"{RATE_LIMITS}ratelimit.json"
 ENHANCE_LIMIT_KEY = f"{RATE_LIMITS}enhance.json"
 OVERLAY_KEY = "config/models.json"
+UPLOADS = "uploads/"
+REFERENCES = "references/"
 # As policies name them.
 STATUS_KEYS = f"{JOBS}*/status.json"
 RESUME_KEYS = f"{JOBS}*/resume/*"
@@ -37,6 +42,11 @@ RESUME_KEYS = f"{JOBS}*/resume/*"
 LAST_MOMENT = 10**13 - 1
 
 _TIMESTAMP = re.compile(r"-[0-9]{13}(-[0-9]+)?$")
+# Of an image as keys have it: a gallery, which ends with the beginning of a job's ID, and a model's name.
+_RECORD = re.compile(
+    rf"{RECORDS}[0-9]{{4}}(?:-[0-9]{{2}}){{5}}-[0-9a-f]{{8}}/[A-Za-z0-9.-]{{1,200}}-[0-9]{{13}}(?:-[0-9]{{1,2}})?\.json",
+    re.ASCII,
+)
 
 
 Moment = Annotated[
@@ -112,6 +122,16 @@ def record_key(name: str) -> str:
     return f"{RECORDS}{name}.json"
 
 
+def is_record_key(text: str) -> bool:
+    """Whether a text has the form of the key of an image's record."""
+    return _RECORD.fullmatch(text) is not None
+
+
+def gallery_of(key: str) -> str:
+    """Name of the gallery in the key of a record."""
+    return stem_of(key).partition("/")[0]
+
+
 def image_key(name: str, extension: str) -> str:
     """Key of the image with this stem."""
     return f"{IMAGES}{name}.{extension}"
@@ -152,6 +172,21 @@ def idempotency_key(caller: str, key: str) -> str:
 def enhanced_key(*parts: str) -> str:
     """Key of what a text model has made of these ``parts``: model, instruction, prompt."""
     return f"{ENHANCED}{_digest(*parts)}.json"
+
+
+def upload_key(upload_id: str) -> str:
+    """Key of an uploaded image."""
+    return f"{UPLOADS}{upload_id}"
+
+
+def given_references_key(job_id: str) -> str:
+    """Key of the reference images of a job as its caller gave them."""
+    return f"{REFERENCES}{job_id}/given.json"
+
+
+def reference_key(job_id: str, number: int) -> str:
+    """Key of a prepared reference image of a job; ``number`` counts from 0."""
+    return f"{REFERENCES}{job_id}/{number}"
 
 
 def _digest(*parts: str) -> str:

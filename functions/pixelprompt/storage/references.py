@@ -1,0 +1,102 @@
+"""Reference images of jobs in S3: as the caller gave them, and as they are prepared for the providers."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pixelprompt.aws_errors import error_code
+from pixelprompt.errors import PixelPromptError
+from pixelprompt.storage.documents import MISSING, DocumentStore, storage_error
+from pixelprompt.storage.keys import given_references_key, reference_key
+
+
+class ReferenceStorage:
+    """Reference images of one bucket.
+
+    Parameters
+    ----------
+    s3_client : boto3 S3 client
+    bucket : bucket name
+    """
+
+    def __init__(self, s3_client: Any, bucket: str) -> None:
+        self._s3 = s3_client
+        self._bucket = bucket
+        self._documents = DocumentStore(s3_client, bucket)
+
+    def save_given(self, job_id: str, references: Sequence[Mapping[str, Any]]) -> None:
+        """Keep a job's references as its caller gave them: each has an ``imageKey``, ``uploadId``, ``url``, or ``data``.
+
+        Raises
+        ------
+        StorageError
+        """
+        self._documents.write(given_references_key(job_id), {"references": [*references]})
+
+    def given(self, job_id: str) -> list[dict[str, Any]]:
+        """The references as the caller gave them; none where they have expired.
+
+        Raises
+        ------
+        StorageError
+        """
+        found = self._documents.read(given_references_key(job_id))
+        return [*found.value["references"]] if found else []
+
+    def save(self, job_id: str, number: int, data: bytes, mime_type: str) -> None:
+        """Store a prepared reference.
+
+        Raises
+        ------
+        StorageError
+        """
+        key = reference_key(job_id, number)
+        try:
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=mime_type)
+        except (ClientError, BotoCoreError) as error:
+            raise storage_error(error, key) from error
+
+    def load(self, job_id: str, count: int) -> list[bytes]:
+        """The first ``count`` prepared references of a job.
+
+        Raises
+        ------
+        StorageError : one cannot be read, or is gone
+        """
+        keys = [reference_key(job_id, number) for number in range(count)]
+        with ThreadPoolExecutor(max(1, count)) as pool:
+            return [*pool.map(self._read, keys)]
+
+    def read(self, key: str, limit: int) -> bytes | None:
+        """The bytes of an object, or None if it does not exist.
+
+        Raises
+        ------
+        ObjectTooLarge : it has more than ``limit`` bytes
+        StorageError
+        """
+        try:
+            response = self._s3.get_object(Bucket=self._bucket, Key=key)
+            if response["ContentLength"] > limit:
+                raise ObjectTooLarge
+            data: bytes = response["Body"].read()
+        except ClientError as error:
+            if error_code(error) in MISSING:
+                return None
+            raise storage_error(error, key) from error
+        except BotoCoreError as error:
+            raise storage_error(error, key) from error
+        return data
+
+    def _read(self, key: str) -> bytes:
+        try:
+            data: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except (ClientError, BotoCoreError) as error:
+            raise storage_error(error, key) from error
+        return data
+
+
+class ObjectTooLarge(PixelPromptError):
+    """An object has more bytes than are read."""
