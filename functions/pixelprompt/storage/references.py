@@ -27,7 +27,7 @@ class ReferenceStorage:
         self._documents = DocumentStore(s3_client, bucket)
 
     def save_given(self, job_id: str, references: Sequence[Mapping[str, Any]]) -> None:
-        """Keep a job's references as its caller gave them: each has an ``imageKey``, ``uploadId``, ``url``, or ``data``.
+        """Keep a job's references as given; each has an ``imageKey``, an ``uploadId``, a ``url``, or ``data``.
 
         Raises
         ------
