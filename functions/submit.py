@@ -13,7 +13,7 @@ def handler(request: http.Request) -> http.Response:
     request.check_query()
     key = read_key(request.headers)
     submission = services.submission()
-    asked = (request.json(), request.source_ip, request.correlation_id)
+    asked = (request.json(may_have_images=True), request.source_ip, request.correlation_id)
     if key is None:
         job, is_replayed = submission.submit(*asked), False
     else:

@@ -239,10 +239,11 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     def execution_seconds(self) -> int:
         """Seconds that an execution may take: 40 models in waves, each with 180 s of waiting and 240 s of work.
 
-        The other 480 s are for *Finish job*, and a *Record failure* before it: every attempt after an error of theirs,
-        each up to its timeout. Where no Lambda is free, they wait for one in the time that is left.
+        Beside them, 490 s are for *Prepare references* and 480 s for *Finish job*, and a *Record failure* before it:
+        every attempt after an error of theirs, each up to its timeout. Where no Lambda is free, they wait for one in
+        the time that is left.
         """
-        return 480 + 420 * math.ceil(MAX_MODELS / min(self.max_concurrency, _NEW_ACCOUNT))
+        return 490 + 480 + 420 * math.ceil(MAX_MODELS / min(self.max_concurrency, _NEW_ACCOUNT))
 
     @property
     def serves_page(self) -> bool:

@@ -49,6 +49,7 @@ class Workflow(Construct):
         super().__init__(scope, id)
         name = f"pixel-prompt-{settings.stage}-generate-images"
         tasks = {
+            "PrepareReferencesFunctionArn": functions.prepare_references.function_arn,
             "GenerateFunctionArn": functions.generate.function_arn,
             "RecordFailureFunctionArn": functions.record_failure.function_arn,
             "FinishFunctionArn": functions.finish.function_arn,

@@ -49,6 +49,7 @@ Definition = dict[str, Any]
 
 # By placeholder, the name of the function that stands for it.
 FUNCTIONS = {
+    "PrepareReferencesFunctionArn": "prepare_references",
     "GenerateFunctionArn": "generate",
     "RecordFailureFunctionArn": "record_failure",
     "FinishFunctionArn": "finish",
@@ -116,17 +117,23 @@ class Workflow:
     calls: dict[str, list[Payload]] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
 
-    def run(self, models: Any, **functions: Function) -> Execution:
-        """Run a job of models; functions that are not named work as they should."""
+    def run(self, models: Any, *, references: int = 0, **functions: Function) -> Execution:
+        """Run a job of models, with so many reference images; functions that are not named work as they should."""
         self.waits, self.delays = [], []
         self.calls = {name: [] for name in FUNCTIONS.values()}
-        self.functions = {"generate": done, "record_failure": recorded, "finish": finished, **functions}
+        self.functions = {
+            "prepare_references": prepared,
+            "generate": done,
+            "record_failure": recorded,
+            "finish": finished,
+            **functions,
+        }
         text = json.dumps(self.definition)
         for placeholder, name in FUNCTIONS.items():
             text = text.replace(f"${{{placeholder}}}", _ARN + name)
         backend = StepFunctionsParserBackend("us-east-1", "123456789012")
         machine = backend.create_state_machine(name="machine", definition=text, roleArn=_ROLE)
-        ran = backend.start_execution(machine.arn, "execution", json.dumps(job_input(models)))
+        ran = backend.start_execution(machine.arn, "execution", json.dumps(job_input(models, references)))
         events = ran.to_history_output()["events"]
         return Execution(
             status=ran.status,
@@ -171,7 +178,7 @@ def states_of(definition: Definition) -> Iterator[tuple[str, Definition]]:
             yield from states_of(state["ItemProcessor"])
 
 
-def job_input(models: Any) -> Payload:
+def job_input(models: Any, references: int = 0) -> Payload:
     """The input of an execution as *submit* and *retry* write it; without models where they are None."""
     given = {
         "jobId": "job",
@@ -179,7 +186,7 @@ def job_input(models: Any) -> Payload:
         "createdAt": "2026-11-26T12:00:00.000Z",
         "correlationId": "c",
         "prompt": 'a "red" fox',
-        "parameters": {"steps": 28},
+        "parameters": {"steps": 28, **({"images": references} if references else {})},
         "models": models,
     }
     return given if models is not None else {name: value for name, value in given.items() if name != "models"}
@@ -188,6 +195,11 @@ def job_input(models: Any) -> Payload:
 def done(payload: Payload) -> Payload:
     """*Generate image* makes its image."""
     return {"state": "done", "index": payload["index"], "model": payload["model"], "recorded": True}
+
+
+def prepared(payload: Payload) -> Payload:
+    """*Prepare references* finds that all can be used."""
+    return {"state": "ready", "references": 1}
 
 
 def recorded(payload: Payload) -> Payload:

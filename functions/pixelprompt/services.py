@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from pixelprompt.jobs.store import JobManager
     from pixelprompt.jobs.submit import Submission
     from pixelprompt.limits.rate_limit import RateLimiter
+    from pixelprompt.models.model import Image
     from pixelprompt.models.overlay import LiveRegistry
     from pixelprompt.prompts.moderation.filter import ContentFilter
     from pixelprompt.providers.keys import ProviderKeys
     from pixelprompt.storage.galleries import Galleries
     from pixelprompt.storage.images import ImageStorage
+    from pixelprompt.storage.references import ReferenceStorage
 
 
 @cache
@@ -89,6 +91,7 @@ def submission() -> Submission:
         keys(),
         _executions().start,
         IdempotencyRecords(_s3(), settings().bucket_name, deadline=deadline),
+        _references,
         trust_body_ip=settings().trust_body_ip,
         deadline=deadline,
     )
@@ -192,6 +195,13 @@ def keys() -> ProviderKeys:
 
 
 @cache
+def _references() -> ReferenceStorage:
+    from pixelprompt.storage.references import ReferenceStorage
+
+    return ReferenceStorage(_s3(), settings().bucket_name)
+
+
+@cache
 def _moderation() -> ContentFilter:
     from pixelprompt.api.http import deadline
     from pixelprompt.prompts.moderation.classifier import content_filter
@@ -249,6 +259,13 @@ def generation() -> Generation:
     s3, bucket = clients.client("s3"), settings().bucket_name
     models = LiveRegistry(s3, bucket, key_hosts=settings().key_hosts)
     secrets = clients.client("secretsmanager")
+
+    def references(job_id: str, count: int) -> tuple[Image, ...]:
+        from pixelprompt.providers.wire.image_bytes import read_image
+        from pixelprompt.storage.references import ReferenceStorage
+
+        return tuple(map(read_image, ReferenceStorage(s3, bucket).load(job_id, count)))
+
     # An image that was paid for is worth all the time that the Lambda has.
     return Generation(
         JobManager(s3, bucket),
@@ -256,6 +273,7 @@ def generation() -> Generation:
         ResumeTokens(s3, bucket),
         models,
         ProviderKeys(secrets, settings().provider_secret, settings().provider_endpoints, models.key_hosts),
+        references,
     )
 
 

@@ -105,6 +105,7 @@ class Job:
             ResumeTokens(s3, BUCKET),
             lambda **_: ModelRegistry(models),
             ProviderKeys(_Secrets(), "keys", endpoints),
+            lambda job_id, count: (),
             clock=self.clock,
             sleep=self.clock.sleep,
         )

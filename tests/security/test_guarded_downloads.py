@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pixelprompt.providers.wire import download as guard
-from pixelprompt.providers.wire.download import DownloadFailed, download, is_public
+from pixelprompt.providers.wire import addresses as guard
+from pixelprompt.providers.wire.addresses import is_public
+from pixelprompt.providers.wire.download import DownloadFailed, download
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 PUBLIC = "93.184.216.34"
@@ -206,7 +207,7 @@ def test_an_ordinary_url_is_connected_to(url: str, network: Network) -> None:
 
 def test_the_ranges_are_made_by_the_first_download() -> None:
     code = (
-        "import sys; from pixelprompt.providers.wire import download as guard\n"
+        "import sys; from pixelprompt.providers.wire import addresses as guard\n"
         "assert guard.address_ranges.cache_info().currsize == 0\n"
         "assert guard.is_public('8.8.8.8') and guard.address_ranges.cache_info().currsize == 1"
     )

@@ -3,12 +3,18 @@
 import base64
 import binascii
 import json
+import re
 from typing import Any
 
 from pixelprompt.api.routes import Event
 from pixelprompt.errors import InvalidJson, PayloadTooLarge
 
 BODY_LIMIT = 64 * 1024
+# Of a body with data URLs in `images`; outside of these the other limit holds. An invocation of a Lambda is given at
+# most 6 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html), and base64 takes a third more.
+IMAGES_BODY_LIMIT = 4_500_000
+# In a body that is not read yet; some encoders escape each slash.
+_DATA_URL = rb'"data:image/[a-z]{1,10};base64,(?:[A-Za-z0-9+/=]|\\/)*"'
 # No valid request is nested deeper than three levels; the receiver can write and compare every value read here.
 DEPTH_LIMIT = 32
 # Of a whole number, with its sign; Python reads no more.
@@ -31,15 +37,54 @@ def raw_body(event: Event) -> bytes:
         raise InvalidJson("The body is not valid base64.") from None
 
 
-def read_json(body: bytes) -> dict[str, Any]:
+def read_json(body: bytes, *, may_have_images: bool = False) -> dict[str, Any]:
     """A body as a JSON object.
+
+    ``may_have_images`` is whether its ``images`` may hold data URLs, which count against a limit of their own.
 
     Raises
     ------
     PayloadTooLarge, InvalidJson
     """
-    if len(body) > BODY_LIMIT:
+    is_large = len(body) > BODY_LIMIT
+    if is_large and not may_have_images:
         raise PayloadTooLarge(f"The body has {len(body)} bytes; the limit is {BODY_LIMIT}.", limit=BODY_LIMIT)
+    if len(body) > IMAGES_BODY_LIMIT:
+        raise PayloadTooLarge(
+            f"The body has {len(body)} bytes; the limit is {IMAGES_BODY_LIMIT}.", limit=IMAGES_BODY_LIMIT
+        )
+    if is_large:
+        # Before anything is parsed: what is not one long string may cost a hundred times its size.
+        _check_outside(len(body) - sum(len(found) for found in re.findall(_DATA_URL, body)))
+    value = _parsed(body)
+    if is_large:
+        _check_outside(len(json.dumps(_without_images(value), ensure_ascii=False).encode()))
+    return value
+
+
+def _check_outside(size: int) -> None:
+    if size > BODY_LIMIT:
+        raise PayloadTooLarge(
+            f"The body has {size} bytes outside the data URLs in `images`; the limit is {BODY_LIMIT}.",
+            limit=BODY_LIMIT,
+        )
+
+
+def _without_images(value: dict[str, Any]) -> dict[str, Any]:
+    """The body without the data URLs in its ``images``."""
+    images = value.get("images")
+    if not isinstance(images, list):
+        return value
+    rest = [
+        {name: part for name, part in image.items() if name != "data" or not isinstance(part, str)}
+        if isinstance(image, dict)
+        else image
+        for image in images
+    ]
+    return {**value, "images": rest}
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
     try:
         # A byte-order mark is no part of the text (RFC 8259, section 8.1).
         value = json.loads(

@@ -105,14 +105,14 @@ class Request(Struct, frozen=True):
         """
         return self.json() if self.body.strip().removeprefix(BOM_UTF8) else {}
 
-    def json(self) -> dict[str, Any]:
-        """The body as a JSON object, whatever its content type says.
+    def json(self, *, may_have_images: bool = False) -> dict[str, Any]:
+        """The body as a JSON object, whatever its content type says; its ``images`` may hold data URLs where allowed.
 
         Raises
         ------
         PayloadTooLarge, InvalidJson
         """
-        return read_json(self.body)
+        return read_json(self.body, may_have_images=may_have_images)
 
 
 class Response(Struct, frozen=True):

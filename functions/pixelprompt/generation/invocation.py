@@ -1,5 +1,6 @@
 """One invocation: its provider calls, the result of each, and the resulting row."""
 
+from collections.abc import Callable
 from threading import Lock
 from typing import cast
 
@@ -11,7 +12,8 @@ from pixelprompt.jobs.progress import Progress
 from pixelprompt.jobs.schema import FailedResult, Image, Missing, ResultFields
 from pixelprompt.models.cost import UNKNOWN, added, computed, reported
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
-from pixelprompt.models.parameters import MAX_IMAGES, Receipt, as_made, image_request, seed_of_call
+from pixelprompt.models.model import Image as SourceImage
+from pixelprompt.models.parameters import IMAGES, MAX_IMAGES, Receipt, as_made, image_request, seed_of_call
 
 # Seconds, at most, for storing the image and recording it after the provider has responded.
 _STORING = 30.0
@@ -132,11 +134,25 @@ class Invocation(Struct, frozen=True):
     deadlines: Deadlines
 
     @classmethod
-    def prepare(cls, calls: Calls, model: Model, credentials: Credentials, deadlines: Deadlines) -> "Invocation":
-        """The invocation that makes an item's images with a model as it is now."""
+    def prepare(
+        cls,
+        calls: Calls,
+        model: Model,
+        credentials: Credentials,
+        deadlines: Deadlines,
+        references: Callable[[int], tuple[SourceImage, ...]] = lambda count: (),
+    ) -> "Invocation":
+        """The invocation that makes an item's images with a model as it is now.
+
+        ``references`` gives the first so many reference images; it is asked only where a request is still to be sent.
+        """
         receipt = calls.item.receipt_for(model)
         request = image_request(calls.item.prompt, receipt.used(), model)
-        return cls(calls, model, credentials, receipt, request, deadlines)
+        invocation = cls(calls, model, credentials, receipt, request, deadlines)
+        count = receipt.used().get(IMAGES, 0)
+        if count and set(invocation.open_calls()) - set(calls.progress.tokens):
+            return replace(invocation, request=replace(request, references=references(count)))
+        return invocation
 
     @property
     def item(self) -> Item:

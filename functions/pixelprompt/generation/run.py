@@ -17,6 +17,7 @@ from pixelprompt.jobs.schema import Image, Job, ModelResult, ResultFields
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.cost import UNKNOWN
 from pixelprompt.models.model import Credentials, Generated, Model, ProviderError
+from pixelprompt.models.model import Image as SourceImage
 from pixelprompt.models.parameters import Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger, record, record_completion, record_failure
@@ -51,6 +52,7 @@ class Generation:
     Parameters
     ----------
     registry : gives the models as they are now, with ``fresh=True`` without any cache
+    references : gives the first so many reference images of a job
     clock : epoch seconds
     sleep : waits for seconds
     """
@@ -62,6 +64,7 @@ class Generation:
         tokens: ResumeTokens,
         registry: Callable[..., ModelRegistry],
         keys: ProviderKeys,
+        references: Callable[[str, int], tuple[SourceImage, ...]],
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -71,6 +74,7 @@ class Generation:
         self._tokens = tokens
         self._registry = registry
         self._keys = keys
+        self._references = references
         self._clock = clock
         self._sleep = sleep
 
@@ -165,7 +169,15 @@ class Generation:
             message = f"The key {key} is missing; the operator can add it with `make keys`."
             calls.refuse(ProviderError("bad_credentials", message))
             return None
-        return Invocation.prepare(calls, model, credentials, deadlines)
+        try:
+            return Invocation.prepare(
+                calls, model, credentials, deadlines, lambda count: self._references(calls.item.job_id, count)
+            )
+        except StorageError as error:
+            log_failure("Failed to read the reference images.", error)
+            message = "The reference images could not be read; they expire with their job."
+            calls.refuse(ProviderError("internal", message, billable="no"))
+            return None
 
     def _make(self, invocation: Invocation) -> float | None:
         """Make what is still open; the seconds after which to come again, or None at the end."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pixelprompt.errors import JobNotFinished, NothingToRetry
 from pixelprompt.jobs.schema import Image, Job, JobStatusName, ModelResult, Reference, ResultFields, RowStatus, Skipped
-from pixelprompt.models.cost import UNKNOWN, Cost
+from pixelprompt.models.cost import UNKNOWN, Cost, total
 from pixelprompt.models.model import Failure, ProviderError
 from pixelprompt.storage.keys import StoredImage
 
@@ -81,6 +81,14 @@ def _new_row(index: int, model: Mapping[str, Any]) -> ModelResult:
     return row
 
 
+def row_of(document: Job, model_name: str) -> ModelResult:
+    """The row of a model of the job."""
+    for row in document["results"]:
+        if row["model"] == model_name:
+            return row
+    raise KeyError(f"The job has no model {model_name!r}.")
+
+
 def job_status(rows: Sequence[ModelResult]) -> JobStatusName:
     """Derive a job's status from its rows."""
     states = {row["status"] for row in rows}
@@ -93,6 +101,16 @@ def job_status(rows: Sequence[ModelResult]) -> JobStatusName:
     if "cancelled" in states:
         return "cancelled"
     return "partial" if "completed" in states else "failed"
+
+
+def summarize(document: Job) -> None:
+    """Derive from the rows what the job shows of them all."""
+    rows = document["results"]
+    document["completedModels"] = sum(row["status"] == "completed" for row in rows)
+    document["status"] = job_status(rows)
+    costs = [cost for row in rows for cost in row_costs(row)]
+    if costs:
+        document["cost"] = total(costs)
 
 
 def open_rows(document: Job) -> int:
@@ -170,6 +188,14 @@ def cancel_row(row: ModelResult, now: str) -> bool:
     return True
 
 
+def cancel_rows(document: Job, now: str) -> list[ModelResult]:
+    """Close every open row without its image; returns the rows that were open."""
+    cancelled = [row for row in document["results"] if cancel_row(row, now)]
+    if cancelled:
+        document["cancelRequested"] = now
+    return cancelled
+
+
 def reopen_row(row: ModelResult) -> bool:
     """Make a row that ended without its image pending again, for a new run. False: nothing changed.
 
@@ -182,6 +208,19 @@ def reopen_row(row: ModelResult) -> bool:
     _remove(row, _OF_RUN)
     row["status"] = "pending"
     return True
+
+
+def reopen_rows(document: Job, asked: Iterable[ModelResult], now: str) -> list[ModelResult]:
+    """Begin the next run with those of the rows ``asked`` that can run again; without any, no run begins."""
+    earlier = document["run"]
+    rerun = [row for row in asked if reopen_row(row)]
+    if rerun:
+        for row in document["results"]:
+            if row["status"] in RETRIED_ROW:
+                row.setdefault("run", earlier)
+        document["run"], document["runStartedAt"] = earlier + 1, now
+        document.pop("cancelRequested", None)
+    return rerun
 
 
 def failed_rows(document: Job, names: Collection[str] | None = None) -> list[ModelResult]:

@@ -1,16 +1,19 @@
 """The request that starts a job."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from msgspec import Meta, Struct
 
 from pixelprompt.errors import InvalidParameter
+from pixelprompt.jobs.references import MAX_REFERENCES, ReferenceImage
+from pixelprompt.jobs.schema import Skipped
 from pixelprompt.limits.caller import CallerIp
 from pixelprompt.models.model import Model
-from pixelprompt.models.parameters import Parameters, Receipt
+from pixelprompt.models.parameters import IMAGES, Parameters, Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.prompts.prompt import PROMPT_LIMIT
+from pixelprompt.validation import about
 
 Body = Mapping[str, Any]
 Prompt = Annotated[
@@ -39,6 +42,23 @@ class GenerateRequest(Parameters, frozen=True, kw_only=True):
     ] = None
     dry_run: Annotated[
         bool | None, Meta(description="Only estimate the cost; nothing is started or counted.", examples=[True])
+    ] = None
+    images: Annotated[
+        Annotated[list[ReferenceImage], Meta(min_length=1, max_length=MAX_REFERENCES)] | None,
+        about(
+            "Reference images: what the prompt is to change, or to follow. Without `models`, only models that support "
+            "them are asked.",
+            f"a list of 1 to {MAX_REFERENCES} objects, each with one of imageKey, uploadId, url, and data",
+            examples=[[{"url": "https://example.com/fox.png"}]],
+        ),
+    ] = None
+    on_unsupported: Annotated[
+        Literal["error", "skip"] | None,
+        Meta(
+            description="What becomes of a request that names a model without support for reference images: `error` "
+            "(the default), or `skip` to leave the model out.",
+            examples=["skip"],
+        ),
     ] = None
     ip: CallerIp = None
 
@@ -71,13 +91,44 @@ def _no_such_model(name: str, registry: ModelRegistry) -> NoReturn:
     raise InvalidParameter(f"Unknown model {name[:80]!r}. Available: {known}.", parameter="models")
 
 
+_NO_REFERENCES = "It doesn't support reference images."
+
+
+def split_supporting(models: Sequence[Model], *, skip: bool) -> tuple[list[Model], list[Skipped]]:
+    """The models that support reference images, and those that are left out because they don't.
+
+    Raises
+    ------
+    InvalidParameter : one doesn't and is not to be skipped, or none does
+    """
+    able = [model for model in models if IMAGES in model.supports]
+    unable = [model.name for model in models if IMAGES not in model.supports]
+    if unable and not (skip and able):
+        which = "The model doesn't" if len(models) == 1 else f"{len(unable)} of {len(models)} models don't"
+        cure = 'Leave them out, or send `"onUnsupported": "skip"`.' if able else "See `images` in GET /models."
+        raise InvalidParameter(
+            f"{which} support reference images: {', '.join(unable)}. {cure}",
+            parameter=IMAGES,
+            unsupported=[{"model": name, "parameter": IMAGES, "reason": _NO_REFERENCES} for name in unable],
+        )
+    return able, [{"model": name, "reason": _NO_REFERENCES} for name in unable]
+
+
 class Plan(Struct, frozen=True):
-    """Plan of a request: prompt, parameters, and the models, each with the receipt of its parameters."""
+    """Plan of a request: prompt, parameters, and the models, each with the receipt of its parameters.
+
+    Attributes
+    ----------
+    references : each as the request has it, with one of ``imageKey``, ``uploadId``, ``url``, ``data``
+    skipped : the models of the request that are left out
+    """
 
     prompt: str
     parameters: Mapping[str, Any]
     models: tuple[tuple[Model, Receipt], ...]
     ip: str
+    references: tuple[Mapping[str, str], ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def negative_prompt(self) -> str:

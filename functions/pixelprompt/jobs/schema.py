@@ -213,6 +213,7 @@ class JobStarted(TypedDict, total=False):
     warnings: Annotated[
         list[str], Meta(description="What is coming for models of the job, such as the day of a shutdown.")
     ]
+    skipped: Skips
 
 
 class EstimatedModel(TypedDict):
@@ -227,13 +228,18 @@ class EstimatedModel(TypedDict):
 
 
 @final
-class Estimate(TypedDict):
+class Estimate(TypedDict, total=False):
     """The response to a request with `dryRun`; nothing was started or counted."""
 
-    dryRun: Annotated[bool, Meta(description="Always true.", examples=[True], extra_json_schema={"const": True})]
-    totalModels: Annotated[int, Meta(ge=0, description="Number of models.", examples=[9])]
-    models: Annotated[list[EstimatedModel], Meta(description="One entry a model, in the order of the catalogue.")]
-    cost: TotalCost
+    dryRun: Required[
+        Annotated[bool, Meta(description="Always true.", examples=[True], extra_json_schema={"const": True})]
+    ]
+    totalModels: Required[Annotated[int, Meta(ge=0, description="Number of models.", examples=[9])]]
+    models: Required[
+        Annotated[list[EstimatedModel], Meta(description="One entry a model, in the order of the catalogue.")]
+    ]
+    cost: Required[TotalCost]
+    skipped: Skips
 
 
 class RunStarted(TypedDict, total=False):

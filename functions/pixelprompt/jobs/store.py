@@ -10,10 +10,9 @@ from pixelprompt.jobs.document import (
     AT_WORK,
     FINAL_ROW,
     JOB_STATUSES,
-    RETRIED_ROW,
     SCHEMA_VERSION,
     add_images,
-    cancel_row,
+    cancel_rows,
     closing_rows,
     complete_row,
     fail_row,
@@ -26,14 +25,14 @@ from pixelprompt.jobs.document import (
     keep_images,
     new_document,
     open_rows,
-    reopen_row,
-    row_costs,
+    reopen_rows,
+    row_of,
     run_of_row,
     start_row,
     starting_rows,
+    summarize,
 )
 from pixelprompt.jobs.schema import Job, ModelResult, Reference, ResultFields, Skipped
-from pixelprompt.models.cost import total
 from pixelprompt.models.model import Failure, ProviderError
 from pixelprompt.storage.documents import Document, DocumentStore, Value, iso, wait
 from pixelprompt.storage.keys import StoredImage, status_key
@@ -154,11 +153,9 @@ class JobManager:
     def record_references(
         self, job_id: str, references: Sequence[Reference], failure: Failure | None = None, *, run: int | None = None
     ) -> tuple[Job, list[ModelResult]]:
-        """Show what became of the reference images; a ``failure`` of theirs closes every open row of the run.
+        """Show what became of the reference images; a ``failure`` of theirs closes the open rows of the run.
 
-        Returns
-        -------
-        the document, and the rows that were closed
+        Returns the document, and the rows that were closed.
         """
         closed: list[ModelResult] = []
 
@@ -193,7 +190,7 @@ class JobManager:
             raise ConflictError("The row is about to be closed.")
 
         def change(document: Job) -> bool:
-            row = _row(document, model_name)
+            row = row_of(document, model_name)
             return run in (None, run_of_row(document, row)) and start_row(row, now)
 
         return self._change(job_id, change, contenders=starting_rows, give_up=give_up)
@@ -202,7 +199,7 @@ class JobManager:
         """Show the images that a model has made so far: ``result`` has ``imageKey`` and ``images``."""
 
         def change(document: Job) -> bool:
-            return is_of_run(document, run) and add_images(_row(document, model_name), result)
+            return is_of_run(document, run) and add_images(row_of(document, model_name), result)
 
         return self._change(job_id, change)
 
@@ -212,7 +209,7 @@ class JobManager:
         The image of an earlier run counts as well: it was paid for.
         """
         now = self.now()
-        return self._change(job_id, lambda document: complete_row(_row(document, model_name), result, now))
+        return self._change(job_id, lambda document: complete_row(row_of(document, model_name), result, now))
 
     def mark_model_error(
         self, job_id: str, model_name: str, error: "str | Mapping[str, Any]", *, run: int | None = None
@@ -222,7 +219,7 @@ class JobManager:
         failure = ProviderError("internal", error).row() if isinstance(error, str) else error
 
         def change(document: Job) -> bool:
-            return is_of_run(document, run) and fail_row(_row(document, model_name), failure, now)
+            return is_of_run(document, run) and fail_row(row_of(document, model_name), failure, now)
 
         return self._change(job_id, change)
 
@@ -231,10 +228,7 @@ class JobManager:
         cancelled: list[ModelResult] = []
 
         def change(document: Job) -> bool:
-            now = self.now()
-            cancelled[:] = [row for row in document["results"] if cancel_row(row, now)]
-            if cancelled:
-                document["cancelRequested"] = now
+            cancelled[:] = cancel_rows(document, self.now())
             return bool(cancelled)
 
         return self._change(job_id, change), cancelled
@@ -275,13 +269,7 @@ class JobManager:
                 images = stored.get(row["model"], [])
                 if len(images) >= images_wanted:
                     complete_row(row, images_result(images), began_at)
-            rerun[:] = [row for row in asked if reopen_row(row)]
-            if rerun:
-                for row in document["results"]:
-                    if row["status"] in RETRIED_ROW:
-                        row.setdefault("run", earlier)
-                document["run"], document["runStartedAt"] = earlier + 1, began_at
-                document.pop("cancelRequested", None)
+            rerun[:] = reopen_rows(document, asked, began_at)
             return True
 
         def already_applied(document: Job) -> bool:
@@ -338,11 +326,7 @@ class JobManager:
                 return None
             document["updatedAt"] = self.now()
             if recompute:
-                document["completedModels"] = sum(row["status"] == "completed" for row in document["results"])
-                document["status"] = job_status(document["results"])
-                costs = [cost for row in document["results"] for cost in row_costs(row)]
-                if costs:
-                    document["cost"] = total(costs)
+                summarize(document)
             return stored
 
         written = self.documents.update(
@@ -362,10 +346,3 @@ class JobManager:
 def as_job(document: Value) -> Job:
     """A stored document as a job; it may have members that this release does not know, and keeps them."""
     return cast(Job, document)
-
-
-def _row(document: Job, model_name: str) -> ModelResult:
-    for row in document["results"]:
-        if row["model"] == model_name:
-            return row
-    raise KeyError(f"The job has no model {model_name!r}.")

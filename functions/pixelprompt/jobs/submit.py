@@ -1,31 +1,37 @@
 """From a caller's request to a running job."""
 
+from __future__ import annotations
+
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from pixelprompt.deadline import Deadline
-from pixelprompt.errors import NoProviderConfigured, RequestError, ServiceUnavailable, StorageError
+from pixelprompt.errors import InvalidParameter, NoProviderConfigured, RequestError, ServiceUnavailable, StorageError
 from pixelprompt.jobs.document import counted
 from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
-from pixelprompt.jobs.request import Body, GenerateRequest, Plan, read_models
-from pixelprompt.jobs.schema import Estimate, EstimatedModel, Job, JobStarted
+from pixelprompt.jobs.references import described, read_references
+from pixelprompt.jobs.request import Body, GenerateRequest, Plan, read_models, split_supporting
+from pixelprompt.jobs.schema import Estimate, EstimatedModel, Job, JobStarted, Skipped
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.caller import caller, read_ip
 from pixelprompt.limits.rate_limit import Look, RateLimiter, refuse_limited
 from pixelprompt.models.cost import estimate, total
 from pixelprompt.models.model import Model
-from pixelprompt.models.parameters import Receipt, receipt
+from pixelprompt.models.parameters import IMAGES, Receipt, receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger
 from pixelprompt.prompts.moderation.classifier import refuse_blocked
 from pixelprompt.prompts.moderation.filter import ContentFilter, Verdict
 from pixelprompt.prompts.prompt import read_body_with_prompt, read_prompt
 from pixelprompt.providers.keys import ProviderKeys
+
+if TYPE_CHECKING:
+    from pixelprompt.storage.references import ReferenceStorage
 
 # How long one request waits for the job that another one with its key is making, in seconds.
 _PAUSES = (0.1, 0.2, 0.4, 0.7, *[1.0] * 6)
@@ -60,6 +66,7 @@ class Submission:
     registry : gives the models as they are now
     start_execution : starts the execution of this name with this input
     records : of the idempotency keys
+    references : gives the storage of reference images
     deadline : of the request
     sleep : waits for seconds
     """
@@ -73,6 +80,7 @@ class Submission:
         keys: ProviderKeys,
         start_execution: Callable[[str, str], None],
         records: IdempotencyRecords,
+        references: Callable[[], ReferenceStorage],
         *,
         trust_body_ip: bool = False,
         deadline: Deadline | None = None,
@@ -85,6 +93,7 @@ class Submission:
         self._keys = keys
         self._start = start_execution
         self._records = records
+        self._references = references
         self._trust_body_ip = trust_body_ip
         self._deadline = deadline or Deadline()
         self._sleep = sleep
@@ -183,7 +192,17 @@ class Submission:
         logger.append_keys(job_id=job_id)
         rows = [self._row(model, given) for model, given in plan.models]
         self._deadline.check(START_SECONDS)
-        document = self._jobs.create(plan.prompt, plan.parameters, rows, job_id=job_id)
+        if plan.references:
+            # The execution, whose input is limited, carries only their number.
+            self._references().save_given(job_id, plan.references)
+        document = self._jobs.create(
+            plan.prompt,
+            plan.parameters,
+            rows,
+            job_id=job_id,
+            references=described(plan.references),
+            skipped=plan.skipped,
+        )
         try:
             self._start_execution(document, plan, correlation_id)
         except ServiceUnavailable:
@@ -195,19 +214,34 @@ class Submission:
     def _plan(self, request: GenerateRequest, source_ip: str) -> Plan:
         prompt = read_prompt(request.prompt)
         parameters = request.given()
+        references = read_references(request.images or ())
         wanted = read_models(request.models, self._registry())
-        models = tuple((model, receipt(parameters, model.supports)) for model in self._usable(wanted))
-        plan = Plan(prompt, parameters, models, read_ip(request.ip, source_ip, self._trust_body_ip))
+        skipped: list[Skipped] = []
+        if references:
+            parameters[IMAGES] = len(references)
+            if wanted is not None:
+                wanted, skipped = split_supporting(wanted, skip=request.on_unsupported == "skip")
+        elif request.strength is not None:
+            raise InvalidParameter(
+                "`strength` needs `images`: it says how much of them may change.", parameter="strength"
+            )
+        usable = self._usable(wanted, with_references=bool(references))
+        models = tuple((model, receipt(parameters, model.supports)) for model in usable)
+        ip = read_ip(request.ip, source_ip, self._trust_body_ip)
+        plan = Plan(prompt, parameters, models, ip, references, tuple(skipped))
         if request.strict:
             plan.check()
         return plan
 
-    def _usable(self, wanted: Sequence[Model] | None) -> list[Model]:
+    def _usable(self, wanted: Sequence[Model] | None, *, with_references: bool) -> list[Model]:
         has_key = self._keys.has_credentials
         models = self._registry().defaults(has_key) if wanted is None else list(wanted)
+        if with_references:
+            models = [model for model in models if IMAGES in model.supports]
         missing = sorted({str(self._keys.key_name(model)) for model in models if not has_key(model)})
         if missing or not models:
-            which = f"The key {', '.join(missing)} is missing" if missing else "No provider has a key"
+            nobody = "No provider whose models support reference images" if with_references else "No provider"
+            which = f"The key {', '.join(missing)} is missing" if missing else f"{nobody} has a key"
             raise NoProviderConfigured(f"{which}; the operator can add it with `make keys`.")
         return models
 
@@ -223,7 +257,11 @@ class Submission:
             }
             for model, given in plan.models
         ]
-        return {"dryRun": True, "totalModels": len(rows), "models": rows, "cost": total(row["cost"] for row in rows)}
+        cost = total(row["cost"] for row in rows)
+        response: Estimate = {"dryRun": True, "totalModels": len(rows), "models": rows, "cost": cost}
+        if plan.skipped:
+            response["skipped"] = [*plan.skipped]
+        return response
 
     def _screen(self, plan: Plan) -> None:
         refuse_blocked(self._filter.screen(plan.prompt, plan.negative_prompt))
@@ -249,4 +287,6 @@ def _started(document: Job) -> JobStarted:
     warnings = [row["warning"] for row in document["results"] if "warning" in row]
     if warnings:
         response["warnings"] = warnings
+    if "skipped" in document:
+        response["skipped"] = document["skipped"]
     return response

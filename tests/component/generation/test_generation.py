@@ -29,7 +29,9 @@ from pixelprompt.models.model import Credentials, ErrorCode, Generated, Image, M
 from pixelprompt.models.parameters import Receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.providers.wire.image_bytes import read_image
 from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.references import ReferenceStorage
 from tests.outcomes import give
 from tests.shipped import FIRST
 from tests.workflow_engine import Workflow, running_workflow
@@ -67,7 +69,13 @@ class Job:
         self.secrets = Secrets()
         self.keys = ProviderKeys(self.secrets, "keys", {"openai": f"{url}/openai/v1"})
         self.generation = Generation(
-            self.jobs, self.images, self.tokens, lambda **_: self.registry, self.keys, sleep=self.slept.append
+            self.jobs,
+            self.images,
+            self.tokens,
+            lambda **_: self.registry,
+            self.keys,
+            lambda job_id, count: tuple(map(read_image, ReferenceStorage(s3, BUCKET).load(job_id, count))),
+            sleep=self.slept.append,
         )
         self.created_at = self.jobs.now()
         rows = [{"name": MODEL.name, "provider": MODEL.provider}]

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pixelprompt.providers.wire import transport
-from pixelprompt.providers.wire.download import DownloadFailed, download, download_paid, is_public
+from pixelprompt.providers.wire.addresses import is_public
+from pixelprompt.providers.wire.download import DownloadFailed, download, download_paid
 from tests.canned import Answer, Asked, Canned
 
 HOSTS = ["images.example", "other.example", "mixed.example", "inside.example"]

@@ -30,7 +30,7 @@ from pixelprompt.jobs.retry import Retry, given_parameters
 from pixelprompt.jobs.schema import Job, ModelResult, ResultFields, RowStatus, RunStarted
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.rate_limit import RateLimiter
-from pixelprompt.models.model import Failure
+from pixelprompt.models.model import Failure, Image
 from pixelprompt.models.parameters import Adjustment
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.storage.images import ImageStorage
@@ -52,6 +52,10 @@ RESULT: ResultFields = {
     "imageKey": "group-images/g/A-1.json",
     "images": [{"imageKey": "group-images/g/A-1.json", "binaryKey": "b"}],
 }
+
+
+def no_references(job_id: str, count: int) -> tuple[Image, ...]:
+    raise AssertionError("the job has no reference images")
 
 
 def row(status: RowStatus, **fields: Unpack[ResultFields]) -> ModelResult:
@@ -602,7 +606,7 @@ class TestEarlierRun:
         def no_registry() -> ModelRegistry:
             raise AssertionError("the provider is about to be asked")
 
-        generation = Generation(running.jobs, running.images, running.tokens, no_registry, None)  # type: ignore[arg-type]
+        generation = Generation(running.jobs, running.images, running.tokens, no_registry, None, no_references)  # type: ignore[arg-type]
         item = Item(running.id, 2, "C", 1, "a fox", running.created_at, {}, run=2)
         assert generation.run(item, 200)["state"] == "done"
         with pytest.raises(AssertionError):
@@ -612,7 +616,7 @@ class TestEarlierRun:
         running.jobs.mark_model_error(running.id, "B", REFUSED, run=2)
         running.jobs.mark_model_error(running.id, "C", REFUSED, run=2)
         running.retry()
-        generation = Generation(running.jobs, running.images, running.tokens, None, None)  # type: ignore[arg-type]
+        generation = Generation(running.jobs, running.images, running.tokens, None, None, no_references)  # type: ignore[arg-type]
         item = Item(running.id, 1, "B", 1, "a fox", running.created_at, {}, run=2)
         assert generation.run(item, 200)["state"] == "failed"
         assert running.states == "completed pending pending"

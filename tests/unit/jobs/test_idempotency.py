@@ -27,6 +27,7 @@ from pixelprompt.prompts.moderation.filter import ContentFilter
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.storage.keys import RATE_LIMIT_KEY as RATE_LIMIT
 from pixelprompt.storage.keys import idempotency_key
+from pixelprompt.storage.references import ReferenceStorage
 from tests.unit.jobs.test_submit import Executions, Secrets, start_error, started
 
 BUCKET = "test-bucket"
@@ -62,6 +63,7 @@ class World:
             ProviderKeys(Secrets(OPENAI_API_KEY="a"), "keys"),
             self.executions,
             self.records,
+            lambda: ReferenceStorage(s3, BUCKET),
             trust_body_ip=True,
             sleep=lambda seconds: self.sleep(seconds),
         )

@@ -40,6 +40,7 @@ from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.prompts.moderation.filter import ContentFilter
 from pixelprompt.prompts.prompt import read_body_with_prompt, read_prompt
 from pixelprompt.providers.keys import ProviderKeys
+from pixelprompt.storage.references import ReferenceStorage
 from pixelprompt.validation import check_names
 
 BUCKET = "test-bucket"
@@ -90,16 +91,23 @@ class Executions:
 
 
 def submission(
-    s3: Any, executions: Executions, secrets: Secrets, ip_limit: int = 50, deadline: Deadline | None = None
+    s3: Any,
+    executions: Executions,
+    secrets: Secrets,
+    ip_limit: int = 50,
+    deadline: Deadline | None = None,
+    *,
+    registry: ModelRegistry | None = None,
 ) -> Submission:
     return Submission(
         JobManager(s3, BUCKET),
         RateLimiter(s3, BUCKET, 100, ip_limit),
         ContentFilter(),
-        lambda: REGISTRY,
+        lambda: registry or REGISTRY,
         ProviderKeys(secrets, "keys"),
         executions,
         IdempotencyRecords(s3, BUCKET),
+        lambda: ReferenceStorage(s3, BUCKET),
         trust_body_ip=True,
         deadline=deadline,
     )
@@ -245,7 +253,7 @@ def test_a_typo_in_any_member_starts_nothing(edited: tuple[str, str], value: Any
     """It is rejected before all other checks, null or not, and before anything is read or counted."""
     name, typo = edited
     untouched = MagicMock(spec=())
-    service = Submission(*[untouched] * 7, trust_body_ip=True)
+    service = Submission(*[untouched] * 8, trust_body_ip=True)
     for body in ({"prompt": "a red fox", typo: value}, {typo: value, "prompt": 5, "n": "many"}):
         with pytest.raises(InvalidParameter) as caught:
             service.submit(body, "192.0.2.1", "c-1")
@@ -272,7 +280,7 @@ def test_an_unknown_member_names_what_was_meant(member: str, nearest: str | None
     with pytest.raises(InvalidParameter) as caught:
         check_names({"prompt": "a fox", member: None}, MEMBERS)
     assert caught.value.details == {"parameter": member[:80], "nearest": nearest}
-    assert len(caught.value.message) < 300
+    assert len(caught.value.message) < 350
 
 
 @pytest.mark.parametrize("text", ["no text\nno border", "👩‍🎨 painters", "kein\u00a0Rahmen", "a\tb", "می‌خواهم"])
