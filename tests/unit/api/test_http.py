@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import status as status_function
 from pixelprompt.api import cors, http, routes
+from pixelprompt.api.body import read_json
 from pixelprompt.errors import (
     ConfigurationError,
     InvalidJson,
@@ -206,6 +207,49 @@ def test_invalid_base64_is_refused() -> None:
 def test_a_body_of_2_mb_is_refused() -> None:
     with pytest.raises(PayloadTooLarge):
         parse('{"prompt": "' + "x" * 2_000_000 + '"}')
+
+
+IMAGE = "data:image/png;base64," + "A" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"prompt": "a fox", "images": [{"data": IMAGE}]}),
+        json.dumps({"images": [{"data": IMAGE[:1_000_000]}] * 4, "prompt": "x" * 60_000}),
+        json.dumps({"images": [{"data": IMAGE}]}).replace("AAAAAAAA", "AAAAAA\\/A", 9),
+    ],
+)
+def test_data_urls_count_against_a_limit_of_their_own(text: str) -> None:
+    assert read_json(text.encode(), may_have_images=True)["images"]
+    with pytest.raises(PayloadTooLarge, match="the limit is 65536"):
+        read_json(text.encode())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"prompt": "x" * 66_000, "images": [{"data": IMAGE}]},
+        {"prompt": IMAGE, "images": []},
+        {"prompt": "a fox", "images": [{"url": IMAGE}]},
+        {"prompt": "a fox", "images": {"data": IMAGE}},
+        {"prompt": "a fox", "image": [{"data": IMAGE}]},
+        {"images": [{"data": IMAGE, "more": [{"data": IMAGE[:100_000]}]}]},
+        {"images": [{"data": [IMAGE]}]},
+        {"images": [[]] * 30_000},
+        {"images": [{"data": IMAGE.replace("image/png", "text/plain")}]},
+    ],
+)
+def test_outside_of_the_data_urls_the_limit_stays(value: dict[str, Any]) -> None:
+    with pytest.raises(PayloadTooLarge) as caught:
+        read_json(json.dumps(value).encode(), may_have_images=True)
+    assert caught.value.details == {"limit": 65536}
+
+
+def test_a_body_with_data_urls_has_a_limit() -> None:
+    with pytest.raises(PayloadTooLarge) as caught:
+        read_json(json.dumps({"images": [{"data": IMAGE + "A" * 1_500_000}]}).encode(), may_have_images=True)
+    assert caught.value.details == {"limit": 4_500_000}
 
 
 @given(st.binary(max_size=300))

@@ -198,7 +198,10 @@ def test_an_upload_id_has_the_form_of_one(upload: str, service: Service) -> None
             for host in ("127.0.0.1", "10.1.2.3", "169.254.169.254", "[::1]", "[fd00:ec2::254]", "localhost",
                          "LOCALHOST", "app.localhost", "localhost:8443", "192.168.0.1:443", "[fe80::1]")
         ),
-        *((f"https://{host}/", "unusual form") for host in ("2130706433", "0x7f.1", "127.1", "0177.0.0.1", "[::ffff:10.0.0.1]")),
+        *(
+            (f"https://{host}/", "unusual form")
+            for host in ("2130706433", "0x7f.1", "127.1", "0177.0.0.1", "[::ffff:10.0.0.1]")
+        ),
     ],
 )  # fmt: skip
 def test_a_url_leads_to_the_public_internet(url: str, problem: str, service: Service) -> None:
@@ -217,8 +220,8 @@ def test_a_public_address_is_accepted(url: str, service: Service) -> None:
 @pytest.mark.parametrize(
     "data",
     ["", "fox", "data:,fox", "data:image/png,fox", "data:text/plain;base64,Zm94", "data:image/gif;base64,Zm94",
-     "data:image/png;base64,", "data:image/png;base64,Zm94", "data:image/png;base64,Zm9*", data_url(png()[:-20]), DATA + " ",
-     "DATA:image/png;base64,Zm94", data_url(png())[:-4] + "===="],
+     "data:image/png;base64,", "data:image/png;base64,Zm94", "data:image/png;base64,Zm9*", DATA + " ",
+     data_url(png()[:-20]), "DATA:image/png;base64,Zm94"],
 )  # fmt: skip
 def test_data_is_a_whole_image_in_base64(data: str, service: Service) -> None:
     assert service.refused([{"data": data}]).message.startswith("`images[0].data` ")

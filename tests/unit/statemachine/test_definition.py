@@ -16,6 +16,7 @@ from tests.workflow_engine import (
     done,
     hanging,
     job_input,
+    prepared,
     recorded,
     running_workflow,
     service_error,
@@ -98,6 +99,57 @@ def a_plain_job(workflow: Workflow) -> None:
     outcomes = [done(item()), done(item("b", index=1))]
     assert ran.calls["finish"] == [{"jobId": "job", "run": 1, "correlationId": "c", "outcomes": outcomes}]
     assert ran.output == {"job": {"jobId": "job", "status": "completed"}, "outcomes": outcomes}
+
+
+def references_that_can_be_used(workflow: Workflow) -> None:
+    ran = workflow.run(["a"], references=3)
+    assert ran.status == "SUCCEEDED"
+    assert ran.calls["prepare_references"] == [{"jobId": "job", "run": 1, "correlationId": "c"}]
+    (call,) = ran.calls["generate"]
+    assert call == {**task_payload(), "parameters": {"steps": 28, "images": 3}}
+    assert ran.outcomes == [done(item())]
+
+
+def no_references(workflow: Workflow) -> None:
+    ran = workflow.run(["a"])
+    assert ran.status == "SUCCEEDED"
+    assert ran.calls["prepare_references"] == []
+    assert ran.outcomes == [done(item())]
+
+
+def a_reference_that_cannot_be_used(workflow: Workflow) -> None:
+    ran = workflow.run(["a"], references=1, prepare_references=lambda _: {"state": "failed"})
+    assert ran.status == "SUCCEEDED"
+    assert ran.calls["generate"] == []
+    assert ran.outcomes == []
+
+
+def references_that_break_their_lambda(workflow: Workflow) -> None:
+    broken = raises(MemoryError())
+    ran = workflow.run(["a"], references=1, prepare_references=broken)
+    assert ran.status == "SUCCEEDED"
+    assert len(ran.calls["prepare_references"]) == 1
+    assert ran.calls["generate"] == []
+    assert ran.outcomes == []
+
+
+def no_free_lambda_for_references(workflow: Workflow) -> None:
+    full = raises(service_error("TooManyRequestsException"), 60, prepared)
+    ran = workflow.run(["a"], references=1, prepare_references=full)
+    assert ran.outcomes == [done(item())]
+    assert ran.delays == PATIENT
+
+
+def references_that_need_more_than_one_attempt(code: str) -> Callable[[Workflow], None]:
+    """What becomes of the references where Lambda throws this error twice."""
+
+    def case(workflow: Workflow) -> None:
+        ran = workflow.run(["a"], references=1, prepare_references=raises(service_error(code), 2, prepared))
+        assert ran.outcomes == [done(item())]
+        assert ran.delays == BRIEF[:2]
+
+    case.__name__ = f"references_after_two_{code}"
+    return case
 
 
 def a_wait(workflow: Workflow) -> None:
@@ -187,6 +239,16 @@ def an_end_that_needs_more_than_one_attempt(workflow: Workflow) -> None:
 Rule = tuple[str, str, str]
 
 RULES: dict[Rule, Callable[[Workflow], None]] = {
+    ("Are there reference images?", "Choice", "Prepare references"): references_that_can_be_used,
+    ("Are there reference images?", "Default", "Generate images"): no_references,
+    ("Prepare references", "Retry", "Lambda.TooManyRequestsException"): no_free_lambda_for_references,
+    **{
+        ("Prepare references", "Retry", f"Lambda.{code}"): references_that_need_more_than_one_attempt(code)
+        for code in TRANSIENT
+    },
+    ("Prepare references", "Catch", "States.ALL"): references_that_break_their_lambda,
+    ("Can they be used?", "Choice", "Finish job"): a_reference_that_cannot_be_used,
+    ("Can they be used?", "Default", "Generate images"): references_that_can_be_used,
     ("Generate image", "Retry", "Lambda.TooManyRequestsException"): no_free_lambda_for_an_image,
     ("Generate image", "Catch", "States.ALL"): an_image_that_breaks,
     ("Is it done?", "Choice", "Wait for the provider"): a_wait,
@@ -252,8 +314,10 @@ def test_case_fails_without_its_rule(workflow: Workflow, rule: Rule) -> None:
 
 
 def test_transitions_of_a_model(workflow: Workflow) -> None:
-    """What AWS charges for: 2 for a job, 3 for a model, 3 more each time it waits or 1 more if it breaks."""
-    around = ["Generate images", "Finish job"]
+    """What AWS charges for: 3 for a job and 2 more with references, 3 for a model, 3 more each time it waits or 1 more
+    if it breaks.
+    """
+    begin, end = ["Are there reference images?", "Generate images"], ["Finish job"]
     turn = ["Generate image", "Is it done?"]
     ways = {
         "plain": (workflow.run(["a"]), [*turn, "Done"]),
@@ -267,12 +331,14 @@ def test_transitions_of_a_model(workflow: Workflow) -> None:
         ),
     }
     for ran, way in ways.values():
-        assert [ran.entered[0], ran.entered[-1]] == around
-        assert ran.entered[1:-1] == way
+        assert ran.entered == [*begin, *way, *end]
     assert {name: len(way) for name, (_, way) in ways.items()} == {"plain": 3, "waits": 6, "breaks": 4}
-    entered = set(chain.from_iterable(ran.entered for ran, _ in ways.values()))
+    edit = workflow.run(["a"], references=1)
+    prepare = ["Prepare references", "Can they be used?"]
+    assert edit.entered == [begin[0], *prepare, begin[1], *turn, "Done", *end]
+    entered = {*chain.from_iterable(ran.entered for ran, _ in ways.values()), *edit.entered}
     assert entered == {name for name, _ in states_of(workflow.definition)}, "no state without a case"
-    assert len(workflow.run([str(number) for number in range(9)]).entered) == 29
+    assert len(workflow.run([str(number) for number in range(9)]).entered) == 30
 
 
 def test_items_say_how_far_they_have_come_and_carry_their_receipts(workflow: Workflow) -> None:
@@ -421,7 +487,7 @@ def test_a_job_whose_end_fails_for_good_has_failed(workflow: Workflow) -> None:
 
 
 def test_a_job_that_takes_too_long_is_timed_out(workflow: Workflow) -> None:
-    assert workflow.definition["TimeoutSeconds"] == 2580
+    assert workflow.definition["TimeoutSeconds"] == 3070
     workflow.changed(lambda definition: definition.update(TimeoutSeconds=1))
     with hanging() as forever:
         ran = workflow.run(["a"], generate=forever)
