@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from botocore.loaders import JSONFileLoader
 from hypothesis import settings
@@ -59,6 +60,19 @@ def _parsed_once(self: JSONFileLoader, file_path: str) -> Any:
 
 
 JSONFileLoader.load_file = _parsed_once
+
+# Each refusal of a value reads from the schema of its type what would be right; tests refuse thousands. A type is
+# described once in a process.
+_describe = msgspec.json.schema
+_description = cache(_describe)
+
+
+def _described_once(kind: Any, **options: Any) -> dict[str, Any]:
+    # Other types than structs may have no hash.
+    return _description(kind) if not options and isinstance(kind, msgspec.StructMeta) else _describe(kind, **options)
+
+
+msgspec.json.schema = _described_once  # type: ignore[assignment]
 
 # The bucket that ``s3`` has.
 BUCKET = "test-bucket"

@@ -21,7 +21,9 @@ def lines_of(service: Service, job_id: str) -> list[dict[str, Any]]:
     return [
         json.loads(event["message"])
         for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
-        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+        for page in logs.get_paginator("filter_log_events").paginate(
+            logGroupName=group["logGroupName"], filterPattern=f'"{job_id}"'
+        )
         for event in page["events"]
         if job_id in event["message"] and event["message"].lstrip().startswith("{")
     ]
