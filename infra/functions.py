@@ -21,7 +21,7 @@ from infra.exceptions import acknowledge, acknowledge_resource, objects_name
 from infra.interpreters import interpreter
 from infra.log_groups import ServiceLogGroup
 from infra.memory import MEMORY
-from infra.packages import CORE, PLATFORM, PROVIDERS, SOURCES, BundlingError, install
+from infra.packages import CORE, PROVIDERS, SOURCES, BundlingError, install
 from infra.secrets import ProviderKeys
 from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
@@ -42,9 +42,7 @@ class Bundle:
     The packages are wheels for the Lambda platform, so no Docker and no such machine is needed.
     """
 
-    def __init__(
-        self, requirements: Path | None = None, *, platform: str = PLATFORM, python: str = INTERPRETER
-    ) -> None:
+    def __init__(self, requirements: Path | None = None, *, platform: str = "", python: str = INTERPRETER) -> None:
         self.requirements = requirements
         self.platform = platform
         self.python = python
@@ -131,10 +129,19 @@ def _compile(directory: Path, version: str) -> None:
 
 # Folders of packages that no function reads.
 _UNREAD = frozenset({"__pycache__", "tests", "_tests", "test"})
+# Of Pillow: AVIF, fonts, and Tk; reference images are PNG, JPEG, and WebP.
+_UNUSED_LIBRARIES = (
+    "PIL/_avif.*", "PIL/_imagingft.*", "PIL/_imagingtk.*",
+    "pillow.libs/libavif-*", "pillow.libs/libfreetype-*", "pillow.libs/libharfbuzz-*", "pillow.libs/libbrotli*",
+    "pillow.libs/libpng16-*",
+)  # fmt: skip
 
 
 def _trim(directory: Path) -> None:
     """Remove what no function reads; every megabyte of an archive delays its first start."""
+    for unused in _UNUSED_LIBRARIES:
+        for path in [*directory.glob(unused)]:
+            path.unlink()
     shutil.rmtree(directory / "bin", ignore_errors=True)
     (directory / ".lock").unlink(missing_ok=True)
     for path in (directory / "botocore" / "data").iterdir():

@@ -13,20 +13,26 @@ from infra.interpreters import uv
 from infra.settings import INTERPRETER
 
 SOURCES = Path(__file__).resolve().parent.parent / "functions"
-# What the functions run on without the providers' SDKs, and with them.
+# What the functions run on: without the providers' SDKs, with them, and with Pillow, which decodes reference images.
 CORE = SOURCES / "requirements-core.txt"
 PROVIDERS = SOURCES / "requirements.txt"
+REFERENCES = SOURCES / "requirements-references.txt"
 # Names packages that no archive has, with the reason.
 EXCLUDED = SOURCES / "requirements-excluded.txt"
 PLATFORM = "aarch64-manylinux2014"
+# Pillow's wheels need glibc 2.27. Lambda has 2.34 (Amazon Linux 2023) from Python 3.12 on, and 2.26 (Amazon Linux 2) with
+# 3.11 (docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html).
+PLATFORMS = {REFERENCES: "aarch64-manylinux_2_28"}
 
 
 class BundlingError(RuntimeError):
     """The packages of the functions could not be gathered."""
 
 
-def install(requirements: Path, directory: Path, *, platform: str = PLATFORM, python: str = INTERPRETER) -> None:
+def install(requirements: Path, directory: Path, *, platform: str = "", python: str = INTERPRETER) -> None:
     """Install what a requirements file names into a folder, from uv's cache where it is there.
+
+    Without a ``platform`` it is Lambda's.
 
     Raises
     ------
@@ -35,6 +41,7 @@ def install(requirements: Path, directory: Path, *, platform: str = PLATFORM, py
     installer = uv()
     if installer is None:
         raise BundlingError("uv is missing; install it into the virtual environment: pip install uv.")
+    platform = platform or PLATFORMS.get(requirements, PLATFORM)
     command = [
         installer, "pip", "install", "--quiet", "--target", str(directory), "--python", sys.executable,
         "--python-platform", platform, "--python-version", python, "--only-binary", ":all:",
@@ -56,13 +63,15 @@ def install(requirements: Path, directory: Path, *, platform: str = PLATFORM, py
 
 
 def fetch() -> int:
-    """Have uv keep the packages of both archives for this Python; the exit code of a command."""
-    with TemporaryDirectory(prefix="pixel-prompt-packages-") as folder:
-        try:
-            install(PROVIDERS, Path(folder))
-        except BundlingError as error:
-            print(error, file=sys.stderr)
-            return 1
+    """Have uv keep the packages of all archives for this Python; the exit code of a command."""
+    # Those of the core are among the others.
+    for requirements in (PROVIDERS, REFERENCES):
+        with TemporaryDirectory(prefix="pixel-prompt-packages-") as folder:
+            try:
+                install(requirements, Path(folder))
+            except BundlingError as error:
+                print(error, file=sys.stderr)
+                return 1
     return 0
 
 

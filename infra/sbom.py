@@ -25,7 +25,8 @@ _LICENSES = {
     "Apache 2.0": "Apache-2.0",
     "Dual License": "Apache-2.0 OR BSD-3-Clause",  # of python-dateutil
 }
-_SDK = "openai"
+# By a package that no other archive has, the name of an archive; without any it is the core.
+_NAMES = {"openai": "providers", "pillow": "references"}
 
 
 def write(assembly: Path) -> list[Path]:
@@ -38,7 +39,7 @@ def write(assembly: Path) -> list[Path]:
         }
         if not packages or not (archive / "pixelprompt").is_dir():
             continue
-        name = "providers" if _SDK in packages else "core"
+        name = next((name for package, name in _NAMES.items() if package in packages), "core")
         folder.mkdir(exist_ok=True)
         path = folder / f"{name}.cdx.json"
         path.write_text(_bill(name, packages), encoding="utf-8")

@@ -20,7 +20,12 @@ from local import lock, terminal
 from local.progress import Progress
 
 OLDEST = (3, 11)
-PYTHON_INPUTS = ["requirements.txt", "functions/requirements.txt", "functions/requirements-core.txt"]
+PYTHON_INPUTS = [
+    "requirements.txt",
+    "functions/requirements.txt",
+    "functions/requirements-core.txt",
+    "functions/requirements-references.txt",
+]
 NODE_INPUTS = ["package.json", "package-lock.json"]
 PYTHON = os.path.join(".venv", "bin", "python")
 UV = os.path.join(".venv", "bin", "uv")

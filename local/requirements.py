@@ -20,6 +20,7 @@ from local.paths import ROOT, SCRIPTS
 LOCKS: dict[str, tuple[str, ...]] = {
     "functions/requirements-core.txt": (),
     "functions/requirements.txt": ("functions/requirements-core.txt",),
+    "functions/requirements-references.txt": ("functions/requirements.txt",),
     "requirements.txt": (),
 }
 _OPTIONS = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header")

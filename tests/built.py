@@ -25,6 +25,7 @@ SERVICES = {
     "generate": ("generation",),
     "record_failure": ("failure_recorder",),
     "finish": ("completion",),
+    "prepare_references": ("preparation",),
 }
 
 

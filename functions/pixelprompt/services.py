@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pixelprompt.limits.rate_limit import RateLimiter
     from pixelprompt.models.model import Image
     from pixelprompt.models.overlay import LiveRegistry
+    from pixelprompt.preparation.prepare import Preparation
     from pixelprompt.prompts.moderation.filter import ContentFilter
     from pixelprompt.providers.keys import ProviderKeys
     from pixelprompt.storage.galleries import Galleries
@@ -243,6 +244,18 @@ def _request_client(service: str) -> Any:
 
 
 # --- for functions that the state machine calls -----------------------------------------------------------------------
+
+
+@cache
+def preparation() -> Preparation:
+    """Makes reference images ready for the providers."""
+    from pixelprompt.jobs.store import JobManager
+    from pixelprompt.preparation.prepare import Preparation
+    from pixelprompt.storage import clients
+    from pixelprompt.storage.references import ReferenceStorage
+
+    s3, bucket = clients.client("s3"), settings().bucket_name
+    return Preparation(JobManager(s3, bucket), ReferenceStorage(s3, bucket))
 
 
 @cache

@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from infra import sbom
 from infra.functions import BOTOCORE_SERVICES, Bundle
-from infra.packages import CORE, EXCLUDED, PROVIDERS, SOURCES, BundlingError
+from infra.packages import CORE, EXCLUDED, PROVIDERS, REFERENCES, SOURCES, BundlingError
 from infra.settings import INTERPRETER
 from local.simulator import Simulator
 from pixelprompt.models.registry import ModelRegistry
@@ -35,7 +35,16 @@ from tests.contract.table import MODELS, PATHS
 from .conftest import ROOT
 
 ENTRY_POINTS = {source.stem for source in SOURCES.glob("*.py")}
-CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance"}
+# By archive, those that can start in it; the core is in every archive.
+CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance", "prepare_references"}
+STARTING = {
+    CORE: CORE_ENTRY_POINTS,
+    PROVIDERS: ENTRY_POINTS - {"prepare_references"},
+    REFERENCES: CORE_ENTRY_POINTS | {"prepare_references"},
+}
+NAMES = {CORE: "core", PROVIDERS: "providers", REFERENCES: "references"}
+# By archive, a function that it is for.
+FUNCTION = {CORE: "status", PROVIDERS: "generate", REFERENCES: "prepare_references"}
 AARCH64 = 183
 # What Lambda unpacks at most, in bytes.
 UNZIPPED_LIMIT = 250 * 1024**2
@@ -100,15 +109,16 @@ def import_alone(
     )
 
 
-@pytest.mark.parametrize("path", [CORE, PROVIDERS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", NAMES, ids=lambda path: path.name)
 def test_every_package_is_pinned(path: Path) -> None:
     for requirement in requirements(path).values():
         version(requirement)
 
 
-def test_the_laptop_runs_the_very_same_versions() -> None:
+@pytest.mark.parametrize("path", NAMES, ids=lambda path: path.name)
+def test_the_laptop_runs_the_very_same_versions(path: Path) -> None:
     """The emulator's Lambdas run in this environment: what it has must be what the archives for AWS hold."""
-    pinned = {name: r for name, r in requirements(PROVIDERS).items() if r.marker is None or r.marker.evaluate()}
+    pinned = {name: r for name, r in requirements(path).items() if r.marker is None or r.marker.evaluate()}
     assert {name: metadata.version(name) for name in pinned} == {name: version(r) for name, r in pinned.items()}
 
 
@@ -118,9 +128,9 @@ def test_what_is_excluded_is_pinned() -> None:
 
 
 def test_the_environment_asks_for_the_same_versions() -> None:
-    environment, archives = requirements(ROOT / "requirements.txt"), requirements(PROVIDERS)
+    environment, archives = requirements(ROOT / "requirements.txt"), requirements(PROVIDERS) | requirements(REFERENCES)
     both = environment.keys() & archives.keys()
-    assert both >= {"boto3", "botocore", "aws-lambda-powertools", "openai", "google-genai"}
+    assert both >= {"boto3", "botocore", "aws-lambda-powertools", "openai", "google-genai", "pillow"}
     assert {name: version(environment[name]) for name in both} == {name: version(archives[name]) for name in both}
 
 
@@ -185,7 +195,7 @@ class Assembly:
 
     def archive(self, path: Path) -> Path:
         """The archive with the packages of a requirements file."""
-        return self.archives()["generate" if path == PROVIDERS else "status"]
+        return self.archives()[FUNCTION[path]]
 
 
 def synthesize(folder: Path, *prefix: str, **variables: str) -> Assembly:
@@ -218,25 +228,31 @@ def test_a_second_synthesis_needs_nothing_from_outside_and_gives_the_same(assemb
     second = synthesize(tmp_path / "b", *alone, **outside)
     assert second.template == assembly.template
     archives = {archive.name for archive in assembly.archives().values()}
-    assert {archive.name for archive in second.archives().values()} == archives and len(archives) == 2
+    assert {archive.name for archive in second.archives().values()} == archives and len(archives) == len(NAMES)
     for name in archives:
         assert checksum(second.folder / name) == checksum(assembly.folder / name)
 
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_only_who_calls_providers_carries_their_packages(assembly: Assembly) -> None:
+def test_only_who_needs_packages_carries_them(assembly: Assembly) -> None:
     archives = assembly.archives()
     assert set(archives) == ENTRY_POINTS
-    sdks = ("openai", "google", "pydantic", "httpx2")
-    with_sdks = {module for module, archive in archives.items() if any((archive / name).exists() for name in sdks)}
-    assert with_sdks == {"generate", "enhance"}
+
+    def carriers(*names: str) -> set[str]:
+        return {module for module, archive in archives.items() if any((archive / name).exists() for name in names)}
+
+    assert carriers("openai", "google", "pydantic") == {"generate", "enhance"}
+    assert carriers("httpx2") == {"generate", "enhance", "prepare_references"}
+    assert carriers("PIL", "pillow.libs") == {"prepare_references"}
     assert all((archives["generate"] / name).is_dir() for name in ("openai", "google"))
 
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize(("path", "megabytes"), [(CORE, 20), (PROVIDERS, 75)], ids=["core", "providers"])
+@pytest.mark.parametrize(
+    ("path", "megabytes"), [(CORE, 20), (PROVIDERS, 75), (REFERENCES, 40)], ids=["core", "providers", "references"]
+)
 def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> None:
     archive = assembly.archive(path)
     assert {source.name for source in SOURCES.glob("*.py")} <= {entry.name for entry in archive.iterdir()}
@@ -278,9 +294,9 @@ def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> N
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize("path", [CORE, PROVIDERS], ids=["core", "providers"])
+@pytest.mark.parametrize("path", NAMES, ids=NAMES.values())
 def test_the_bill_of_materials_says_what_is_in_the_archive(assembly: Assembly, path: Path) -> None:
-    name = "providers" if path == PROVIDERS else "core"
+    name = NAMES[path]
     text = (assembly.folder / "sbom" / f"{name}.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
@@ -300,14 +316,14 @@ def test_the_bill_of_materials_says_what_is_in_the_archive(assembly: Assembly, p
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_every_function_but_two_runs_on_the_core(assembly: Assembly) -> None:
+def test_every_function_but_three_runs_on_the_core(assembly: Assembly) -> None:
     core = assembly.archive(CORE)
     assert {module for module, archive in assembly.archives().items() if archive == core} == CORE_ENTRY_POINTS
 
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize("path", [CORE, PROVIDERS], ids=["core", "providers"])
+@pytest.mark.parametrize("path", NAMES, ids=NAMES.values())
 def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path) -> None:
     """The very bytes that go to Lambda, under the very Python: on arm64 itself, or under qemu."""
     native = platform.machine() == "aarch64"
@@ -321,17 +337,17 @@ def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path
         if not found:
             pytest.skip("no qemu-aarch64 on the PATH; Debian's package qemu-user has it")
         emulator = [found]
-    statements = "; ".join(map(built.start, sorted(ENTRY_POINTS if path == PROVIDERS else CORE_ENTRY_POINTS)))
+    statements = "; ".join(map(built.start, sorted(STARTING[path])))
     result = import_alone(assembly.archive(path), statements, (*emulator, python))
     assert result.returncode == 0, result.stderr
 
 
-@pytest.fixture(scope="module", params=[CORE, PROVIDERS], ids=["core", "providers"])
+@pytest.fixture(scope="module", params=NAMES, ids=NAMES.values())
 def archive_here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """An archive with the same packages for this machine, and the entry points that it is for."""
     directory = tmp_path_factory.mktemp("here") / "archive"
     fill(directory, Bundle.for_this_machine(request.param))
-    return directory, sorted(ENTRY_POINTS if request.param == PROVIDERS else CORE_ENTRY_POINTS)
+    return directory, sorted(STARTING[request.param])
 
 
 @pytest.mark.slow

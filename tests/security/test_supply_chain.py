@@ -19,14 +19,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra import packages
-from infra.packages import CORE, PROVIDERS
+from infra.packages import CORE, PROVIDERS, REFERENCES
 from local.checks import audit
 from local.paths import ROOT
 from local.progress import Progress
 from local.requirements import LockError, heading, lock
 from tests.canned import Answer, Asked, Canned
 
-LOCKS = [ROOT / "requirements.txt", CORE, PROVIDERS]
+LOCKS = [ROOT / "requirements.txt", CORE, PROVIDERS, REFERENCES]
 # What makes an environment, and is not part of it.
 TOOLS = {"pip", "setuptools", "wheel"}
 

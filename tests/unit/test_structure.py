@@ -29,7 +29,7 @@ LOADING = {"importlib", "pkgutil", "runpy"}
 # A room imports only what stands below it, and never its neighbor.
 LEVELS = (
     {"services"},
-    {"api", "generation"},
+    {"api", "generation", "preparation"},
     {"jobs"},
     {"prompts", "limits"},
     {"providers"},
@@ -231,7 +231,10 @@ def declared(*names: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folders", "files"),
     [
-        (["functions"], ["functions/requirements.in", "functions/requirements-core.in"]),
+        (
+            ["functions"],
+            ["functions/requirements.in", "functions/requirements-core.in", "functions/requirements-references.in"],
+        ),
         (["app.py", "infra", "local", "benchmarks", "tests"], ["requirements.in"]),
     ],
     ids=["functions", "checkout"],

@@ -9,7 +9,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pixelprompt.aws_errors import error_code
 from pixelprompt.errors import PixelPromptError
 from pixelprompt.storage.documents import MISSING, DocumentStore, storage_error
-from pixelprompt.storage.keys import given_references_key, reference_key
+from pixelprompt.storage.keys import JOBS, given_references_key, job_of_folder, reference_key
+
+# Of a job that shares the beginning of its ID with others, so many are looked at.
+_NAMESAKES = 3
 
 
 class ReferenceStorage:
@@ -57,6 +60,38 @@ class ReferenceStorage:
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=mime_type)
         except (ClientError, BotoCoreError) as error:
             raise storage_error(error, key) from error
+
+    def has(self, job_id: str, number: int, size: int) -> bool:
+        """Whether a prepared reference of so many bytes is there.
+
+        Raises
+        ------
+        StorageError
+        """
+        key = reference_key(job_id, number)
+        try:
+            found: int = self._s3.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
+        except ClientError as error:
+            if error_code(error) in MISSING:
+                return False
+            raise storage_error(error, key) from error
+        except BotoCoreError as error:
+            raise storage_error(error, key) from error
+        return found == size
+
+    def jobs_beginning_with(self, beginning: str) -> list[str]:
+        """IDs of the jobs that begin with these eight characters, as the name of a gallery has them.
+
+        Raises
+        ------
+        StorageError
+        """
+        prefix = f"{JOBS}{beginning}-"
+        try:
+            listing = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=_NAMESAKES)
+        except (ClientError, BotoCoreError) as error:
+            raise storage_error(error, prefix) from error
+        return [job_of_folder(entry["Prefix"]) for entry in listing.get("CommonPrefixes", [])]
 
     def load(self, job_id: str, count: int) -> list[bytes]:
         """The first ``count`` prepared references of a job.

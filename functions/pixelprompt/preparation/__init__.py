@@ -1,0 +1,1 @@
+"""Reference images of a job, made ready for the providers."""
