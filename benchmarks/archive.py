@@ -157,6 +157,7 @@ def _functions(archives: Mapping[tuple[str, str], Path]) -> dict[str, float]:
         run("models", [event("GET", "/models")] * 3)
         # Without a key for its text model it calls no provider; the SDK that it would call with is loaded.
         run("enhance", [event("POST", "/enhance", {"prompt": f"a fox, {number}"}) for number in range(3)])
+        run("upload", [event("POST", "/uploads", {"contentType": "image/png"})] * 3)
         again = run("submit", [event("POST", "/generate", {"prompt": "a fox", "models": [model]})] * 3)
         jobs = [json.loads(answer["body"])["jobId"] for answer in again]
         run("cancel", [route("POST", f"/cancel/{job}", job) for job in jobs])

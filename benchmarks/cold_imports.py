@@ -21,6 +21,7 @@ CLIENTS = {
     "submit": ("s3", "secretsmanager", "stepfunctions"),
     "status": ("s3",),
     "enhance": ("s3", "secretsmanager"),
+    "upload": ("s3",),
     "models": ("s3", "secretsmanager"),
     "cancel": ("s3", "stepfunctions"),
     "retry": ("s3", "stepfunctions"),

@@ -247,7 +247,7 @@ class ServiceFunction(lambda_.Function):
         self.allow([f"s3:{action}" for action in actions], [self._bucket.arn_for_objects(key) for key in keys])
         for key in keys:
             if "*" in key:
-                reason = "Keys hold the ids of jobs, which are not known in advance; no prefix is narrower."
+                reason = "Keys hold ids, which are not known in advance; no prefix is narrower."
                 acknowledge_resource(self.service_role, objects_name(self._bucket, key), reason)
 
 
@@ -367,6 +367,16 @@ class Functions(Construct):
             code=providers,
         )
 
+        self.upload = function(
+            "upload",
+            {
+                "UPLOAD_LIMIT": str(settings.upload_limit),
+                "UPLOAD_IP_LIMIT": str(settings.upload_ip_limit),
+                **callers,
+                **cors,
+            },
+            timeout=REQUEST_SECONDS,
+        )
         self.cancel = function("cancel", {**delivery, **cors}, timeout=REQUEST_SECONDS)
         self.retry = function("retry", {**limits, **cors}, timeout=REQUEST_SECONDS)
         self.models = function(
@@ -384,6 +394,7 @@ class Functions(Construct):
             self.finish,
             self.status,
             self.enhance,
+            self.upload,
             self.cancel,
             self.retry,
             self.models,
@@ -428,6 +439,9 @@ class Functions(Construct):
         self.enhance.allow_objects(
             "GetObject", "PutObject", keys=[f"{object_keys.ENHANCED}*", object_keys.ENHANCE_LIMIT_KEY]
         )
+        self.upload.allow_objects("GetObject", "PutObject", keys=[object_keys.UPLOAD_LIMIT_KEY])
+        # A presigned form allows what its signer may do.
+        self.upload.allow_objects("PutObject", keys=[f"{object_keys.UPLOADS}*"])
 
 
 def _cors_origins(settings: Settings, storage: Storage) -> str:

@@ -7,6 +7,7 @@ MEMORY = {
     "finish": 512,
     "status": 1024,
     "enhance": 1024,
+    "upload": 512,
     "cancel": 512,
     "retry": 512,
     "models": 512,

@@ -74,6 +74,18 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
             description="Requests to enhance a prompt per rolling day and IP address; 0 rejects every counted address.",
         ),
     ] = 50
+    upload_limit: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000, description="Forms for uploads per rolling hour in total; 0 rejects every request."),
+    ] = 200
+    upload_ip_limit: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Forms for uploads per rolling day and IP address; 0 rejects every counted address.",
+        ),
+    ] = 100
     ip_include: Annotated[
         str,
         about(

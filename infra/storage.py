@@ -17,6 +17,8 @@ ENHANCED_DAYS = 7
 RATE_LIMIT_DAYS = 2
 # A record counts for 24 hours.
 IDEMPOTENCY_DAYS = 2
+# A job takes its references at its start.
+UPLOAD_DAYS = 1
 
 IMAGE_PATHS = f"{keys.IMAGES}*"
 # Every write of these says which version it replaces, or that it replaces none.
@@ -76,10 +78,13 @@ class Storage(Construct):
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
         super().__init__(scope, id)
         days_by_prefix = {
-            **dict.fromkeys((keys.JOBS, keys.RECORDS, keys.IMAGES, keys.INDEX), settings.retention_days),
+            **dict.fromkeys(
+                (keys.JOBS, keys.RECORDS, keys.IMAGES, keys.INDEX, keys.REFERENCES), settings.retention_days
+            ),
             keys.ENHANCED: ENHANCED_DAYS,
             keys.RATE_LIMITS: RATE_LIMIT_DAYS,
             keys.IDEMPOTENCY: IDEMPOTENCY_DAYS,
+            keys.UPLOADS: UPLOAD_DAYS,
         }
         self.bucket = PrivateBucket(
             self,
@@ -91,8 +96,7 @@ class Storage(Construct):
             removal_policy=removal_policy(settings),
             # Emptying the bucket needs a custom resource, which the emulator cannot run; its buckets go with it.
             auto_delete_objects=settings.removal_policy == "destroy" and settings.target == "aws",
-            # CloudFront has CORS headers of its own; a page that saves images fetches presigned URLs from the bucket.
-            cors=None if settings.cloudfront else [_readable_from(settings.cors_origins.split(","))],
+            cors=_cors_rules(settings),
         )
         self._refuse_unconditional_writes()
         self.delivery: Delivery | None = None
@@ -118,8 +122,26 @@ class Storage(Construct):
         )
 
 
-def _readable_from(origins: list[str]) -> s3.CorsRule:
-    return s3.CorsRule(allowed_origins=origins, allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.HEAD])
+def _cors_rules(settings: Settings) -> list[s3.CorsRule]:
+    """The pages that may upload, and that may fetch images where no CloudFront with CORS headers of its own does."""
+    origins = settings.cors_origins.split(",")
+    uploading = s3.CorsRule(allowed_origins=[*origins, *_page_origins(settings)], allowed_methods=[s3.HttpMethods.POST])
+    if settings.cloudfront:
+        return [uploading]
+    # A page that saves images fetches presigned URLs.
+    reading = s3.CorsRule(allowed_origins=origins, allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.HEAD])
+    return [reading, uploading]
+
+
+def _page_origins(settings: Settings) -> list[str]:
+    """Where CloudFront serves the page, unless every page may upload.
+
+    The distribution's own domain would be a circular dependency, as it has the bucket as an origin; and a bucket that
+    outlives its stack can be imported again only if it refers to nothing. So the rule allows CloudFront's pages as a
+    whole. That lets none of them upload: browsers send a form without a preflight, whatever the rule says, and S3
+    stores it only with the policy that this deployment's API has signed. The rule lets a page read S3's response.
+    """
+    return ["https://*.cloudfront.net"] if settings.serves_page and settings.cors_origins != "*" else []
 
 
 class Delivery(Construct):
@@ -156,7 +178,7 @@ class Delivery(Construct):
             default_behavior=cloudfront.BehaviorOptions(
                 origin=origin(self.page_bucket),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
-                response_headers_policy=self._page_headers(),
+                response_headers_policy=self._page_headers(bucket),
             ),
             additional_behaviors={
                 IMAGE_PATHS: cloudfront.BehaviorOptions(
@@ -192,15 +214,17 @@ class Delivery(Construct):
             )
         )
 
-    def _page_headers(self) -> cloudfront.ResponseHeadersPolicy:
+    def _page_headers(self, bucket: s3.Bucket) -> cloudfront.ResponseHeadersPolicy:
         # The API's own URL would be a circular dependency: the functions behind it know the distribution's domain.
         api = f"https://*.execute-api.{Stack.of(self).region}.amazonaws.com"
+        # The SDK signs forms for the first name in us-east-1 and for the second in other regions.
+        uploads = f"https://{bucket.bucket_domain_name} https://{bucket.bucket_regional_domain_name}"
         return cloudfront.ResponseHeadersPolicy(
             self,
             "PageHeaders",
             security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
                 content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
-                    content_security_policy=content_security_policy(api=api),
+                    content_security_policy=content_security_policy(api=api, uploads=uploads),
                     override=True,
                 ),
                 content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),

@@ -31,8 +31,11 @@ def page_config(*, api_url: str, status_wait: int, gallery: bool) -> dict[str, A
     return {"apiUrl": api_url, "statusWait": status_wait, "gallery": gallery}
 
 
-def content_security_policy(*, api: str, images: str = "") -> str:
-    """The page's policy: it loads its own files, the API at the origin ``api``, images of its own and of ``images``."""
+def content_security_policy(*, api: str, uploads: str, images: str = "") -> str:
+    """The page's policy: it loads its own files, and images of its own origin and of ``images``.
+
+    It calls the API at the origin ``api`` and posts files to ``uploads``, one or more origins separated by blanks.
+    """
     own_and_images = " ".join(filter(None, ("'self'", images)))
     policy = {
         "default-src": "'none'",
@@ -40,7 +43,7 @@ def content_security_policy(*, api: str, images: str = "") -> str:
         "style-src": "'self'",
         "img-src": own_and_images,
         # Images are fetched as well: to be saved, alone or in one archive.
-        "connect-src": " ".join(dict.fromkeys([*own_and_images.split(), api])),
+        "connect-src": " ".join(dict.fromkeys([*own_and_images.split(), api, *uploads.split()])),
         # Nothing that is text may become markup or script.
         "require-trusted-types-for": "'script'",
         "trusted-types": "'none'",

@@ -29,7 +29,7 @@ class PageServer(ThreadingHTTPServer):
 
     Parameters
     ----------
-    api_url : where the page finds the API; the emulator serves the images from the same origin
+    api_url : where the page finds the API; the emulator serves the images, and takes uploads, at the same origin
     status_wait : seconds that the page may wait for a change
     gallery : whether the API has a gallery to show
     """
@@ -44,7 +44,7 @@ class PageServer(ThreadingHTTPServer):
         self.headers = {
             "Cache-Control": "no-cache",
             "Vary": "Accept-Encoding",
-            "Content-Security-Policy": content_security_policy(api=origin, images=origin),
+            "Content-Security-Policy": content_security_policy(api=origin, uploads=origin, images=origin),
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
             "Referrer-Policy": "no-referrer",

@@ -20,6 +20,7 @@ SERVICES = {
     "cancel": ("cancellation", "images"),
     "retry": ("retry",),
     "enhance": ("enhancer",),
+    "upload": ("uploads",),
     "models": ("registry", "keys"),
     "gallery": ("galleries",),
     "generate": ("generation",),

@@ -15,6 +15,7 @@ from pixelprompt.settings import Settings
 if TYPE_CHECKING:
     from pixelprompt.api.enhance import PromptEnhancer
     from pixelprompt.api.routes import Route
+    from pixelprompt.api.uploads import Uploads
     from pixelprompt.generation.failure import FailureRecorder
     from pixelprompt.generation.run import Generation
     from pixelprompt.jobs.cancel import Cancellation
@@ -173,6 +174,23 @@ def enhancer() -> PromptEnhancer:
         moderation_seconds=longest(settings().moderation),
         trust_body_ip=settings().trust_body_ip,
         deadline=deadline,
+    )
+
+
+@cache
+def uploads() -> Uploads:
+    """Makes forms for uploads."""
+    from pixelprompt.api.http import deadline
+    from pixelprompt.api.uploads import Uploads
+    from pixelprompt.limits.rate_limit import RateLimiter
+    from pixelprompt.storage.keys import UPLOAD_LIMIT_KEY
+    from pixelprompt.storage.uploads import UploadStorage
+
+    limits = (settings().upload_limit, settings().upload_ip_limit, settings().ip_whitelist)
+    return Uploads(
+        RateLimiter(_s3(), settings().bucket_name, *limits, key=UPLOAD_LIMIT_KEY, deadline=deadline),
+        UploadStorage(_s3(), settings().bucket_name),
+        trust_body_ip=settings().trust_body_ip,
     )
 
 

@@ -98,6 +98,16 @@ class Settings(Struct, frozen=True):
         return self._count("ENHANCE_IP_LIMIT", 50)
 
     @property
+    def upload_limit(self) -> int:
+        """Forms for uploads per rolling hour in total."""
+        return self._count("UPLOAD_LIMIT", 200)
+
+    @property
+    def upload_ip_limit(self) -> int:
+        """Forms for uploads per rolling day and IP address."""
+        return self._count("UPLOAD_IP_LIMIT", 100)
+
+    @property
     def ip_whitelist(self) -> tuple[str, ...]:
         """IP addresses and networks (CIDR) that pass without being counted."""
         entries = tuple(entry.strip() for entry in self._text("IP_INCLUDE", "").split(",") if entry.strip())

@@ -15,6 +15,7 @@ from local.paths import ROOT
 from pixelprompt import errors
 from pixelprompt.api import routes
 from pixelprompt.api.enhance import EnhanceRequest
+from pixelprompt.api.uploads import Upload, UploadRequest
 from pixelprompt.jobs import idempotency
 from pixelprompt.jobs.cancel import CancelRequest
 from pixelprompt.jobs.request import GenerateRequest
@@ -155,6 +156,8 @@ def _schemas() -> Schema:
         RunStarted,
         EnhanceRequest,
         EnhancedPrompt,
+        UploadRequest,
+        Upload,
         ModelList,
         GalleryPage,
         Gallery,
@@ -252,6 +255,16 @@ _OPERATIONS = {
         (_Response("The prompt, or the original with a warning.", _ref("EnhancedPrompt")),),
         (*_INVALID_BODY, *_PROMPT_ERRORS, errors.RateLimitExceeded),
         body=_ref("EnhanceRequest"),
+    ),
+    "/uploads": _Operation(
+        "createUpload",
+        "Get a form that uploads an image.",
+        "The form goes to the bucket, not to this API: post it as `multipart/form-data` to `url`, first the `fields`, "
+        "then the image as `file`. The bucket accepts these fields only, with a file of 1 to `maxBytes` bytes, until "
+        "`expiresAt`, and deletes the image after a day.",
+        (_Response("The form.", _ref("Upload")),),
+        (*_INVALID_BODY, errors.RateLimitExceeded),
+        body=_ref("UploadRequest"),
     ),
     "/models": _Operation(
         "listModels",

@@ -33,6 +33,8 @@ SETTINGS = {
     "GLOBAL_LIMIT": "300",
     "ENHANCE_IP_LIMIT": "200",
     "ENHANCE_LIMIT": "300",
+    "UPLOAD_IP_LIMIT": "200",
+    "UPLOAD_LIMIT": "300",
     "STATUS_WAIT": "1",
 }
 _CATALOGUE = ROOT / "functions" / "pixelprompt" / "models" / "models.json"

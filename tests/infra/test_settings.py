@@ -30,6 +30,7 @@ def test_defaults() -> None:
     assert (settings.stage, settings.target, settings.removal_policy) == ("dev", "aws", "destroy")
     assert (settings.global_limit, settings.ip_limit, settings.max_concurrency) == (100, 50, 40)
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (100, 50)
+    assert (settings.upload_limit, settings.upload_ip_limit) == (200, 100)
     assert settings.trust_body_ip is False
     assert settings.provider_endpoints == {}
 
@@ -42,6 +43,8 @@ def test_defaults() -> None:
         ("globalLimit", "1000000", "global_limit", 1_000_000),
         ("enhanceLimit", "10", "enhance_limit", 10),
         ("enhanceIpLimit", 0, "enhance_ip_limit", 0),
+        ("uploadLimit", "10", "upload_limit", 10),
+        ("uploadIpLimit", 0, "upload_ip_limit", 0),
         ("ipInclude", " 192.0.2.7, 2001:db8::/32 ,", "ip_include", "192.0.2.7,2001:db8::/32"),
         ("ipInclude", "", "ip_include", ""),
         ("trustBodyIp", "true", "trust_body_ip", True),
@@ -90,6 +93,8 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("ipLimit", "ten", "a whole number from 0 to 1000000"),
         ("enhanceLimit", "ten", "a whole number from 0 to 1000000"),
         ("enhanceIpLimit", -1, "a whole number from 0 to 1000000"),
+        ("uploadLimit", "ten", "a whole number from 0 to 1000000"),
+        ("uploadIpLimit", 1_000_001, "a whole number from 0 to 1000000"),
         ("ipLimit", 1.5, "a whole number from 0 to 1000000"),
         ("ipLimit", True, "a whole number from 0 to 1000000"),
         ("ipLimit", None, "a whole number from 0 to 1000000"),

@@ -24,7 +24,8 @@ from pixelprompt.models.catalogue_entry import MAX_CALL
 from .conftest import ROOT, Synthesize
 
 FUNCTIONS = (
-    "submit", "generate", "record-failure", "finish", "status", "enhance", "models", "cancel", "retry", "gallery",
+    "submit", "generate", "record-failure", "finish", "status", "enhance", "upload", "models", "cancel", "retry",
+    "gallery",
 )  # fmt: skip
 
 # These actions know no narrower resource.
@@ -89,6 +90,7 @@ GRANTS: dict[str, set[Grant]] = {
     "status": _objects("Get", STATUS)
     | {Grant("lambda:InvokeFunction", "pixel-prompt-dev-finish"), Grant("states:DescribeExecution", EXECUTIONS)},
     "enhance": _objects("Get Put", "enhanced/*", "rate-limit/enhance.json") | READ_MODELS,
+    "upload": _objects("Get Put", "rate-limit/uploads.json") | _objects("Put", "uploads/*"),
     "models": READ_MODELS,
     "gallery": _objects("Get", STATUS),
     "cancel": _objects("Get Put", STATUS) | {Grant("states:StopExecution", EXECUTIONS)},
@@ -136,9 +138,11 @@ def test_what_is_written_without_a_condition_is_not_refused(resources: Resources
     (deny,) = [s for s in bucket_policies(resources)["bucket"] if s.get("Sid") == "OnlyConditionalWrites"]
     refused = [resources.text(arn).removeprefix("bucket/") for arn in deny["Resource"]]
     job = "jobs/0bfe8cdc-d477-41b5-98ae-0b4fcdc504e7"
-    unconditional = [f"{job}/resume/0.json", f"{job}/resume/3-r2.json", "group-images/g/m-1.json", "images/g/m-1.png"]
+    unconditional = [
+        f"{job}/resume/0.json", f"{job}/resume/3-r2.json", "group-images/g/m-1.json", "images/g/m-1.png", "uploads/0f",
+    ]  # fmt: skip
     assert not [key for key in unconditional if any(fnmatch.fnmatchcase(key, pattern) for pattern in refused)]
-    conditional = [f"{job}/status.json", "rate-limit/ratelimit.json", "rate-limit/enhance.json"]
+    conditional = [f"{job}/status.json", *(f"rate-limit/{name}.json" for name in ("ratelimit", "enhance", "uploads"))]
     assert all(any(fnmatch.fnmatchcase(key, pattern) for pattern in refused) for key in conditional)
 
 
@@ -184,6 +188,7 @@ ENVIRONMENT = {
         "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "PROMPT_MODEL_INDEX", "ENHANCE_LIMIT", "ENHANCE_IP_LIMIT",
         "IP_INCLUDE", "TRUST_BODY_IP", "CORS_ORIGINS", "MODERATION",
     },
+    "upload": {"UPLOAD_LIMIT", "UPLOAD_IP_LIMIT", "IP_INCLUDE", "TRUST_BODY_IP", "CORS_ORIGINS"},
     "models": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS"},
     "gallery": {"CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
     "cancel": {"STATE_MACHINE_ARN", "CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
@@ -207,7 +212,7 @@ def test_settings_reach_the_functions(synthesize: Synthesize) -> None:
     resources = Resources(
         synthesize(
             target="local", globalLimit=7, ipLimit=3, ipInclude="192.0.2.7", logLevel="DEBUG", promptModelIndex=2,
-            enhanceLimit=9, enhanceIpLimit=4,
+            enhanceLimit=9, enhanceIpLimit=4, uploadLimit=8, uploadIpLimit=5,
             maxConcurrency=4, corsOrigins="https://example.com", providerEndpoints='{"openai": "http://127.0.0.1:1"}',
             keyHosts='{"MY_KEY": ["my.example"]}',
         )
@@ -230,6 +235,9 @@ def test_settings_reach_the_functions(synthesize: Synthesize) -> None:
     assert submit["PROMPT_MODEL_INDEX"] == "2"
     assert (enhance["ENHANCE_LIMIT"], enhance["ENHANCE_IP_LIMIT"]) == ("9", "4")
     assert (enhance["IP_INCLUDE"], enhance["TRUST_BODY_IP"]) == ("192.0.2.7", "true")
+    upload = resources.function("upload")["Environment"]["Variables"]
+    assert (upload["UPLOAD_LIMIT"], upload["UPLOAD_IP_LIMIT"]) == ("8", "5")
+    assert (upload["IP_INCLUDE"], upload["TRUST_BODY_IP"]) == ("192.0.2.7", "true")
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
     states = json.loads(machine["DefinitionString"])["States"].values()
     assert [state["MaxConcurrency"] for state in states if state["Type"] == "Map"] == [4]
@@ -280,7 +288,7 @@ def test_time_limits_nest(resources: Resources) -> None:
 
 def test_answers_come_before_the_api_gives_up(resources: Resources) -> None:
     """API Gateway waits for 30 s (Amazon API Gateway Developer Guide, "Quotas for HTTP APIs")."""
-    called = ("submit", "status", "enhance", "cancel", "retry", "models", "gallery")
+    called = ("submit", "status", "enhance", "upload", "cancel", "retry", "models", "gallery")
     assert {resources.function(name)["Timeout"] for name in called} == {REQUEST_SECONDS}
     assert REQUEST_SECONDS < 30
     # A run that has no execution when its maker has ended will have none.
@@ -401,6 +409,8 @@ def test_objects_expire(synthesize: Synthesize) -> None:
         "group-images/": 90,
         "images/": 90,
         "gallery-index/": 90,
+        "references/": 90,
+        "uploads/": 1,
         "enhanced/": 7,
         "rate-limit/": 2,
         "idempotency/": 2,
@@ -414,7 +424,14 @@ def test_the_document_says_how_long_prompts_are_kept(synthesize: Synthesize) -> 
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     kept = {place: row[2] for row in rows for place in re.findall(r"`([\w/-]+)`", row[0]) or [row[0]]}
     resources = Resources(synthesize(logRetentionDays=731, retentionDays=90))
-    days = {"`retentionDays` (30)": 90, "`logRetentionDays` (30)": 731, "7 days": 7, "2 days": 2, "14 days": 14}
+    days = {
+        "`retentionDays` (30)": 90,
+        "`logRetentionDays` (30)": 731,
+        "7 days": 7,
+        "2 days": 2,
+        "1 day": 1,
+        "14 days": 14,
+    }
     rules = resources.data_bucket()["LifecycleConfiguration"]["Rules"]
     expiry = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
     assert {place: days[told] for place, told in kept.items() if place.endswith("/")} == expiry
@@ -502,7 +519,13 @@ def test_the_page_runs_no_script_but_its_own(resources: Resources) -> None:
     policy = resources.text(page["ContentSecurityPolicy"]["ContentSecurityPolicy"])
     directives = set(policy.split("; "))
     assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} <= directives
-    assert "connect-src 'self' https://*.execute-api.<AWS::Region>.amazonaws.com" in directives
+    # By its name of all regions in us-east-1, and by that of its region elsewhere, the bucket takes uploads.
+    (sources,) = [directive for directive in directives if directive.startswith("connect-src ")]
+    api = "https://*.execute-api.<AWS::Region>.amazonaws.com"
+    assert sources == f"connect-src 'self' {api} https://bucket https://bucket"
+    ((_, parts),) = page["ContentSecurityPolicy"]["ContentSecurityPolicy"].values()
+    named = [part["Fn::GetAtt"] for part in parts[1] if "Fn::GetAtt" in part]
+    assert [attribute for _, attribute in named] == ["DomainName", "RegionalDomainName"]
     assert "unsafe" not in policy
     assert page["StrictTransportSecurity"]["AccessControlMaxAgeSec"] == 365 * 24 * 3600
     # The laptop's server sends these as well.
@@ -539,13 +562,35 @@ def test_without_cloudfront_addresses_are_signed(synthesize: Synthesize) -> None
         assert own == GRANTS[name] | {LIST} | _objects("Get", "images/*")
 
 
-def test_a_page_elsewhere_may_fetch_pictures_where_there_is_no_cloudfront(
-    synthesize: Synthesize, resources: Resources
-) -> None:
+def test_a_page_elsewhere_may_fetch_pictures_where_there_is_no_cloudfront(synthesize: Synthesize) -> None:
     (bucket,) = Resources(synthesize(cloudfront="false", corsOrigins="https://example.com")).of_type("AWS::S3::Bucket")
-    (rule,) = bucket["CorsConfiguration"]["CorsRules"]
-    assert rule == {"AllowedMethods": ["GET", "HEAD"], "AllowedOrigins": ["https://example.com"]}
-    assert not any("CorsConfiguration" in bucket for bucket in resources.of_type("AWS::S3::Bucket"))
+    reading, uploading = bucket["CorsConfiguration"]["CorsRules"]
+    assert reading == {"AllowedMethods": ["GET", "HEAD"], "AllowedOrigins": ["https://example.com"]}
+    assert uploading == {"AllowedMethods": ["POST"], "AllowedOrigins": ["https://example.com"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "origins"),
+    [
+        ({}, ["*"]),
+        ({"corsOrigins": "https://a.example,https://b.example"},
+         ["https://a.example", "https://b.example", "https://*.cloudfront.net"]),
+        # Where callers need credentials there is no page of ours.
+        ({"corsOrigins": "https://a.example", "apiAuth": "iam"}, ["https://a.example"]),
+        ({"corsOrigins": "https://a.example", "stage": "prod", "apiAuth": "iam"}, ["https://a.example"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_pages_may_post_uploads_to_the_bucket_of_images_only(
+    synthesize: Synthesize, settings: dict[str, str], origins: list[str]
+) -> None:
+    resources = Resources(synthesize(**settings))
+    rules = {
+        resources.names[logical_id]: entry["Properties"]["CorsConfiguration"]["CorsRules"]
+        for logical_id, entry in resources.by_id.items()
+        if entry["Type"] == "AWS::S3::Bucket" and "CorsConfiguration" in entry["Properties"]
+    }
+    assert rules == {"bucket": [{"AllowedMethods": ["POST"], "AllowedOrigins": origins}]}
 
 
 def test_only_files_of_the_page_are_deployed(tmp_path: Path) -> None:
@@ -579,7 +624,7 @@ def test_only_the_catch_all_route_is_open(synthesize: Synthesize, settings: dict
     resources = Resources(synthesize(**settings))
     types = {r["RouteKey"]: r.get("AuthorizationType", "NONE") for r in resources.of_type("AWS::ApiGatewayV2::Route")}
     assert types.pop("$default") == "NONE"
-    assert len(types) == 9
+    assert len(types) == 10
     assert set(types.values()) == {type_}
     # The page has no credentials to call with.
     assert not resources.of_type("Custom::CDKBucketDeployment")
@@ -756,6 +801,7 @@ def test_routes(resources: Resources) -> None:
         "POST /generate": "pixel-prompt-dev-submit",
         "GET /status/{jobId}": "pixel-prompt-dev-status",
         "POST /enhance": "pixel-prompt-dev-enhance",
+        "POST /uploads": "pixel-prompt-dev-upload",
         "GET /models": "pixel-prompt-dev-models",
         "GET /gallery/list": "pixel-prompt-dev-gallery",
         "GET /gallery/{galleryId}": "pixel-prompt-dev-gallery",

@@ -10,12 +10,14 @@ import retry
 import submit
 
 import enhance
+import upload
 from pixelprompt.api import cors, http, routes
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 POSTS = {
     "/generate": submit.handler,
     "/enhance": enhance.handler,
+    "/uploads": upload.handler,
     f"/cancel/{UNKNOWN}": cancel.handler,
     f"/retry/{UNKNOWN}": retry.handler,
 }

@@ -46,6 +46,7 @@ ROUTES = {
         Route("POST", "/cancel/{jobId}", "cancel"),
         Route("POST", "/retry/{jobId}", "retry", is_paid=True),
         Route("POST", "/enhance", "enhance", is_paid=True),
+        Route("POST", "/uploads", "upload"),
         Route("GET", "/models", "models"),
         Route("GET", "/gallery/list", "gallery", is_gallery=True),
         Route("GET", "/gallery/{galleryId}", "gallery", is_gallery=True),

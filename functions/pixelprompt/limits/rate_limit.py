@@ -2,7 +2,7 @@
 
 All of it lies in one S3 document, ``rate-limit/ratelimit.json``: ``{"global_requests": [epoch…], "ip_requests":
 {address: [epoch…]}}``, changed under conditional writes, so the limits are exact at any concurrency. ``POST /enhance``
-has windows of its own, in ``rate-limit/enhance.json``.
+and ``POST /uploads`` have windows of their own, in ``rate-limit/enhance.json`` and ``rate-limit/uploads.json``.
 
 Each moment is at least the newest that the document holds, whatever the clocks of the Lambdas say: so the document is a
 history in its own order, and what has left a window for one request has left it for all later ones.

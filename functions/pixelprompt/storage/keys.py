@@ -8,7 +8,7 @@
 ``gallery-index/{9999999999999 - timestamp}-{target}/{model}-…``    empty: lists an image, the newest gallery first
 ``idempotency/{sha256}.json``                                       record of an idempotency key
 ``enhanced/{sha256}.json``                                          an enhanced prompt
-``rate-limit/ratelimit.json``, ``rate-limit/enhance.json``          windows of the rate limits
+``rate-limit/{ratelimit,enhance,uploads}.json``                     windows of the rate limits
 ``config/models.json``                                              the operator's overlay of the catalogue
 ``uploads/{uploadId}``                                              an image that a caller has uploaded
 ``references/{jobId}/given.json``                                   reference images of a job, as its caller gave them
@@ -32,6 +32,7 @@ ENHANCED = "enhanced/"
 RATE_LIMITS = "rate-limit/"
 RATE_LIMIT_KEY = f"{RATE_LIMITS}ratelimit.json"
 ENHANCE_LIMIT_KEY = f"{RATE_LIMITS}enhance.json"
+UPLOAD_LIMIT_KEY = f"{RATE_LIMITS}uploads.json"
 OVERLAY_KEY = "config/models.json"
 UPLOADS = "uploads/"
 REFERENCES = "references/"

@@ -150,6 +150,7 @@ def test_a_request_that_hangs_is_answered_before_its_lambda_ends() -> None:
 CALLS: dict[str, tuple[str, str, str | None]] = {
     "submit": ("POST", "/generate", '{"prompt": "a red fox"}'),
     "enhance": ("POST", "/enhance", '{"prompt": "a red fox"}'),
+    "upload": ("POST", "/uploads", '{"contentType": "image/png"}'),
     "status": ("GET", f"/status/{JOB}", None),
     "cancel": ("POST", f"/cancel/{JOB}", None),
     "retry": ("POST", f"/retry/{JOB}", None),

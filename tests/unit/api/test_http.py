@@ -185,7 +185,7 @@ def test_the_description_is_served_under_a_base_path() -> None:
     assert answer["statusCode"] == 200 and json.loads(answer["body"])["openapi"] == "3.1.0"
 
 
-@pytest.mark.parametrize("function", ["submit", "enhance", "cancel", "retry", "models", "gallery", "status"])
+@pytest.mark.parametrize("function", ["submit", "enhance", "upload", "cancel", "retry", "models", "gallery", "status"])
 def test_an_unknown_query_parameter_is_rejected(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(function)
     # What would be done with the request is not reached.
@@ -337,6 +337,8 @@ def test_only_named_origins_are_allowed() -> None:
         ("GET", "/generate", 405, "METHOD_NOT_ALLOWED"),
         ("POST", "/status/abc", 405, "METHOD_NOT_ALLOWED"),
         ("DELETE", "/enhance", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/uploads", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/uploads/x", 404, "NOT_FOUND"),
         ("GET", "/", 404, "NOT_FOUND"),
         ("GET", "/status", 404, "NOT_FOUND"),
         ("GET", "/status/a/b", 404, "NOT_FOUND"),
