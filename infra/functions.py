@@ -21,7 +21,7 @@ from infra.exceptions import acknowledge, acknowledge_resource, objects_name
 from infra.interpreters import interpreter
 from infra.log_groups import ServiceLogGroup
 from infra.memory import MEMORY
-from infra.packages import CORE, PROVIDERS, SOURCES, BundlingError, install
+from infra.packages import CORE, PILLOW_PYTHON, PROVIDERS, REFERENCES, SOURCES, BundlingError, install
 from infra.secrets import ProviderKeys
 from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
@@ -42,7 +42,10 @@ class Bundle:
     The packages are wheels for the Lambda platform, so no Docker and no such machine is needed.
     """
 
-    def __init__(self, requirements: Path | None = None, *, platform: str = "", python: str = INTERPRETER) -> None:
+    def __init__(
+        self, requirements: Path | None = None, *, platform: str = "", python: str = INTERPRETER, compiles: bool = True
+    ) -> None:
+        self.compiles = compiles
         self.requirements = requirements
         self.platform = platform
         self.python = python
@@ -85,15 +88,16 @@ class Bundle:
         SettingsError : this machine has no Python of the version that compiles
         """
         if self.requirements:
-            # Said before anything is fetched.
-            interpreter(self.python)
+            if self.compiles:
+                # Said before anything is fetched.
+                interpreter(self.python)
             install(self.requirements, directory, platform=self.platform, python=self.python)
             _trim(directory)
         for source in SOURCES.glob("*.py"):
             shutil.copyfile(source, directory / source.name)
         unwanted = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(SOURCES / "pixelprompt", directory / "pixelprompt", ignore=unwanted)
-        if self.requirements:
+        if self.requirements and self.compiles:
             _compile(directory, self.python)
         # Lambda runs as another user than the one who built the archive, whose umask may be strict.
         for path in directory.rglob("*"):
@@ -160,8 +164,8 @@ def _trim(directory: Path) -> None:
                 path.unlink()
 
 
-def _code(scope: Construct, python: str, requirements: Path | None = None) -> lambda_.Code:
-    bundle = Bundle(requirements, python=python)
+def _code(scope: Construct, python: str, requirements: Path | None = None, *, compiles: bool = True) -> lambda_.Code:
+    bundle = Bundle(requirements, python=python, compiles=compiles)
     # `cdk ls` or `cdk destroy` need no archives.
     if Stack.of(scope).bundling_required:
         bundle.prepare()
@@ -196,7 +200,9 @@ class ServiceFunction(lambda_.Function):
         timeout: Duration,
         environment: Mapping[str, str],
         reserved_concurrency: int = 0,
+        python: str = "",
     ) -> None:
+        python = python or settings.python_version
         construct_id = "".join(word.capitalize() for word in name.split("_"))
         function_name = f"pixel-prompt-{settings.stage}-{name.replace('_', '-')}"
         log_group = ServiceLogGroup(
@@ -212,7 +218,7 @@ class ServiceFunction(lambda_.Function):
             scope,
             construct_id,
             function_name=function_name,
-            runtime=getattr(lambda_.Runtime, f"PYTHON_{settings.python_version.replace('.', '_')}"),
+            runtime=getattr(lambda_.Runtime, f"PYTHON_{python.replace('.', '_')}"),
             architecture=lambda_.Architecture.ARM_64,
             handler=f"{name}.handler",
             code=code,
@@ -233,7 +239,7 @@ class ServiceFunction(lambda_.Function):
         self._bucket = storage.bucket
         self.short_name = name.replace("_", "-")
         self.service_role = role
-        if settings.python_version != PYTHON_VERSIONS[-1]:
+        if python != PYTHON_VERSIONS[-1]:
             acknowledge(self, "L1", "The operator chooses the Python (pythonVersion), and the same made the bytecode.")
         acknowledge_resource(role, "*", "X-Ray's actions know no narrower resource.")
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
@@ -273,13 +279,18 @@ class Functions(Construct):
         super().__init__(scope, id)
         if settings.target == "local":
             # The emulator runs the functions with an interpreter that has the same packages installed.
-            core = providers = _code(self, settings.python_version)
+            core = providers = references = _code(self, settings.python_version)
+            references_python = settings.python_version
         else:
             if Stack.of(self).bundling_required:
                 # A missing interpreter is reported before packages are gathered for it.
                 interpreter(settings.python_version)
             core = _code(self, settings.python_version, CORE)
             providers = _code(self, settings.python_version, PROVIDERS)
+            references_python = max(settings.python_version, PILLOW_PYTHON)
+            # This machine may lack another Python; without bytecode the first start takes longer.
+            compiles = references_python == settings.python_version
+            references = _code(self, references_python, REFERENCES, compiles=compiles)
 
         keys = {
             "PROVIDER_SECRET": provider_keys.arn,
@@ -298,6 +309,7 @@ class Functions(Construct):
             timeout: int,
             code: lambda_.Code = core,
             reserved_concurrency: int = 0,
+            python: str = "",
         ) -> ServiceFunction:
             return ServiceFunction(
                 self,
@@ -309,6 +321,7 @@ class Functions(Construct):
                 timeout=Duration.seconds(timeout),
                 environment=environment,
                 reserved_concurrency=reserved_concurrency,
+                python=python,
             )
 
         callers = {"IP_INCLUDE": settings.ip_include, "TRUST_BODY_IP": str(settings.trust_body_ip).lower()}
@@ -336,6 +349,10 @@ class Functions(Construct):
             timeout=240,
             code=providers,
             reserved_concurrency=settings.reserved_concurrency,
+        )
+        # The downloads of a job have 120 s.
+        self.prepare_references = function(
+            "prepare_references", {}, timeout=150, code=references, python=references_python
         )
         self.record_failure = function("record_failure", {}, timeout=30)
         self.finish = function("finish", {}, timeout=60)
@@ -389,6 +406,7 @@ class Functions(Construct):
 
         self.all = (
             self.submit,
+            self.prepare_references,
             self.generate,
             self.record_failure,
             self.finish,
@@ -410,12 +428,28 @@ class Functions(Construct):
             reader.allow(["secretsmanager:GetSecretValue"], [provider_keys.arn])
             # The operator's overlay of the model catalogue.
             reader.allow_objects("GetObject", keys=[object_keys.OVERLAY_KEY])
-        for writer in (self.submit, self.generate, self.record_failure, self.finish, self.cancel, self.retry):
+        for writer in (
+            self.submit,
+            self.prepare_references,
+            self.generate,
+            self.record_failure,
+            self.finish,
+            self.cancel,
+            self.retry,
+        ):
             writer.allow_objects("GetObject", "PutObject", keys=[object_keys.STATUS_KEYS])
 
         for counter in (self.submit, self.retry):
             counter.allow_objects("GetObject", "PutObject", keys=[object_keys.RATE_LIMIT_KEY])
         self.submit.allow_objects("GetObject", "PutObject", keys=[f"{object_keys.IDEMPOTENCY}*"])
+
+        self.submit.allow_objects("PutObject", keys=[object_keys.GIVEN_REFERENCES_KEYS])
+        self.prepare_references.allow_objects(
+            "GetObject",
+            keys=[object_keys.GIVEN_REFERENCES_KEYS, f"{object_keys.UPLOADS}*", f"{object_keys.IMAGES}*"],
+        )
+        self.prepare_references.allow_objects("GetObject", "PutObject", keys=[object_keys.PREPARED_REFERENCES_KEYS])
+        self.generate.allow_objects("GetObject", keys=[object_keys.PREPARED_REFERENCES_KEYS])
 
         self.generate.allow_objects("PutObject", keys=[object_keys.RESUME_KEYS])
         self.generate.allow_objects(

@@ -2,6 +2,7 @@
 
 MEMORY = {
     "submit": 512,
+    "prepare_references": 1769,
     "generate": 1024,
     "record_failure": 512,
     "finish": 512,

@@ -17,6 +17,7 @@ from infra.api import Api
 from infra.functions import Functions
 from infra.settings import Settings
 from infra.workflow import Workflow
+from pixelprompt.api.routes import ROUTES
 
 NAMESPACE = "PixelPrompt"
 MINUTES = Duration.minutes(5)
@@ -197,18 +198,23 @@ class Monitoring(Construct):
                 1,
                 of=function.short_name,
             )
-        throttles = {
-            f"m{number}": function.metric_throttles(period=MINUTES) for number, function in enumerate(self._functions)
-        }
-        self._alarm(
-            "function-throttles",
-            "Lambda throttled invocations: too little concurrency.",
-            cloudwatch.MathExpression(
-                expression="SUM(METRICS())", using_metrics=dict(throttles), period=MINUTES, label="throttles"
-            ),
-            1,
-            periods=3,
-        )
+        # An alarm on a sum knows at most ten metrics.
+        responding = {route.function for route in ROUTES.values()}
+        for caller, called in (
+            ("requests", [f for f in self._functions if f.short_name in responding]),
+            ("jobs", [f for f in self._functions if f.short_name not in responding]),
+        ):
+            throttles = {f"m{number}": f.metric_throttles(period=MINUTES) for number, f in enumerate(called)}
+            self._alarm(
+                "function-throttles",
+                f"Lambda throttled invocations of {caller}: too little concurrency.",
+                cloudwatch.MathExpression(
+                    expression="SUM(METRICS())", using_metrics=dict(throttles), period=MINUTES, label="throttles"
+                ),
+                1,
+                periods=3,
+                of=caller,
+            )
         self._alarm(
             "submit-slow",
             f"One of a hundred submissions takes longer than {SLOW_SUBMIT.to_seconds():g} s.",

@@ -39,6 +39,9 @@ REFERENCES = "references/"
 # As policies name them.
 STATUS_KEYS = f"{JOBS}*/status.json"
 RESUME_KEYS = f"{JOBS}*/resume/*"
+# A question mark stands for one character.
+GIVEN_REFERENCES_KEYS = f"{REFERENCES}*/given.json"
+PREPARED_REFERENCES_KEYS = f"{REFERENCES}*/?"
 # The last epoch millisecond of 13 digits; what is subtracted from it sorts newest first.
 LAST_MOMENT = 10**13 - 1
 
