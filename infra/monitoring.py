@@ -17,6 +17,7 @@ from infra.api import Api
 from infra.functions import Functions
 from infra.settings import Settings
 from infra.workflow import Workflow
+from pixelprompt.api.routes import ROUTES
 
 NAMESPACE = "PixelPrompt"
 MINUTES = Duration.minutes(5)
@@ -197,18 +198,24 @@ class Monitoring(Construct):
                 1,
                 of=function.short_name,
             )
-        throttles = {
-            f"m{number}": function.metric_throttles(period=MINUTES) for number, function in enumerate(self._functions)
-        }
-        self._alarm(
-            "function-throttles",
-            "Lambda throttled invocations: too little concurrency.",
-            cloudwatch.MathExpression(
-                expression="SUM(METRICS())", using_metrics=dict(throttles), period=MINUTES, label="throttles"
-            ),
-            1,
-            periods=3,
-        )
+        with_routes = {route.function for route in ROUTES.values()}
+        requests = [function for function in self._functions if function.short_name in with_routes]
+        jobs = [function for function in self._functions if function not in requests]
+        # The metric math of an alarm may have ten metrics.
+        for of, throttled in (("requests", requests), ("jobs", jobs)):
+            throttles = {
+                f"m{number}": function.metric_throttles(period=MINUTES) for number, function in enumerate(throttled)
+            }
+            self._alarm(
+                "function-throttles",
+                f"Lambda throttled invocations of {of}: too little concurrency.",
+                cloudwatch.MathExpression(
+                    expression="SUM(METRICS())", using_metrics=dict(throttles), period=MINUTES, label="throttles"
+                ),
+                1,
+                of=of,
+                periods=3,
+            )
         self._alarm(
             "submit-slow",
             f"One of a hundred submissions takes longer than {SLOW_SUBMIT.to_seconds():g} s.",
