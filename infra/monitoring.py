@@ -198,22 +198,23 @@ class Monitoring(Construct):
                 1,
                 of=function.short_name,
             )
-        # An alarm on a sum knows at most ten metrics.
-        responding = {route.function for route in ROUTES.values()}
-        for caller, called in (
-            ("requests", [f for f in self._functions if f.short_name in responding]),
-            ("jobs", [f for f in self._functions if f.short_name not in responding]),
-        ):
-            throttles = {f"m{number}": f.metric_throttles(period=MINUTES) for number, f in enumerate(called)}
+        with_routes = {route.function for route in ROUTES.values()}
+        requests = [function for function in self._functions if function.short_name in with_routes]
+        jobs = [function for function in self._functions if function not in requests]
+        # The metric math of an alarm may have ten metrics.
+        for of, throttled in (("requests", requests), ("jobs", jobs)):
+            throttles = {
+                f"m{number}": function.metric_throttles(period=MINUTES) for number, function in enumerate(throttled)
+            }
             self._alarm(
                 "function-throttles",
-                f"Lambda throttled invocations of {caller}: too little concurrency.",
+                f"Lambda throttled invocations of {of}: too little concurrency.",
                 cloudwatch.MathExpression(
                     expression="SUM(METRICS())", using_metrics=dict(throttles), period=MINUTES, label="throttles"
                 ),
                 1,
+                of=of,
                 periods=3,
-                of=caller,
             )
         self._alarm(
             "submit-slow",

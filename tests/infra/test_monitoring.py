@@ -52,11 +52,12 @@ def test_what_matters_has_an_alarm(template: Template) -> None:
         "model-errors-some-model-1-0",
         "model-errors-other-model",
         *(f"function-errors-{name}" for name in own),
-        "function-throttles",
+        "function-throttles-requests",
+        "function-throttles-jobs",
         "submit-slow",
         "api-errors",
     }
-    assert len(own) == 10
+    assert len(own) == 11
 
 
 def test_every_alarm_reaches_the_topic_and_is_quiet_without_data(template: Template) -> None:
@@ -89,6 +90,20 @@ def test_the_logs_that_the_operator_is_sent_to_exist(template: Template) -> None
 def test_no_alarm_looks_at_more_than_cloudwatch_lets_it(synthesize: Synthesize) -> None:
     """At most ten metrics in the metric math of an alarm (CloudWatch User Guide, "CloudWatch service quotas")."""
     assert all(len(metrics_of(alarm)) <= 10 for alarm in alarms(synthesize(dailyBudget="5")).values())
+
+
+def test_throttles_are_seen_of_every_function_once(template: Template) -> None:
+    def throttled(of: str) -> set[str]:
+        metrics = metrics_of(alarms(template)[f"function-throttles-{of}"])
+        assert {(metric["Namespace"], metric["MetricName"]) for metric in metrics} == {("AWS/Lambda", "Throttles")}
+        return {dimension["Value"]["Ref"] for metric in metrics for dimension in metric["Dimensions"]}
+
+    functions = template.find_resources("AWS::Lambda::Function")
+    named = {id: str(entry["Properties"].get("FunctionName")) for id, entry in functions.items()}
+    ours = {id: name.removeprefix("pixel-prompt-dev-") for id, name in named.items() if "pixel-prompt" in name}
+    jobs, requests = throttled("jobs"), throttled("requests")
+    assert {ours[id] for id in jobs} == {"generate", "record-failure", "finish"}
+    assert jobs | requests == set(ours) and not jobs & requests
 
 
 def test_alarms_look_only_at_what_the_functions_measure(synthesize: Synthesize) -> None:

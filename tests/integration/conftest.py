@@ -5,7 +5,7 @@ import json
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,16 @@ class Service:
         assert answer.status == 200, answer.body
         return answer
 
+    def post_form(self, url: str, fields: Mapping[str, str], data: bytes, **headers: str) -> Response:
+        """Post a form as a page does: the fields, and last the file."""
+        boundary = uuid.uuid4().hex
+        part = f"--{boundary}\r\nContent-Disposition: form-data; name="
+        head = "".join(f'{part}"{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
+        file = f'{part}"file"; filename="fox.png"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        body = (head + file).encode() + data + f"\r\n--{boundary}--\r\n".encode()
+        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return self.cloud.request("POST", url, body, {**kind, **headers})
+
     def execution(self, job_id: str) -> dict[str, Any]:
         """The execution of a job."""
         arn = self.cloud.endpoints["stateMachineArn"].replace(":stateMachine:", ":execution:") + f":{job_id}"
@@ -191,7 +201,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def fresh(cloud: Cloud) -> Iterator[Service]:
     """The service of a cloud without faults, and with nothing counted yet; without faults again afterwards."""
     running = Service(cloud)
-    for key in ("rate-limit/ratelimit.json", "rate-limit/enhance.json"):
+    for key in ("rate-limit/ratelimit.json", "rate-limit/enhance.json", "rate-limit/uploads.json"):
         running.s3.delete_object(Bucket=running.bucket, Key=key)
     running.simulator("DELETE", "/requests")
     yield running

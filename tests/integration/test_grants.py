@@ -80,6 +80,20 @@ class Bench:
     def enhance(self) -> str:
         return self.call("enhance", "POST", "/enhance", {"prompt": f"a red fox {uuid.uuid4().hex}"})
 
+    def upload(self) -> str:
+        return self.call("upload", "POST", "/uploads", {"contentType": "image/png"})
+
+    def upload_first(self) -> str:
+        """Ask for a form when nothing is counted, as after two idle days."""
+        self.service.s3.delete_object(Bucket=self.service.bucket, Key=UPLOAD_COUNTS)
+        return self.upload()
+
+    def upload_file(self) -> str:
+        """S3's response to a form."""
+        form = self.service.cloud.request("POST", "/uploads", {"contentType": "image/png"}).json()
+        answer = self.service.post_form(form["url"], form["fields"], b"an image")
+        return f"{answer.status} {answer.body.decode()}"
+
     def models(self) -> str:
         return self.call("models", "GET", "/models")
 
@@ -191,6 +205,7 @@ def catalogue_and_keys(act: Act) -> list[tuple[str, Act, str]]:
 
 
 STATUS, RESUME, COUNTS = "jobs/*/status.json", "jobs/*/resume/*", "rate-limit/ratelimit.json"
+UPLOAD_COUNTS = "rate-limit/uploads.json"
 # By function: a grant, what needs it, and what is said without it.
 ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
     "submit": [
@@ -240,6 +255,12 @@ ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
         objects("PutObject", "rate-limit/enhance.json", Bench.enhance),
         missing("enhanced/*", Bench.enhance),
         *catalogue_and_keys(Bench.enhance),
+    ],
+    "upload": [
+        objects("GetObject", UPLOAD_COUNTS, Bench.upload),
+        objects("PutObject", UPLOAD_COUNTS, Bench.upload),
+        missing(UPLOAD_COUNTS, Bench.upload_first),
+        ("s3:PutObject uploads/*", Bench.upload_file, "403 .*AccessDenied"),
     ],
     "models": [*catalogue_and_keys(Bench.models), missing("config/models.json", Bench.models)],
     "gallery": [

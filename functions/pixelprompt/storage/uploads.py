@@ -7,10 +7,8 @@ import base64
 import json
 from typing import Any
 
-from botocore.exceptions import BotoCoreError
 from msgspec import Struct
 
-from pixelprompt.storage.documents import storage_error
 from pixelprompt.storage.keys import upload_key
 
 MAX_BYTES = 20 * 2**20
@@ -49,22 +47,14 @@ class UploadStorage:
         """A form for one image of this ID and type, of 1 to ``MAX_BYTES`` bytes, for ``FORM_SECONDS`` seconds.
 
         It is signed here, without a request to S3; the signer's role must be allowed to write the object.
-
-        Raises
-        ------
-        StorageError : there are no credentials to sign with
         """
-        key = upload_key(upload_id)
-        try:
-            signed = self._s3.generate_presigned_post(
-                self._bucket,
-                key,
-                Fields={"Content-Type": content_type},
-                # The client adds those of the bucket and the exact key.
-                Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, MAX_BYTES]],
-                ExpiresIn=FORM_SECONDS,
-            )
-        except BotoCoreError as error:
-            raise storage_error(error, key) from error
+        signed = self._s3.generate_presigned_post(
+            self._bucket,
+            upload_key(upload_id),
+            Fields={"Content-Type": content_type},
+            # The client adds those of the bucket and the exact key.
+            Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, MAX_BYTES]],
+            ExpiresIn=FORM_SECONDS,
+        )
         policy = json.loads(base64.b64decode(signed["fields"]["policy"]))
         return UploadForm(signed["url"], signed["fields"], policy["expiration"])

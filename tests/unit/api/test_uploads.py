@@ -12,7 +12,6 @@ import pytest
 
 import upload
 from pixelprompt.api.uploads import Uploads
-from pixelprompt.errors import StorageError
 from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.storage import clients
 from pixelprompt.storage.uploads import FORM_SECONDS, MAX_BYTES, UploadStorage
@@ -162,15 +161,3 @@ def test_s3_is_asked_for_the_counts_alone(s3: Any) -> None:
     Uploads(limiter, UploadStorage(s3, BUCKET), trust_body_ip=False).create(PNG, "192.0.2.1")
     url = f"https://{BUCKET}.s3.amazonaws.com/{COUNTS}"
     assert asked == [f"GET {url}", f"PUT {url}"]
-
-
-def test_without_credentials_nothing_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    clients.session.cache_clear()
-    try:
-        storage = UploadStorage(clients.client("s3"), BUCKET)
-    finally:
-        clients.session.cache_clear()
-    with pytest.raises(StorageError, match="NoCredentialsError"):
-        storage.form("0" * 32, "image/png")
