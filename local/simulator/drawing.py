@@ -8,11 +8,12 @@ import math
 import os
 import random
 import textwrap
+from collections.abc import Sequence
 from functools import lru_cache
 from threading import BoundedSemaphore
 from typing import Literal
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.ImageFont import FreeTypeFont
 
 from local.simulator.scenes import BLACK, SCENES, WHITE, Canvas, Palette, mix, palette_for
@@ -41,8 +42,19 @@ def palette_of(model: str, prompt: str) -> Palette:
     return palette_for(_number("palette", STYLE_SALT, model), prompt, _number(prompt))
 
 
-def draw(model: str, prompt: str, seed: int, size: tuple[int, int], *, transparent: bool = False) -> Image.Image:
-    """Draw the image of this size in pixels; RGBA where it is transparent, else RGB."""
+def draw(
+    model: str,
+    prompt: str,
+    seed: int,
+    size: tuple[int, int],
+    *,
+    transparent: bool = False,
+    references: Sequence[Image.Image] = (),
+) -> Image.Image:
+    """Draw the image of this size in pixels, with the references small in a row.
+
+    It is RGBA where it is transparent, else RGB.
+    """
     with _pens:
         palette = palette_of(model, prompt)
         scale = min(OVERSAMPLING, math.sqrt(MAX_SCENE_PIXELS / (size[0] * size[1])))
@@ -51,6 +63,7 @@ def draw(model: str, prompt: str, seed: int, size: tuple[int, int], *, transpare
         SCENES[_number("scene", STYLE_SALT, model) % len(SCENES)](canvas)
         image = canvas.image.resize(size, Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.HAMMING)
         _write(image, model, prompt, palette)
+        _show(image, references)
         if transparent:
             image.putalpha(_rounded(size, min(size) // 6, 255))
         return image
@@ -102,6 +115,21 @@ def _write(image: Image.Image, model: str, prompt: str, palette: Palette) -> Non
     left = image.width - margin - size[0]
     _panel(image, (left, margin), size, BLACK)
     pen.text((left + size[0] / 2, margin + size[1] / 2), WATERMARK, WHITE, name_font, anchor="mm")
+
+
+def _show(image: Image.Image, references: Sequence[Image.Image]) -> None:
+    """Paste the references in a row from the upper left corner, each in a white frame."""
+    unit = min(math.sqrt(image.width * image.height), 2 * min(image.size))
+    margin, frame = max(2, round(unit * 0.04)), max(1, round(unit * 0.006))
+    # The watermark is beside the row.
+    room = image.width * 0.75 - margin
+    side = max(1, round(min(unit * 0.22, room / max(1, len(references)) - 3 * frame)))
+    left = margin
+    for reference in references:
+        small = ImageOps.contain(reference, (side, side)).convert("RGBA")
+        image.paste(WHITE, (left, margin, left + small.width + 2 * frame, margin + small.height + 2 * frame))
+        image.paste(small, (left + frame, margin + frame), small)
+        left += small.width + 3 * frame
 
 
 @lru_cache(maxsize=64)

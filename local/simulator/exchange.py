@@ -6,7 +6,7 @@ import base64
 import io
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from threading import Event, Lock
@@ -140,8 +140,9 @@ class Exchange:
         lossless: bool = False,
         transparent: bool = False,
         blurred: bool = False,
+        references: Sequence[Image.Image] = (),
     ) -> EncodedImage:
-        """Draw the image; the faults that spoil an image's bytes act here."""
+        """Draw the image, with the references in it; the faults that spoil an image's bytes act here."""
         number = seed_for(model, prompt) if seed is None else seed
         mime_type = MIME_TYPES[image_format]
         if self.meets("not_an_image"):
@@ -156,7 +157,7 @@ class Exchange:
         drawn: ImageFormat = image_format
         if self.meets("wrong_mime"):
             drawn = "png" if image_format == "jpeg" else "jpeg"
-        image = draw(model, prompt, number, size, transparent=transparent)
+        image = draw(model, prompt, number, size, transparent=transparent, references=references)
         if blurred:
             image = image.reduce(32).resize(size, Image.Resampling.BICUBIC)
         data = encode(image, drawn, quality, lossless=lossless)

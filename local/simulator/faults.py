@@ -53,6 +53,7 @@ SPECIAL_FAULTS = frozenset(
         "thought_only",
         "unspecified_block",
         "free_tier_zero",
+        "refused_image",
     }
 )
 FAULTS = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | SPECIAL_FAULTS | ERROR_FAULTS

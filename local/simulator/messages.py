@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import time
@@ -9,6 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from werkzeug import wrappers
+from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import HTTPException
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
 from werkzeug.wrappers import Response
 
 from local.simulator.faults import Fault
@@ -16,6 +21,7 @@ from pixelprompt.models.dialect import DIALECTS
 from pixelprompt.models.provider import PROVIDERS
 
 JSON = "application/json"
+FORM = "multipart/form-data"
 MAX_BODY = 64 * 1024 * 1024
 # The headers that carry a key, in lower case.
 KEY_HEADERS = (
@@ -62,6 +68,23 @@ def read_json(body: bytes) -> Any:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return document
+
+
+def read_form(request: Request) -> tuple[dict[str, str], list[tuple[str, FileStorage]]]:
+    """The text fields and the files of a multipart body, the files in their order.
+
+    Raises
+    ------
+    ValueError
+        If it is not a valid multipart body.
+    """
+    mime_type, options = parse_options_header(request.headers.get("content-type", ""))
+    body = request.get_data()
+    try:
+        _, form, files = FormDataParser(silent=False).parse(io.BytesIO(body), mime_type, len(body), options)
+    except HTTPException as error:
+        raise ValueError(str(error)) from error
+    return dict(form.items()), list(files.items(multi=True))
 
 
 def is_bad_key(key: str) -> bool:

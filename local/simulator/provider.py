@@ -122,8 +122,8 @@ class Provider(ABC):
     def error(self, exchange: Exchange, words: Words) -> Response:
         """These words in the provider's own envelope."""
 
-    def refuse_early(self, exchange: Exchange) -> None:
-        """Play the faults that show before any work is done.
+    def refuse_early(self, exchange: Exchange, *, edits: bool = False) -> None:
+        """Play the faults that show before any work is done; `edits` says whether the request has reference images.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Provider(ABC):
             If the request meets such a fault.
         """
         fault = exchange.fault
-        if fault is None or fault.name not in self.early:
+        if fault is None or fault.name not in self.early or (fault.name == "refused_image" and not edits):
             return
         error = self.errors.get(fault.name)
         if error is None:

@@ -52,3 +52,13 @@ def images(simulator: Simulator, model: Model, **options: Any) -> Generated:
 def orders(simulator: Simulator) -> list[Any]:
     """The requests that ask for an image to be made."""
     return [request for request in simulator.requests if request.method == "POST"]
+
+
+def digests(body: Any) -> list[str]:
+    """The SHA-256 of each file in a recorded request, in their order."""
+    if isinstance(body, list):
+        return [found for entry in body for found in digests(entry)]
+    if not isinstance(body, dict):
+        return []
+    own = [body["sha256"]] if "sha256" in body else []
+    return own + [found for entry in body.values() for found in digests(entry)]

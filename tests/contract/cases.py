@@ -9,6 +9,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from pixelprompt.models.model import Model
+from pixelprompt.models.parameters import IMAGES
+from pixelprompt.models.provider import PROVIDERS
 
 
 class Outcome(Struct, frozen=True):
@@ -43,6 +45,7 @@ class Case(Struct, frozen=True):
     server : ``simulator``, ``dripping`` or ``closed`` (nothing listens)
     says : part of the provider's own sentence; callers see it unless it is about the account
     images_by : ``url`` or ``base64`` where the images must come that way
+    references : the reference images: ``few``, ``most`` (that the model accepts), ``too many``, ``gif``, or ``damaged``
     rare : why a protocol can't meet the case, unless its column names it
     """
 
@@ -55,6 +58,7 @@ class Case(Struct, frozen=True):
     server: str = "simulator"
     says: str = ""
     images_by: str | None = None
+    references: str | None = None
     rare: str | None = None
 
 
@@ -63,7 +67,7 @@ class Column(Struct, frozen=True):
 
     Attributes
     ----------
-    model : the model that is asked
+    model : the model that is asked; it supports reference images where the protocol sends them
     unknown : one that the provider doesn't have
     other : outcomes by case, where they differ from the usual one
     absent : cases that can't occur, by the reason
@@ -80,12 +84,19 @@ class Column(Struct, frozen=True):
     images_by: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     has_request_id: bool = True
 
+    @property
+    def sends_references(self) -> bool:
+        """Whether the protocol sends reference images, by the provider's row."""
+        return IMAGES in PROVIDERS[self.model.provider].parameters
+
     def outcome(self, case: Case) -> Outcome:
         """The outcome of a case."""
         return self.other.get(case.name, case.outcome)
 
     def why_absent(self, case: Case) -> str | None:
         """Why a case can't occur; None where it can."""
+        if case.references and not self.sends_references:
+            return "it sends no reference images"
         if case.rare and case.name not in self.rare:
             return case.rare
         return next((reason for reason, names in self.absent.items() if case.name in names), None)
@@ -180,6 +191,19 @@ CASES = (
     Case("data policy (404)", DENIED, "data_policy", says="data policy", rare="only gateways choose among providers"),
     Case("problems in a list", INVALID, "validation_list", says="width: Input should be"),
     Case("problems as issues", INVALID, "validation_issues", says="size: Invalid option"),
+    # Edits: the request has reference images.
+    Case("edit", IMAGE, references="few"),
+    Case("edit of the most references", IMAGE, references="most"),
+    Case("edit of too many references", INVALID, references="too many"),
+    Case("edit of a wrong type", INVALID, references="gif"),
+    Case("edit of a damaged image", INVALID, references="damaged"),
+    Case("edit refused", REFUSED, "refused_image", references="few"),
+    Case("edit withheld", WITHHELD, "refused_output", references="few"),
+    Case("edit throttled", THROTTLED, "throttled", references="few"),
+    Case("edit unavailable (503)", UNAVAILABLE, "unavailable", references="few"),
+    Case("edit dropped", UNKNOWN, "dropped", references="few"),
+    Case("edit reset while sending", UNKNOWN, "dropped_before", references="few"),
+    Case("edit without image", NO_IMAGE, "no_image", references="few"),
 )
 
 # The reasons of several columns, with the cases that they are about.

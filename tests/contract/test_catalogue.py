@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from PIL import Image
 
 from local.simulator import Simulator
 from pixelprompt.models import catalogue, cost
 from pixelprompt.models.model import Generated, ImageRequest, Model, ProviderError
-from pixelprompt.models.parameters import image_request
+from pixelprompt.models.parameters import IMAGES, image_request
+from pixelprompt.models.references import check_references
 from pixelprompt.models.registry import CATALOGUE
 from tests.contract.calls import PROMPT, ask_simulator, orders
+from tests.contract.references import encoded, pictures
 from tests.today import TODAY
 
 MODELS = catalogue.parse(json.loads(CATALOGUE.read_text(encoding="utf-8")))["models"]
@@ -29,6 +31,8 @@ def values(model: Model) -> Iterator[dict[str, Any]]:
     for name, allowed in model.supports.items():
         if name == "n":
             yield {"n": allowed.get("max", 1)}
+        elif name == IMAGES:
+            yield from ({name: count} for count in (1, allowed["max"]))
         elif allowed is True:
             yield {name: "blur"}
         elif isinstance(allowed, list):
@@ -51,6 +55,9 @@ def test_the_provider_takes_what_the_catalogue_says(
         # Only jpeg and webp are compressed.
         compressed = {**given, "outputFormat": "webp"} if "outputCompression" in given else given
         request: ImageRequest = image_request(PROMPT, compressed, model)
+        references = pictures(given.get(IMAGES, 0))
+        check_references(references, model.supports)
+        request = replace(request, references=references)
         asked = {name: value for name, value in asdict(request).items() if name not in ("prompt", "resume")}
         answer = ask_simulator(simulator, model, **asked)
         assert isinstance(answer, ProviderError) and answer.code == "no_image", (given, answer)
@@ -65,6 +72,18 @@ def test_the_model_draws_for_what_was_estimated(simulator: Simulator, model: Mod
     estimated = cost.estimate(model, {})["amount"]
     if estimated is not None:
         assert charged["amount"] == pytest.approx(estimated, rel=0.1)
+
+
+@pytest.mark.parametrize("model", [model for model in LIVE if IMAGES in model.supports], ids=lambda model: model.name)
+def test_the_model_edits_for_what_was_estimated(simulator: Simulator, model: Model) -> None:
+    answer = ask_simulator(simulator, model, references=(encoded("jpeg", (1024, 1024)),))
+    assert isinstance(answer, Generated), answer
+    used = {IMAGES: 1}
+    charged = cost.reported(answer.cost) if answer.cost else cost.computed(model, 1, used, answer.usage)
+    estimated = cost.estimate(model, used)["amount"]
+    if estimated is not None:
+        assert charged["amount"] == pytest.approx(estimated, rel=0.1)
+        assert estimated > (cost.estimate(model, {})["amount"] or 0)
 
 
 @pytest.mark.parametrize("model", RETIRED, ids=lambda model: model.name)

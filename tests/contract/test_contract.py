@@ -10,9 +10,11 @@ from PIL import Image as Picture
 
 from local.simulator import Simulator
 from pixelprompt.models.model import Generated, ProviderError, Waiting
-from tests.contract.calls import ask, orders
+from pixelprompt.models.model import Image as Reference
+from tests.contract.calls import ask, digests, orders
 from tests.contract.cases import CASES, Case, Column, Outcome
 from tests.contract.conftest import Dripping
+from tests.contract.references import damaged, digest, gif, pictures
 from tests.contract.table import COLUMNS, MODELS, PATHS, PROTOCOLS
 
 CELLS = [
@@ -46,7 +48,8 @@ def test_contract(
         simulator.set_fault(known.id, case.fault, **case.options)
 
     started = time.monotonic()
-    answer = ask(model, server + PATHS[protocol], seconds=case.seconds, **case.request)
+    sent = references(case, column)
+    answer = ask(model, server + PATHS[protocol], seconds=case.seconds, references=sent, **case.request)
 
     # What ends at its deadline would otherwise take a minute, or for ever.
     assert time.monotonic() - started < max(case.seconds, 0) + 20
@@ -56,6 +59,8 @@ def test_contract(
     if isinstance(answer, Generated):
         assert_images_are_what_they_say(answer)
         assert answer.request_id or not column.has_request_id
+        # The bytes are those of the references, all of them, in their order.
+        assert digests(orders(simulator)[0].body) == [digest(image) for image in sent]
     if isinstance(answer, ProviderError):
         assert set(answer.row()) == {"error", "errorCode", "retryable", "billable"}
         assert 10 < len(str(answer)) <= 300
@@ -63,6 +68,36 @@ def test_contract(
         # What is about the account is for its operator only.
         assert case.says in str(answer) or answer.code in ("bad_credentials", "quota_exhausted")
         assert "test-key" not in f"{answer} {answer.said}" and "Traceback" not in f"{answer} {answer.said}"
+
+
+def references(case: Case, column: Column) -> tuple[Reference, ...]:
+    """The reference images of a case, as many as the column's model may have."""
+    most = column.model.supports.get("images", {}).get("max", 0)
+    match case.references:
+        case None:
+            return ()
+        case "gif":
+            return (gif(),)
+        case "damaged":
+            return (damaged(),)
+        case kind:
+            return pictures({"few": min(2, most), "most": most, "too many": most + 1}[kind])
+
+
+def test_a_protocol_that_sends_references_has_every_case_of_them() -> None:
+    edits = [case.name for case in CASES if case.references]
+    for column in COLUMNS.values():
+        possible = [case.name for case in CASES if case.references and not column.why_absent(case)]
+        assert possible == (edits if column.sends_references else []), column.model.provider
+        assert ("images" in column.model.supports) is column.sends_references
+
+
+@pytest.mark.parametrize("protocol", [name for name, column in COLUMNS.items() if column.sends_references])
+def test_one_reference_is_sent_as_it_is(simulator: Simulator, protocol: str) -> None:
+    for image in pictures(2):
+        answer = ask(MODELS[protocol], simulator.url + PATHS[protocol], references=(image,))
+        assert isinstance(answer, Generated), answer
+        assert digests(orders(simulator)[-1].body) == [digest(image)]
 
 
 def summary(answer: Generated | Waiting | ProviderError) -> Outcome:

@@ -19,6 +19,7 @@ from pixelprompt.models.parameters import (
     Quality,
     Resolution,
 )
+from pixelprompt.models.price import ImagePrice, TokenPrice
 from pixelprompt.models.provider import PROVIDERS, url_host
 from pixelprompt.models.sizes import FixedSizes, PixelLimits, PixelSizes
 from pixelprompt.settings import LOOPBACK_HOSTS
@@ -34,11 +35,7 @@ _MAX_SIDE = 16384
 # What each request says for itself.
 _CALLERS = frozenset({"model", "n", "prompt"})
 
-Text = Annotated[str, Meta(pattern=r"\S")]
-# US dollars.
-Amount = Annotated[float, Meta(ge=0, le=1000)]
 Bound = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
-Factor = Annotated[float, Meta(ge=1, le=1000)]
 Side = Annotated[int, Meta(ge=1, le=_MAX_SIDE)]
 Area = Annotated[int, Meta(ge=1, le=_MAX_SIDE**2)]
 
@@ -140,41 +137,6 @@ class Pixels(Struct, rename="camel", forbid_unknown_fields=True):
         )
 
 
-class Price(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The day when a price was read, and the URL where."""
-
-    date: date
-    source: Text
-    uncorroborated: Text | UnsetType = UNSET
-
-
-class ImagePrice(Price, rename="camel", kw_only=True, tag_field="unit", tag="image"):
-    """A price by the image."""
-
-    amount: Amount
-    by_resolution: dict[Resolution, Amount | None] = {}
-    by_quality: dict[Quality, Amount | None] = {}
-
-
-class TokenPrice(Price, rename="camel", kw_only=True, tag_field="unit", tag="token"):
-    """A price by the token, and what an image is estimated at."""
-
-    input_text: Amount | UnsetType = UNSET
-    input_image: Amount | UnsetType = UNSET
-    output_text: Amount | UnsetType = UNSET
-    output_image: Amount | UnsetType = UNSET
-    estimate: Amount | UnsetType = UNSET
-    by_resolution: dict[Resolution, Amount | None] | UnsetType = UNSET
-    quality_factors: dict[Quality, Factor | None] | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
-        if self.quality_factors is not UNSET:
-            if self.output_image is UNSET:
-                raise ValueError("qualityFactors needs outputImage")
-        elif self.by_resolution is not UNSET and self.estimate is UNSET:
-            raise ValueError("byResolution needs estimate")
-
-
 class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """An entry of the catalogue, or of an overlay once it is merged."""
 
@@ -221,8 +183,8 @@ class Entry(Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
         ImagePrice | TokenPrice | UnsetType,
         about(
             "What an image or a token costs, in US dollars.",
-            "an object with date, source and unit; in dollars, for the unit image amount, byResolution and byQuality, "
-            "for the unit token inputText, inputImage, outputText, outputImage, estimate, byResolution and "
+            "an object with date, source and unit; in dollars, reference, for the unit image amount, byResolution and "
+            "byQuality, for the unit token inputText, inputImage, outputText, outputImage, estimate, byResolution and "
             "qualityFactors (1 to 1000)",
         ),
     ] = UNSET

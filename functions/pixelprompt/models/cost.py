@@ -5,6 +5,7 @@ A price of the catalogue has a ``unit``, in US dollars:
 - ``image``: ``amount`` for one, and ``byResolution`` or ``byQuality`` where that differs
 - ``token``: ``inputText``, ``inputImage``, ``outputText``, ``outputImage`` for one token; for the estimate of an image
   ``estimate`` and ``byResolution``, or ``qualityFactors`` for models whose tokens follow from quality and size
+- with either: ``reference``, what one reference image adds to a call of the provider
 """
 
 import math
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from msgspec import Meta
 
 from pixelprompt.models.model import Model
+from pixelprompt.models.parameters import IMAGES
 from pixelprompt.models.sizes import OPENAI_SIZES
 
 CURRENCY = "USD"
@@ -77,8 +79,20 @@ def _known(amount: float, basis: Literal["computed", "reported"]) -> Cost:
 
 def estimate(model: Model | None, used: Mapping[str, Any]) -> Cost:
     """Estimate a model's images by the catalogue's price; ``used`` are the caller's parameters that it gets."""
-    amount = _one_image(model, model.price, used) if model and model.price else None
-    return UNKNOWN if amount is None else _computed(amount * used.get("n", 1))
+    if not model or not model.price:
+        return UNKNOWN
+    amount, references = _one_image(model, model.price, used), _references(model, model.price, used)
+    return UNKNOWN if amount is None or references is None else _computed(amount * used.get("n", 1) + references)
+
+
+def _references(model: Model, price: Mapping[str, Any], used: Mapping[str, Any]) -> float | None:
+    """Price of the reference images: each call of the provider reads all of them."""
+    count = used.get(IMAGES, 0)
+    if not count:
+        return 0.0
+    calls = 1 if model.supports.get("n", {}).get("perCall") else used.get("n", 1)
+    amount: float | None = price.get("reference")
+    return None if amount is None else amount * count * calls
 
 
 def _one_image(model: Model, price: Mapping[str, Any], caller: Mapping[str, Any]) -> float | None:
@@ -119,6 +133,9 @@ def computed(model: Model | None, images: int, used: Mapping[str, Any], usage: M
     if price and price["unit"] == "token":
         counted = {name: usage[kind] for kind, name in _TOKEN_KINDS.items() if usage.get(kind, 0) > 0} if usage else {}
         if "outputImage" not in counted or not counted.keys() <= price.keys():
+            return UNKNOWN
+        if used.get(IMAGES) and "inputImage" not in counted and price.get("inputImage") != price.get("inputText"):
+            # The reference images are counted as text, or not at all.
             return UNKNOWN
         return _computed(sum(count * price[name] for name, count in counted.items()))
     return estimate(model, {**used, "n": images})

@@ -47,7 +47,10 @@ _NO_FREE_TIER = r"limit:\s*0\b"
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """One image; the Developer API has no ``n``, seed, steps, guidance, quality or format for its image models."""
+    """One image, an edit of the reference images where there are some.
+
+    The Developer API has no ``n``, seed, steps, guidance, quality or format for its image models.
+    """
     shape = dict(model.parameters)
     if request.aspect_ratio:
         shape["aspect_ratio"] = request.aspect_ratio
@@ -61,7 +64,10 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     except ValueError:
         raise _unsendable() from None
     config = types.GenerateContentConfig(response_modalities=["IMAGE"], image_config=image_config)
-    return _read(_ask(request.prompt, config, model, credentials, deadline), credentials.key)
+    parts = [types.Part.from_bytes(data=image.data, mime_type=image.mime_type) for image in request.references]
+    parts.append(types.Part.from_text(text=request.prompt))
+    response = _ask(types.UserContent(parts), config, model, credentials, deadline)
+    return _read(response, credentials.key, "the prompt or a reference image" if request.references else "this prompt")
 
 
 def complete(prompt: str, model: Model, credentials: Credentials, deadline: float, *, instruction: str = "") -> str:
@@ -81,7 +87,11 @@ def complete(prompt: str, model: Model, credentials: Credentials, deadline: floa
 
 
 def _ask(
-    prompt: str, config: types.GenerateContentConfig, model: Model, credentials: Credentials, deadline: float
+    contents: str | types.UserContent,
+    config: types.GenerateContentConfig,
+    model: Model,
+    credentials: Credentials,
+    deadline: float,
 ) -> dict[str, Any]:
     """The response's JSON object; parsed by the SDK, an image takes five times its size in memory.
 
@@ -105,7 +115,7 @@ def _ask(
                 async_client_args={"verify": trusted_authorities(), "ssl": trusted_authorities()},
             )
             client = genai.Client(api_key=credentials.key, http_options=options)
-            client.models.generate_content(model=model.id, contents=prompt, config=config)
+            client.models.generate_content(model=model.id, contents=contents, config=config)
     except ValueError:
         # The SDK sees an empty response, so what it refuses is the request.
         raise _unsendable() from None
@@ -142,8 +152,8 @@ def _texts(response: dict[str, Any]) -> list[str]:
     return [words for part in _parts(_candidate(response)) if not part.get("thought") and (words := text(part, "text"))]
 
 
-def _read(response: dict[str, Any], key: str | None) -> Generated:
-    refusal = _refusal(response)
+def _read(response: dict[str, Any], key: str | None, given: str) -> Generated:
+    refusal = _refusal(response, given)
     if refusal:
         raise refusal
     failure: ProviderError | None = None
@@ -170,11 +180,12 @@ def _imageless(response: dict[str, Any], key: str | None) -> ProviderError:
     return ProviderError("no_image", f"The provider returned no image ({reason}).", billable="unknown")
 
 
-def _refusal(response: dict[str, Any]) -> ProviderError | None:
+def _refusal(response: dict[str, Any], given: str = "this prompt") -> ProviderError | None:
+    """The error of a response that says it refuses ``given``, or withholds its image; else None."""
     feedback = member(response, "promptFeedback") or member(response, "prompt_feedback")
     blocked = _reason(feedback, "blockReason", "block_reason")
     if blocked and not blocked.endswith("_UNSPECIFIED"):
-        return ProviderError("refused", f"The provider refused this prompt ({blocked}).")
+        return ProviderError("refused", f"The provider refused {given} ({blocked}).")
     reason = _finish_reason(response)
     if reason not in _REFUSED:
         return None
@@ -190,7 +201,9 @@ def _reason(value: dict[str, Any], *names: str) -> str:
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, int]:
-    """Tokens by kind: thoughts are paid as text, and the parts of the response by their modality."""
+    """Tokens by kind: thoughts are paid as text, and the parts of both sides by their modality."""
+    asked = _count(usage, "promptTokenCount")
+    seen = min(asked, _of_kind(usage, "IMAGE", "promptTokensDetails"))
     written, drawn = _of_kind(usage, "TEXT"), _of_kind(usage, "IMAGE")
     answered, thought = _count(usage, "candidatesTokenCount") or written + drawn, _count(usage, "thoughtsTokenCount")
     if not drawn:
@@ -200,15 +213,16 @@ def _usage(usage: dict[str, Any]) -> dict[str, int]:
         # The details contradict the sum.
         written, drawn = 0, answered
     counts = {
-        "inputTextTokens": _count(usage, "promptTokenCount"),
+        "inputTextTokens": asked - seen,
+        "inputImageTokens": seen,
         "outputTextTokens": written + thought,
         "outputImageTokens": drawn,
     }
     return {name: count for name, count in counts.items() if count}
 
 
-def _of_kind(usage: dict[str, Any], modality: str) -> int:
-    details = [detail for detail in members(usage, "candidatesTokensDetails") if text(detail, "modality") == modality]
+def _of_kind(usage: dict[str, Any], modality: str, name: str = "candidatesTokensDetails") -> int:
+    details = [detail for detail in members(usage, name) if text(detail, "modality") == modality]
     return sum(_count(detail, "tokenCount") for detail in details)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import openai
 
-from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError
 from pixelprompt.models.sizes import OPENAI_SIZES
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import read_error
@@ -20,12 +20,16 @@ from pixelprompt.providers.wire.members import member, members, text
 from pixelprompt.providers.wire.text import ANSWER_TOKENS, cut_off
 from pixelprompt.providers.wire.transport import client as http_client
 from pixelprompt.providers.wire.transport import exchange_error, parse_json, timeout, unreadable
+from pixelprompt.storage.image_format import EXTENSIONS
 
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """``n`` images in one call; the gpt-image models have no seed, steps, guidance or negative prompt."""
+    """``n`` images in one call, edits of the reference images where there are some.
+
+    The gpt-image models have no seed, steps, guidance or negative prompt.
+    """
     asked = {
         "size": _size(request, model) if request.aspect_ratio or request.resolution else None,
         "quality": request.quality,
@@ -36,9 +40,17 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     }
     options = {**model.parameters, **{name: value for name, value in asked.items() if value is not None}}
     with _client(credentials, deadline) as client:
-        response = client.images.with_raw_response.generate(
-            model=model.id, prompt=request.prompt, n=request.n, extra_body=options
-        )
+        images = client.images.with_raw_response
+        if request.references:
+            response = images.edit(
+                image=_files(request.references),
+                model=model.id,
+                prompt=request.prompt,
+                n=request.n,
+                extra_body=options,
+            )
+        else:
+            response = images.generate(model=model.id, prompt=request.prompt, n=request.n, extra_body=options)
     document, request_id = as_document(response.http_response), response.headers.get("x-request-id")
     if document is None:
         return bare_image(response.http_response.content, request_id)
@@ -107,6 +119,15 @@ def _client(credentials: Credentials, deadline: float) -> Iterator[openai.OpenAI
             yield client
     except openai.OpenAIError as error:
         raise _provider_error(error, credentials.key) from error
+
+
+def _files(references: tuple[Image, ...]) -> Any:
+    """Return the reference images as the SDK sends them: one in the part ``image``, several in ``image[]``."""
+    files = [
+        (f"reference-{number}.{EXTENSIONS[image.mime_type]}", image.data, image.mime_type)
+        for number, image in enumerate(references, 1)
+    ]
+    return files if len(files) > 1 else files[0]
 
 
 def _size(request: ImageRequest, model: Model) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from local.simulator.exchange import EncodedImage, Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json
 from local.simulator.provider import EARLY_FAULTS, Provider, route
+from local.simulator.references import TYPES, Reference, read_reference, shown
 
 # Pixels at 1K; 512 halves them, 2K and 4K multiply them.
 RATIOS = {
@@ -38,6 +40,7 @@ STATUS_NAMES = {
 LEAST_DEADLINE = 10
 IMAGE_TOKENS = {"512": 747, "1K": 1120, "2K": 1680, "4K": 3780}
 PRO_TOKENS = {"1K": 1120, "2K": 1120, "4K": 2000}
+MAX_REFERENCES = 14
 # What a model thinks before it draws; paid as text.
 THOUGHT_TOKENS = 260
 
@@ -51,13 +54,14 @@ class ImageModel:
     sampling: bool = True
     thinks: bool = False
     tokens: Mapping[str, int] = field(default_factory=lambda: IMAGE_TOKENS)
+    reference_tokens: int = 1120
     shutdown: date | None = None
 
 
 _PREVIEWS_END, _IMAGEN_END = date(2026, 6, 25), date(2026, 8, 17)
 IMAGE_MODELS = {
     "gemini-nano-banana-2.1": ImageModel(("1K", "2K", "4K"), long_ratios=True, sampling=False, thinks=True),
-    "gemini-3-pro-image": ImageModel(("1K", "2K", "4K"), thinks=True, tokens=PRO_TOKENS),
+    "gemini-3-pro-image": ImageModel(("1K", "2K", "4K"), thinks=True, tokens=PRO_TOKENS, reference_tokens=560),
     "gemini-3.1-flash-lite-image": ImageModel(("1K",), long_ratios=True),
     "gemini-3.1-flash-image": ImageModel(("512", "1K", "2K", "4K"), long_ratios=True, thinks=True),
     "gemini-2.5-flash-image": ImageModel(("1K",), shutdown=date(2026, 10, 2)),
@@ -189,6 +193,26 @@ def _google(kind: str, **fields: Any) -> dict[str, Any]:
     return {"@type": f"type.googleapis.com/google.rpc.{kind}", **fields}
 
 
+def _decoded(value: Any) -> bytes | None:
+    """The bytes of a base64 text, which may be URL-safe; None where it isn't one."""
+    try:
+        return binascii.a2b_base64(value.replace("-", "+").replace("_", "/"), strict_mode=True)
+    except (ValueError, AttributeError):
+        return None
+
+
+def _logged(value: Any) -> Any:
+    """The body as the request log keeps it: without the bytes of files."""
+    if isinstance(value, list):
+        return [*map(_logged, value)]
+    if not isinstance(value, dict):
+        return value
+    data = _decoded(value.get("data")) if {"mimeType", "mime_type"} & set(value) else None
+    if data is not None:
+        return {**value, "data": shown(data)}
+    return {name: _logged(entry) for name, entry in value.items()}
+
+
 def _snake(name: str) -> str:
     return re.sub(r"([A-Z])", lambda match: f"_{match[1].lower()}", name)
 
@@ -240,9 +264,11 @@ class Gemini(Provider):
         region_unsupported=Words(400, "User location is not supported for the API use.", kind="FAILED_PRECONDITION"),
     )
     playable = (
-        COMMON_FAULTS | BASE64_FAULTS | {*errors, "text_only", "thought_only", "unspecified_block", "free_tier_zero"}
+        COMMON_FAULTS
+        | BASE64_FAULTS
+        | {*errors, "text_only", "thought_only", "unspecified_block", "free_tier_zero", "refused_image"}
     )
-    early = EARLY_FAULTS | {"free_tier_zero"}
+    early = EARLY_FAULTS | {"free_tier_zero", "refused_image"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -286,9 +312,10 @@ class Gemini(Provider):
                 )
                 quota = "GenerateRequestsPerMinutePerProjectPerModel"
                 return self._exhausted(model, quota, hint, 37, free=True)
-            case "refused":
+            case "refused" | "refused_image":
+                reason = "PROHIBITED_CONTENT" if fault.name == "refused" else "IMAGE_SAFETY"
                 document = {
-                    "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+                    "promptFeedback": {"blockReason": reason},
                     "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 8},
                     "modelVersion": model,
                     "responseId": new_id(length=22),
@@ -321,8 +348,9 @@ class Gemini(Provider):
             raise _invalid("Multiple candidates is not enabled for this model")
         if model in IMAGE_MODELS:
             size, size_name = self._check_image_config(config, IMAGE_MODELS[model])
-            self.refuse_early(exchange)
-            return self._draw(exchange, model, prompt, config, size, size_name)
+            references = self._references(body)
+            self.refuse_early(exchange, edits=bool(references))
+            return self._draw(exchange, model, prompt, config, size, size_name, references)
         modalities = config.response_modalities or ["TEXT"]
         if modalities != ["TEXT"] or (config.image_config or ImageConfig()) != ImageConfig():
             raise _invalid(
@@ -354,6 +382,7 @@ class Gemini(Provider):
         config: GenerationConfig,
         size: tuple[int, int],
         size_name: str,
+        references: Sequence[Reference],
     ) -> Response:
         modalities = config.response_modalities or ["TEXT", "IMAGE"]
         drawn = "IMAGE" in modalities and not exchange.meets("no_image", "text_only", "refused_output")
@@ -369,7 +398,8 @@ class Gemini(Provider):
         elif exchange.meets("text_only"):
             parts.append({"text": "Could you tell me more about the scene you have in mind?"})
         if drawn:
-            encoded = exchange.draw_image(model, prompt, size, "jpeg", seed=seed)
+            thumbnails = [reference.thumbnail for reference in references]
+            encoded = exchange.draw_image(model, prompt, size, "jpeg", seed=seed, references=thumbnails)
             signature = base64.b64encode(new_id(length=64).encode()).decode()
             part = {"inlineData": self._inline(exchange, encoded), "thoughtSignature": signature}
             parts.append({**part, "thought": True} if hidden else part)
@@ -393,7 +423,8 @@ class Gemini(Provider):
         }
         thoughts = THOUGHT_TOKENS if IMAGE_MODELS[model].thinks else 0
         feedback = {"blockReason": "BLOCK_REASON_UNSPECIFIED"} if exchange.meets("unspecified_block") else None
-        return self._answer(model, candidate, prompt, counts, thoughts, feedback)
+        seen = IMAGE_MODELS[model].reference_tokens * len(references)
+        return self._answer(model, candidate, prompt, counts, thoughts, feedback, seen)
 
     def _write(
         self, exchange: Exchange, model: str, prompt: str, told: Instruction | None, limit: float | None
@@ -420,14 +451,17 @@ class Gemini(Provider):
         counts: Mapping[str, int],
         thoughts: int = 0,
         feedback: Mapping[str, str] | None = None,
+        seen: int = 0,
     ) -> Response:
-        tokens_in, tokens_out = prose.count_tokens(prompt), sum(counts.values())
+        words, tokens_out = prose.count_tokens(prompt), sum(counts.values())
+        tokens_in = words + seen
+        read = {"TEXT": words, **({"IMAGE": seen} if seen else {})}
         details = [{"modality": modality, "tokenCount": count} for modality, count in counts.items() if count]
         usage: dict[str, Any] = {
             "promptTokenCount": tokens_in,
             "candidatesTokenCount": tokens_out,
             "totalTokenCount": tokens_in + tokens_out + thoughts,
-            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens_in}],
+            "promptTokensDetails": [{"modality": modality, "tokenCount": count} for modality, count in read.items()],
         }
         if details:
             usage["candidatesTokensDetails"] = details
@@ -471,11 +505,12 @@ class Gemini(Provider):
             message = f"Invalid JSON payload received. Unknown content type '{name}': send application/json."
             raise _invalid(message)
         try:
-            exchange.body = read_json(request.get_data())
+            document = read_json(request.get_data())
         except ValueError as error:
             raise _invalid(f"Invalid JSON payload received. {error}") from error
+        exchange.body = _logged(document)
         try:
-            return read_body(_canonical(exchange.body), Body)
+            return read_body(_canonical(document), Body)
         except InvalidBody as invalid:
             raise _wrong(invalid.problems[0]) from None
 
@@ -491,6 +526,27 @@ class Gemini(Provider):
                 where = f"GenerateContentRequest.contents[{index}].parts[0].data"
                 raise _invalid(f"* {where}: required oneof field 'data' must have one initialized field\n")
         return body.contents[-1].words
+
+    @staticmethod
+    def _references(body: Body) -> list[Reference]:
+        """The images in the last content."""
+        index, content = len(body.contents or []) - 1, (body.contents or [])[-1]
+        files = [(place, part.inline_data) for place, part in enumerate(content.parts) if part.inline_data is not None]
+        if len(files) > MAX_REFERENCES:
+            raise _invalid(f"The prompt has {len(files)} images. The maximum number of images is {MAX_REFERENCES}.")
+        references = []
+        for place, file in files:
+            data = _decoded(file.data)
+            if data is None:
+                where = f"contents[{index}].parts[{place}].inline_data.data"
+                raise _invalid(f"Invalid value at '{where}' (TYPE_BYTES), Base64 decoding failed")
+            if file.mime_type not in TYPES.values():
+                raise _invalid(f"Unsupported MIME type: {file.mime_type}")
+            reference = read_reference(data)
+            if reference is None or reference.mime_type != file.mime_type:
+                raise _invalid("Provided image is not valid.")
+            references.append(reference)
+        return references
 
     @staticmethod
     def _check_image_config(config: GenerationConfig, traits: ImageModel) -> tuple[tuple[int, int], str]:

@@ -6,12 +6,13 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct
+from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
 from local.simulator import prose
@@ -20,8 +21,19 @@ from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import UNTYPED_QUOTA, Words, answers
 from local.simulator.exchange import Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
-from local.simulator.messages import JSON, is_bad_key, json_response, masked, new_id, read_json, retry_after
-from local.simulator.provider import Provider, route
+from local.simulator.messages import (
+    FORM,
+    JSON,
+    is_bad_key,
+    json_response,
+    masked,
+    new_id,
+    read_form,
+    read_json,
+    retry_after,
+)
+from local.simulator.provider import EARLY_FAULTS, Provider, route
+from local.simulator.references import TYPES, Reference, read_reference, shown
 
 T = TypeVar("T", bound=Struct)
 FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
@@ -30,6 +42,8 @@ MAX_EDGE, MAX_PIXELS, MIN_PIXELS = 3840, 3840 * 2160, 655_360
 FACTORS = {"low": 16, "medium": 48, "high": 96}
 FACTORS_2_5 = {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}
 FACTORS_2_6 = {**FACTORS_2_5, "low": 30, "medium": 45}
+# Of images to edit: how many, and the bytes of one.
+MAX_REFERENCES, MAX_FILE = 16, 50_000_000
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
 
 
@@ -37,6 +51,11 @@ def image_tokens(factor: int, size: tuple[int, int]) -> int:
     """Tokens of one image, whose size is in pixels."""
     short = round(factor * min(size) / max(size))
     return math.ceil(factor * short * (2_000_000 + size[0] * size[1]) / 4_000_000)
+
+
+def reference_tokens(size: tuple[int, int]) -> int:
+    """Tokens of one image to edit, whose size is in pixels: 1024 for 1024x1024."""
+    return min(1536, math.ceil(size[0] / 32) * math.ceil(size[1] / 32))
 
 
 @dataclass(frozen=True)
@@ -200,10 +219,10 @@ def _listed(values: list[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
 
 
-def _typed(body: Mapping[str, Any], kind: type[T]) -> T:
-    """The body of a request as its type, or OpenAI's words for the first problem with it."""
+def _typed(body: Mapping[str, Any], kind: type[T], *, strict: bool = True) -> T:
+    """The body of a request as its type, or OpenAI's words for the first problem with it; a form is not `strict`."""
     try:
-        return read_body(body, kind)
+        return read_body(body, kind, strict=strict)
     except InvalidBody as invalid:
         problem = invalid.problems[0]
     name, limit, number = problem.path, problem.detail, "integer" if problem.expected == "int" else "decimal"
@@ -254,13 +273,15 @@ class OpenAI(Provider):
         ),
         wrong_path=Words(404, "Invalid URL (POST /v1/images/generations)"),
     )
-    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors, "text_only"}
+    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors, "text_only", "refused_image"}
+    early = EARLY_FAULTS | {"refused_image"}
     more_models = MODERATION_MODELS
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
         self.routes = [
             route("POST", "/v1/images/generations", self.generate_images),
+            route("POST", "/v1/images/edits", self.edit_images),
             route("POST", "/v1/chat/completions", self.complete_chat),
             route("POST", "/v1/moderations", self.moderate),
             route("GET", "/v1/models", self.list_models),
@@ -300,8 +321,8 @@ class OpenAI(Provider):
                     "on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors."
                 )
                 return _error(429, message, "insufficient_quota", code="insufficient_quota")
-            case "refused" | "refused_output":
-                return self._blocked("input" if fault.name == "refused" else "output")
+            case "refused" | "refused_image" | "refused_output":
+                return self._blocked("output" if fault.name == "refused_output" else "input")
             case "retired":
                 return self._shut_down(model)
             case "bad_key":
@@ -320,15 +341,24 @@ class OpenAI(Provider):
     def generate_images(self, exchange: Exchange, path: dict[str, str]) -> Response:
         document = self._read(exchange)
         model = self._identify(exchange, document)
-        if model not in IMAGE_MODELS:
-            message = f"The model '{model}' does not support image generation. Use an image model."
-            raise Refusal(_error(400, message, code="invalid_value", param="model"))
-        traits = IMAGE_MODELS[model]
-        body = _typed(document, ImageBody)
-        prompt = body.prompt
+        self._check_draws(model)
+        return self._make_images(exchange, model, _typed(document, ImageBody))
+
+    def edit_images(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        """Images that follow others; of the two forms of this request only multipart is there."""
+        fields, files = self._read_form(exchange)
+        model = self._identify(exchange, fields)
+        self._check_draws(model)
+        body = _typed(fields, ImageBody, strict=False)
+        return self._make_images(exchange, model, body, self._references(files))
+
+    def _make_images(
+        self, exchange: Exchange, model: str, body: ImageBody, references: Sequence[Reference] = ()
+    ) -> Response:
+        traits, prompt = IMAGE_MODELS[model], body.prompt
         self._check_image_parameters(body, model, traits)
         size = self._size(body.size or "auto", traits)
-        self.refuse_early(exchange)
+        self.refuse_early(exchange, edits=bool(references))
 
         quality = (body.quality or "auto").replace("auto", "high")
         image_format = FORMATS[body.output_format or "png"]
@@ -344,6 +374,7 @@ class OpenAI(Provider):
                 seed=seed + number,
                 quality=92 if body.output_compression is None else body.output_compression,
                 transparent=transparent,
+                references=[reference.thumbnail for reference in references],
             )
             for number in range(0 if exchange.meets("no_image", "text_only", "refused_output") else count)
         ]
@@ -357,16 +388,16 @@ class OpenAI(Provider):
             "quality": quality,
             "size": f"{size[0]}x{size[1]}",
         }
-        usage = self._usage(prompt, traits.factors[quality], size, count)
+        usage = self._usage(prompt, references, image_tokens(traits.factors[quality], size) * count)
         headers = {
             "x-ratelimit-limit-requests": "5",
             "x-ratelimit-remaining-requests": "4",
             "x-ratelimit-reset-requests": "12s",
         }
         if body.stream:
-            return self._stream(
-                list(map(exchange.base64, encoded_images)), shared, usage, body.partial_images or 0, headers
-            )
+            task = "image_edit" if references else "image_generation"
+            encoded = [exchange.base64(image) for image in encoded_images]
+            return self._stream(task, encoded, shared, usage, body.partial_images or 0, headers)
         data: list[dict[str, Any]] = [{"b64_json": exchange.base64(encoded)} for encoded in encoded_images]
         if exchange.meets("text_only"):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
@@ -465,14 +496,8 @@ class OpenAI(Provider):
 
     def _read(self, exchange: Exchange) -> dict[str, Any]:
         self._check_key(exchange)
+        self._check_content_type(exchange, JSON)
         request = exchange.request
-        if request.mimetype != JSON:
-            given = request.headers.get("content-type", "")
-            message = (
-                f"Unsupported content type: '{given}'. This API method only accepts 'application/json' requests, but "
-                f"you specified the header 'Content-Type: {given}'. Please try again with a supported content type."
-            )
-            raise Refusal(_error(400, message, code="unsupported_content_type"))
         try:
             body = exchange.body = read_json(request.get_data())
         except ValueError as error:
@@ -484,6 +509,82 @@ class OpenAI(Provider):
         if not isinstance(body, dict):
             raise Refusal(_error(400, "Invalid type: expected an object.", code="invalid_type"))
         return body
+
+    @staticmethod
+    def _check_content_type(exchange: Exchange, accepted: str) -> None:
+        if exchange.request.mimetype != accepted:
+            given = exchange.request.headers.get("content-type", "")
+            message = (
+                f"Unsupported content type: '{given}'. This API method only accepts '{accepted}' requests, but "
+                f"you specified the header 'Content-Type: {given}'. Please try again with a supported content type."
+            )
+            raise Refusal(_error(400, message, code="unsupported_content_type"))
+
+    def _read_form(self, exchange: Exchange) -> tuple[dict[str, str], list[tuple[str, FileStorage]]]:
+        """The text fields of the form, and its files."""
+        self._check_key(exchange)
+        self._check_content_type(exchange, FORM)
+        try:
+            fields, files = read_form(exchange.request)
+        except ValueError as error:
+            raise Refusal(_error(400, "Could not parse multipart form.")) from error
+        log: dict[str, Any] = {**fields}
+        for name, file in files:
+            about = {"fileName": file.filename, "mimeType": file.mimetype, **shown(file.read())}
+            file.seek(0)
+            log.setdefault(name, [])
+            if isinstance(log[name], list):
+                log[name].append(about)
+        exchange.body = log
+        return fields, files
+
+    @staticmethod
+    def _references(files: Sequence[tuple[str, FileStorage]]) -> list[Reference]:
+        """The images to edit: one in `image`, or several in `image[]`."""
+        for name, _ in files:
+            if name not in ("image", "image[]"):
+                raise Refusal(_error(400, f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name))
+        if not files:
+            message = "Missing required parameter: 'image'."
+            raise Refusal(_error(400, message, code="missing_required_parameter", param="image"))
+        names = [name for name, _ in files]
+        if names.count("image") > 1 or len({*names}) > 1:
+            message = (
+                "Duplicate parameter: 'image'. You provided multiple values for this parameter, whereas only one is "
+                "allowed. If you are trying to provide a list of values, use the array syntax instead e.g. "
+                "'image[]=<value>'."
+            )
+            raise Refusal(_error(400, message, code="duplicate_parameter", param="image"))
+        if len(files) > MAX_REFERENCES:
+            message = (
+                f"Invalid 'image': array too long. Expected an array with maximum length {MAX_REFERENCES}, but got an "
+                f"array with length {len(files)} instead."
+            )
+            raise Refusal(_error(400, message, code="array_above_max_length", param="image"))
+        references = []
+        for number, (_, file) in enumerate(files, 1):
+            if file.mimetype not in TYPES.values():
+                message = (
+                    f"Invalid file 'image': unsupported mimetype ('{file.mimetype}'). Supported file formats are "
+                    f"{_listed(sorted(TYPES.values()))}."
+                )
+                raise Refusal(_error(400, message, code="unsupported_file_mimetype", param="image"))
+            data = file.read()
+            if len(data) >= MAX_FILE:
+                message = f"Invalid image file {number}: it must be smaller than 50MB."
+                raise Refusal(_error(400, message, code="invalid_image_file", param="image"))
+            reference = read_reference(data)
+            if reference is None or reference.mime_type != file.mimetype:
+                message = f"Invalid image file or mode for image {number}, please check your image file."
+                raise Refusal(_error(400, message, code="invalid_image_file", param="image"))
+            references.append(reference)
+        return references
+
+    @staticmethod
+    def _check_draws(model: str) -> None:
+        if model not in IMAGE_MODELS:
+            message = f"The model '{model}' does not support image generation. Use an image model."
+            raise Refusal(_error(400, message, code="invalid_value", param="model"))
 
     def _identify(self, exchange: Exchange, body: Mapping[str, Any]) -> str:
         try:
@@ -564,18 +665,19 @@ class OpenAI(Provider):
         return width, height
 
     @staticmethod
-    def _usage(prompt: str, factor: int, size: tuple[int, int], count: int) -> dict[str, Any]:
+    def _usage(prompt: str, references: Sequence[Reference], drawn: int) -> dict[str, Any]:
         text = prose.count_tokens(prompt) + 6
-        image = image_tokens(factor, size) * count
+        seen = sum(reference_tokens(reference.size) for reference in references)
         return {
-            "input_tokens": text,
-            "input_tokens_details": {"text_tokens": text, "image_tokens": 0},
-            "output_tokens": image,
-            "total_tokens": text + image,
+            "input_tokens": text + seen,
+            "input_tokens_details": {"text_tokens": text, "image_tokens": seen},
+            "output_tokens": drawn,
+            "total_tokens": text + seen + drawn,
         }
 
     @staticmethod
     def _stream(
+        task: str,
         images: list[str],
         shared: Mapping[str, Any],
         usage: Mapping[str, Any],
@@ -586,8 +688,8 @@ class OpenAI(Provider):
         for image in images:
             base = {"created_at": int(time.time()), "b64_json": image, **shared}
             for index in range(partials):
-                events.append({"type": "image_generation.partial_image", "partial_image_index": index, **base})
-            events.append({"type": "image_generation.completed", "usage": usage, **base})
+                events.append({"type": f"{task}.partial_image", "partial_image_index": index, **base})
+            events.append({"type": f"{task}.completed", "usage": usage, **base})
         text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
         return Response(text.encode(), 200, {"Content-Type": "text/event-stream; charset=utf-8", **headers})
 

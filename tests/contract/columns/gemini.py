@@ -5,7 +5,13 @@ from msgspec.structs import replace
 from pixelprompt.models.model import Model
 from tests.contract.cases import NO_URL, NO_VALIDATION_LISTS, ONE_PER_CALL, REFUSES_IN_REASONS, Column
 
-MODEL = Model("Nano Banana 2.1", "gemini", "gemini-nano-banana-2.1", parameters={"aspect_ratio": "1:1"})
+MODEL = Model(
+    "Nano Banana 2.1",
+    "gemini",
+    "gemini-nano-banana-2.1",
+    parameters={"aspect_ratio": "1:1"},
+    supports={"images": {"max": 14}},
+)
 COLUMN = Column(
     MODEL,
     replace(MODEL, id="no-such-model"),

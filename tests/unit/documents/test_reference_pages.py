@@ -10,7 +10,7 @@ from infra import settings
 from local.options import NETWORK_VARIABLES, SETTINGS, key_names
 from local.paths import ROOT
 from pixelprompt.jobs.schema import Image, Job, JobStatusName, Missing, ModelResult, RowStatus
-from pixelprompt.models import catalogue, catalogue_entry
+from pixelprompt.models import catalogue, catalogue_entry, price
 from pixelprompt.models.cost import Cost, TotalCost
 from pixelprompt.models.model import ErrorCode
 from tests.unit.documents.test_documents import COMMANDS, EVERYWHERE, LAPTOP, rows
@@ -63,7 +63,13 @@ def test_a_job_document_has_these_constants() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "struct"), [("Entries", catalogue_entry.Entry), ("Sizes in pixels", catalogue_entry.Pixels)], ids=str
+    ("title", "struct"),
+    [
+        ("Entries", catalogue_entry.Entry),
+        ("Reference images", catalogue_entry.ReferenceImages),
+        ("Sizes in pixels", catalogue_entry.Pixels),
+    ],
+    ids=str,
 )
 def test_the_catalogue_has_these_fields(title: str, struct: type[Struct]) -> None:
     names = first_column(section(CATALOGUE, title))
@@ -75,8 +81,8 @@ def test_the_catalogue_has_these_fields(title: str, struct: type[Struct]) -> Non
     ("title", "struct"),
     [
         ("Entries", catalogue_entry.Supports),
-        ("Prices", catalogue_entry.ImagePrice),
-        ("Prices", catalogue_entry.TokenPrice),
+        ("Prices", price.ImagePrice),
+        ("Prices", price.TokenPrice),
     ],
     ids=str,
 )

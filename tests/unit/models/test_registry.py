@@ -12,7 +12,7 @@ from pixelprompt.models.catalogue import former_names, overlay, parse
 from pixelprompt.models.cost import estimate
 from pixelprompt.models.listing import model_list
 from pixelprompt.models.overlay import CACHE_SECONDS, LiveRegistry
-from pixelprompt.models.parameters import NAMES
+from pixelprompt.models.parameters import IMAGES, NAMES
 from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.models.registry import CATALOGUE, ModelRegistry
 from pixelprompt.models.sizes import FixedSizes, PixelLimits, PixelSizes
@@ -300,7 +300,7 @@ class TestPixels:
 
 def test_a_providers_row_names_parameters_of_ours() -> None:
     for name, provider in PROVIDERS.items():
-        assert provider.parameters < {*NAMES} - {"n"}, name
+        assert provider.parameters < {*NAMES, IMAGES} - {"n"}, name
         assert provider.simulator_path.startswith(f"/{name}"), name
         assert (provider.key_name is None) is (provider.probe is None), name
 
@@ -410,6 +410,7 @@ class TestModelList:
             "basis": "computed",
             "date": "2026-11-26",
             "source": "https://ai.google.dev/gemini-api/docs/pricing",
+            "uncorroborated": "The tokens of a reference image, about 1120, come from one source.",
         }
         assert by_id["gpt-image-2.6-flare"]["price"]["uncorroborated"]
         assert "dall-e-3" not in by_id

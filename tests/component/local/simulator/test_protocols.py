@@ -1,6 +1,7 @@
 """The wire formats of the simulated providers, over real sockets."""
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -222,6 +223,146 @@ class TestOpenAI:
             assert result.data and result.usage and shape(result.data[0].b64_json or "")[1] == (1024, 1024)
             with pytest.raises(openai.NotFoundError):
                 client.images.generate(model="dall-e-2", prompt="a fox")
+
+
+def picture(kind: str, color: str = "blue") -> bytes:
+    """An encoded image of one color, of 96x64 pixels."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (96, 64), color).save(buffer, kind)
+    return buffer.getvalue()
+
+
+FILE = ("a.png", picture("PNG"), "image/png")
+LARGE = bytes(50_000_000)
+
+
+class TestOpenAIEdits:
+    @pytest.fixture
+    def door(self, simulator: Simulator, http: urllib3.PoolManager) -> Door:
+        return Door(http, f"{simulator.url}/openai/v1", {"Authorization": "Bearer key"})
+
+    def edit(self, door: Door, files: list[tuple[str, Any]], **more: str) -> Any:
+        fields = [*{"model": "gpt-image-2", "prompt": "a red fox", "quality": "low", **more}.items(), *files]
+        return door.http.request("POST", f"{door.base}/images/edits", fields=fields, headers=door.headers)
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            [("image", FILE)],
+            [("image[]", FILE)],
+            [("image[]", FILE), ("image[]", ("b", picture("JPEG"), "image/jpeg"))],
+            [("image[]", ("c.webp", picture("WEBP"), "image/webp"))] * 16,
+        ],
+    )
+    def test_it_edits(self, door: Door, files: Any) -> None:
+        document = self.edit(door, files, n="2", size="1280x720", output_format="jpeg").json()
+        assert [shape(entry["b64_json"]) for entry in document["data"]] == [("JPEG", (1280, 720))] * 2
+        assert document["usage"]["input_tokens_details"]["image_tokens"] == 3 * 2 * len(files)
+        usage = document["usage"]
+        assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+
+    def test_every_reference_is_in_the_image(self, door: Door) -> None:
+        colors = ("blue", "lime", "red")
+        files = [("image[]", (color, picture("PNG", color), "image/png")) for color in colors]
+        image = decoded(self.edit(door, files).json()["data"][0]["b64_json"]).convert("RGB")
+        row = [image.getpixel((x, 110)) for x in range(0, image.width, 4)]
+        places = [row.index(wanted) for wanted in ((0, 0, 255), (0, 255, 0), (255, 0, 0))]
+        assert places == sorted(places)
+
+    @pytest.mark.parametrize(
+        ("files", "more", "code", "param"),
+        [
+            ([], {}, "missing_required_parameter", "image"),
+            ([("picture", FILE)], {}, "unknown_parameter", "picture"),
+            ([("images[]", FILE)], {}, "unknown_parameter", "images[]"),
+            ([("image", FILE), ("image", FILE)], {}, "duplicate_parameter", "image"),
+            ([("image", FILE), ("image[]", FILE)], {}, "duplicate_parameter", "image"),
+            ([("image[]", FILE)] * 17, {}, "array_above_max_length", "image"),
+            ([("image", ("a.gif", picture("GIF"), "image/gif"))], {}, "unsupported_file_mimetype", "image"),
+            ([("image", ("a.png", picture("PNG"), "text/plain"))], {}, "unsupported_file_mimetype", "image"),
+            ([("image", ("a.png", picture("JPEG"), "image/png"))], {}, "invalid_image_file", "image"),
+            ([("image", ("a.png", picture("PNG")[:60], "image/png"))], {}, "invalid_image_file", "image"),
+            ([("image", ("a.png", b"", "image/png"))], {}, "invalid_image_file", "image"),
+            (
+                [("image", ("a.png", picture("PNG") + bytes(50_000_000), "image/png"))],
+                {},
+                "invalid_image_file",
+                "image",
+            ),
+            ([("image", FILE)], {"image": "x"}, "unknown_parameter", "image"),
+            ([("image", FILE)], {"seed": "1"}, "unknown_parameter", "seed"),
+            ([("image", FILE)], {"n": "11"}, "integer_above_max_value", "n"),
+            ([("image", FILE)], {"model": "none"}, "model_not_found", None),
+            ([("image", FILE)], {"model": "gpt-5.4-mini"}, "invalid_value", "model"),
+        ],
+        ids=lambda value: None if isinstance(value, list) else str(value),
+    )
+    def test_what_it_refuses(self, door: Door, files: Any, more: Any, code: str, param: str | None) -> None:
+        answer = self.edit(door, files, **more)
+        error = answer.json()["error"]
+        assert (answer.status, error["code"], error["param"]) == (
+            404 if code == "model_not_found" else 400,
+            code,
+            param,
+        )
+
+    def test_what_is_not_a_form(self, door: Door) -> None:
+        body = {"model": "gpt-image-2", "prompt": "a red fox"}
+        assert door.post("/images/edits", body).json()["error"]["code"] == "unsupported_content_type"
+        broken = {**door.headers, "Content-Type": "multipart/form-data; boundary=x"}
+        assert door.post("/images/edits", b"--x\r\nnonsense", headers=broken).status == 400
+
+    def test_the_log_has_the_digest_of_each_file(self, simulator: Simulator, door: Door) -> None:
+        self.edit(door, [("image[]", FILE), ("image[]", FILE)])
+        (record,) = simulator.requests
+        entry = {"fileName": "a.png", "mimeType": "image/png", "bytes": len(FILE[1])}
+        digest = hashlib.sha256(FILE[1]).hexdigest()
+        assert record.body["image[]"] == [{**entry, "sha256": digest}] * 2 and record.body["prompt"] == "a red fox"
+
+
+class TestGeminiEdits:
+    MODEL = "gemini-3-pro-image"
+
+    @pytest.fixture
+    def door(self, simulator: Simulator, http: urllib3.PoolManager) -> Door:
+        return Door(http, f"{simulator.url}/gemini/v1beta", {"x-goog-api-key": "key"})
+
+    def edit(self, door: Door, *files: dict[str, Any]) -> Any:
+        parts = [*({"inlineData": file} for file in files), {"text": "a red fox"}]
+        return door.post(f"/models/{self.MODEL}:generateContent", {"contents": [{"parts": parts}]})
+
+    @pytest.mark.parametrize("count", [1, 14])
+    def test_it_edits(self, simulator: Simulator, door: Door, count: int) -> None:
+        data = picture("WEBP")
+        file = {"mimeType": "image/webp", "data": base64.b64encode(data).decode()}
+        answer = self.edit(door, *[file] * count)
+        usage = answer.json()["usageMetadata"]
+        assert answer.status == 200
+        assert {"modality": "IMAGE", "tokenCount": 560 * count} in usage["promptTokensDetails"]
+        assert usage["promptTokenCount"] == sum(detail["tokenCount"] for detail in usage["promptTokensDetails"])
+        (record,) = simulator.requests
+        logged = record.body["contents"][0]["parts"][0]["inlineData"]
+        digest = hashlib.sha256(data).hexdigest()
+        assert logged == {"mimeType": "image/webp", "data": {"bytes": len(data), "sha256": digest}}
+
+    @pytest.mark.parametrize(
+        ("file", "count", "says"),
+        [
+            ({"mimeType": "image/png", "data": picture("PNG")}, 15, "The maximum number of images is 14."),
+            ({"mimeType": "image/gif", "data": picture("GIF")}, 1, "Unsupported MIME type: image/gif"),
+            ({"mimeType": "image/png", "data": picture("JPEG")}, 1, "Provided image is not valid."),
+            ({"mimeType": "image/png", "data": picture("PNG")[:60]}, 1, "Provided image is not valid."),
+            ({"mimeType": "image/png", "data": "*"}, 1, "Base64 decoding failed"),
+            ({"mimeType": "image/png", "data": None}, 1, "Base64 decoding failed"),
+            ({"data": picture("PNG")}, 1, "Unsupported MIME type"),
+        ],
+        ids=lambda value: None if isinstance(value, dict) else str(value),
+    )
+    def test_what_it_refuses(self, door: Door, file: dict[str, Any], count: int, says: str) -> None:
+        data = file["data"]
+        encoded = {**file, "data": base64.b64encode(data).decode() if isinstance(data, bytes) else data}
+        answer = self.edit(door, *[encoded] * count)
+        assert answer.status == 400 and says in answer.json()["error"]["message"]
 
 
 class TestOpenAIText:
