@@ -19,6 +19,7 @@ from pixelprompt.models.cost import UNKNOWN
 from pixelprompt.models.model import Credentials, Generated, Model, ProviderError
 from pixelprompt.models.model import Image as SourceImage
 from pixelprompt.models.parameters import Receipt
+from pixelprompt.models.references import check_references
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger, record, record_completion, record_failure
 from pixelprompt.providers import adapter
@@ -169,15 +170,21 @@ class Generation:
             message = f"The key {key} is missing; the operator can add it with `make keys`."
             calls.refuse(ProviderError("bad_credentials", message))
             return None
+
+        def references(count: int) -> tuple[SourceImage, ...]:
+            found = self._references(calls.item.job_id, count)
+            check_references(found, model.supports)
+            return found
+
         try:
-            return Invocation.prepare(
-                calls, model, credentials, deadlines, lambda count: self._references(calls.item.job_id, count)
-            )
+            return Invocation.prepare(calls, model, credentials, deadlines, references)
         except StorageError as error:
             log_failure("Failed to read the reference images.", error)
             message = "The reference images could not be read; they expire with their job."
             calls.refuse(ProviderError("internal", message, billable="no"))
-            return None
+        except ProviderError as error:
+            calls.refuse(error)
+        return None
 
     def _make(self, invocation: Invocation) -> float | None:
         """Make what is still open; the seconds after which to come again, or None at the end."""
