@@ -11,6 +11,7 @@ from PIL import Image
 from benchmarks.figures import Budget, Figure, Result
 from benchmarks.workbench import Part, Workbench, elapsed
 from pixelprompt.jobs.store import JobManager
+from pixelprompt.observability import logger
 from pixelprompt.preparation.prepare import Preparation, PrepareRequest
 from pixelprompt.storage.keys import upload_key
 from pixelprompt.storage.references import ReferenceStorage
@@ -28,6 +29,8 @@ GIVEN: dict[str, tuple[tuple[int, int], str, float | None]] = {
 
 def measure(bench: Workbench) -> Result:
     """A job with one upload, prepared anew each time."""
+    # Each preparation logs a line.
+    logger.setLevel("WARNING")
     s3 = s3_client(f"http://127.0.0.1:{bench.s3_port}")
     jobs, references = JobManager(s3, BUCKET), ReferenceStorage(s3, BUCKET)
     preparation = Preparation(jobs, references)
