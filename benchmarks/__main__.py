@@ -27,6 +27,7 @@ from benchmarks import (
     library,
     memory,
     orchestration,
+    references,
     routes,
 )
 from benchmarks.figures import HEAD, Result, markdown, row
@@ -53,6 +54,7 @@ PARTS: tuple[Part, ...] = (
     library.STATUS,
     library.GALLERY,
     images.PART,
+    references.PART,
     cost.PART,
 )
 

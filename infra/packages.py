@@ -20,8 +20,8 @@ REFERENCES = SOURCES / "requirements-references.txt"
 # Names packages that no archive has, with the reason.
 EXCLUDED = SOURCES / "requirements-excluded.txt"
 PLATFORM = "aarch64-manylinux2014"
-# Pillow's wheels need glibc 2.27. Lambda has 2.34 (Amazon Linux 2023) from Python 3.12 on, and 2.26 (Amazon Linux 2) with
-# 3.11 (docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html).
+# Pillow's wheels need glibc 2.27. Lambda has 2.34 (Amazon Linux 2023) from Python 3.12 on, and 2.26 (Amazon Linux 2)
+# with 3.11 (docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html).
 PLATFORMS = {REFERENCES: "aarch64-manylinux_2_28"}
 # The first Python of Lambda with such a glibc.
 PILLOW_PYTHON = "3.12"

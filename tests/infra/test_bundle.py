@@ -294,7 +294,7 @@ def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> N
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize("path", NAMES, ids=NAMES.values())
+@pytest.mark.parametrize("path", NAMES, ids=[*NAMES.values()])
 def test_the_bill_of_materials_says_what_is_in_the_archive(assembly: Assembly, path: Path) -> None:
     name = NAMES[path]
     text = (assembly.folder / "sbom" / f"{name}.cdx.json").read_text()
@@ -323,7 +323,7 @@ def test_every_function_but_three_runs_on_the_core(assembly: Assembly) -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize("path", NAMES, ids=NAMES.values())
+@pytest.mark.parametrize("path", NAMES, ids=[*NAMES.values()])
 def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path) -> None:
     """The very bytes that go to Lambda, under the very Python: on arm64 itself, or under qemu."""
     native = platform.machine() == "aarch64"
@@ -342,7 +342,7 @@ def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path
     assert result.returncode == 0, result.stderr
 
 
-@pytest.fixture(scope="module", params=NAMES, ids=NAMES.values())
+@pytest.fixture(scope="module", params=NAMES, ids=[*NAMES.values()])
 def archive_here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """An archive with the same packages for this machine, and the entry points that it is for."""
     directory = tmp_path_factory.mktemp("here") / "archive"

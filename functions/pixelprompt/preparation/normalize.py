@@ -1,7 +1,7 @@
 """An image of a caller as the providers get it: small, upright, in sRGB, with nothing but its pixels.
 
-Pillow keeps a pixel in 1 to 4 bytes, so it is the decoded image that needs memory. It exists once, as it was decoded: it
-is scaled in strips, and only a strip is ever converted. Colors are converted in the small image.
+Pillow keeps a pixel in 1 to 4 bytes, so it is the decoded image that needs memory. It exists once, as it was decoded:
+it is scaled in strips, and only a strip is ever converted. Colors are converted in the small image.
 """
 
 import contextlib
@@ -118,8 +118,9 @@ def _checked(data: bytes) -> tuple[bytes, ImageFormat]:
     found = image_format(data)
     if found is None and data.startswith(_MAGIC[1]):
         # Some phones append a film.
-        data = data[: data.rfind(b"\xff\xd9") + 2]
-        found = image_format(data)
+        image = data[: data.rfind(b"\xff\xd9") + 2]
+        found = image_format(image)
+        data = image if found else data
     if found is None and (data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")):
         raise UnusableImage("It is damaged or cut off.")
     if found is None or found.mime_type not in _DECODERS:
@@ -143,7 +144,7 @@ def _check_pixels(found: ImageFormat, pixels: int) -> None:
 
 def _check_scans(data: bytes, pixels: int) -> None:
     """Refuse a JPEG of several scans whose coefficients fill the memory, or that has more scans than is sensible."""
-    position, sampling = 2, [(1, 1)]
+    position, sampling, is_progressive = 2, [(1, 1)], False
     while True:
         while data[position] == 0xFF:
             position += 1
