@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 
 from local import demo
 from local.report import contact_sheet, images
-from local.simulator import exchange
+from local.simulator import exchange, references
 from pixelprompt.api import http
 from pixelprompt.models.model import Image, ProviderError
 from pixelprompt.providers.wire.image_bytes import read_image
@@ -356,6 +356,13 @@ def test_no_image_is_opened_in_another_way() -> None:
 def test_the_simulators_decode_nothing_of_an_image_to_edit(data: bytes) -> None:
     size = exchange.image_size(data)
     assert size is None or size[0] * size[1] <= MAX_PIXELS
+
+
+@by_name(BOMBS | EMPTY | AMBIGUOUS)
+def test_the_simulators_keep_little_of_a_reference_image(data: bytes) -> None:
+    found = references.read_reference(data)
+    if found:
+        assert found.size[0] * found.size[1] <= MAX_PIXELS and max(found.thumbnail.size) <= references.THUMBNAIL
 
 
 POLYGLOTS = {
