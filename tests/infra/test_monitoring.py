@@ -156,7 +156,7 @@ def test_saved_queries_read_all_functions_and_the_one_of_a_job_the_state_machine
         for query in template.find_resources("AWS::Logs::QueryDefinition").values()
     }
     functions = {name for name in groups.values() if name.startswith("/aws/lambda/pixel-prompt-dev-")}
-    assert len(functions) == 10
+    assert len(functions) == 11
     machine = "/aws/vendedlogs/states/pixel-prompt-dev-generate-images"
     assert read.pop("everything about one job") == functions | {machine}
     assert {"unexpected errors", "failures by model and code"} <= set(read)
