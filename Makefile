@@ -20,7 +20,7 @@ DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAG
 VENV_PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # These reach the commands through the environment, where they may hold any character, quotes and $ included.
-VERBATIM := API_URL BUCKET CDK DAYS FILE FROM JOB KEY_HOSTS ONLY PATCH PROMPT PROPOSE SAMPLE SAVE SECONDS SEED \
+VERBATIM := API_URL BUCKET CDK DAYS FILE FROM IMAGE JOB KEY_HOSTS ONLY PATCH PROMPT PROPOSE SAMPLE SAVE SECONDS SEED \
   STAGE UPGRADE WHEELS
 $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
@@ -43,6 +43,7 @@ help: ## Show this help
 	@echo
 	@echo '  Variables, for demo and up (IP_LIMIT also for synth, and so on):'
 	@echo '    PROMPT="a lighthouse in fog"     what demo draws'
+	@echo '    IMAGE=photo.jpg                  what demo edits, by the prompt'
 	@echo '    OPENAI_API_KEY GEMINI_API_KEY    a provider whose key is set in the environment is really called'
 	@echo '    IP_LIMIT GLOBAL_LIMIT ENHANCE_LIMIT ENHANCE_IP_LIMIT UPLOAD_LIMIT UPLOAD_IP_LIMIT'
 	@echo '    IP_INCLUDE TRUST_BODY_IP RETENTION_DAYS LOG_LEVEL CORS_ORIGINS'
@@ -51,7 +52,7 @@ help: ## Show this help
 	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=recraftv4_1=refused   of the simulated providers'
 	@echo '    ENFORCE_IAM=1                    hold each Lambda to what its role allows'
 
-demo: $(if $(filter undefined,$(origin PROMPT))$(strip $(PROMPT)),prepare-all,refuse-prompt) ## Send one prompt to all models, here, without an account: images into out/ (PROMPT="…")
+demo: $(if $(filter undefined,$(origin PROMPT))$(strip $(PROMPT)),prepare-all,refuse-prompt) ## Send one prompt to all models, here, without an account: images into out/ (PROMPT="…", IMAGE=file to edit)
 	@$(VENV_PYTHON) -m local demo
 
 up: prepare-all ## Start the cloud and the page on this laptop, or bring them up to date; print where they are

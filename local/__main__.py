@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", help="follow the logs of the Lambdas, the emulator and the simulators")
     logs.add_argument("--job", default="", metavar="ID", help="only the lines that name this job")
     logs.add_argument("--no-follow", action="store_true", help="print what there is, then end")
-    demo = commands.add_parser("demo", help="send one prompt to all models and collect the images")
+    demo = commands.add_parser("demo", help="send one prompt, and the image at $IMAGE if set, to all models")
     demo.add_argument("prompt", nargs="*", help=f"default: $PROMPT, or {DEFAULT_PROMPT!r}")
     demo.set_defaults(default_prompt=DEFAULT_PROMPT)
     demo.add_argument("--out", type=Path, default=paths.IMAGES, help="folder for the images (default out)")

@@ -20,10 +20,12 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.settings import Settings
-from local import terminal
+from local import reference, terminal
 from local.cloud import Cloud, CloudError
+from local.cloud.http import Response
 from local.options import OptionError
 from local.paths import ROOT
+from local.reference import ReferenceImage
 from local.report import contact_sheet, execution_trace, images
 from local.report.usage import execution_arn
 from pixelprompt.errors import PixelPromptError
@@ -41,19 +43,27 @@ Document = dict[str, Any]
 _Cells = dict[str, Text | Spinner]
 
 
-def run(cloud: Cloud, prompt: str, out: Path, progress: Callable[[str], None], faulted: Collection[str] = ()) -> int:
+def run(
+    cloud: Cloud,
+    prompt: str,
+    out: Path,
+    progress: Callable[[str], None],
+    faulted: Collection[str] = (),
+    image: ReferenceImage | None = None,
+) -> int:
     """Run a job to its end, save what it made, report the outcome; 0 only where every model made its image.
 
-    `faulted` has the models with faults.
+    `faulted` has the models with faults; `image` is what the models edit.
     """
     console = terminal.console(highlight=False)
-    job_id = submit(cloud, prompt)
-    progress(f"job {job_id} is submitted: {prompt!r}")
+    references = [reference.upload(cloud, image)] if image else []
+    job_id = submit(cloud, prompt, references)
+    progress(f"job {job_id} is submitted: {prompt!r}" + (f", with {image.path.name}" if image else ""))
     if absent := without_effect(cloud, job_id, faulted):
         progress(f"no effect on this job, which uses the default models: the fault of {absent}")
     document = watch_job(console, cloud, job_id)
     folder = out / job_id
-    sheet = save(cloud, document, folder)
+    sheet = save(cloud, document, folder, image)
     execution = _ended_execution(cloud, job_id)
     console.print()
     _print_trace(console, cloud, document)
@@ -94,16 +104,17 @@ def require_folder(out: Path) -> None:
         raise OptionError(f"Cannot write images into {_shown(out)}; choose a folder that is writable for you.")
 
 
-def submit(cloud: Cloud, prompt: str) -> str:
-    """Start a job; its id.
+def submit(cloud: Cloud, prompt: str, references: Sequence[Mapping[str, str]] = ()) -> str:
+    """Start a job, with these reference images; its id.
 
     Raises
     ------
     CloudError : the API turned it away
     """
-    response = cloud.request("POST", "/generate", {"prompt": prompt})
+    body = {"prompt": prompt, **({"images": [*references]} if references else {})}
+    response = cloud.request("POST", "/generate", body)
     if response.status != 200:
-        raise CloudError(f"The API rejected the prompt ({response.status}): {_sentence(response.body)}")
+        raise CloudError(f"The API rejected the prompt ({response.status}): {_sentence(response)}")
     return str(response.json()["jobId"])
 
 
@@ -135,17 +146,13 @@ def poll(cloud: Cloud, job_id: str, seconds: float = POLL_SECONDS) -> Iterator[D
             if document["status"] in _FINAL:
                 return
         else:
-            raise CloudError(f"The API returned {response.status} for job {job_id}: {_sentence(response.body)}")
+            raise CloudError(f"The API returned {response.status} for job {job_id}: {_sentence(response)}")
         time.sleep(seconds)
     raise CloudError(f"Job {job_id} has not ended after {_PATIENCE:.0f} s; see `make logs JOB={job_id}`.")
 
 
-def _sentence(body: bytes) -> str:
-    try:
-        said = str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        said = body.decode("utf-8", "replace")
-    return str(terminal.safe(said))[:300]
+def _sentence(response: Response) -> str:
+    return str(terminal.safe(response.message))[:300]
 
 
 def watch_job(console: Console, cloud: Cloud, job_id: str) -> Document:
@@ -237,18 +244,21 @@ def _state(row: Document) -> str:
     return str(row["status"]).replace("_", " ")
 
 
-def save(cloud: Cloud, document: Document, folder: Path) -> Path:
-    """Save every image, the job document and the contact sheet into a folder; the path of the sheet."""
+def save(cloud: Cloud, document: Document, folder: Path, image: ReferenceImage | None = None) -> Path:
+    """Save every image, the job document and the contact sheet into a folder; the path of the sheet.
+
+    `image`, what the models have edited, comes first on the sheet.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "job.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    tiles = []
+    tiles = [reference.tile(image)] if image else []
     for row in document["results"]:
         thumbnail, error = None, row.get("error") or ""
-        for number, image in enumerate(row.get("images") or ()):
-            data = _fetch(cloud, image)
+        for number, made in enumerate(row.get("images") or ()):
+            data = _fetch(cloud, made)
             name = re.sub(r"[^A-Za-z0-9.]+", "-", row["model"]).strip("-.")
             copy = f"-{number + 1}" if number else ""
-            path = folder / f"{row['index'] + 1:02d}-{name}{copy}{Path(image['binaryKey']).suffix}"
+            path = folder / f"{row['index'] + 1:02d}-{name}{copy}{Path(made['binaryKey']).suffix}"
             path.write_bytes(data)
             if thumbnail is None:
                 try:

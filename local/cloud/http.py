@@ -32,6 +32,14 @@ class Response:
         """The body, parsed."""
         return json.loads(self.body)
 
+    @property
+    def message(self) -> str:
+        """The sentence of an error response, or its body where it has none."""
+        try:
+            return str(json.loads(self.body)["message"])
+        except (ValueError, KeyError, TypeError):
+            return self.body.decode("utf-8", "replace")
+
 
 def responds(server: Server | None, path: str, certificate: str = "") -> bool:
     """Whether the server's own process runs and responds."""

@@ -8,11 +8,13 @@ import os
 from local import cloud, demo
 from local.cloud.chosen import chosen_options, models_of
 from local.progress import Progress
+from local.reference import reference_of
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Run the command; its exit code."""
     prompt = demo.prompt_of(arguments.prompt, os.environ, arguments.default_prompt)
+    image = reference_of(os.environ)
     demo.require_folder(arguments.out)
     options = chosen_options(arguments.directory, os.environ)
     # A cloud that runs stays as its operator started it, but with today's sources.
@@ -20,7 +22,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     try:
         with cloud.while_running():
             faulted = options.faulted(models_of(running)) if options.faults else []
-            code = demo.run(running, prompt, arguments.out, progress, faulted)
+            code = demo.run(running, prompt, arguments.out, progress, faulted, image)
         stays = running.is_kept()
         print(f"The page: {running.endpoints['page'] if stays else 'make up serves it; watch such a job in a browser'}")
         return code
