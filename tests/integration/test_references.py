@@ -11,6 +11,7 @@ from PIL import Image
 from pixelprompt.storage.keys import given_references_key, reference_key
 
 from .conftest import Service
+from .test_operating import everything
 
 MODELS = ["GPT Image 2", "Gemini 3 Pro Image"]
 
@@ -69,6 +70,10 @@ def test_an_upload_is_edited_by_several_models_and_a_result_is_edited_again(serv
     execution = service.execution(job["jobId"])["input"]
     assert json.loads(execution)["parameters"] == {"images": 1}
     assert upload_id not in execution and upload_id not in json.dumps(job)
+
+    # The bytes of a JPEG begin alike in base64.
+    said = everything(service)
+    assert job["jobId"] in said and upload_id not in said and "/9j/4AAQ" not in said
 
     result = job["results"][0]["images"][0]["imageKey"]
     again = service.run("now in winter", models=MODELS, images=[{"imageKey": result}, {"uploadId": upload_id}])

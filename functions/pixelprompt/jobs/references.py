@@ -16,6 +16,7 @@ MAX_REFERENCES = 8
 # Bytes of all data URLs of a request together, decoded.
 DATA_LIMIT = 3 * 1024**2
 URL_LIMIT = 2048
+_UPLOAD_ID = "[0-9a-f]{32}"
 _DATA_URL = r"data:image/(?:png|jpeg|webp);base64,(?P<data>.*)"
 
 
@@ -24,21 +25,34 @@ class ReferenceImage(Struct, frozen=True, kw_only=True, rename="camel", omit_def
 
     image_key: Annotated[
         str | None,
-        Meta(description="`imageKey` of an earlier image of this deployment.", examples=["group-images/…"]),
+        Meta(
+            description="`imageKey` of an earlier image of this deployment.",
+            examples=["group-images/…"],
+            extra_json_schema={"pattern": "^group-images/"},
+        ),
     ] = None
     upload_id: Annotated[
         str | None,
-        Meta(description="`uploadId` of `POST /uploads`.", examples=["9f86d081884c7d659a2feaa0c55ad015"]),
+        Meta(
+            description="`uploadId` of `POST /uploads`.",
+            examples=["9f86d081884c7d659a2feaa0c55ad015"],
+            extra_json_schema={"pattern": f"^{_UPLOAD_ID}$"},
+        ),
     ] = None
     url: Annotated[
         str | None,
-        Meta(description="https URL of an image on the public Internet.", examples=["https://example.com/fox.png"]),
+        Meta(
+            description="https URL of an image on the public Internet.",
+            examples=["https://example.com/fox.png"],
+            extra_json_schema={"format": "uri", "pattern": "^https://", "maxLength": URL_LIMIT},
+        ),
     ] = None
     data: Annotated[
         str | None,
         Meta(
             description="Data URL with a PNG, JPEG, or WebP image in base64; all of them together have at most 3 MB.",
             examples=["data:image/png;base64,iVBORw0KGgo…"],
+            extra_json_schema={"pattern": "^data:image/(png|jpeg|webp);base64,"},
         ),
     ] = None
 
@@ -101,7 +115,7 @@ def _image_key_problem(key: str) -> str | None:
 
 
 def _upload_id_problem(upload_id: str) -> str | None:
-    return None if re.fullmatch("[0-9a-f]{32}", upload_id) else "must be an uploadId of POST /uploads"
+    return None if re.fullmatch(_UPLOAD_ID, upload_id) else "must be an uploadId of POST /uploads"
 
 
 def _url_problem(url: str) -> str | None:

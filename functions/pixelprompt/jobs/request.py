@@ -44,7 +44,11 @@ class GenerateRequest(Parameters, frozen=True, kw_only=True):
         bool | None, Meta(description="Only estimate the cost; nothing is started or counted.", examples=[True])
     ] = None
     images: Annotated[
-        Annotated[list[ReferenceImage], Meta(min_length=1, max_length=MAX_REFERENCES)] | None,
+        Annotated[
+            list[Annotated[ReferenceImage, Meta(extra_json_schema={"minProperties": 1, "maxProperties": 1})]],
+            Meta(min_length=1, max_length=MAX_REFERENCES),
+        ]
+        | None,
         about(
             "Reference images: what the prompt is to change, or to follow. Without `models`, only models that support "
             "them are asked.",

@@ -1,5 +1,6 @@
 """One model's turn, from the item to its outcome, the row and the image, against a provider on a socket."""
 
+import hashlib
 import io
 import json
 import threading
@@ -26,11 +27,12 @@ from pixelprompt.jobs.retry import progress
 from pixelprompt.jobs.schema import ModelResult
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import Credentials, ErrorCode, Generated, Image, Model, ProviderError, Waiting
-from pixelprompt.models.parameters import Receipt
+from pixelprompt.models.parameters import Receipt, receipt
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.providers.keys import ProviderKeys
 from pixelprompt.providers.wire.image_bytes import read_image
 from pixelprompt.storage.images import ImageStorage
+from pixelprompt.storage.keys import reference_key
 from pixelprompt.storage.references import ReferenceStorage
 from tests.outcomes import give
 from tests.shipped import FIRST
@@ -137,6 +139,60 @@ def test_several_calls_have_seeds_though_the_catalogue_takes_none_any_more(job: 
     job.registry = ModelRegistry([replace(MODEL, supports={})])
     assert job.run(replace(job.item(), parameters={"seed": 5, "n": 2}, dumped_receipt=taken.dump()))["state"] == "done"
     assert len(job.row["images"]) == 2 and "missing" not in job.row
+
+
+EDITOR = replace(MODEL, supports={"images": {"max": 2, "formats": ["jpeg"]}})
+
+
+def picture(kind: str, color: str = "red") -> bytes:
+    stream = io.BytesIO()
+    Picture.new("RGB", (64, 48), color).save(stream, kind)
+    return stream.getvalue()
+
+
+def editing(job: Job, *references: bytes) -> Item:
+    """The item of an editor in a job with these references, prepared."""
+    job.registry = ModelRegistry([EDITOR])
+    storage = ReferenceStorage(job.s3, BUCKET)
+    for number, data in enumerate(references):
+        storage.save(job.id, number, data, "image/jpeg")
+    parameters = {"images": len(references)}
+    taken = receipt(parameters, EDITOR.supports)
+    return replace(job.item(), parameters=parameters, dumped_receipt=taken.dump())
+
+
+def test_a_model_gets_as_many_references_as_it_accepts(job: Job, simulator: Simulator) -> None:
+    sent = [picture("JPEG", color) for color in ("red", "green", "blue")]
+    assert job.run(editing(job, *sent))["state"] == "done"
+    (request,) = simulator.requests
+    assert request.path.endswith("/images/edits")
+    told = json.dumps(request.body)
+    digests = [hashlib.sha256(data).hexdigest() for data in sent]
+    assert [digest in told for digest in digests] == [True, True, False]
+    assert told.index(digests[0]) < told.index(digests[1])
+
+
+def test_a_reference_that_the_model_does_not_accept_is_not_sent(job: Job, simulator: Simulator) -> None:
+    assert job.run(editing(job, picture("JPEG"), picture("PNG")))["errorCode"] == "invalid_request"
+    assert job.row["error"] == "Reference image 2 is a PNG; this model accepts jpeg."
+    assert (job.row["billable"], job.row["retryable"], simulator.requests) == ("no", False, [])
+
+
+def test_references_that_are_gone_cost_nothing(job: Job, simulator: Simulator) -> None:
+    item = editing(job, picture("JPEG"))
+    job.s3.delete_object(Bucket=BUCKET, Key=reference_key(job.id, 0))
+    assert job.run(item)["errorCode"] == "internal"
+    assert "reference images could not be read" in job.row["error"]
+    assert (job.row["billable"], simulator.requests) == ("no", [])
+
+
+def test_a_job_without_references_reads_none(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any) -> list[bytes]:
+        raise AssertionError("references are read")
+
+    monkeypatch.setattr(ReferenceStorage, "load", load)
+    job.registry = ModelRegistry([EDITOR])
+    assert job.run()["state"] == "done"
 
 
 def test_a_wait_hands_the_receipt_on(job: Job, simulator: Simulator) -> None:
