@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from pixelprompt.errors import InvalidParameter, PayloadTooLarge
 from pixelprompt.jobs.schema import Reference
 from pixelprompt.models.provider import url_host
-from pixelprompt.storage.keys import is_record_key
+from pixelprompt.storage.keys import gallery_of, is_record_key
 
 MAX_REFERENCES = 8
 # Bytes of all data URLs of a request together, decoded.
@@ -101,7 +101,8 @@ def _described(index: int, reference: Mapping[str, str]) -> Reference:
     if source == "url":
         shown["host"] = url_host(value)
     elif source == "imageKey":
-        shown["imageKey"] = value
+        # Not the job that made it: whoever knows the key of an image must not learn the ID that opens the job.
+        shown |= {"imageKey": value, "fromGallery": gallery_of(value)}
     return cast(Reference, shown)
 
 

@@ -130,12 +130,11 @@ class Reference(TypedDict, total=False):
         str, Meta(description="Host of its URL; the rest may be a secret.", examples=["images.example.com"])
     ]
     imageKey: Annotated[str, Meta(description="The earlier image that it is.", examples=["group-images/…"])]
-    fromJob: Annotated[
+    fromGallery: Annotated[
         str,
         Meta(
-            description="ID of the job that made the earlier image.",
-            examples=["3f2b8c1e-5d6a-4b7c-8d9e-0f1a2b3c4d5e"],
-            extra_json_schema={"format": "uuid"},
+            description="ID of the gallery of the earlier image.",
+            examples=["2026-11-28-09-30-00-3f2b8c1e"],
         ),
     ]
     sha256: Annotated[

@@ -34,7 +34,6 @@ _FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 Fetch = Callable[[str, float], bytes]
 _Source = tuple[_Kind, str]
-_Normalized = tuple[Image, str | None]
 
 
 class PrepareRequest(Struct, frozen=True):
@@ -131,7 +130,7 @@ class Preparation:
         self, job_id: str, given: Sequence[Mapping[str, Any]], shown: list[Reference], deadline: float
     ) -> None:
         """Prepare the references in order, and write into ``shown`` what becomes of each."""
-        known: dict[_Source, _Normalized] = {}
+        known: dict[_Source, Image] = {}
         for index, entry in enumerate(shown):
             if "sha256" in entry and self._references.has(job_id, index, entry["size"]):
                 continue
@@ -146,21 +145,20 @@ class Preparation:
                 shown[index] = {**entry, "error": str(error)}
                 raise _Failed(index, error) from error
             # Kept only for the same one further on.
-            image, job = known[source] if source in map(_source, given[index + 1 :]) else known.pop(source)
+            image = known[source] if source in map(_source, given[index + 1 :]) else known.pop(source)
             self._references.save(job_id, index, image.data, image.mime_type)
-            shown[index] = _described(entry, image, job)
+            shown[index] = _described(entry, image)
 
-    def _normalized(self, source: _Source, deadline: float) -> _Normalized:
-        """A reference as the providers get it, and the ID of the job that has made it, if one has."""
+    def _normalized(self, source: _Source, deadline: float) -> Image:
+        """A reference as the providers get it."""
         kind, value = source
         if kind == "url":
-            return normalize(self._fetch(value, min(deadline, self._clock() + DOWNLOAD_SECONDS))), None
+            return normalize(self._fetch(value, min(deadline, self._clock() + DOWNLOAD_SECONDS)))
         if kind == "data":
-            return normalize(_decoded(value)), None
+            return normalize(_decoded(value))
         if kind == "uploadId":
-            return normalize(self._stored(upload_key(value), GIVEN_LIMIT, _NO_UPLOAD)), None
-        job_id, key = self._made(value)
-        return normalize(self._stored(key, MADE_LIMIT, _NO_IMAGE)), job_id
+            return normalize(self._stored(upload_key(value), GIVEN_LIMIT, _NO_UPLOAD))
+        return normalize(self._stored(self._made(value), MADE_LIMIT, _NO_IMAGE))
 
     def _stored(self, key: str, limit: int, missing: str) -> bytes:
         try:
@@ -171,8 +169,8 @@ class Preparation:
             raise UnusableImage(missing)
         return data
 
-    def _made(self, image_key: str) -> tuple[str, str]:
-        """The job that has made an image, and the key of the image itself."""
+    def _made(self, image_key: str) -> str:
+        """The key of the image itself, of one with this key of its record."""
         if is_record_key(image_key):
             name = gallery_of(image_key)
             for job_id in self._references.jobs_beginning_with(name[-8:]):
@@ -180,7 +178,7 @@ class Preparation:
                 if document and gallery(job_id, document["createdAt"]) == name:
                     for image in (image for row in document["results"] for image in row.get("images", [])):
                         if image["imageKey"] == image_key:
-                            return job_id, image["binaryKey"]
+                            return image["binaryKey"]
         raise UnusableImage(_NO_IMAGE)
 
     def _close(self, request: PrepareRequest, shown: Sequence[Reference], failed: _Failed) -> None:
@@ -221,9 +219,9 @@ def _decoded(text: str) -> bytes:
         raise UnusableImage("It isn't valid base64.") from None
 
 
-def _described(entry: Reference, image: Image, job_id: str | None) -> Reference:
+def _described(entry: Reference, image: Image) -> Reference:
     """What is shown of a reference that is prepared."""
-    described: Reference = {
+    return {
         **entry,
         "sha256": hashlib.sha256(image.data).hexdigest(),
         "size": len(image.data),
@@ -231,7 +229,6 @@ def _described(entry: Reference, image: Image, job_id: str | None) -> Reference:
         "width": image.width,
         "height": image.height,
     }
-    return {**described, "fromJob": job_id} if job_id else described
 
 
 def _without(entry: Reference, *names: str) -> Reference:

@@ -144,7 +144,6 @@ def test_every_source_is_prepared_in_order(job: Make, s3: Any, log: io.StringIO)
         assert entry["sha256"] == hashlib.sha256(data).hexdigest() and entry["size"] == len(data)
         assert entry["mimeType"] == stored["ContentType"] == "image/jpeg"
         assert (entry["width"], entry["height"]) == (40, 40)
-    assert [entry.get("fromJob") for entry in prepared.shown()] == [None, None, image["job"], None]
     assert {row["status"] for row in prepared.rows()} == {"pending"}
     assert len(prepared.references.load(prepared.id, 4)) == 4
 

@@ -38,7 +38,9 @@ def first_column(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("title", "document"), [("Members", Job), ("Results", ModelResult), ("Images", Image)], ids=lambda value: str(value)
+    ("title", "document"),
+    [("Members", Job), ("Results", ModelResult), ("Images", Image), ("References", Reference)],
+    ids=lambda value: str(value),
 )
 def test_a_job_document_has_these_members(title: str, document: type) -> None:
     names = first_column(section(JOB, title))

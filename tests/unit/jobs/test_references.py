@@ -82,7 +82,7 @@ def test_a_job_keeps_its_references_and_its_execution_carries_only_their_number(
     document = service.job(response)
     assert document["parameters"] == {"images": 4}
     assert document["references"] == [
-        {"index": 0, "source": "imageKey", "imageKey": KEY},
+        {"index": 0, "source": "imageKey", "imageKey": KEY, "fromGallery": "2026-11-28-09-30-00-3f2b8c1e"},
         {"index": 1, "source": "uploadId"},
         {"index": 2, "source": "url", "host": "images.example"},
         {"index": 3, "source": "data"},
