@@ -9,7 +9,7 @@ from msgspec import Struct
 from infra import settings
 from local.options import NETWORK_VARIABLES, SETTINGS, key_names
 from local.paths import ROOT
-from pixelprompt.jobs.schema import Image, Job, JobStatusName, Missing, ModelResult, RowStatus
+from pixelprompt.jobs.schema import Image, Job, JobStatusName, Missing, ModelResult, Reference, RowStatus
 from pixelprompt.models import catalogue, catalogue_entry, price
 from pixelprompt.models.cost import Cost, TotalCost
 from pixelprompt.models.model import ErrorCode
