@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from benchmarks.canned_cloud import BUCKET, canned_cloud
 from benchmarks.cold_imports import BUDGETED, ENVIRONMENT, LIMIT, entry_point, with_adapter
 from benchmarks.figures import Figure, Result, rounds
 from benchmarks.images import KEYS, PROVIDERS, png
+from benchmarks.references import photograph
 from benchmarks.routes import event, item
 from benchmarks.workbench import Part, Workbench
+from pixelprompt.storage.keys import upload_key
 from tests.canned import Answer, Canned
 
 RUNS = 5
@@ -32,8 +38,10 @@ WAYS = ("as shipped", "without bytecode", "written by the interpreter")
 FLOOR = "bytecode written by the interpreter"
 # Bedrock stands for the providers that need no SDK of their own.
 STARTED = ("openai", "gemini", "bedrock")
-# Whose packages are those of the providers.
-WITH_PROVIDERS = ("generate", "enhance")
+# Whose packages are those of the providers, and those for reference images; of all others it is the core.
+KINDS = {"generate": "providers", "enhance": "providers", "prepare_references": "references"}
+# The uploads that are prepared: two photographs of a phone, and the largest image in memory.
+UPLOADS = tuple(f"{number:032x}" for number in range(3))
 # The provider whose SDK a request of these loads; the heavier one.
 SDK = {"generate": "gemini", "enhance": "openai"}
 
@@ -67,17 +75,17 @@ def measure(bench: Workbench) -> Result:
 
 
 def _kind(name: str) -> str:
-    return "providers" if name.split()[0] in WITH_PROVIDERS else "core"
+    return KINDS.get(name.split()[0], "core")
 
 
 def _archives(folder: Path) -> dict[tuple[str, str], Path]:
     """By way and kind, an archive for this machine."""
     import infra.cdk_library  # noqa: F401
     from infra.functions import Bundle
-    from infra.packages import CORE, PROVIDERS
+    from infra.packages import CORE, PROVIDERS, REFERENCES
 
     archives: dict[tuple[str, str], Path] = {}
-    for kind, requirements in (("core", CORE), ("providers", PROVIDERS)):
+    for kind, requirements in (("core", CORE), ("providers", PROVIDERS), ("references", REFERENCES)):
         shipped, *bare = (folder / f"{kind} {way}" for way in WAYS)
         shipped.mkdir()
         Bundle.for_this_machine(requirements).fill(shipped)
@@ -158,11 +166,29 @@ def _functions(archives: Mapping[tuple[str, str], Path]) -> dict[str, float]:
         # Without a key for its text model it calls no provider; the SDK that it would call with is loaded.
         run("enhance", [event("POST", "/enhance", {"prompt": f"a fox, {number}"}) for number in range(3)])
         run("upload", [event("POST", "/uploads", {"contentType": "image/png"})] * 3)
+        _upload(cloud.url)
+        referring = [
+            event("POST", "/generate", {"prompt": "a fox", "models": [model], "images": [{"uploadId": upload}]})
+            for upload in UPLOADS
+        ]
+        jobs = [json.loads(answer["body"])["jobId"] for answer in run("submit", referring)]
+        prepared = run("prepare_references", [{"jobId": job, "run": 1} for job in jobs])
+        assert prepared == [{"state": "ready", "references": 1}] * len(jobs), prepared
         again = run("submit", [event("POST", "/generate", {"prompt": "a fox", "models": [model]})] * 3)
         jobs = [json.loads(answer["body"])["jobId"] for answer in again]
         run("cancel", [route("POST", f"/cancel/{job}", job) for job in jobs])
         run("retry", [route("POST", f"/retry/{job}", job) for job in jobs])
     return counts
+
+
+def _upload(endpoint: str) -> None:
+    photo = photograph((4000, 3000), "JPEG")
+    gradient = Image.linear_gradient("L").resize((6000, 4000))
+    file = io.BytesIO()
+    Image.merge("RGBA", [gradient] * 4).save(file, "PNG")
+    for upload, content in zip(UPLOADS, (photo, photo, file.getvalue()), strict=True):
+        put = urllib.request.Request(f"{endpoint}/{BUCKET}/{upload_key(upload)}", content, method="PUT")
+        urllib.request.urlopen(put).close()
 
 
 PART = Part(

@@ -28,6 +28,7 @@ CLIENTS = {
     "gallery": ("s3",),
     "finish": ("s3",),
     "record_failure": ("s3",),
+    "prepare_references": ("s3",),
 }
 # By adapter, what its SDK is imported as.
 SDKS = {

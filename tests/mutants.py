@@ -28,7 +28,7 @@ RULES = {
     "storage": ("documents", "keys", "images"),
     "models": ("parameters", "sizes", "cost"),
     "limits": ("rate_limit",),
-    "generation": ("failure", "item", "run", "invocation"),
+    "generation": ("failure", "item", "run", "factory", "invocation"),
 }
 # The tests of these modules.
 TESTS = (

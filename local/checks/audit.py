@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from infra.packages import EXCLUDED, PROVIDERS
+from infra.packages import EXCLUDED, PROVIDERS, REFERENCES
 from local.paths import ROOT, SCRIPTS
 from local.progress import Progress
 from local.terminal import safe
@@ -93,7 +93,8 @@ def python(environment: Mapping[str, str]) -> list[Weakness]:
         raise AuditFailed(f"pip-audit knows nothing of {', '.join(skipped)}.")
     if not any(package["name"] == _WEAK_PYTHON[0] and package["vulns"] for package in packages):
         raise AuditFailed(f"Where pip-audit asks, nothing is known against {' '.join(_WEAK_PYTHON)}.")
-    on_lambda = {line.partition("==")[0] for line in PROVIDERS.read_text(encoding="utf-8").splitlines()}
+    locked = [line for lock in (PROVIDERS, REFERENCES) for line in lock.read_text(encoding="utf-8").splitlines()]
+    on_lambda = {line.partition("==")[0] for line in locked}
     on_lambda -= set(EXCLUDED.read_text(encoding="utf-8").splitlines())
     return [
         Weakness(

@@ -20,7 +20,12 @@ SIMULATOR = (
     "functions/pixelprompt/models/provider.py",
     "functions/pixelprompt/models/dialect.py",
 )
-PACKAGES = ("requirements.txt", "functions/requirements.txt", "functions/requirements-core.txt")
+PACKAGES = (
+    "requirements.txt",
+    "functions/requirements.txt",
+    "functions/requirements-core.txt",
+    "functions/requirements-references.txt",
+)
 
 
 def fingerprint(sources: Sequence[str], *values: Any) -> str:

@@ -1,6 +1,7 @@
 """The archives of the Lambdas: complete, for their platform, small, and the same for the same input."""
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -24,8 +25,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra import sbom
+from infra.context import SettingsError
 from infra.functions import BOTOCORE_SERVICES, Bundle
-from infra.packages import CORE, EXCLUDED, PROVIDERS, REFERENCES, SOURCES, BundlingError
+from infra.interpreters import interpreter
+from infra.packages import CORE, EXCLUDED, PILLOW_PYTHON, PROVIDERS, REFERENCES, SOURCES, BundlingError
 from infra.settings import INTERPRETER
 from local.simulator import Simulator
 from pixelprompt.models.registry import ModelRegistry
@@ -45,12 +48,19 @@ STARTING = {
 NAMES = {CORE: "core", PROVIDERS: "providers", REFERENCES: "references"}
 # By archive, a function that it is for.
 FUNCTION = {CORE: "status", PROVIDERS: "generate", REFERENCES: "prepare_references"}
+# By archive, the Python that it is for; only what is for this one has bytecode.
+PYTHON = {CORE: INTERPRETER, PROVIDERS: INTERPRETER, REFERENCES: max(INTERPRETER, PILLOW_PYTHON)}
 AARCH64 = 183
 # What Lambda unpacks at most, in bytes.
 UNZIPPED_LIMIT = 250 * 1024**2
 # The flags of bytecode that is read without a look at its source (PEP 552).
 UNCHECKED_HASH = 0b01
 TAG = sys.implementation.cache_tag
+
+
+def tag(python: str) -> str:
+    """What a Python writes into the names of its libraries and bytecode."""
+    return f"cpython-{python.replace('.', '')}"
 
 
 def requirements(path: Path) -> dict[str, Requirement]:
@@ -265,7 +275,7 @@ def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> N
         assert header[:4] == b"\x7fELF"
         assert int.from_bytes(header[18:20], "little") == AARCH64, library.name
         if "cpython" in library.name:
-            assert TAG in library.name
+            assert tag(PYTHON[path]) in library.name
 
     for unwanted in ("tests", "_tests", "test", "RECORD", ".lock"):
         assert not [*archive.rglob(unwanted)], unwanted
@@ -274,20 +284,24 @@ def test_archive_for_lambda(assembly: Assembly, path: Path, megabytes: int) -> N
     assert size(archive) * 1e6 < UNZIPPED_LIMIT
     assert all(entry.stat().st_mode & 0o004 for entry in archive.rglob("*"))
 
-    # All bytecode, for Lambda's own Python, and none of sources that are not there.
-    expected = {source.parent / "__pycache__" / f"{source.stem}.{TAG}.pyc" for source in archive.rglob("*.py")}
-    assert {*archive.rglob("*.pyc")} == expected
-    bytecode = (archive / "__pycache__" / f"status.{TAG}.pyc").read_bytes()
-    # It counts whatever became of its source's date and content, and tracebacks show Lambda's own paths.
-    assert (bytecode[:4], int.from_bytes(bytecode[4:8], "little")) == (importlib.util.MAGIC_NUMBER, UNCHECKED_HASH)
-    assert marshal.loads(bytecode[16:]).co_filename == "/var/task/status.py"
+    if PYTHON[path] == INTERPRETER:
+        # All bytecode, for Lambda's own Python, and none of sources that are not there.
+        expected = {source.parent / "__pycache__" / f"{source.stem}.{TAG}.pyc" for source in archive.rglob("*.py")}
+        assert {*archive.rglob("*.pyc")} == expected
+        bytecode = (archive / "__pycache__" / f"status.{TAG}.pyc").read_bytes()
+        # It counts whatever became of its source's date and content, and tracebacks show Lambda's own paths.
+        assert (bytecode[:4], int.from_bytes(bytecode[4:8], "little")) == (importlib.util.MAGIC_NUMBER, UNCHECKED_HASH)
+        assert marshal.loads(bytecode[16:]).co_filename == "/var/task/status.py"
+    else:
+        assert not [*archive.rglob("*.pyc")]
 
     # The pins name everything: nothing was resolved beside them, and only what is excluded is missing.
     found = {canonicalize_name(d.metadata["Name"]): d.version for d in metadata.distributions(path=[str(archive)])}
+    python = {"python_version": PYTHON[path], "python_full_version": f"{PYTHON[path]}.0"}
     pinned = {
         name: version(requirement)
         for name, requirement in requirements(path).items()
-        if requirement.marker is None or requirement.marker.evaluate()
+        if requirement.marker is None or requirement.marker.evaluate({**python})
     }
     assert found == {name: pin for name, pin in pinned.items() if name not in excluded()}
 
@@ -327,10 +341,13 @@ def test_every_function_but_three_runs_on_the_core(assembly: Assembly) -> None:
 def test_archive_imports_on_the_machine_it_is_for(assembly: Assembly, path: Path) -> None:
     """The very bytes that go to Lambda, under the very Python: on arm64 itself, or under qemu."""
     native = platform.machine() == "aarch64"
-    python = os.environ.get("AARCH64_PYTHON") or (sys.executable if native else None)
+    python = os.environ.get("AARCH64_PYTHON") if PYTHON[path] == INTERPRETER else None
+    if native and not python:
+        with contextlib.suppress(SettingsError):
+            python = interpreter(PYTHON[path])
     if not python:
-        missing = f"no Python {INTERPRETER} for aarch64"
-        pytest.skip(f"{missing}; name one in AARCH64_PYTHON (its libraries' folder in QEMU_LD_PREFIX)")
+        missing = f"no Python {PYTHON[path]} for aarch64"
+        pytest.skip(f"{missing}; name one of {INTERPRETER} in AARCH64_PYTHON (its libraries' folder in QEMU_LD_PREFIX)")
     emulator = []
     if not native:
         found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
@@ -488,6 +505,24 @@ def test_source_that_does_not_compile_is_told(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "archive").mkdir()
     with pytest.raises(BundlingError, match=r"(?s)could not compile the functions' code; check .*status\.py"):
         Bundle(CORE).fill(tmp_path / "archive")
+
+
+def test_bytecode_is_for_the_python_of_the_archive_and_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.functions.install", no_packages)
+    fill(tmp_path / "compiled", Bundle(REFERENCES))
+    assert (tmp_path / "compiled" / "__pycache__" / f"prepare_references.{TAG}.pyc").is_file()
+
+    def missing(_: str) -> str:
+        raise SettingsError("this machine has none")
+
+    monkeypatch.setattr("infra.functions.interpreter", missing)
+    fill(tmp_path / "bare", Bundle(REFERENCES, python="3.99", compiles=False))
+    assert (tmp_path / "bare" / "prepare_references.py").is_file()
+    assert not [*(tmp_path / "bare").rglob("*.pyc")]
+    with pytest.raises(SettingsError):
+        fill(tmp_path / "other", Bundle(REFERENCES, python="3.99"))
 
 
 def test_archive_is_readable_whatever_the_umask(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_what_matters_has_an_alarm(template: Template) -> None:
         "submit-slow",
         "api-errors",
     }
-    assert len(own) == 11
+    assert len(own) == 12
 
 
 def test_every_alarm_reaches_the_topic_and_is_quiet_without_data(template: Template) -> None:
@@ -102,7 +102,7 @@ def test_throttles_are_seen_of_every_function_once(template: Template) -> None:
     named = {id: str(entry["Properties"].get("FunctionName")) for id, entry in functions.items()}
     ours = {id: name.removeprefix("pixel-prompt-dev-") for id, name in named.items() if "pixel-prompt" in name}
     jobs, requests = throttled("jobs"), throttled("requests")
-    assert {ours[id] for id in jobs} == {"generate", "record-failure", "finish"}
+    assert {ours[id] for id in jobs} == {"prepare-references", "generate", "record-failure", "finish"}
     assert jobs | requests == set(ours) and not jobs & requests
 
 
@@ -156,7 +156,7 @@ def test_saved_queries_read_all_functions_and_the_one_of_a_job_the_state_machine
         for query in template.find_resources("AWS::Logs::QueryDefinition").values()
     }
     functions = {name for name in groups.values() if name.startswith("/aws/lambda/pixel-prompt-dev-")}
-    assert len(functions) == 11
+    assert len(functions) == 12
     machine = "/aws/vendedlogs/states/pixel-prompt-dev-generate-images"
     assert read.pop("everything about one job") == functions | {machine}
     assert {"unexpected errors", "failures by model and code"} <= set(read)

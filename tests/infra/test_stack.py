@@ -11,7 +11,9 @@ from aws_cdk import App, Stack
 from aws_cdk.assertions import Match, Template
 from aws_cdk.aws_s3_assets import Asset
 
+from infra import functions
 from infra.memory import MEMORY
+from infra.packages import CORE, PROVIDERS, REFERENCES
 from infra.page import NOT_DEPLOYED
 from infra.settings import INTERPRETER, MAX_MODELS, PYTHON_VERSIONS, Settings
 from local.checks import grants
@@ -23,9 +25,11 @@ from pixelprompt.models.catalogue_entry import MAX_CALL
 
 from .conftest import ROOT, Synthesize
 
+# By their places in a job.
+TASKS = {"prepare-references", "generate", "record-failure", "finish"}
 FUNCTIONS = (
-    "submit", "generate", "record-failure", "finish", "status", "enhance", "upload", "models", "cancel", "retry",
-    "gallery",
+    "submit", "prepare-references", "generate", "record-failure", "finish", "status", "enhance", "upload", "models",
+    "cancel", "retry", "gallery",
 )  # fmt: skip
 
 # These actions know no narrower resource.
@@ -78,9 +82,13 @@ GALLERY_ROUTES = {"GET /gallery/list", "GET /gallery/{galleryId}"}
 
 GRANTS: dict[str, set[Grant]] = {
     "submit": _objects("Get Put", STATUS, "rate-limit/ratelimit.json", "idempotency/*")
+    | _objects("Put", "references/*/given.json")
     | READ_MODELS
     | {Grant("states:StartExecution", "machine")},
+    "prepare-references": _objects("Get Put", STATUS, "references/*/?")
+    | _objects("Get", "references/*/given.json", "uploads/*", "images/*"),
     "generate": _objects("Get Put", STATUS)
+    | _objects("Get", "references/*/?")
     | _objects("Get Put", "jobs/*/resume/*")
     | _objects("Put", "group-images/*", "images/*", "gallery-index/*")
     | READ_MODELS
@@ -140,6 +148,7 @@ def test_what_is_written_without_a_condition_is_not_refused(resources: Resources
     job = "jobs/0bfe8cdc-d477-41b5-98ae-0b4fcdc504e7"
     unconditional = [
         f"{job}/resume/0.json", f"{job}/resume/3-r2.json", "group-images/g/m-1.json", "images/g/m-1.png", "uploads/0f",
+        "references/0bfe8cdc/given.json", "references/0bfe8cdc/0",
     ]  # fmt: skip
     assert not [key for key in unconditional if any(fnmatch.fnmatchcase(key, pattern) for pattern in refused)]
     conditional = [f"{job}/status.json", *(f"rate-limit/{name}.json" for name in ("ratelimit", "enhance", "uploads"))]
@@ -150,11 +159,10 @@ def test_every_function_has_its_own_role(resources: Resources) -> None:
     assert len({json.dumps(resources.function(name)["Role"]) for name in FUNCTIONS}) == len(FUNCTIONS)
 
 
-def test_machine_may_invoke_its_three_functions_only(resources: Resources) -> None:
+def test_machine_may_invoke_the_functions_of_its_tasks_only(resources: Resources) -> None:
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
     narrow = {grant for grant in resources.grants(machine["RoleArn"]) if grant[1] != "*"}
-    tasks = ("generate", "record-failure", "finish")
-    assert narrow == {Grant("lambda:InvokeFunction", f"pixel-prompt-dev-{name}") for name in tasks}
+    assert narrow == {Grant("lambda:InvokeFunction", f"pixel-prompt-dev-{name}") for name in TASKS}
 
 
 @pytest.mark.parametrize("settings", [{}, {"stage": "prod"}, {"target": "local"}], ids=str)
@@ -177,6 +185,7 @@ ENVIRONMENT = {
         "STATE_MACHINE_ARN", "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "GLOBAL_LIMIT", "IP_LIMIT",
         "IP_INCLUDE", "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS", "MODERATION", "PROMPT_MODEL_INDEX",
     },
+    "prepare-references": set(),
     "generate": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS"},
     "record-failure": set(),
     "finish": set(),
@@ -246,7 +255,37 @@ def test_settings_reach_the_functions(synthesize: Synthesize) -> None:
 @pytest.mark.parametrize("version", PYTHON_VERSIONS)
 def test_functions_run_on_the_python_that_is_set(synthesize: Synthesize, version: str) -> None:
     resources = Resources(synthesize(pythonVersion=version))
+    others = {resources.function(name)["Runtime"] for name in FUNCTIONS if name != "prepare-references"}
+    assert others == {f"python{version}"}
+    # Pillow's wheels need a newer glibc than Lambda has with Python 3.11.
+    newer = "3.12" if version == "3.11" else version
+    assert resources.function("prepare-references")["Runtime"] == f"python{newer}"
+
+
+@pytest.mark.parametrize("version", PYTHON_VERSIONS)
+def test_the_emulator_runs_all_functions_on_one_python(synthesize: Synthesize, version: str) -> None:
+    """It has one interpreter, for which Pillow is installed, whatever glibc it has."""
+    resources = Resources(synthesize(target="local", pythonVersion=version))
     assert {resources.function(name)["Runtime"] for name in FUNCTIONS} == {f"python{version}"}
+
+
+@pytest.mark.parametrize("version", PYTHON_VERSIONS)
+def test_every_archive_for_the_chosen_python_has_bytecode(
+    synthesize: Synthesize, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine may lack the newer Python of Pillow's archive, where another is chosen."""
+    made = {}
+
+    class Recorded(functions.Bundle):
+        def __init__(self, requirements: Path | None = None, **options: Any) -> None:
+            super().__init__(requirements, **options)
+            made[requirements] = (self.python, self.compiles)
+
+    monkeypatch.setattr(functions, "Bundle", Recorded)
+    # No other test has these settings, so the stack is made here.
+    synthesize(pythonVersion=version, ipLimit=77)
+    references = ("3.12", False) if version == "3.11" else (version, True)
+    assert made == {CORE: (version, True), PROVIDERS: (version, True), REFERENCES: references}
 
 
 def test_functions_have_the_memory_of_the_table(resources: Resources) -> None:
@@ -257,7 +296,8 @@ def test_functions_have_the_memory_of_the_table(resources: Resources) -> None:
 def test_functions_run_on_arm_with_logs_and_traces(resources: Resources) -> None:
     for name in FUNCTIONS:
         function = resources.function(name)
-        assert (function["Runtime"], function["Architectures"]) == (f"python{INTERPRETER}", ["arm64"])
+        assert function["Architectures"] == ["arm64"]
+        assert name == "prepare-references" or function["Runtime"] == f"python{INTERPRETER}"
         assert function["TracingConfig"] == {"Mode": "Active"}
         assert resources.text(function["LoggingConfig"]["LogGroup"]) == f"/aws/lambda/pixel-prompt-dev-{name}"
         module, _, handler = function["Handler"].partition(".")
@@ -279,7 +319,9 @@ def test_time_limits_nest(resources: Resources) -> None:
             walk(state.get("ItemProcessor", {}).get("States", {}))
 
     walk(definition["States"])
-    assert set(limits) == {f"pixel-prompt-dev-{name}" for name in ("generate", "record-failure", "finish")}
+    assert set(limits) == {f"pixel-prompt-dev-{name}" for name in TASKS}
+    assert limits["pixel-prompt-dev-prepare-references"] == 160
+    assert resources.function("prepare-references")["Timeout"] == 150
     for name, limit in limits.items():
         assert (
             resources.function(name.removeprefix("pixel-prompt-dev-"))["Timeout"] < limit < definition["TimeoutSeconds"]
@@ -301,11 +343,11 @@ def test_definition_is_the_file(resources: Resources) -> None:
     assert json.loads(machine["DefinitionString"]) == written
     assert written["States"]["Generate images"]["MaxConcurrency"] == 40
     # Forty models in waves of nine: five waves.
-    assert written["TimeoutSeconds"] == 480 + 5 * 420 == 2580
+    assert written["TimeoutSeconds"] == 490 + 480 + 5 * 420 == 3070
     assert set(re.findall(r"\$\{(\w+)\}", machine["DefinitionString"])) == set(machine["DefinitionSubstitutions"])
 
 
-@pytest.mark.parametrize(("max_concurrency", "seconds"), [(1, 480 + 40 * 420), (8, 2580), (5, 3840), (20, 2580)])
+@pytest.mark.parametrize(("max_concurrency", "seconds"), [(1, 970 + 40 * 420), (8, 3070), (5, 4330), (20, 3070)])
 def test_fewer_models_at_once_have_more_time(synthesize: Synthesize, max_concurrency: int, seconds: int) -> None:
     resources = Resources(synthesize(maxConcurrency=max_concurrency))
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
@@ -317,8 +359,8 @@ def test_fewer_models_at_once_have_more_time(synthesize: Synthesize, max_concurr
 def test_the_time_limit_never_falls_below_waves_of_nine() -> None:
     seconds = [Settings(max_concurrency=number).execution_seconds for number in range(1, MAX_MODELS + 1)]
     assert seconds == sorted(seconds, reverse=True)
-    assert set(seconds[8:]) == {2580}
-    assert seconds[6] > 2580
+    assert set(seconds[8:]) == {3070}
+    assert seconds[6] > 3070
 
 
 def test_who_finds_no_free_lambda_is_patient(resources: Resources) -> None:
@@ -336,6 +378,7 @@ def test_who_finds_no_free_lambda_is_patient(resources: Resources) -> None:
     # After any other error the provider may have been paid already.
     assert item["Generate image"]["Retry"] == [patient]
     assert item["Record failure"]["Retry"][0] == patient
+    assert states["Prepare references"]["Retry"][0] == patient
     finish = states["Finish job"]["Retry"]
     assert finish[0] == patient
     assert [retrier["ErrorEquals"] for retrier in finish[1:]] == [["States.ALL"]]
@@ -349,15 +392,31 @@ def test_who_finds_no_free_lambda_is_patient(resources: Resources) -> None:
 
 def test_what_is_retried_at_the_end_of_a_wave_fits_into_the_time_of_the_job(resources: Resources) -> None:
     """Beside its waves an execution has 480 s, for all attempts of *Record failure* and *Finish job* at full length."""
+    states = _states(resources)
+    record_failure = states["Generate images"]["ItemProcessor"]["States"]["Record failure"]
+    assert _full_length(record_failure) + _full_length(states["Finish job"]) == 473 < 480
+
+
+def test_what_is_retried_before_the_first_wave_fits_into_the_time_of_the_job(resources: Resources) -> None:
+    """Beside its waves and its end an execution has 490 s, for all attempts of *Prepare references* at full length."""
+    assert _full_length(_states(resources)["Prepare references"]) == 483 < 490
+
+
+def _states(resources: Resources) -> dict[str, Any]:
+    """The states of the machine, by name."""
     (machine,) = resources.of_type("AWS::StepFunctions::StateMachine")
-    states = json.loads(machine["DefinitionString"])["States"]
-    seconds = 0.0
-    for state in (states["Generate images"]["ItemProcessor"]["States"]["Record failure"], states["Finish job"]):
-        # Who waits for a free Lambda does so in the time of a wave.
-        (retrier,) = (entry for entry in state["Retry"] if entry["ErrorEquals"] != ["Lambda.TooManyRequestsException"])
-        delays = [retrier["IntervalSeconds"] * retrier["BackoffRate"] ** n for n in range(retrier["MaxAttempts"])]
-        seconds += state["TimeoutSeconds"] * (len(delays) + 1) + sum(delays)
-    assert seconds == 473 < 480
+    states: dict[str, Any] = json.loads(machine["DefinitionString"])["States"]
+    return states
+
+
+def _full_length(state: dict[str, Any]) -> float:
+    """Seconds of all attempts of a task, each up to its timeout.
+
+    Who waits for a free Lambda does so in the time of a wave.
+    """
+    (retrier,) = (entry for entry in state["Retry"] if entry["ErrorEquals"] != ["Lambda.TooManyRequestsException"])
+    delays = [retrier["IntervalSeconds"] * retrier["BackoffRate"] ** n for n in range(retrier["MaxAttempts"])]
+    return float(state["TimeoutSeconds"] * (len(delays) + 1) + sum(delays))
 
 
 def test_a_placeholder_without_a_value_is_refused(synthesize: Synthesize, monkeypatch: Any, tmp_path: Path) -> None:
@@ -541,8 +600,9 @@ def test_an_image_that_is_opened_as_a_document_runs_nothing(resources: Resources
 @pytest.mark.parametrize("moderation", ["keyword", "model", "openai"])
 def test_submit_carries_the_sdks_only_where_a_model_judges_prompts(synthesize: Synthesize, moderation: str) -> None:
     resources = Resources(synthesize(moderation=moderation))
-    code = {name: resources.function(name)["Code"]["S3Key"] for name in ("submit", "generate", "status")}
-    assert code["generate"] != code["status"]
+    names = ("submit", "generate", "status", "prepare-references")
+    code = {name: resources.function(name)["Code"]["S3Key"] for name in names}
+    assert len({code[name] for name in ("generate", "status", "prepare-references")}) == 3
     assert code["submit"] == code["status" if moderation == "keyword" else "generate"]
 
 
@@ -675,7 +735,7 @@ def test_removal(synthesize: Synthesize, settings: dict[str, str], policy: str, 
 
 def test_local_differs_only_where_the_emulator_does(synthesize: Synthesize) -> None:
     """Same resources with the same properties, but for what the emulator lacks: the custom resource that empties the
-    bucket, saved queries, metric math; and the code.
+    bucket, saved queries, metric math; and the code, with its Python where Pillow needs a newer one.
     """
     aws = Resources(synthesize(cloudfront="false", statusWait=20)).by_id
     local = Resources(synthesize(target="local")).by_id
@@ -694,6 +754,8 @@ def test_local_differs_only_where_the_emulator_does(synthesize: Synthesize) -> N
             for function in (entry, aws[logical_id]):
                 function["Properties"].pop("Code")
                 function["Properties"]["Environment"]["Variables"].pop("TRUST_BODY_IP", None)
+                if function["Properties"]["Handler"] == "prepare_references.handler":
+                    function["Properties"].pop("Runtime")
         if entry["Type"] not in ("AWS::S3::Bucket", "AWS::S3::BucketPolicy"):
             entry.pop("Metadata", None), aws[logical_id].pop("Metadata", None)
             assert entry == aws[logical_id], logical_id
@@ -859,7 +921,7 @@ def test_the_api_may_invoke_every_function_that_a_route_names(resources: Resourc
     permissions = resources.of_type("AWS::Lambda::Permission")
     allowed = {resources.text(p["FunctionName"]) for p in permissions if p["Principal"] == "apigateway.amazonaws.com"}
     assert allowed == {f"pixel-prompt-dev-{name}" for name in named}
-    assert named == set(FUNCTIONS) - {"generate", "record-failure", "finish"}
+    assert named == set(FUNCTIONS) - TASKS
 
 
 def test_preflights_reach_the_functions(resources: Resources) -> None:

@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 from infra import packages
 from infra.packages import CORE, PROVIDERS, REFERENCES
 from local.checks import audit
+from local.cloud.fingerprint import PACKAGES
 from local.paths import ROOT
 from local.progress import Progress
 from local.requirements import LockError, heading, lock
@@ -40,6 +41,10 @@ def locked(path: Path) -> dict[str, tuple[Requirement, list[str]]]:
         requirement, *hashes = text.split(" --hash=")
         found[canonicalize_name(Requirement(requirement).name)] = (Requirement(requirement), hashes)
     return found
+
+
+def test_a_cloud_is_made_anew_after_a_change_of_any_lock() -> None:
+    assert {ROOT / name for name in PACKAGES} == set(LOCKS)
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -210,7 +215,7 @@ def test_a_known_weakness_is_said_with_its_cure(tmp_path: Path, capsys: pytest.C
 
     def answer(asked: Asked) -> Answer:
         if asked.path == "/v1/query":
-            weak = asked.json()["package"]["name"] in ("urllib3", "cryptography", "django")
+            weak = asked.json()["package"]["name"] in ("urllib3", "pillow", "cryptography", "django")
             return Answer(content={"vulns": [ADVISORY]} if weak else {})
         if asked.path.endswith("/bulk"):
             untitled = {"id": 2, "url": "https://example.com/2", "vulnerable_versions": "<99"}
@@ -225,6 +230,8 @@ def test_a_known_weakness_is_said_with_its_cure(tmp_path: Path, capsys: pytest.C
     printed = capsys.readouterr()
     version = metadata.version("urllib3")
     assert f"urllib3 {version} (in Lambda): PYSEC-2026-1, CVE-2026-1; fixed in 99" in printed.out
+    # Of all archives, only that of reference images has it.
+    assert f"pillow {metadata.version('pillow')} (in Lambda): PYSEC-2026-1" in printed.out
     # No archive has it.
     assert f"cryptography {metadata.version('cryptography')} (here only): PYSEC-2026-1" in printed.out
     assert "Bad things in axe-core, https://example.com/2" in printed.out

@@ -9,6 +9,7 @@ from functools import partial
 from msgspec import Struct
 
 from pixelprompt.errors import ConflictError, PixelPromptError, StorageError
+from pixelprompt.generation.factory import InvocationFactory
 from pixelprompt.generation.invocation import Calls, Deadlines, Invocation
 from pixelprompt.generation.item import MAX_WAIT, Item, Outcome, limited
 from pixelprompt.jobs.document import FINAL_ROW, seconds_between
@@ -16,10 +17,9 @@ from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.schema import Image, Job, ModelResult, ResultFields
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.cost import UNKNOWN
-from pixelprompt.models.model import Credentials, Generated, Model, ProviderError
+from pixelprompt.models.model import Generated, ProviderError
 from pixelprompt.models.model import Image as SourceImage
 from pixelprompt.models.parameters import Receipt
-from pixelprompt.models.references import check_references
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.observability import log_failure, logger, record, record_completion, record_failure
 from pixelprompt.providers import adapter
@@ -73,9 +73,7 @@ class Generation:
         self._jobs = jobs
         self._images = images
         self._tokens = tokens
-        self._registry = registry
-        self._keys = keys
-        self._references = references
+        self._invocations = InvocationFactory(registry, keys, references)
         self._clock = clock
         self._sleep = sleep
 
@@ -106,7 +104,7 @@ class Generation:
                     place=item.index,
                     give_up=lambda: answered,
                 )
-            invocation = self._prepare(calls, deadlines)
+            invocation = self._invocations.prepare(calls, deadlines)
             pause = self._make(invocation) if invocation else None
             answered = pause is None
             if pause is not None:
@@ -153,39 +151,6 @@ class Generation:
             return False
         return not (self._tokens.load(*item.row_id) or self._images.find(item.stem))
 
-    def _prepare(self, calls: Calls, deadlines: Deadlines) -> Invocation | None:
-        """The invocation with all that its calls need; None where no provider can be asked, which closes the calls."""
-        model = self._find(calls)
-        if model is None:
-            calls.refuse(ProviderError("model_retired", "This deployment no longer offers the model."))
-            return None
-        try:
-            credentials = self._credentials(model)
-        except PixelPromptError as error:
-            log_failure("Failed to read the provider keys.", error)
-            calls.refuse(ProviderError("internal", billable="no"))
-            return None
-        if credentials is None:
-            key = self._keys.key_name(model)
-            message = f"The key {key} is missing; the operator can add it with `make keys`."
-            calls.refuse(ProviderError("bad_credentials", message))
-            return None
-
-        def references(count: int) -> tuple[SourceImage, ...]:
-            found = self._references(calls.item.job_id, count)
-            check_references(found, model.supports)
-            return found
-
-        try:
-            return Invocation.prepare(calls, model, credentials, deadlines, references)
-        except StorageError as error:
-            log_failure("Failed to read the reference images.", error)
-            message = "The reference images could not be read; they expire with their job."
-            calls.refuse(ProviderError("internal", message, billable="no"))
-        except ProviderError as error:
-            calls.refuse(error)
-        return None
-
     def _make(self, invocation: Invocation) -> float | None:
         """Make what is still open; the seconds after which to come again, or None at the end."""
         waiting = invocation.open_calls()
@@ -195,21 +160,6 @@ class Generation:
             with ThreadPoolExecutor(len(waiting)) as pool:
                 pauses = list(pool.map(lambda call: self._call(invocation, call), waiting))
         return min((pause for pause in pauses if pause is not None), default=None)
-
-    def _credentials(self, model: Model) -> Credentials | None:
-        """Return the credentials for the model's provider; its SDK is loaded while the keys are read."""
-        with ThreadPoolExecutor(1) as pool:
-            # If this fails, it fails again when the provider is asked, and is reported there.
-            pool.submit(adapter, model.provider)
-            return self._keys.credentials(model)
-
-    def _find(self, calls: Calls) -> Model | None:
-        """The item's model as the catalogue has it now; a retired one still ends what it has begun."""
-        name = calls.item.model
-        model = self._registry().find(name) or self._registry(fresh=True).find(name)
-        if model is None and calls.progress.tokens:
-            model = self._registry().find_retired(name)
-        return model
 
     def _call(self, invocation: Invocation, call: int) -> float | None:
         """Bring one call to its end; the seconds after which to come again, or None at its end."""

@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from local.simulator import Simulator
 from pixelprompt import providers
 from pixelprompt.errors import ConflictError, JobNotFound
-from pixelprompt.generation import run
+from pixelprompt.generation import factory, run
 from pixelprompt.generation.failure import FailureRecorder
 from pixelprompt.generation.item import MAX_WAIT, Item, Outcome
 from pixelprompt.generation.run import Generation, InvocationBroke
@@ -273,7 +273,7 @@ def test_an_sdk_is_loaded_while_the_keys_are_read(job: Job, monkeypatch: pytest.
         assert loading.wait(30)
         return read(model)
 
-    monkeypatch.setattr(run, "adapter", load)
+    monkeypatch.setattr(factory, "adapter", load)
     monkeypatch.setattr(job.keys, "credentials", credentials)
     assert job.run()["state"] == "done"
 
@@ -282,6 +282,7 @@ def test_an_sdk_that_cannot_be_loaded_is_our_failure(job: Job, monkeypatch: pyte
     def missing(_: str) -> None:
         raise ImportError("secret detail")
 
+    monkeypatch.setattr(factory, "adapter", missing)
     monkeypatch.setattr(run, "adapter", missing)
     assert job.run()["errorCode"] == "internal"
     assert "secret" not in job.row["error"]
