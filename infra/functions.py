@@ -20,7 +20,7 @@ from constructs import Construct
 from infra.exceptions import acknowledge, acknowledge_resource, objects_name
 from infra.interpreters import interpreter
 from infra.log_groups import ServiceLogGroup
-from infra.memory import MEMORY
+from infra.memory import ALLOCATION, MEMORY
 from infra.packages import CORE, PILLOW_PYTHON, PROVIDERS, REFERENCES, SOURCES, BundlingError, install
 from infra.secrets import ProviderKeys
 from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
@@ -352,7 +352,7 @@ class Functions(Construct):
         )
         # The downloads of a job have 120 s.
         self.prepare_references = function(
-            "prepare_references", {}, timeout=150, code=references, python=references_python
+            "prepare_references", ALLOCATION, timeout=150, code=references, python=references_python
         )
         self.record_failure = function("record_failure", {}, timeout=30)
         self.finish = function("finish", {}, timeout=60)

@@ -1,5 +1,9 @@
 """Each function's memory in MB, which is its share of a processor too; docs/explanation/cost.md has the reasons."""
 
+# Of prepare_references: the C library gives what an image took back at once, instead of keeping it for the next, whose
+# parts may not fit into it (https://www.gnu.org/software/libc/manual/html_node/Memory-Allocation-Tunables.html).
+ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+
 MEMORY = {
     "submit": 512,
     "prepare_references": 1769,

@@ -185,7 +185,7 @@ ENVIRONMENT = {
         "STATE_MACHINE_ARN", "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "GLOBAL_LIMIT", "IP_LIMIT",
         "IP_INCLUDE", "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS", "MODERATION", "PROMPT_MODEL_INDEX",
     },
-    "prepare-references": set(),
+    "prepare-references": {"MALLOC_MMAP_THRESHOLD_"},
     "generate": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS"},
     "record-failure": set(),
     "finish": set(),

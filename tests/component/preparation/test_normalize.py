@@ -14,6 +14,7 @@ import pytest
 from PIL import Image as Picture
 from PIL import ImageCms, PngImagePlugin
 
+from infra.memory import ALLOCATION
 from local.paths import ROOT
 from pixelprompt.models.model import Image
 from pixelprompt.preparation.normalize import BYTES, PIXELS, UnusableImage, normalize
@@ -417,15 +418,16 @@ def test_eight_images_at_the_limits_fit_into_memory(tmp_path: Path) -> None:
     photograph = noise(250, 250).resize((8000, 8000), Picture.Resampling.BILINEAR)
     clear = photograph.crop((0, 0, 6000, 4000))
     clear.putalpha(Picture.linear_gradient("L").resize(clear.size))
-    files = {name: tmp_path / f"an image {name}" for name in ("png", "jpeg", "webp", "progressive")}
+    files = {name: tmp_path / f"an image {name}" for name in ("png", "jpeg", "webp", "lossless", "progressive")}
     clear.save(files["png"], "PNG", compress_level=1)
     photograph.save(files["jpeg"], "JPEG", quality=80, subsampling=0)
     photograph.save(files["progressive"], "JPEG", quality=80, progressive=True)
     clear.save(files["webp"], "WEBP", quality=50, method=0)
+    clear.save(files["lossless"], "WEBP", lossless=True, quality=0, method=0)
     del photograph, clear
-    names = [str(files[name]) for name in ("png", "jpeg", "progressive", "webp") * 2]
+    names = [str(files[name]) for name in ("png", "jpeg", "progressive", "webp", "lossless", "png", "jpeg", "webp")]
     command = [sys.executable, "-c", PROGRAM, str(ROOT / "benchmarks" / "in_archive.py"), *names]
-    environment = {"PYTHONPATH": str(ROOT / "functions")}
+    environment = {"PYTHONPATH": str(ROOT / "functions"), **ALLOCATION}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert len(result.stderr.splitlines()) == 8 and all(0 < int(size) <= BYTES for size in result.stderr.split())
