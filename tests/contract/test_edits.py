@@ -54,7 +54,7 @@ def test_a_refused_image_is_no_fault_of_a_request_without_one(simulator: Simulat
 
 @pytest.mark.parametrize("protocol", EDITING)
 def test_the_image_shows_its_references(simulator: Simulator, protocol: str) -> None:
-    blue = encoded("jpeg")
+    blue = encoded("jpeg", (1024, 1024))
     (plain,), (edited,) = (images(simulator, MODELS[protocol], references=given).images for given in ((), (blue,)))
     corners = [Picture.open(io.BytesIO(image.data)).convert("RGB").getpixel((120, 110)) for image in (plain, edited)]
     assert corners[0] != corners[1] == pytest.approx((0, 0, 255), abs=12)
