@@ -177,7 +177,7 @@ def test_a_required_strength_is_the_requests_or_the_catalogues_or_ours(simulator
 
 @pytest.mark.parametrize("model", [SD3, STABILITY, BEDROCK, RECRAFT], ids=lambda model: model.id)
 def test_without_a_reference_no_strength_is_sent(simulator: Simulator, model: Model) -> None:
-    images(simulator, model, strength=0.4)
+    images(simulator, replace(model, parameters={"strength": 0.5}), strength=0.4)
     (order,) = orders(simulator)
     assert not {"strength", "mode", "image"} & {*order.body}
 

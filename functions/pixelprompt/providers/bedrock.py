@@ -70,6 +70,9 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     }
     if request.references:
         body = _edit(body, request)
+    else:
+        # Rejected without an image.
+        body.pop("strength", None)
     region = model.region or _REGION
     responses: list[httpx2.Response] = []
     try:

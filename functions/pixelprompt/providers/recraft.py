@@ -49,6 +49,8 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
         if request.references:
             response = http.post(f"{base}/images/imageToImage", headers=headers, files=_form(body, request))
         else:
+            # Rejected without an image.
+            body.pop("strength", None)
             response = http.post(f"{base}/images/generations", headers=headers, json=body)
     if not response.is_success:
         raise _status_error(response, credentials.key)

@@ -56,6 +56,8 @@ def _form(request: ImageRequest, model: Model) -> list[tuple[str, Any]]:
         "output_format": request.output_format or model.parameters.get("output_format"),
         "negative_prompt": request.negative_prompt or model.parameters.get("negative_prompt"),
         "cfg_scale": request.guidance if request.guidance is not None else model.parameters.get("cfg_scale"),
+        # Rejected without an image.
+        "strength": None,
     }
     if request.references:
         strength = model.parameters.get("strength", DEFAULT_STRENGTH) if request.strength is None else request.strength

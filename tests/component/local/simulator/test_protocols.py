@@ -821,7 +821,7 @@ class TestStability:
         assert answer.json()["errors"] and answer.json()["id"]
 
     def test_two_images_are_one_too_many(self, door: Door) -> None:
-        fields = [("prompt", "a red fox"), ("strength", "0.5"), ("image", FILE), ("image", FILE)]
+        fields: Any = [("prompt", "a red fox"), ("strength", "0.5"), ("image", FILE), ("image", FILE)]
         url = f"{door.base}/v2beta/stable-image/generate/ultra"
         answer = door.http.request("POST", url, fields=fields, headers=door.headers)
         assert (answer.status, answer.json()["errors"]) == (400, ["image: must be a single file"])
