@@ -46,8 +46,8 @@ def shown(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def shown_form(fields: Mapping[str, str], files: Sequence[tuple[str, FileStorage]]) -> dict[str, Any]:
-    """What the request log keeps of a form: its fields, and a list of the files of each name, without their bytes."""
+def logged_form(fields: Mapping[str, str], files: Sequence[tuple[str, FileStorage]]) -> dict[str, Any]:
+    """A multipart form as the request log keeps it: by the names of its parts, without the bytes of files."""
     log: dict[str, Any] = {**fields}
     for name, file in files:
         about = {"fileName": file.filename, "mimeType": file.mimetype, **shown(file.read())}

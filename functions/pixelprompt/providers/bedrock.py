@@ -23,11 +23,11 @@ from msgspec.structs import replace
 
 from pixelprompt.aws_errors import error_code
 from pixelprompt.models.model import Billable, Credentials, Generated, Image, ImageRequest, Model, ProviderError
+from pixelprompt.models.references import DEFAULT_STRENGTH
 from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
 from pixelprompt.providers.wire.errors import status_error
 from pixelprompt.providers.wire.image_bytes import decode_image
 from pixelprompt.providers.wire.members import text, whole
-from pixelprompt.providers.wire.reference_files import DEFAULT_STRENGTH
 from pixelprompt.providers.wire.transport import exchange, json_object, parse_json, unreadable
 from pixelprompt.redaction import without_account
 

@@ -11,12 +11,13 @@ import httpx2
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.models.provider import PROVIDERS, key_headers
+from pixelprompt.models.references import DEFAULT_STRENGTH
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import charging, imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image
+from pixelprompt.providers.wire.images_api import reference_files
 from pixelprompt.providers.wire.members import number, text
-from pixelprompt.providers.wire.reference_files import DEFAULT_STRENGTH, reference_files
 from pixelprompt.providers.wire.transport import exchange
 
 _UNITS_PER_DOLLAR = 1000
@@ -78,7 +79,7 @@ def _form(body: Mapping[str, Any], request: ImageRequest) -> list[tuple[str, Any
     parts: list[tuple[str, Any]] = [
         (name, (None, value if isinstance(value, str) else json.dumps(value))) for name, value in fields.items()
     ]
-    return parts + [("image", file) for file in reference_files(request.references)]
+    return parts + reference_files(request.references)
 
 
 def _status_error(response: httpx2.Response, key: str | None) -> ProviderError:

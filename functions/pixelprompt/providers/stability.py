@@ -10,11 +10,12 @@ import httpx2
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.models.provider import PROVIDERS, key_headers
+from pixelprompt.models.references import DEFAULT_STRENGTH
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image, decode_image
+from pixelprompt.providers.wire.images_api import reference_files
 from pixelprompt.providers.wire.members import text, whole
-from pixelprompt.providers.wire.reference_files import DEFAULT_STRENGTH, reference_files
 from pixelprompt.providers.wire.transport import exchange, json_object
 
 # Of the models that are named in the request; the others have a path each (the catalogue's ``path``).
@@ -66,7 +67,7 @@ def _form(request: ImageRequest, model: Model) -> list[tuple[str, Any]]:
         fields = {**fields, "aspect_ratio": None, "mode": mode, "strength": strength}
     # A part without a file name is a plain field.
     parts: list[tuple[str, Any]] = [(name, (None, str(value))) for name, value in fields.items() if value is not None]
-    return parts + [("image", file) for file in reference_files(request.references)]
+    return parts + reference_files(request.references)
 
 
 def _read(document: dict[str, Any], request_id: str | None, key: str | None) -> Generated:

@@ -21,7 +21,7 @@ from local.simulator.exchange import EncodedImage, Exchange, Refusal, Shelf, Sta
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
 from local.simulator.messages import FORM, JSON, is_bad_key, json_response, new_id, read_form, read_json
 from local.simulator.provider import EARLY_FAULTS, Provider, route
-from local.simulator.references import TYPES, Reference, read_reference, shown_form
+from local.simulator.references import TYPES, Reference, logged_form, read_reference
 
 T = TypeVar("T", bound=Struct)
 URL_LIFETIME = 24 * 3600.0
@@ -308,7 +308,7 @@ class Recraft(Provider):
             raise Refusal(_error(415, "unsupported_media_type", "Content-Type must be multipart/form-data"))
         try:
             fields, files = read_form(exchange.request)
-            exchange.body = shown_form(fields, files)
+            exchange.body = logged_form(fields, files)
             nested = {name: read_json(value.encode()) for name, value in fields.items() if name in _NESTED}
         except ValueError as error:
             raise _invalid("The form could not be read", "invalid_form") from error

@@ -16,7 +16,7 @@ from local.simulator.exchange import Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 from local.simulator.messages import FORM, JSON, is_bad_key, json_response, new_id, read_form, retry_after
 from local.simulator.provider import EARLY_FAULTS, Provider, route
-from local.simulator.references import TYPES, Reference, read_reference, shown_form
+from local.simulator.references import TYPES, Reference, logged_form, read_reference
 
 MAX_SEED = 4_294_967_294
 MAX_REQUEST = 10 * 1024 * 1024
@@ -209,7 +209,7 @@ class Stability(Provider):
         # `none` is the empty file entry that Stability's own samples send to get a multipart body.
         fields = {name: value for name, value in form.items() if name != "none"}
         files = [(name, upload) for name, upload in uploads if name != "none"]
-        exchange.body = shown_form(fields, files)
+        exchange.body = logged_form(fields, files)
         if "image" in fields:
             raise _bad_request("image: must be a file")
         return fields, files
