@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +21,6 @@ from local.simulator.latency import Latency
 from local.simulator.messages import KEY_HEADERS, Request, json_response, new_id
 
 MIME_TYPES: dict[ImageFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-# What an image to edit may be. The functions have the same limit, on which the simulators do not depend.
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-MAX_PIXELS = 64_000_000
 SLOW_SECONDS = 300.0
 # How often a response that waits checks whether the latency has changed.
 CHECK_SECONDS = 0.25
@@ -268,14 +264,3 @@ class Shelf:
 
 def _data_url(image: EncodedImage) -> str:
     return f"data:{image.mime_type};base64,{base64.b64encode(image.data).decode()}"
-
-
-def image_size(data: bytes) -> tuple[int, int] | None:
-    """The size in pixels of an encoded image; None where it isn't one that may be opened."""
-    try:
-        # The header is enough: no pixel is decoded.
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return image.size if image.width * image.height <= MAX_PIXELS else None
-    # A damaged file raises whatever the reader of its format comes across.
-    except Exception:
-        return None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from PIL import Image
-
-from local.simulator.exchange import MAX_PIXELS
+from werkzeug.datastructures import FileStorage
 
 # What providers accept, by Pillow's names.
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+FORMATS = tuple(TYPES)
+# The functions have the same limit, on which the simulators do not depend.
+MAX_PIXELS = 64_000_000
 # Longest side of what is kept of an image, in pixels: enough to be seen in the image that is made.
 THUMBNAIL = 512
 
@@ -27,7 +30,7 @@ class Reference(NamedTuple):
 def read_reference(data: bytes) -> Reference | None:
     """The image in these bytes, decoded; None where they aren't a PNG, JPEG, or WebP image that may be opened."""
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(TYPES)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             size = image.size
             if size[0] * size[1] > MAX_PIXELS:
                 return None
@@ -41,3 +44,15 @@ def read_reference(data: bytes) -> Reference | None:
 def shown(data: bytes) -> dict[str, Any]:
     """What the request log keeps of a file: its length in bytes, and its SHA-256 in hexadecimal."""
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def logged_form(fields: Mapping[str, str], files: Sequence[tuple[str, FileStorage]]) -> dict[str, Any]:
+    """A multipart form as the request log keeps it: by the names of its parts, without the bytes of files."""
+    log: dict[str, Any] = {**fields}
+    for name, file in files:
+        about = {"fileName": file.filename, "mimeType": file.mimetype, **shown(file.read())}
+        file.seek(0)
+        log.setdefault(name, [])
+        if isinstance(log[name], list):
+            log[name].append(about)
+    return log

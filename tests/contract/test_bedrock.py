@@ -250,4 +250,4 @@ def test_the_signature_is_that_of_what_is_sent() -> None:
         again.headers[name] = asked.headers[name]
     text = signer.string_to_sign(again, signer.canonical_request(again))
     assert signer.signature(text, again) == signature
-    assert urlsplit(asked.path).path == "/model/stability.stable-image-core-v1%3A1/invoke"
+    assert urlsplit(asked.path).path == "/model/stability.sd3-5-large-v1%3A0/invoke"

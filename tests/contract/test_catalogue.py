@@ -33,6 +33,8 @@ def values(model: Model) -> Iterator[dict[str, Any]]:
             yield {"n": allowed.get("max", 1)}
         elif name == IMAGES:
             yield from ({name: count} for count in (1, allowed["max"]))
+        elif name == "strength":
+            yield from ({name: allowed[end], IMAGES: 1} for end in ("min", "max"))
         elif allowed is True:
             yield {name: "blur"}
         elif isinstance(allowed, list):
@@ -83,7 +85,8 @@ def test_the_model_edits_for_what_was_estimated(simulator: Simulator, model: Mod
     estimated = cost.estimate(model, used)["amount"]
     if estimated is not None:
         assert charged["amount"] == pytest.approx(estimated, rel=0.1)
-        assert estimated > (cost.estimate(model, {})["amount"] or 0)
+        alone, added = cost.estimate(model, {})["amount"], (model.price or {})["reference"]
+        assert alone and estimated == pytest.approx(alone + added, abs=1e-6)
 
 
 @pytest.mark.parametrize("model", RETIRED, ids=lambda model: model.name)

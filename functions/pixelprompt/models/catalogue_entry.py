@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
@@ -75,13 +75,17 @@ class Sides(Struct, forbid_unknown_fields=True):
 
 
 class ReferenceImages(Struct, forbid_unknown_fields=True):
-    """Reference images that a request may have: how many, their types, sides and area in pixels, and size in bytes."""
+    """Reference images that a request may have: how many, their types, sides and area in pixels, and size in bytes.
+
+    ``shape`` is ``reference`` where the image that is made has the shape of the first one, whatever is asked for.
+    """
 
     max: Annotated[int, Meta(ge=1, le=16)]
     formats: Annotated[list[OutputFormat], Meta(min_length=1)] | UnsetType = UNSET
     side: Sides | UnsetType = UNSET
     pixels: Area | UnsetType = UNSET
     bytes: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    shape: Literal["reference"] | UnsetType = UNSET
 
 
 class Supports(Struct, rename="camel", forbid_unknown_fields=True):

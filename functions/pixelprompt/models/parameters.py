@@ -37,6 +37,8 @@ NEGATIVE_PROMPT_LIMIT = 1000
 # How far an image may be from what was asked for: in the logarithm of its ratio, and in doublings of its area.
 _SAME_SHAPE = 0.05
 _SAME_AREA = 0.75
+# What an image may have from its first reference image, by the parameters that it replaces.
+_OF_THE_REFERENCE = {"aspectRatio": "shape", "resolution": "size"}
 # What the API, and the record of an image, show for those that were not given.
 DEFAULTS: Values = {"steps": 28, "guidance": 5, "control": 1.0}
 
@@ -208,17 +210,20 @@ def receipt(given: Mapping[str, Any], supports: Mapping[str, Any]) -> Receipt:
             result.applied[name] = value
         else:
             result.adjusted[name] = {"requested": value, "used": used}
-    return _without_conflicts(result)
+    return _without_conflicts(result, supports)
 
 
-def _without_conflicts(result: Receipt) -> Receipt:
-    """Ignore what does not go with the image format: providers reject the request otherwise."""
+def _without_conflicts(result: Receipt, supports: Mapping[str, Any]) -> Receipt:
+    """Ignore what does not go with the image format or the reference images: providers reject the request otherwise."""
     used = result.used()
     conflicts = {}
     if "outputCompression" in used and used.get("outputFormat") not in ("jpeg", "webp"):
         conflicts["outputCompression"] = "It requires the outputFormat jpeg or webp."
     if used.get("background") == "transparent" and used.get("outputFormat") == "jpeg":
         conflicts["background"] = "A jpeg has no transparent background; use png or webp."
+    if IMAGES in used and supports[IMAGES].get("shape") == "reference":
+        given = {name: what for name, what in _OF_THE_REFERENCE.items() if name in used}
+        conflicts |= {name: f"With reference images, the {what} follows the first one." for name, what in given.items()}
     for name, reason in conflicts.items():
         result.applied.pop(name, None)
         result.adjusted.pop(name, None)

@@ -6,6 +6,8 @@ from typing import Any
 from pixelprompt.models.model import Image, ProviderError
 from pixelprompt.models.parameters import IMAGES
 
+# How much of the image may change, 0 to 1, where a provider requires it and neither request nor catalogue say it.
+DEFAULT_STRENGTH = 0.7
 _NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "gif": "GIF"}
 
 

@@ -5,6 +5,7 @@ boto3 signs requests and reads responses, with its retries off; between the two,
 adapters do, so that it ends by the deadline and a response has a limit. A refusal comes with HTTP 200.
 """
 
+import base64
 import functools
 import io
 import itertools
@@ -22,6 +23,7 @@ from msgspec.structs import replace
 
 from pixelprompt.aws_errors import error_code
 from pixelprompt.models.model import Billable, Credentials, Generated, Image, ImageRequest, Model, ProviderError
+from pixelprompt.models.references import DEFAULT_STRENGTH
 from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
 from pixelprompt.providers.wire.errors import status_error
 from pixelprompt.providers.wire.image_bytes import decode_image
@@ -50,7 +52,11 @@ _NO_CALLER = "AWS does not accept the credentials that this deployment runs with
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """One image; there is no ``n``, no size but the ratio, no steps and no guidance."""
+    """One image, made from the reference image where there is one.
+
+    There is no ``n``, no size but the ratio, or that of the reference image, no steps and no guidance. With an image
+    the API requires a strength: without one of the request or of the catalogue it is ``DEFAULT_STRENGTH``.
+    """
     asked = {
         "aspect_ratio": request.aspect_ratio,
         "seed": request.seed,
@@ -62,6 +68,11 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
         "prompt": request.prompt,
         **{name: value for name, value in asked.items() if value is not None},
     }
+    if request.references:
+        body = _edit(body, request)
+    else:
+        # Rejected without an image.
+        body.pop("strength", None)
     region = model.region or _REGION
     responses: list[httpx2.Response] = []
     try:
@@ -83,6 +94,26 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     # The text of the response is larger than its images; it need not be there while they are decoded.
     del response
     return _read(document, request_id)
+
+
+def _edit(body: Mapping[str, Any], request: ImageRequest) -> dict[str, Any]:
+    """The body of a request that starts from an image, whose shape the result has.
+
+    Raises
+    ------
+    ProviderError
+    """
+    if len(request.references) > 1:
+        # The body has one member for an image.
+        message = f"The request has {len(request.references)} reference images; this model accepts 1."
+        raise ProviderError("invalid_request", message)
+    strength = body.get("strength", DEFAULT_STRENGTH) if request.strength is None else request.strength
+    return {
+        **{name: value for name, value in body.items() if name != "aspect_ratio"},
+        "mode": "image-to-image",
+        "image": base64.b64encode(request.references[0].data).decode(),
+        "strength": strength,
+    }
 
 
 @functools.cache
@@ -166,7 +197,8 @@ def _list(document: Mapping[str, Any], name: str) -> list[Any]:
 def _withheld(reason: str) -> ProviderError:
     # Filtered before anything was made, or after.
     billable: Billable = "unknown" if "output" in reason else "no"
-    return ProviderError("refused", f"The provider refused this prompt ({reason}).", billable=billable)
+    what = "the reference image" if "input image" in reason else "this prompt"
+    return ProviderError("refused", f"The provider refused {what} ({reason}).", billable=billable)
 
 
 def _client_error(error: ClientError, response: httpx2.Response, model_id: str, region: str) -> ProviderError:

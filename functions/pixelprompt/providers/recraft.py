@@ -3,14 +3,20 @@
 Facts: https://www.recraft.ai/docs/api-reference
 """
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import httpx2
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.models.provider import PROVIDERS, key_headers
+from pixelprompt.models.references import DEFAULT_STRENGTH
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import charging, imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image
+from pixelprompt.providers.wire.images_api import reference_files
 from pixelprompt.providers.wire.members import number, text
 from pixelprompt.providers.wire.transport import exchange
 
@@ -19,7 +25,11 @@ _RETIRED = r"no longer|not supported any ?more|deprecated|\bmodel\W+unsupported"
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """``n`` images in one call; the shape is a ratio, and a negative prompt is for V2 and V3 only."""
+    """``n`` images in one call, made from the reference image where there is one.
+
+    The shape is a ratio, or that of the reference image; a negative prompt is for V2 and V3 only. With an image the API
+    requires a strength: without one of the request or of the catalogue it is ``DEFAULT_STRENGTH``.
+    """
     base = str(credentials.base_url)
     asked = {
         "size": request.aspect_ratio,
@@ -37,7 +47,12 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     }
     with exchange(deadline) as http:
         headers = key_headers(PROVIDERS["recraft"].key_header, credentials.key)
-        response = http.post(f"{base}/images/generations", headers=headers, json=body)
+        if request.references:
+            response = http.post(f"{base}/images/imageToImage", headers=headers, files=_form(body, request))
+        else:
+            # Rejected without an image.
+            body.pop("strength", None)
+            response = http.post(f"{base}/images/generations", headers=headers, json=body)
     if not response.is_success:
         raise _status_error(response, credentials.key)
     document, request_id = as_document(response), response.headers.get("x-recraft-requestid")
@@ -54,6 +69,17 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
         if not images:
             raise imageless(document, credentials.key)
     return Generated(images, request_id, cost=cost)
+
+
+def _form(body: Mapping[str, Any], request: ImageRequest) -> list[tuple[str, Any]]:
+    """The parts of a request that starts from an image: it has no size."""
+    strength = body.get("strength", DEFAULT_STRENGTH) if request.strength is None else request.strength
+    fields = {name: value for name, value in body.items() if name != "size"} | {"strength": strength}
+    # A part without a file name is a plain field.
+    parts: list[tuple[str, Any]] = [
+        (name, (None, value if isinstance(value, str) else json.dumps(value))) for name, value in fields.items()
+    ]
+    return parts + reference_files(request.references)
 
 
 def _status_error(response: httpx2.Response, key: str | None) -> ProviderError:

@@ -1,7 +1,7 @@
 """Stability AI: Stable Image core, ultra and Stable Diffusion 3.5, through the REST API v2beta.
 
 Facts: https://platform.stability.ai/docs/api-reference
-The body is always multipart; a refusal comes as HTTP 403 or, with a blurred image, as HTTP 200.
+The body is always multipart, also without a file; a refusal comes as HTTP 403 or, with a blurred image, as HTTP 200.
 """
 
 from typing import Any
@@ -10,9 +10,11 @@ import httpx2
 
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
 from pixelprompt.models.provider import PROVIDERS, key_headers
+from pixelprompt.models.references import DEFAULT_STRENGTH
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image, decode_image
+from pixelprompt.providers.wire.images_api import reference_files
 from pixelprompt.providers.wire.members import text, whole
 from pixelprompt.providers.wire.transport import exchange, json_object
 
@@ -24,7 +26,11 @@ _WITHHELD = "CONTENT_FILTERED"
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """Make one image, without ``n``; the size is only a ratio, and guidance is for Stable Diffusion only."""
+    """One image, made from the reference image where there is one; guidance is for Stable Diffusion only.
+
+    There is no ``n``, and the size is only a ratio, or that of the reference image. With an image the API requires a
+    strength: without one of the request or of the catalogue it is ``DEFAULT_STRENGTH``.
+    """
     headers = key_headers(PROVIDERS["stability"].key_header, credentials.key) | {"accept": "application/json"}
     url = str(credentials.base_url) + (model.path or _SHARED_PATH)
     with exchange(deadline) as http:
@@ -41,7 +47,7 @@ def generate(request: ImageRequest, model: Model, credentials: Credentials, dead
     return _read(document, request_id, credentials.key)
 
 
-def _form(request: ImageRequest, model: Model) -> dict[str, tuple[None, str]]:
+def _form(request: ImageRequest, model: Model) -> list[tuple[str, Any]]:
     fields = {
         **model.parameters,
         "prompt": request.prompt,
@@ -51,9 +57,17 @@ def _form(request: ImageRequest, model: Model) -> dict[str, tuple[None, str]]:
         "output_format": request.output_format or model.parameters.get("output_format"),
         "negative_prompt": request.negative_prompt or model.parameters.get("negative_prompt"),
         "cfg_scale": request.guidance if request.guidance is not None else model.parameters.get("cfg_scale"),
+        # Rejected without an image.
+        "strength": None,
     }
+    if request.references:
+        strength = model.parameters.get("strength", DEFAULT_STRENGTH) if request.strength is None else request.strength
+        # Only the models of the shared path know modes.
+        mode = None if model.path else "image-to-image"
+        fields = {**fields, "aspect_ratio": None, "mode": mode, "strength": strength}
     # A part without a file name is a plain field.
-    return {name: (None, str(value)) for name, value in fields.items() if value is not None}
+    parts: list[tuple[str, Any]] = [(name, (None, str(value))) for name, value in fields.items() if value is not None]
+    return parts + reference_files(request.references)
 
 
 def _read(document: dict[str, Any], request_id: str | None, key: str | None) -> Generated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from werkzeug.wrappers import Response
 from local.simulator.bodies import InvalidBody, read_body
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import Words, answers
-from local.simulator.exchange import Exchange, Refusal, Stage, image_size
+from local.simulator.exchange import Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
 from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json, retry_after
-from local.simulator.protocols.stability import MAX_SEED, RATIOS, AspectRatio
+from local.simulator.protocols.stability import MAX_SEED, MIN_SIDE, RATIOS, AspectRatio
 from local.simulator.provider import EARLY_FAULTS, Provider, route
+from local.simulator.references import Reference, read_reference, shown
 
 HOME_REGION = "us-west-2"
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpeg": "jpeg"}
@@ -101,6 +103,14 @@ def _invalid(message: str) -> Refusal:
     return Refusal(_error(400, "ValidationException", message))
 
 
+def _decoded(value: Any) -> bytes | None:
+    """The bytes of a base64 text; None where it isn't one."""
+    try:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else None
+    except binascii.Error:
+        return None
+
+
 def _no_access(reason: str) -> Response:
     message = (
         f"Model access is denied due to {reason} Your AWS Marketplace subscription for this model cannot be completed "
@@ -126,8 +136,8 @@ class Bedrock(Provider):
             "validation_issues",
         )
     )
-    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors, "inference_error", "no_subscription"}
-    early = EARLY_FAULTS | {"no_subscription"}
+    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors, "inference_error", "no_subscription", "refused_image"}
+    early = EARLY_FAULTS | {"no_subscription", "refused_image"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -166,8 +176,9 @@ class Bedrock(Provider):
                     "(aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe) to enable access to this model. "
                     "Refer to the Amazon Bedrock documentation for further details."
                 )
-            case "refused":
-                return json_response(200, {"finish_reasons": ["Filter reason: prompt"]})
+            case "refused" | "refused_image":
+                what = "prompt" if fault.name == "refused" else "input image"
+                return json_response(200, {"finish_reasons": [f"Filter reason: {what}"]})
             case "retired":
                 return self._ended()
             case "bad_key":
@@ -186,8 +197,9 @@ class Bedrock(Provider):
         exchange.identify(model)
         traits = self._check_model(model, region)
         body = self._read(exchange, ModeBody if traits.modes else Body)
-        size = self._size(body)
-        self.refuse_early(exchange)
+        reference = self._reference(body)
+        size = reference.size if reference else RATIOS[body.aspect_ratio or "1:1"]
+        self.refuse_early(exchange, edits=reference is not None)
 
         seed = body.seed or seed_for(model, body.prompt)
         if exchange.meets("refused_output", "no_image", "inference_error"):
@@ -195,7 +207,9 @@ class Bedrock(Provider):
             exchange.wait_for_image(model)
             document = {"seeds": [seed], "finish_reasons": [reason.get(exchange.fault.name if exchange.fault else "")]}
             return json_response(200, {**document, "images": []}, self._latency(exchange))
-        encoded = exchange.draw_image(model, body.prompt, size, FORMATS[body.output_format], seed=seed)
+        thumbnails = [reference.thumbnail] if reference else []
+        image_format = FORMATS[body.output_format]
+        encoded = exchange.draw_image(model, body.prompt, size, image_format, seed=seed, references=thumbnails)
         exchange.wait_for_image(model)
         images = [exchange.base64(encoded)]
         document = {"seeds": [seed], "finish_reasons": [None], "images": images}
@@ -276,9 +290,11 @@ class Bedrock(Provider):
         if request.headers.get("accept", "*/*").partition(";")[0].strip() not in (JSON, "*/*"):
             raise _invalid("The provided accept type is invalid or not supported for this model.")
         try:
-            body = exchange.body = read_json(request.get_data())
+            body = read_json(request.get_data())
         except ValueError as error:
             raise _malformed("expected a JSON object") from error
+        data = _decoded(body.get("image")) if isinstance(body, dict) else None
+        exchange.body = body if data is None else {**body, "image": shown(data)}
         try:
             return read_body(body, kind)
         except InvalidBody as invalid:
@@ -287,23 +303,23 @@ class Bedrock(Provider):
             raise _malformed(_WORDS[problem["kind"]].format(**problem | words)) from None
 
     @staticmethod
-    def _size(body: Body) -> tuple[int, int]:
-        """The size in pixels."""
+    def _reference(body: Body) -> Reference | None:
+        """The image to start from."""
         if not isinstance(body, ModeBody) or body.mode == "text-to-image":
             if isinstance(body, ModeBody) and (body.image, body.strength) != (UNSET, UNSET):
                 raise _invalid("image and strength are allowed only with mode image-to-image.")
-            return RATIOS[body.aspect_ratio or "1:1"]
+            return None
         if body.aspect_ratio is not UNSET:
             raise _invalid("aspect_ratio is not allowed with mode image-to-image.")
         if body.strength is UNSET:
             raise _malformed("#: required key [strength] not found")
-        try:
-            size = image_size(base64.b64decode(body.image or "", validate=True))
-        except ValueError:
-            size = None
-        if size is None:
+        data = _decoded(body.image)
+        reference = read_reference(data) if data else None
+        if reference is None:
             raise _malformed("#/image: expected a base64-encoded image")
-        return size
+        if min(reference.size) < MIN_SIDE:
+            raise _invalid(f"image: each side must have at least {MIN_SIDE} pixels.")
+        return reference
 
     @staticmethod
     def _describe(model: str) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from xml.sax.saxutils import escape
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
 from local.simulator import prose
@@ -18,11 +19,16 @@ from local.simulator.drawing import ImageFormat, palette_of, seed_for
 from local.simulator.errors import Words, answers
 from local.simulator.exchange import EncodedImage, Exchange, Refusal, Shelf, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
-from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json
-from local.simulator.provider import Provider, route
+from local.simulator.messages import FORM, JSON, is_bad_key, json_response, new_id, read_form, read_json
+from local.simulator.provider import EARLY_FAULTS, Provider, route
+from local.simulator.references import TYPES, Reference, logged_form, read_reference
 
 T = TypeVar("T", bound=Struct)
 URL_LIFETIME = 24 * 3600.0
+# Of a reference image: bytes, pixels, and the shortest and the longest side in pixels.
+MAX_FILE, MAX_PIXELS, MIN_SIDE, MAX_SIDE = 10_000_000, 16_000_000, 256, 4096
+# The fields of a form that are JSON.
+_NESTED = frozenset({"controls", "text_layout"})
 FORMATS: dict[str, ImageFormat] = {"webp": "webp", "png": "png"}
 RATIOS = ["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "6:10", "14:10", "10:14", "16:9", "9:16"]
 _V4_SIZES = (
@@ -50,13 +56,12 @@ class Named(Struct):
     model: str | None = None
 
 
-class Body(Struct, forbid_unknown_fields=True):
-    """A request for images."""
+class Order(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What every request for images may have."""
 
     prompt: Annotated[str, Meta(min_length=1, max_length=10_000)]
     model: str | None = None
     n: Annotated[int, Meta(ge=1, le=6)] | None = None
-    size: str | None = None
     response_format: Literal["url", "b64_json"] | None = None
     image_format: Literal["webp", "png"] | None = None
     random_seed: int | None = None
@@ -65,6 +70,18 @@ class Body(Struct, forbid_unknown_fields=True):
     negative_prompt: str | None = None
     controls: Controls | None = None
     text_layout: list[Any] | None = None
+
+
+class Body(Order):
+    """A request for images by a prompt alone."""
+
+    size: str | None = None
+
+
+class EditBody(Order):
+    """The form of a request for images that start from another one."""
+
+    strength: Annotated[float, Meta(ge=0, le=1)]
 
 
 class EnhanceBody(Struct):
@@ -119,9 +136,9 @@ def _invalid(message: str, code: str = "invalid_request_parameter") -> Refusal:
     return Refusal(_error(400, code, message))
 
 
-def _typed(body: Mapping[str, Any], kind: type[T]) -> T:
+def _typed(body: Mapping[str, Any], kind: type[T], *, strict: bool = True) -> T:
     try:
-        return read_body(body, kind)
+        return read_body(body, kind, strict=strict)
     except InvalidBody as invalid:
         problem = invalid.problems[0]
         raise _invalid(f"{problem.path}: {problem.reason}") from None
@@ -133,7 +150,13 @@ class Recraft(Provider):
     name = "recraft"
     errors = answers(wrong_path=Words(404, "Not found"))
     # There is no refusal of an output here, and 429 never says when to come again.
-    playable = (COMMON_FAULTS - {"refused_output"}) | BASE64_FAULTS | URL_FAULTS | {*errors, "redirect_private"}
+    playable = (
+        (COMMON_FAULTS - {"refused_output"})
+        | BASE64_FAULTS
+        | URL_FAULTS
+        | {*errors, "redirect_private", "refused_image"}
+    )
+    early = EARLY_FAULTS | {"refused_image"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -141,6 +164,7 @@ class Recraft(Provider):
         self.routes = [
             route("POST", "/v1/images/generations", self.generate),
             route("POST", "/v1/images/generations/(?P<kind>raster|vector)", self.generate),
+            route("POST", "/v1/images/imageToImage", self.edit),
             route("POST", "/v1/prompts/enhance", self.enhance),
             route("GET", "/v1/users/me", self.account),
             route("GET", "/delivery/(?P<name>[^/]+)", self._shelf.fetch),
@@ -165,9 +189,10 @@ class Recraft(Provider):
                 )
             case "quota_exhausted":
                 return _error(402, "not_enough_credits", "Not enough credits to process the request")
-            case "refused":
+            case "refused" | "refused_image":
+                what = "prompt" if fault.name == "refused" else "image"
                 return _error(
-                    400, "content_policy_violation", "The prompt violates our content policy and was rejected"
+                    400, "content_policy_violation", f"The {what} violates our content policy and was rejected"
                 )
             case "retired":
                 return _error(400, "invalid_model", f"Model {exchange.model} is no longer supported")
@@ -181,17 +206,40 @@ class Recraft(Provider):
 
     def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
         document = self._read(exchange)
-        name = _typed(document, Named).model or "recraftv4_1"
-        exchange.identify(name)
-        if name not in MODELS:
-            raise _invalid(f"model: unsupported value {name!r}", "invalid_model")
-        model = MODELS[name]
+        name, model = self._identify(exchange, document)
         if path.get("kind") not in (None, "vector" if model.vector else "raster"):
             raise _invalid(f"Model {name} does not produce {path['kind']} images", "invalid_image_type")
         body = _typed(document, Body)
         self._check_support(body, name, model)
-        size = self._size(body.size, name, model)
-        self.refuse_early(exchange)
+        return self._make_images(exchange, name, model, body, self._size(body.size, name, model))
+
+    def edit(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        """Images that start from another; of the two forms of this request only multipart is there."""
+        fields, files = self._read_form(exchange)
+        name, model = self._identify(exchange, fields)
+        body = _typed(fields, EditBody, strict=False)
+        self._check_support(body, name, model)
+        reference = self._reference(files)
+        return self._make_images(exchange, name, model, body, reference.size, [reference])
+
+    @staticmethod
+    def _identify(exchange: Exchange, document: Mapping[str, Any]) -> tuple[str, Model]:
+        name = _typed(document, Named).model or "recraftv4_1"
+        exchange.identify(name)
+        if name not in MODELS:
+            raise _invalid(f"model: unsupported value {name!r}", "invalid_model")
+        return name, MODELS[name]
+
+    def _make_images(
+        self,
+        exchange: Exchange,
+        name: str,
+        model: Model,
+        body: Order,
+        size: tuple[int, int],
+        references: Sequence[Reference] = (),
+    ) -> Response:
+        self.refuse_early(exchange, edits=bool(references))
 
         count, prompt = body.n or 1, body.prompt
         first = seed_for(name, prompt) if body.random_seed is None else body.random_seed
@@ -204,7 +252,13 @@ class Recraft(Provider):
             else:
                 encoded_images.append(
                     exchange.draw_image(
-                        name, prompt, size, image_format, seed=first + number, lossless=image_format == "webp"
+                        name,
+                        prompt,
+                        size,
+                        image_format,
+                        seed=first + number,
+                        lossless=image_format == "webp",
+                        references=[reference.thumbnail for reference in references],
                     )
                 )
         exchange.wait_for_image(name)
@@ -247,8 +301,41 @@ class Recraft(Provider):
             raise _invalid("The request body must be an object", "invalid_json")
         return body
 
+    def _read_form(self, exchange: Exchange) -> tuple[dict[str, Any], list[tuple[str, FileStorage]]]:
+        """The fields of the form, and its files."""
+        self._check_key(exchange)
+        if exchange.request.mimetype != FORM:
+            raise Refusal(_error(415, "unsupported_media_type", "Content-Type must be multipart/form-data"))
+        try:
+            fields, files = read_form(exchange.request)
+            exchange.body = logged_form(fields, files)
+            nested = {name: read_json(value.encode()) for name, value in fields.items() if name in _NESTED}
+        except ValueError as error:
+            raise _invalid("The form could not be read", "invalid_form") from error
+        return {**fields, **nested}, files
+
     @staticmethod
-    def _check_support(body: Body, name: str, model: Model) -> None:
+    def _reference(files: Sequence[tuple[str, FileStorage]]) -> Reference:
+        """The image to start from."""
+        for name, _ in files:
+            if name != "image":
+                raise _invalid(f"{name}: unknown parameter")
+        if len(files) != 1:
+            raise _invalid("image: must be a single file" if files else "image: is required")
+        ((_, file),) = files
+        data = file.read()
+        if len(data) >= MAX_FILE:
+            raise _invalid("image: must be smaller than 10 MB")
+        reference = read_reference(data) if file.mimetype in TYPES.values() else None
+        if reference is None or reference.mime_type != file.mimetype:
+            raise _invalid("image: must be a PNG, JPG, or WEBP image")
+        width, height = reference.size
+        if width * height > MAX_PIXELS or not MIN_SIDE <= min(width, height) <= max(width, height) <= MAX_SIDE:
+            raise _invalid(f"image: must have at most 16 MP, with sides of {MIN_SIDE} to {MAX_SIDE} pixels")
+        return reference
+
+    @staticmethod
+    def _check_support(body: Order, name: str, model: Model) -> None:
         """Refuse what other models have."""
         old, controls = model.generation < 4, body.controls or Controls()
         if old and len(body.prompt) > 1000:

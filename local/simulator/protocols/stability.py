@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
-from werkzeug.exceptions import HTTPException
-from werkzeug.formparser import FormDataParser
-from werkzeug.http import parse_options_header
+from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
 from local.simulator.bodies import InvalidBody, read_body
 from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import Words, answers
-from local.simulator.exchange import Exchange, Refusal, Stage, image_size
+from local.simulator.exchange import Exchange, Refusal, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, Fault
-from local.simulator.messages import JSON, is_bad_key, json_response, new_id, retry_after
-from local.simulator.provider import Provider, route
+from local.simulator.messages import FORM, JSON, is_bad_key, json_response, new_id, read_form, retry_after
+from local.simulator.provider import EARLY_FAULTS, Provider, route
+from local.simulator.references import TYPES, Reference, logged_form, read_reference
 
 MAX_SEED = 4_294_967_294
 MAX_REQUEST = 10 * 1024 * 1024
+# Side of a reference image in pixels.
+MIN_SIDE = 64
 RATIOS = {
     "1:1": (1024, 1024), "16:9": (1344, 768), "21:9": (1536, 640), "3:2": (1216, 832), "5:4": (1088, 896),
     "4:5": (896, 1088), "2:3": (832, 1216), "9:16": (768, 1344), "9:21": (640, 1536),
@@ -52,15 +51,9 @@ class Core(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Ultra(Core):
-    """A form that may have an image to start from."""
+    """A form that may come with an image to start from."""
 
-    image: bytes | None = None
     strength: Annotated[float, Meta(ge=0, le=1)] | None = None
-
-    @property
-    def edits(self) -> bool:
-        """Whether the request starts from an image."""
-        return self.image is not None
 
 
 class SD3(Ultra):
@@ -69,11 +62,6 @@ class SD3(Ultra):
     model: Literal["sd3.5-large", "sd3.5-large-turbo", "sd3.5-medium", "sd3.5-flash"] = SD3_MODEL
     mode: Literal["text-to-image", "image-to-image"] = "text-to-image"
     cfg_scale: Annotated[float, Meta(ge=1, le=10)] | None = None
-
-    @property
-    def edits(self) -> bool:
-        """Whether the request starts from an image."""
-        return self.mode == "image-to-image"
 
 
 FORMS = {"core": Core, "ultra": Ultra, "sd3": SD3}
@@ -95,7 +83,8 @@ class Stability(Provider):
 
     name = "stability"
     errors = answers()
-    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors}
+    playable = COMMON_FAULTS | BASE64_FAULTS | {*errors, "refused_image"}
+    early = EARLY_FAULTS | {"refused_image"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -130,7 +119,7 @@ class Stability(Provider):
                     "You lack sufficient credits to make this request. Please purchase more credits and try again."
                 )
                 return _error(402, "payment_required", message)
-            case "refused":
+            case "refused" | "refused_image":
                 message = (
                     "Your request was flagged by our content moderation system, as a result your request was denied "
                     "and you were not charged."
@@ -152,15 +141,16 @@ class Stability(Provider):
         endpoint = path.get("model", "sd3")
         self._check_key(exchange)
         as_json = self._wants_json(exchange)
-        fields = self._read(exchange)
+        fields, files = self._read(exchange)
         model = fields.get("model", SD3_MODEL) if endpoint == "sd3" else endpoint
         exchange.identify(model)
         try:
             form = read_body(fields, FORMS[endpoint], strict=False)
         except InvalidBody as invalid:
             raise _bad_request(*(f"{problem.path}: {problem.reason}" for problem in invalid.problems)) from None
-        size, image_format = self._size(form), FORMATS[form.output_format]
-        self.refuse_early(exchange)
+        reference = self._reference(form, files)
+        size, image_format = self._size(form, reference), FORMATS[form.output_format]
+        self.refuse_early(exchange, edits=reference is not None)
 
         prompt = form.prompt
         # The name in the image: a bare "ultra" would mean little there.
@@ -168,7 +158,10 @@ class Stability(Provider):
         seed = form.seed or seed_for(title, prompt)
         filtered = exchange.meets("refused_output")
         reason = "CONTENT_FILTERED" if filtered else "SUCCESS"
-        encoded = exchange.draw_image(title, prompt, size, image_format, seed=seed, blurred=filtered)
+        thumbnails = [reference.thumbnail] if reference else []
+        encoded = exchange.draw_image(
+            title, prompt, size, image_format, seed=seed, blurred=filtered, references=thumbnails
+        )
         exchange.wait_for_image(model)
         empty = exchange.meets("no_image")
         if as_json:
@@ -201,47 +194,64 @@ class Stability(Provider):
         return accept == JSON
 
     @staticmethod
-    def _read(exchange: Exchange) -> dict[str, Any]:
+    def _read(exchange: Exchange) -> tuple[dict[str, str], list[tuple[str, FileStorage]]]:
         """The text fields and the files of the form."""
         request = exchange.request
         if len(request.get_data()) > MAX_REQUEST:
             raise Refusal(_error(413, "payload_too_large", "The request is larger than 10 MiB."))
-        mime_type, options = parse_options_header(request.headers.get("content-type", ""))
-        if mime_type != "multipart/form-data":
+        if request.mimetype != FORM:
             exchange.body = request.get_data().decode("utf-8", "replace")
             raise _bad_request("content-type: must be multipart/form-data")
         try:
-            parser = FormDataParser(silent=False)
-            _, form, uploads = parser.parse(io.BytesIO(request.get_data()), mime_type, len(request.get_data()), options)
-        except (ValueError, HTTPException) as error:
+            form, uploads = read_form(request)
+        except ValueError as error:
             raise _bad_request("body: could not be read as multipart/form-data") from error
         # `none` is the empty file entry that Stability's own samples send to get a multipart body.
         fields = {name: value for name, value in form.items() if name != "none"}
-        files = {name: upload.read() for name, upload in uploads.items() if name != "none"}
+        files = [(name, upload) for name, upload in uploads if name != "none"]
+        exchange.body = logged_form(fields, files)
         if "image" in fields:
             raise _bad_request("image: must be a file")
-        shown = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
-        exchange.body = {**fields, **shown}
-        return {**files, **fields}
+        return fields, files
 
     @staticmethod
-    def _size(form: Core) -> tuple[int, int]:
+    def _reference(form: Core, files: Sequence[tuple[str, FileStorage]]) -> Reference | None:
+        """The image to start from."""
+        for name, _ in files:
+            if name != "image" or not isinstance(form, Ultra):
+                raise _bad_request(f"{name}: unknown parameter")
+        if not files:
+            return None
+        if len(files) > 1:
+            raise _bad_request("image: must be a single file")
+        ((_, file),) = files
+        if file.mimetype not in TYPES.values():
+            raise _bad_request(f"image: must have one of the content types {', '.join(TYPES.values())}")
+        reference = read_reference(file.read())
+        if reference is None or reference.mime_type != file.mimetype:
+            raise _bad_request("image: must be a valid image file")
+        if min(reference.size) < MIN_SIDE:
+            raise _bad_request(f"image: each side must have at least {MIN_SIDE} pixels")
+        return reference
+
+    @staticmethod
+    def _size(form: Core, reference: Reference | None) -> tuple[int, int]:
         """The size in pixels."""
         size = RATIOS[form.aspect_ratio or "1:1"]
         if not isinstance(form, Ultra):
             return size
-        if not form.edits:
-            if form.image is not None or form.strength is not None:
+        edits = form.mode == "image-to-image" if isinstance(form, SD3) else reference is not None
+        if not edits:
+            if reference is not None or form.strength is not None:
                 raise _bad_request("image, strength: are allowed only with mode image-to-image")
             return size
-        edited = image_size(form.image or b"")
-        if edited is None:
-            raise _bad_request("image: must be an image file")
+        if reference is None:
+            raise _bad_request("image: is required with mode image-to-image")
         if form.strength is None:
             raise _bad_request("strength: is required with an image")
         if isinstance(form, SD3) and form.aspect_ratio is not None:
             raise _bad_request("aspect_ratio: is not allowed with mode image-to-image")
-        return edited
+        return reference.size
 
 
 PROTOCOL = Stability

@@ -105,6 +105,49 @@ def test_what_does_not_go_with_the_format_is_ignored(given_: dict[str, Any], ign
     assert all(reason.endswith(".") for reason in result.ignored.values())
 
 
+EDITOR = {
+    "aspectRatio": ["1:1", "16:9"],
+    "resolution": ["1K", "2K"],
+    "seed": True,
+    "images": {"max": 1, "shape": "reference"},
+    "strength": {"min": 0.2, "max": 1},
+}
+SHAPE = "With reference images, the shape follows the first one."
+SIZE = "With reference images, the size follows the first one."
+
+
+@pytest.mark.parametrize(
+    ("given_", "used", "ignored"),
+    [
+        ({"aspectRatio": "16:9", "images": 1}, {"images": 1}, {"aspectRatio": SHAPE}),
+        # The nearest shape is no more possible than the one that was asked for.
+        (
+            {"aspectRatio": "21:9", "resolution": "1K", "images": 3, "seed": 5},
+            {"images": 1, "seed": 5},
+            {"aspectRatio": SHAPE, "resolution": SIZE},
+        ),
+        ({"images": 1, "strength": 0}, {"images": 1, "strength": 0.2}, {}),
+        ({"aspectRatio": "16:9", "resolution": "2K"}, {"aspectRatio": "16:9", "resolution": "2K"}, {}),
+    ],
+)
+def test_the_shape_of_a_reference_replaces_the_one_asked_for(
+    given_: dict[str, Any], used: dict[str, Any], ignored: dict[str, str]
+) -> None:
+    result = receipt(given_, EDITOR)
+    assert (result.used(), result.ignored) == (used, ignored)
+    made = as_made(result, [(300, 900, "png")])
+    assert made.ignored == ignored and ("aspectRatio" in made.adjusted) is ("aspectRatio" in used)
+
+
+def test_a_shape_is_kept_by_a_model_that_can_make_it_of_a_reference() -> None:
+    free = {**EDITOR, "images": {"max": 1}}
+    given_ = {"aspectRatio": "16:9", "resolution": "2K", "images": 1}
+    assert receipt(given_, free).applied == given_
+    # What a model doesn't support at all has the usual reason.
+    plain = {"images": EDITOR["images"]}
+    assert receipt(given_, plain).ignored["aspectRatio"] == "This model doesn't support `aspectRatio`."
+
+
 SHAPED = {
     "aspectRatio": ["1:1", "16:9", "21:9"],
     "resolution": ["1K", "2K"],
@@ -169,6 +212,8 @@ PARAMETERS = st.fixed_dictionaries(
         "outputCompression": st.integers(0, 100),
         "background": st.sampled_from(["transparent", "opaque"]),
         "providerModeration": st.sampled_from(["auto", "low"]),
+        "images": st.integers(1, 8),
+        "strength": st.floats(0, 1),
     },
 )
 

@@ -110,3 +110,13 @@ class TestCost:
             if model.price and "reference" in model.price and alone is not None:
                 added = cost.estimate(model, {"images": 2})["amount"]
                 assert added == pytest.approx(alone + 2 * model.price["reference"], abs=1e-6), model.name
+
+    @pytest.mark.parametrize("provider", ["stability", "bedrock", "recraft"])
+    def test_these_providers_charge_for_the_image_that_is_made_only(self, provider: str) -> None:
+        models = [model for model in ModelRegistry.load().get_all_models() if model.provider == provider]
+        editors = [model for model in models if "images" in model.supports]
+        assert editors
+        for model in editors:
+            alone = cost.estimate(model, {"n": 3})
+            assert alone["amount"] and cost.estimate(model, {"n": 3, "images": 1, "strength": 0.4}) == alone
+            assert cost.computed(model, 3, {"images": 1}, None) == alone

@@ -225,14 +225,19 @@ class TestOpenAI:
                 client.images.generate(model="dall-e-2", prompt="a fox")
 
 
-def picture(kind: str, color: str = "blue") -> bytes:
-    """An encoded image of one color, of 96x64 pixels."""
+def picture(kind: str, color: str = "blue", size: tuple[int, int] = (96, 64)) -> bytes:
+    """An encoded image of one color, of a size in pixels."""
     buffer = io.BytesIO()
-    Image.new("RGB", (96, 64), color).save(buffer, kind)
+    Image.new("RGB", size, color).save(buffer, kind)
     return buffer.getvalue()
 
 
+def in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 FILE = ("a.png", picture("PNG"), "image/png")
+PHOTO = in_base64(picture("JPEG"))
 LARGE = bytes(50_000_000)
 
 
@@ -637,6 +642,16 @@ class TestBedrock:
             {"width": 1024},
             {"mode": "image-to-image", "image": "bm8=", "strength": 0.5},
             {"mode": "text-to-image", "strength": 0.5},
+            {"mode": "text-to-image", "image": PHOTO},
+            {"mode": "image-to-image", "strength": 0.5},
+            {"mode": "image-to-image", "image": PHOTO},
+            {"mode": "image-to-image", "image": PHOTO, "strength": 1.1},
+            {"mode": "image-to-image", "image": PHOTO, "strength": 0.5, "aspect_ratio": "1:1"},
+            {"mode": "image-to-image", "image": [PHOTO], "strength": 0.5},
+            {"mode": "image-to-image", "image": PHOTO[1:], "strength": 0.5},
+            {"mode": "image-to-image", "image": PHOTO[:80], "strength": 0.5},
+            {"mode": "image-to-image", "image": in_base64(picture("GIF")), "strength": 0.5},
+            {"mode": "image-to-image", "image": in_base64(picture("PNG", size=(63, 64))), "strength": 0.5},
         ],
     )
     def test_malformed_requests(self, client: Any, request_: Any) -> None:
@@ -783,12 +798,40 @@ class TestStability:
             {"style_preset": "baroque"},
             {"steps": "30"},
             {"image": ("a.png", b"no image"), "strength": "0.5"},
+            {"image": FILE},
+            {"image": FILE, "strength": "1.5"},
+            {"image": "text", "strength": "0.5"},
+            {"image": ("a.gif", picture("GIF"), "image/gif"), "strength": "0.5"},
+            {"image": ("a.png", picture("JPEG"), "image/png"), "strength": "0.5"},
+            {"image": ("a.png", picture("PNG", size=(64, 63)), "image/png"), "strength": "0.5"},
+            {"picture": FILE, "strength": "0.5"},
+            {"strength": "0.5"},
+            {"kind": "core", "image": FILE},
+            {"kind": "core", "image": FILE, "strength": "0.5"},
+            {"kind": "sd3", "image": FILE, "strength": "0.5"},
+            {"kind": "sd3", "mode": "image-to-image", "strength": "0.5"},
+            {"kind": "sd3", "mode": "image-to-image", "image": FILE},
+            {"kind": "sd3", "mode": "image-to-image", "image": FILE, "strength": "0.5", "aspect_ratio": "1:1"},
         ],
+        ids=lambda fields: " ".join(fields),
     )
     def test_bad_requests(self, door: Door, fields: Any) -> None:
         answer = self.draw(door, **fields)
         assert (answer.status, answer.json()["name"]) == (400, "bad_request")
         assert answer.json()["errors"] and answer.json()["id"]
+
+    def test_two_images_are_one_too_many(self, door: Door) -> None:
+        fields: Any = [("prompt", "a red fox"), ("strength", "0.5"), ("image", FILE), ("image", FILE)]
+        url = f"{door.base}/v2beta/stable-image/generate/ultra"
+        answer = door.http.request("POST", url, fields=fields, headers=door.headers)
+        assert (answer.status, answer.json()["errors"]) == (400, ["image: must be a single file"])
+
+    @pytest.mark.parametrize(
+        ("kind", "more"), [("ultra", {}), ("sd3", {"mode": "image-to-image", "model": "sd3.5-large-turbo"})]
+    )
+    def test_an_image_from_an_image_keeps_its_size(self, door: Door, kind: str, more: Any) -> None:
+        document = self.draw(door, kind, image=FILE, strength="0", output_format="webp", **more).json()
+        assert shape(document["image"]) == ("WEBP", (96, 64))
 
     def test_the_accept_header_and_the_size(self, door: Door) -> None:
         assert self.draw(door, accept="text/html").status == 400
@@ -993,6 +1036,9 @@ class TestBFL:
         assert door.get("/v1/credits", headers={"x-key": "bad-key"}).status == 403
 
 
+IMAGE = ("image", ("a.png", picture("PNG", size=(300, 256)), "image/png"))
+
+
 class TestRecraft:
     @pytest.fixture
     def door(self, simulator: Simulator, http: urllib3.PoolManager) -> Door:
@@ -1068,6 +1114,50 @@ class TestRecraft:
         answer = self.draw(door)
         assert answer.status == status
         assert set(answer.json()) == {"code", "message"}
+
+    def edit(self, door: Door, files: list[tuple[str, Any]], **more: str) -> Any:
+        fields = [*{"prompt": "a red fox", "strength": "0.5", **more}.items(), *files]
+        headers = {"Authorization": "Bearer key"}
+        return door.http.request("POST", f"{door.base}/images/imageToImage", fields=fields, headers=headers)
+
+    def test_images_from_an_image_keep_its_size(self, door: Door) -> None:
+        answer = self.edit(door, [IMAGE], n="2", response_format="b64_json", controls='{"colors": []}').json()
+        assert [shape(entry["b64_json"]) for entry in answer["data"]] == [("WEBP", (300, 256))] * 2
+        assert answer["credits"] == 70
+
+    @pytest.mark.parametrize(
+        ("files", "more"),
+        [
+            ([], {}),
+            ([IMAGE, IMAGE], {}),
+            ([("picture", IMAGE[1])], {}),
+            ([("image", ("a.gif", picture("GIF", size=(300, 256)), "image/gif"))], {}),
+            ([("image", ("a.png", picture("JPEG", size=(300, 256)), "image/png"))], {}),
+            ([("image", ("a.png", picture("PNG", size=(300, 255)), "image/png"))], {}),
+            ([("image", ("a.png", picture("PNG", size=(4097, 256)), "image/png"))], {}),
+            ([("image", ("a.png", picture("PNG", size=(4096, 4096)), "image/png"))], {}),
+            ([("image", ("a.png", picture("PNG", size=(300, 256)) + bytes(10_000_000), "image/png"))], {}),
+            ([IMAGE], {"strength": "1.1"}),
+            ([IMAGE], {"strength": "much"}),
+            ([IMAGE], {"size": "1:1"}),
+            ([IMAGE], {"n": "7"}),
+            ([IMAGE], {"controls": "{"}),
+            ([IMAGE], {"model": "recraftv9"}),
+            ([IMAGE], {"negative_prompt": "blurry"}),
+        ],
+        ids=lambda value: str(value) if isinstance(value, dict) else f"{len(value)}",
+    )
+    def test_what_no_edit_may_be(self, door: Door, files: Any, more: Any) -> None:
+        answer = self.edit(door, files, **more)
+        assert answer.status == 400
+        assert set(answer.json()) == {"code", "message"}
+
+    def test_an_edit_needs_a_strength_and_a_form(self, door: Door) -> None:
+        headers = {"Authorization": "Bearer key"}
+        url = f"{door.base}/images/imageToImage"
+        answer = door.http.request("POST", url, fields=[("prompt", "a fox"), IMAGE], headers=headers)
+        assert (answer.status, answer.json()["message"]) == (400, "strength: is required")
+        assert door.post("/images/imageToImage", {"prompt": "a fox", "strength": 0.5}).status == 415
 
     def test_throttling_never_says_for_how_long(self, simulator: Simulator, door: Door) -> None:
         simulator.set_fault("recraftv4_1", "throttled", retry_after=3)
