@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import io
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from PIL import Image
+from werkzeug.datastructures import FileStorage
 
 from local.simulator.exchange import MAX_PIXELS
 
 # What providers accept, by Pillow's names.
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+_DATA_URL = re.compile(r"data:(image/[a-z]+);base64,(.*)", re.DOTALL)
 # Longest side of what is kept of an image, in pixels: enough to be seen in the image that is made.
 THUMBNAIL = 512
 
@@ -41,3 +46,34 @@ def read_reference(data: bytes) -> Reference | None:
 def shown(data: bytes) -> dict[str, Any]:
     """What the request log keeps of a file: its length in bytes, and its SHA-256 in hexadecimal."""
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def data_url(text: str) -> tuple[str, bytes] | None:
+    """The MIME type and the bytes in a data URL of an image in base64; None where it isn't one."""
+    match = _DATA_URL.fullmatch(text)
+    try:
+        return (match[1], binascii.a2b_base64(match[2], strict_mode=True)) if match else None
+    except ValueError:
+        return None
+
+
+def logged_form(fields: Mapping[str, str], files: Sequence[tuple[str, FileStorage]]) -> dict[str, Any]:
+    """A multipart form as the request log keeps it: by the names of its parts, without the bytes of files."""
+    log: dict[str, Any] = {**fields}
+    for name, file in files:
+        about = {"fileName": file.filename, "mimeType": file.mimetype, **shown(file.read())}
+        file.seek(0)
+        log.setdefault(name, [])
+        if isinstance(log[name], list):
+            log[name].append(about)
+    return log
+
+
+def logged_json(value: Any) -> Any:
+    """A JSON value as the request log keeps it: without the bytes in data URLs."""
+    if isinstance(value, list):
+        return [*map(logged_json, value)]
+    if isinstance(value, dict):
+        return {name: logged_json(entry) for name, entry in value.items()}
+    found = data_url(value) if isinstance(value, str) else None
+    return value if found is None else {"mimeType": found[0], **shown(found[1])}

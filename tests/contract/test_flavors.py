@@ -1,4 +1,4 @@
-"""Azure OpenAI, MiniMax and OpenRouter: what each of them adds to the protocol ``compatible``."""
+"""Azure OpenAI, MiniMax, OpenRouter and xAI: what each of them adds to the protocol ``compatible``."""
 
 import json
 import re
@@ -16,16 +16,28 @@ from pixelprompt.models.parameters import ASPECT_RATIOS, RESOLUTIONS
 from pixelprompt.models.registry import CATALOGUE
 from pixelprompt.models.sizes import ratio
 from tests.canned import Answer, Canned
-from tests.contract.calls import PROMPT, ask, ask_simulator, images, orders
-from tests.contract.cases import CASES, Case
+from tests.contract.calls import PROMPT, ask, ask_simulator, digests, images, orders
+from tests.contract.cases import CASES, WITHHELD, Case
+from tests.contract.references import digest
 from tests.contract.table import COLUMNS
-from tests.contract.test_contract import assert_images_are_what_they_say, summary
+from tests.contract.test_contract import assert_images_are_what_they_say, references, summary
 from tests.contract.test_servers import ENCODED, KEY, failure
 
-AZURE = Model("Azure", "compatible", "my-gpt-image", dialect="azure")
+AZURE = Model("Azure", "compatible", "my-gpt-image", dialect="azure", supports={"images": {"max": 16}})
 MINIMAX = Model("MiniMax H3", "compatible", "MiniMax-H3-Image", parameters={"response_format": "b64_json"})
-OPENROUTER = Model("Seedream 4.5", "compatible", "bytedance-seed/seedream-4.5", dialect="openrouter")
+OPENROUTER = Model(
+    "Seedream 4.5",
+    "compatible",
+    "bytedance-seed/seedream-4.5",
+    dialect="openrouter",
+    supports={"images": {"max": 10}},
+)
+XAI = Model("Grok Imagine 2.0", "compatible", "grok-imagine-image-2.0", dialect="xai", supports={"images": {"max": 3}})
 FLAVORS = {"azure": AZURE, "minimax": MINIMAX, "openrouter": OPENROUTER}
+# Those that edit images; xAI refuses in a response with HTTP 200.
+EDITING = {"azure": AZURE, "openrouter": OPENROUTER, "xai": XAI}
+EDITS = [case for case in CASES if case.references]
+XAI_OUTCOMES = {"edit refused": WITHHELD, "edit withheld": WITHHELD}
 # What is about the connection, or about how a plain server hands images over, is the same for all flavors.
 SHARED = [
     case
@@ -33,6 +45,7 @@ SHARED = [
     if case.server == "simulator"
     and case.seconds == 20
     and not case.images_by
+    and not case.references
     and not COLUMNS["compatible"].why_absent(case)
 ]
 # OpenAI's own models have no side more than three times as long as the other.
@@ -53,6 +66,22 @@ def test_a_flavor_does_what_the_protocol_does(simulator: Simulator, flavor: str,
     else:
         assert isinstance(answer, ProviderError)
         assert case.says in answer.said and "test-key" not in f"{answer} {answer.said}"
+
+
+@pytest.mark.parametrize("case", EDITS, ids=lambda case: case.name)
+@pytest.mark.parametrize("flavor", EDITING)
+def test_an_edit_in_each_flavor(simulator: Simulator, flavor: str, case: Case) -> None:
+    model, column = EDITING[flavor], COLUMNS["compatible"]
+    if case.fault:
+        simulator.set_fault(model.id, case.fault, **case.options)
+    given = references(case, replace(column, model=model))
+    answer = ask_simulator(simulator, model, references=given)
+    expected = (XAI_OUTCOMES if flavor == "xai" else {}).get(case.name, column.outcome(case))
+    assert summary(answer) == replace(expected, requests=0)
+    (order,) = orders(simulator)
+    if isinstance(answer, Generated):
+        assert_images_are_what_they_say(answer)
+        assert digests(order.body) == [digest(image) for image in given]
 
 
 @pytest.mark.parametrize("flavor", FLAVORS)

@@ -15,12 +15,11 @@ from pixelprompt.providers.wire.data_list import as_document, listed, read_image
 from pixelprompt.providers.wire.error_response import read_error
 from pixelprompt.providers.wire.errors import imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image
-from pixelprompt.providers.wire.images_api import is_of_output, token_counts
+from pixelprompt.providers.wire.images_api import is_of_output, reference_files, token_counts
 from pixelprompt.providers.wire.members import member, members, text
 from pixelprompt.providers.wire.text import ANSWER_TOKENS, cut_off
 from pixelprompt.providers.wire.transport import client as http_client
 from pixelprompt.providers.wire.transport import exchange_error, parse_json, timeout, unreadable
-from pixelprompt.storage.image_format import EXTENSIONS
 
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation"})
 
@@ -122,11 +121,8 @@ def _client(credentials: Credentials, deadline: float) -> Iterator[openai.OpenAI
 
 
 def _files(references: tuple[Image, ...]) -> Any:
-    """Return the reference images as the SDK sends them: one in the part ``image``, several in ``image[]``."""
-    files = [
-        (f"reference-{number}.{EXTENSIONS[image.mime_type]}", image.data, image.mime_type)
-        for number, image in enumerate(references, 1)
-    ]
+    """Return the reference images as the SDK takes them, which names their parts itself."""
+    files = [file for _, file in reference_files(references)]
     return files if len(files) > 1 else files[0]
 
 

@@ -430,10 +430,10 @@ def _reference(name: str, text: str) -> Reference:
 def _size(body: Any, model: Model, references: Sequence[Reference]) -> tuple[int, int]:
     """The size in pixels; that of the first reference image where the request names none."""
     if not hasattr(body, "aspect_ratio"):
-        usual = model.size
+        usual_width, usual_height = model.size
         if references:
-            usual = tuple(max(LEAST_SIDE, side // 16 * 16) for side in references[0].size)
-        width, height = body.width or usual[0], body.height or usual[1]
+            usual_width, usual_height = (max(LEAST_SIDE, side // 16 * 16) for side in references[0].size)
+        width, height = body.width or usual_width, body.height or usual_height
         if width * height > MAX_PIXELS:
             raise _unfit("width", "the image exceeds 4 megapixels", width)
         return width, height

@@ -33,7 +33,7 @@ from local.simulator.messages import (
     retry_after,
 )
 from local.simulator.provider import EARLY_FAULTS, Provider, route
-from local.simulator.references import TYPES, Reference, read_reference, shown
+from local.simulator.references import TYPES, Reference, logged_form, read_reference
 
 T = TypeVar("T", bound=Struct)
 FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536")
@@ -528,14 +528,7 @@ class OpenAI(Provider):
             fields, files = read_form(exchange.request)
         except ValueError as error:
             raise Refusal(_error(400, "Could not parse multipart form.")) from error
-        log: dict[str, Any] = {**fields}
-        for name, file in files:
-            about = {"fileName": file.filename, "mimeType": file.mimetype, **shown(file.read())}
-            file.seek(0)
-            log.setdefault(name, [])
-            if isinstance(log[name], list):
-                log[name].append(about)
-        exchange.body = log
+        exchange.body = logged_form(fields, files)
         return fields, files
 
     @staticmethod

@@ -1,9 +1,26 @@
-"""Data beside the images in responses of OpenAI's Images API, at OpenAI and at other servers that speak it."""
+"""Parts of OpenAI's Images API, at OpenAI and at other servers that speak it: reference images, and usage."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from pixelprompt.models.model import Image
 from pixelprompt.providers.wire.error_response import ErrorResponse
 from pixelprompt.providers.wire.members import member, text, whole
+from pixelprompt.storage.image_format import EXTENSIONS
+
+File = tuple[str, tuple[str, bytes, str]]
+
+
+def reference_files(references: Sequence[Image]) -> list[File]:
+    """The parts of a multipart form with the reference images: one is in ``image``, several are in ``image[]``.
+
+    A part is its name with the name of the file, the bytes, and the MIME type.
+    """
+    part = "image[]" if len(references) > 1 else "image"
+    return [
+        (part, (f"reference-{number}.{EXTENSIONS[image.mime_type]}", image.data, image.mime_type))
+        for number, image in enumerate(references, 1)
+    ]
 
 
 def token_counts(usage: dict[str, Any]) -> dict[str, int] | None:
