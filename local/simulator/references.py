@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 FORMATS = tuple(TYPES)
 # The functions have the same limit, on which the simulators do not depend.
 MAX_PIXELS = 64_000_000
+_DATA_URL = re.compile(r"data:(image/[a-z]+);base64,(.*)", re.DOTALL)
 # Longest side of what is kept of an image, in pixels: enough to be seen in the image that is made.
 THUMBNAIL = 512
 
@@ -46,6 +49,15 @@ def shown(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
+def data_url(text: str) -> tuple[str, bytes] | None:
+    """The MIME type and the bytes in a data URL of an image in base64; None where it isn't one."""
+    match = _DATA_URL.fullmatch(text)
+    try:
+        return (match[1], binascii.a2b_base64(match[2], strict_mode=True)) if match else None
+    except ValueError:
+        return None
+
+
 def logged_form(fields: Mapping[str, str], files: Sequence[tuple[str, FileStorage]]) -> dict[str, Any]:
     """A multipart form as the request log keeps it: by the names of its parts, without the bytes of files."""
     log: dict[str, Any] = {**fields}
@@ -56,3 +68,13 @@ def logged_form(fields: Mapping[str, str], files: Sequence[tuple[str, FileStorag
         if isinstance(log[name], list):
             log[name].append(about)
     return log
+
+
+def logged_json(value: Any) -> Any:
+    """A JSON value as the request log keeps it: without the bytes in data URLs."""
+    if isinstance(value, list):
+        return [*map(logged_json, value)]
+    if isinstance(value, dict):
+        return {name: logged_json(entry) for name, entry in value.items()}
+    found = data_url(value) if isinstance(value, str) else None
+    return value if found is None else {"mimeType": found[0], **shown(found[1])}

@@ -9,21 +9,29 @@ import pytest
 from msgspec.structs import replace
 
 from local.simulator import Simulator
-from pixelprompt.models.model import Credentials, Generated, ImageRequest, ProviderError, Waiting
+from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.models.provider import PROVIDERS
 from pixelprompt.providers import bfl
 from tests.canned import Answer, Asked, Canned
-from tests.contract.calls import PROMPT, ask_simulator, images, orders
+from tests.contract.calls import PROMPT, ask_simulator, digests, images, orders
+from tests.contract.references import digest, encoded, pictures
 from tests.contract.table import MODELS
 from tests.outcomes import outcome
 
 MODEL = MODELS["bfl"]
+ULTRA = Model("FLUX 1.1 Pro Ultra", "bfl", "flux-pro-1.1-ultra")
 KEY = "test-key"
 REQUEST = ImageRequest(PROMPT)
 
 
-def call(base_url: str | None, resume: str | None = None, key: str = KEY, seconds: float = 10) -> Any:
-    request = replace(REQUEST, resume=resume)
+def call(
+    base_url: str | None,
+    resume: str | None = None,
+    key: str = KEY,
+    seconds: float = 10,
+    references: tuple[Image, ...] = (),
+) -> Any:
+    request = replace(REQUEST, resume=resume, references=references)
     credentials = Credentials(key, base_url or PROVIDERS["bfl"].base_url)
     return outcome(bfl.generate, request, MODEL, credentials, time.time() + seconds)
 
@@ -207,3 +215,72 @@ def test_the_state_may_be_called_state() -> None:
         token = json.dumps({"url": f"{server.url}/v1/get_result?id=1", "at": time.time(), "cost": 3})
         answer = call(server.url, token)
     assert isinstance(answer, ProviderError) and answer.code == "refused" and "Nudity" in str(answer)
+
+
+class TestReferences:
+    @pytest.mark.parametrize(
+        ("name", "count", "members"),
+        [
+            ("flux-2-pro", 1, ["input_image"]),
+            ("flux-2-pro", 3, ["input_image", "input_image_2", "input_image_3"]),
+            ("flux-2-klein-4b", 4, ["input_image", "input_image_2", "input_image_3", "input_image_4"]),
+            ("flux-kontext-pro", 2, ["input_image", "input_image_2"]),
+            ("flux-3-image", 1, ["images"]),
+            ("flux-3-image-klein", 10, ["images"]),
+            ("flux-pro-1.1-ultra", 1, ["image_prompt"]),
+        ],
+    )
+    def test_each_family_has_its_own_members(
+        self, simulator: Simulator, name: str, count: int, members: list[str]
+    ) -> None:
+        given = pictures(count)
+        simulator.set_fault(name, "no_image")
+        ask_simulator(simulator, Model("FLUX", "bfl", name), references=given)
+        (order,) = orders(simulator)
+        assert order.status == 200 and [*order.body] == ["prompt", *members]
+        assert digests(order.body) == [digest(image) for image in given]
+
+    @pytest.mark.parametrize(("strength", "sent"), [(0.0, 1.0), (0.3, 0.7), (0.9, 0.1), (1.0, 0.0)])
+    def test_ultra_is_told_how_much_the_image_counts(self, simulator: Simulator, strength: float, sent: float) -> None:
+        simulator.set_fault(ULTRA.id, "no_image")
+        ask_simulator(simulator, ULTRA, references=pictures(1), strength=strength)
+        assert orders(simulator)[0].body["image_prompt_strength"] == sent
+
+    def test_ultra_has_no_use_for_a_second_image(self, simulator: Simulator) -> None:
+        answer = ask_simulator(simulator, ULTRA, references=pictures(2))
+        assert isinstance(answer, ProviderError) and (answer.code, answer.billable) == ("invalid_request", "no")
+        assert not orders(simulator)
+
+    def test_they_are_sent_once_and_the_token_is_small(self, simulator: Simulator) -> None:
+        base, given = f"{simulator.url}/bfl", (encoded("jpeg", (640, 480)),)
+        waiting = call(base, references=given)
+        assert len(waiting.resume) < 300
+        answer = call(base, waiting.resume)
+        assert isinstance(answer, Generated)
+        # Without a size, the image has that of the first reference.
+        assert [(image.width, image.height) for image in answer.images] == [(640, 480)]
+        assert [len(digests(request.body)) for request in simulator.requests if request.method == "POST"] == [1]
+
+    @pytest.mark.parametrize(("given", "refused"), [(0, "this prompt"), (1, "the prompt or a reference image")])
+    def test_a_refusal_names_what_was_given_to_whoever_asks(
+        self, simulator: Simulator, given: int, refused: str
+    ) -> None:
+        simulator.set_fault(MODEL.id, "refused")
+        waiting = call(f"{simulator.url}/bfl", references=pictures(given))
+        answer = call(f"{simulator.url}/bfl", waiting.resume)
+        assert str(answer) == f"The provider refused {refused} (Violence)."
+
+    @pytest.mark.parametrize(("size", "dollars"), [((1024, 1024), 0.045), ((2048, 1024), 0.06)])
+    def test_a_reference_is_charged_by_the_megapixel(
+        self, simulator: Simulator, size: tuple[int, int], dollars: float
+    ) -> None:
+        simulator.set_fault(MODEL.id, "no_image")
+        answer = ask_simulator(simulator, MODEL, references=(encoded("jpeg", size),))
+        assert isinstance(answer, ProviderError) and answer.cost == pytest.approx(dollars)
+
+    @pytest.mark.parametrize(
+        ("name", "size"), [("flux-2-pro", (63, 500)), ("flux-2-pro", (2049, 2048)), ("flux-3-image", (255, 500))]
+    )
+    def test_an_image_of_a_wrong_size_is_refused(self, simulator: Simulator, name: str, size: tuple[int, int]) -> None:
+        answer = ask_simulator(simulator, Model("FLUX", "bfl", name), references=(encoded("jpeg", size),))
+        assert isinstance(answer, ProviderError) and answer.code == "invalid_request" and "pixels" in str(answer)

@@ -1,4 +1,4 @@
-"""Azure OpenAI, MiniMax and OpenRouter: what each of them adds to the protocol ``compatible``."""
+"""Azure OpenAI, MiniMax, OpenRouter and xAI: what each of them adds to the protocol ``compatible``."""
 
 import json
 import re
@@ -10,22 +10,35 @@ from msgspec.structs import replace
 
 from local.simulator import Simulator
 from local.simulator.protocols.compatible import OPENROUTER_MODELS
+from pixelprompt.errors import ConfigurationError
 from pixelprompt.models import catalogue
 from pixelprompt.models.model import Generated, Model, ProviderError
 from pixelprompt.models.parameters import ASPECT_RATIOS, RESOLUTIONS
 from pixelprompt.models.registry import CATALOGUE
 from pixelprompt.models.sizes import ratio
 from tests.canned import Answer, Canned
-from tests.contract.calls import PROMPT, ask, ask_simulator, images, orders
-from tests.contract.cases import CASES, Case
+from tests.contract.calls import PROMPT, ask, ask_simulator, digests, images, orders
+from tests.contract.cases import CASES, WITHHELD, Case
+from tests.contract.references import digest, encoded, pictures
 from tests.contract.table import COLUMNS
-from tests.contract.test_contract import assert_images_are_what_they_say, summary
+from tests.contract.test_contract import assert_images_are_what_they_say, references, summary
 from tests.contract.test_servers import ENCODED, KEY, failure
 
-AZURE = Model("Azure", "compatible", "my-gpt-image", dialect="azure")
+AZURE = Model("Azure", "compatible", "my-gpt-image", dialect="azure", supports={"images": {"max": 16}})
 MINIMAX = Model("MiniMax H3", "compatible", "MiniMax-H3-Image", parameters={"response_format": "b64_json"})
-OPENROUTER = Model("Seedream 4.5", "compatible", "bytedance-seed/seedream-4.5", dialect="openrouter")
+OPENROUTER = Model(
+    "Seedream 4.5",
+    "compatible",
+    "bytedance-seed/seedream-4.5",
+    dialect="openrouter",
+    supports={"images": {"max": 10}},
+)
+XAI = Model("Grok Imagine 2.0", "compatible", "grok-imagine-image-2.0", dialect="xai", supports={"images": {"max": 3}})
 FLAVORS = {"azure": AZURE, "minimax": MINIMAX, "openrouter": OPENROUTER}
+# Those that edit images; xAI refuses in a response with HTTP 200.
+EDITING = {"azure": AZURE, "openrouter": OPENROUTER, "xai": XAI}
+EDITS = [case for case in CASES if case.references]
+XAI_OUTCOMES = {"edit refused": WITHHELD, "edit withheld": WITHHELD}
 # What is about the connection, or about how a plain server hands images over, is the same for all flavors.
 SHARED = [
     case
@@ -33,6 +46,7 @@ SHARED = [
     if case.server == "simulator"
     and case.seconds == 20
     and not case.images_by
+    and not case.references
     and not COLUMNS["compatible"].why_absent(case)
 ]
 # OpenAI's own models have no side more than three times as long as the other.
@@ -53,6 +67,22 @@ def test_a_flavor_does_what_the_protocol_does(simulator: Simulator, flavor: str,
     else:
         assert isinstance(answer, ProviderError)
         assert case.says in answer.said and "test-key" not in f"{answer} {answer.said}"
+
+
+@pytest.mark.parametrize("case", EDITS, ids=lambda case: case.name)
+@pytest.mark.parametrize("flavor", EDITING)
+def test_an_edit_in_each_flavor(simulator: Simulator, flavor: str, case: Case) -> None:
+    model, column = EDITING[flavor], COLUMNS["compatible"]
+    if case.fault:
+        simulator.set_fault(model.id, case.fault, **case.options)
+    given = references(case, replace(column, model=model))
+    answer = ask_simulator(simulator, model, references=given)
+    expected = (XAI_OUTCOMES if flavor == "xai" else {}).get(case.name, column.outcome(case))
+    assert summary(answer) == replace(expected, requests=0)
+    (order,) = orders(simulator)
+    if isinstance(answer, Generated):
+        assert_images_are_what_they_say(answer)
+        assert digests(order.body) == [digest(image) for image in given]
 
 
 @pytest.mark.parametrize("flavor", FLAVORS)
@@ -306,3 +336,96 @@ def test_bfl_draws_webp_since_flux_2(simulator: Simulator, name: str, taken: boo
 def test_the_flash_of_recraft_is_cheap(simulator: Simulator) -> None:
     flash = Model("Recraft Flash", "recraft", "recraftv4_1_flash")
     assert images(simulator, flash, n=2).cost == pytest.approx(0.014)
+
+
+class TestEdits:
+    def test_a_plain_server_gets_the_fields_and_the_files(self, simulator: Simulator) -> None:
+        plain = COLUMNS["compatible"].model
+        wanted: dict[str, Any] = {"n": 2, "aspect_ratio": "16:9", "quality": "low"}
+        given = (encoded("png"), encoded("jpeg"))
+        images(simulator, plain, **wanted)
+        images(simulator, plain, references=given, **wanted)
+        images(simulator, plain, references=given[1:])
+        generation, edit, small = orders(simulator)
+        assert (generation.path, edit.path) == ("/compatible/v1/images/generations", "/compatible/v1/images/edits")
+        files = edit.body.pop("image[]")
+        assert edit.body == {name: str(value) for name, value in generation.body.items()}
+        assert [(file["fileName"], file["mimeType"], file["sha256"]) for file in files] == [
+            ("reference-1.png", "image/png", digest(given[0])),
+            ("reference-2.jpg", "image/jpeg", digest(given[1])),
+        ]
+        assert [file["sha256"] for file in small.body["image"]] == [digest(given[1])] and "image[]" not in small.body
+
+    def test_what_a_form_has_beside_texts(self) -> None:
+        model = Model("Mine", "compatible", "mine", parameters={"turbo": True, "level": 2, "tags": ["a"]})
+        with Canned(Answer(content={"data": [{"b64_json": ENCODED}]})) as server:
+            ask(model, server.url, references=(encoded("png"),))
+        (asked,) = server.asked
+        for name, value in (("turbo", b"true"), ("level", b"2"), ("tags", b'["a"]')):
+            assert b'name="%s"\r\n\r\n%s\r\n' % (name.encode(), value) in asked.body
+
+    @pytest.mark.parametrize(
+        ("path", "edits"),
+        [
+            (None, "/images/edits?api-version=v1"),
+            ("/deployments/mine/images/generations?api-version=2026-04-01",
+             "/deployments/mine/images/edits?api-version=2026-04-01"),
+            ("/draw", "/draw"),
+        ],
+    )  # fmt: skip
+    def test_the_path_of_edits(self, path: str | None, edits: str) -> None:
+        with Canned(Answer(content={"data": [{"b64_json": ENCODED}]})) as server:
+            ask(replace(AZURE, path=path), server.url, key=KEY, references=(encoded("png"),))
+        (asked,) = server.asked
+        assert asked.path == edits and asked.headers["api-key"] == KEY
+
+    def test_azure_counts_the_tokens_of_references(self, simulator: Simulator) -> None:
+        made = images(simulator, AZURE, references=(encoded("png", (1024, 1024)),))
+        assert made.usage and made.usage["inputImageTokens"] == 1024
+
+    def test_one_image_of_xai_has_its_own_shape(self, simulator: Simulator) -> None:
+        given = encoded("jpeg", (640, 320))
+        made = images(simulator, XAI, references=(given,), aspect_ratio="1:1", resolution="2K")
+        (order,) = orders(simulator)
+        assert order.path == "/compatible/v1/images/edits"
+        image = order.body.pop("image")
+        assert image["type"] == "image_url" and image["url"]["mimeType"] == "image/jpeg"
+        assert digests(image) == [digest(given)]
+        assert order.body == {"model": XAI.id, "prompt": PROMPT, "resolution": "2k"}
+        assert made.images[0].width / made.images[0].height == pytest.approx(2, rel=0.02)
+        # Without a quality, an edit is of the medium one.
+        assert made.cost == pytest.approx(0.08)
+
+    def test_several_images_of_xai_are_a_list(self, simulator: Simulator) -> None:
+        given = pictures(2)
+        images(simulator, XAI, references=given, aspect_ratio="16:9")
+        (order,) = orders(simulator)
+        assert digests(order.body["images"]) == [digest(image) for image in given]
+        assert order.body["aspect_ratio"] == "16:9" and "image" not in order.body
+
+    def test_openrouter_has_them_on_its_only_path(self, simulator: Simulator) -> None:
+        model, given = replace(OPENROUTER, id="bytedance-seed/seedream-5-5"), pictures(2)
+        made = images(simulator, model, references=given, aspect_ratio="16:9", resolution="1K")
+        (order,) = orders(simulator)
+        assert order.path == "/compatible/v1/images"
+        references_ = order.body.pop("input_references")
+        assert [entry["type"] for entry in references_] == ["image_url"] * 2
+        assert [digests(entry["image_url"]) for entry in references_] == [[digest(image)] for image in given]
+        assert order.body == {"model": model.id, "prompt": PROMPT, "aspect_ratio": "16:9", "resolution": "1K"}
+        assert made.cost == pytest.approx(0.02 + 2 * 0.008)
+
+    @pytest.mark.parametrize("dialect", ["siliconflow", "together"])
+    def test_a_dialect_without_them_sends_nothing(self, simulator: Simulator, dialect: str) -> None:
+        model = Model("Mine", "compatible", f"{dialect}-mine", dialect=dialect)
+        answer = ask_simulator(simulator, model, references=pictures(1))
+        assert isinstance(answer, ProviderError) and (answer.code, answer.billable) == ("invalid_request", "no")
+        assert not orders(simulator)
+
+    @pytest.mark.parametrize("dialect", ["siliconflow", "together"])
+    def test_a_catalogue_cannot_say_otherwise(self, dialect: str) -> None:
+        entry = {
+            "name": "Mine", "provider": "compatible", "id": "mine", "baseUrl": "https://images.example/v1",
+            "dialect": dialect, "supports": {"images": {"max": 2}},
+        }  # fmt: skip
+        with pytest.raises(ConfigurationError, match=f"the dialect {dialect} does not send"):
+            catalogue.parse({"schemaVersion": 1, "models": [entry], "textModels": []})

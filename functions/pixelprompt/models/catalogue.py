@@ -13,7 +13,9 @@ from typing import Any
 
 from pixelprompt.errors import ConfigurationError
 from pixelprompt.models.catalogue_entry import FIELDS, EntryError, pixel_sizes, read_entry
+from pixelprompt.models.dialect import dialect
 from pixelprompt.models.model import Model
+from pixelprompt.models.parameters import IMAGES
 from pixelprompt.models.provider import PROVIDERS, KeyHosts, called_host, key_name
 from pixelprompt.storage.keys import file_name
 
@@ -208,6 +210,10 @@ def _check_provider(entry: Entry, where: str) -> None:
     if unsent:
         raise ConfigurationError(
             f"{where} supports {', '.join(unsent)}, which the adapter of {provider} does not send."
+        )
+    if row.is_any_server and IMAGES in supports and dialect(entry.get("dialect")).references is None:
+        raise ConfigurationError(
+            f"{where} supports {IMAGES}, which the dialect {entry['dialect']} does not send; remove it."
         )
     if supports.get("n", {}).get("perCall") and not row.several_per_call:
         raise ConfigurationError(f"{where} has n.perCall, but {provider} makes one image in a call.")

@@ -1,11 +1,16 @@
 """The dialects of the OpenAI Images API: how servers of the provider ``compatible`` differ from OpenAI's own."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import Struct, field
 
 from pixelprompt.models.provider import PROVIDERS, Probe
 from pixelprompt.models.sizes import OPENAI_SIZES, PixelLimits
+
+# How reference images are sent: as files of a multipart form, as OpenAI accepts them; as the JSON members ``image`` or
+# ``images``; or as the JSON member ``input_references``.
+ReferenceForm = Literal["files", "image", "input_references"]
 
 # Diffusion models draw in blocks; 64 suits all of them.
 _USUAL_SIZES = PixelLimits(multiple_of=64, shortest=256, longest=4096)
@@ -22,6 +27,9 @@ class Dialect(Struct, frozen=True):
     lower_case : whether a resolution is written in lower case (``1k``)
     renamed : other names of members that the usual protocol has
     path : below the base URL, of the request for images
+    references : the form of reference images; None where none are sent
+    edit_path : below the base URL, of a request with reference images, where it is not ``path``
+    keeps_shape : whether the edit of a single reference image has its aspect ratio, so that none is sent
     key_header : the header that the key is sent in
     probe : the request with which ``make doctor`` checks a key
     """
@@ -31,16 +39,20 @@ class Dialect(Struct, frozen=True):
     lower_case: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict)
     path: str = "/images/generations"
+    references: ReferenceForm | None = None
+    edit_path: str | None = None
+    keeps_shape: bool = False
     key_header: str = PROVIDERS["compatible"].key_header
     probe: Probe | None = PROVIDERS["compatible"].probe
 
 
 DIALECTS: dict[str, Dialect] = {
-    "openai": Dialect(),
-    "xai": Dialect(size=(), lower_case=True),
+    "openai": Dialect(references="files", edit_path="/images/edits"),
+    "xai": Dialect(size=(), lower_case=True, references="image", edit_path="/images/edits", keeps_shape=True),
     "openrouter": Dialect(
         size=(),
         path="/images",
+        references="input_references",
         # It lists its models to anybody, so its list says nothing about a key.
         probe=Probe("/key", credit=("data", "limit_remaining")),
     ),
@@ -50,6 +62,8 @@ DIALECTS: dict[str, Dialect] = {
     "azure": Dialect(
         pixels=OPENAI_SIZES,
         path="/images/generations?api-version=v1",
+        references="files",
+        edit_path="/images/edits?api-version=v1",
         key_header="api-key",
         probe=Probe("/models?api-version=v1"),
     ),

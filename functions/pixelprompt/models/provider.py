@@ -141,7 +141,7 @@ PROVIDERS: dict[str, Provider] = {
         "bfl",
         "BFL_API_KEY",
         "https://api.bfl.ai",
-        frozenset({"aspectRatio", "resolution", "seed", "outputFormat", "steps", "guidance"}),
+        frozenset({"aspectRatio", "resolution", "seed", "outputFormat", "steps", "guidance", "images", "strength"}),
         sends_pixels=True,
         key_header="x-key",
         # It names the host to poll in each response, such as api.eu4.bfl.ai; the adapter knows their pattern.
@@ -165,7 +165,7 @@ PROVIDERS: dict[str, Provider] = {
         "compatible",
         "COMPATIBLE_API_KEY",
         None,
-        _OPENAI | {"seed", "steps", "guidance", "negativePrompt"},
+        _OPENAI | {"seed", "steps", "guidance", "negativePrompt", "images"},
         several_per_call=True,
         sends_pixels=True,
         key_required=False,

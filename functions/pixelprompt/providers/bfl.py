@@ -5,16 +5,16 @@ The order returns the address to poll, which holds the region. That address, the
 are the token to resume with: who holds it can ask again freely, without paying twice.
 """
 
+import base64
 import json
 import re
 import time
 from typing import Any
 
 import httpx2
-from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec import Struct, to_builtins
 
-from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError, Waiting
+from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.models.provider import PROVIDERS, key_headers
 from pixelprompt.providers.wire.download import DownloadFailed, download
 from pixelprompt.providers.wire.error_response import read_error
@@ -48,12 +48,16 @@ _HEADER = PROVIDERS["bfl"].key_header
 _RESOLUTIONS = {"512": "768sq", "1K": "1k", "2K": "2k", "4K": "4k"}
 
 
-class _Order(Struct, frozen=True):
-    """An order that the provider has taken; ``at`` in epoch seconds, ``cost`` in credits."""
+class _Order(Struct, frozen=True, omit_defaults=True):
+    """An order that the provider has taken; ``at`` in epoch seconds, ``cost`` in credits.
+
+    ``edits`` says whether it has reference images: who asks again does not have them.
+    """
 
     url: str
     at: float
     cost: float | None = None
+    edits: bool = False
 
     @property
     def dollars(self) -> float | None:
@@ -61,7 +65,7 @@ class _Order(Struct, frozen=True):
         return None if self.cost is None else self.cost / _CREDITS_PER_DOLLAR
 
     def token(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
+        return json.dumps(to_builtins(self), separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def of(cls, token: str) -> "_Order | None":
@@ -72,7 +76,10 @@ class _Order(Struct, frozen=True):
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated | Waiting:
-    """Order one image, or with ``request.resume`` ask once whether it is ready."""
+    """Order one image, an edit of the reference images where there are some; or with ``request.resume`` ask for it.
+
+    It is asked for once; the order holds the reference images.
+    """
     base = str(credentials.base_url)
     if request.resume is None:
         return _submit(request, model, credentials.key, base, deadline)
@@ -95,7 +102,8 @@ def _submit(request: ImageRequest, model: Model, key: str | None, base: str, dea
     if not _is_theirs(url, base):
         message = "The provider names an address to ask that is not its own; the key is not sent there."
         raise ProviderError("no_image", message, billable="unknown")
-    return Waiting(_PAUSES[0][1], _Order(url, round(at, 1), number(document, "cost")).token())
+    order = _Order(url, round(at, 1), number(document, "cost"), bool(request.references))
+    return Waiting(_PAUSES[0][1], order.token())
 
 
 def _polling_url(document: dict[str, Any] | None, base: str) -> str | None:
@@ -123,7 +131,26 @@ def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
         **model.parameters,
         "prompt": request.prompt,
         **{name: value for name, value in asked.items() if value is not None},
+        **(_references(request, model.id) if request.references else {}),
     }
+
+
+def _references(request: ImageRequest, model_id: str) -> dict[str, Any]:
+    """The members of the reference images; each family of models has its own."""
+    first, *others = map(_encoded, request.references)
+    if model_id.startswith("flux-3-"):
+        return {"images": [first, *others]}
+    if not model_id.startswith("flux-pro-"):
+        return {"input_image": first, **{f"input_image_{count}": image for count, image in enumerate(others, 2)}}
+    if others:
+        raise ProviderError("invalid_request", "This model accepts one reference image.", billable="no")
+    # It is told how much the image counts: the opposite of how much may change.
+    counts = {} if request.strength is None else {"image_prompt_strength": round(1 - request.strength, 6)}
+    return {"image_prompt": first, **counts}
+
+
+def _encoded(image: Image) -> str:
+    return base64.b64encode(image.data).decode()
 
 
 def _shape(request: ImageRequest, model: Model) -> dict[str, Any]:
@@ -178,7 +205,8 @@ def _poll(order: _Order, request: ImageRequest, key: str | None, base: str, dead
         case "ready":
             return _fetch(order, document, request, base, deadline)
         case "request moderated":
-            raise ProviderError("refused", _reasons(document, "The provider refused this prompt"))
+            given = "the prompt or a reference image" if order.edits else "this prompt"
+            raise ProviderError("refused", _reasons(document, f"The provider refused {given}"))
         case "content moderated":
             message = _reasons(document, "The provider withheld the image")
             raise ProviderError("refused", message, billable="unknown", cost=order.dollars)

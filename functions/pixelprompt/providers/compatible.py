@@ -4,16 +4,18 @@ The model says which: ``base_url``, ``path`` where the dialect has another, ``di
 and, in ``parameters``, whatever else the server gets (such as ``response_format``). Without a key none is sent.
 """
 
+import base64
+import json
 from typing import Any
 
 from pixelprompt.models.dialect import Dialect, dialect
-from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model, ProviderError
+from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError
 from pixelprompt.models.provider import key_headers
 from pixelprompt.providers.wire.data_list import as_document, listed, read_images
 from pixelprompt.providers.wire.error_response import ErrorResponse, read_error
 from pixelprompt.providers.wire.errors import charging, imageless, status_error
 from pixelprompt.providers.wire.image_bytes import bare_image
-from pixelprompt.providers.wire.images_api import is_of_output, token_counts
+from pixelprompt.providers.wire.images_api import is_of_output, reference_files, token_counts
 from pixelprompt.providers.wire.members import member, number, text, whole
 from pixelprompt.providers.wire.transport import exchange
 
@@ -21,24 +23,55 @@ _TICKS_PER_DOLLAR = 10_000_000_000
 
 
 def generate(request: ImageRequest, model: Model, credentials: Credentials, deadline: float) -> Generated:
-    """``n`` images in one call, where the server can; the parameters are those in the catalogue's ``supports``."""
+    """``n`` images in one call, where the server can, edits of the reference images where there are some.
+
+    The parameters are those in the catalogue's ``supports``.
+    """
     base, spoken = credentials.base_url, dialect(model.dialect)
     if base is None:
         raise ProviderError("invalid_request", "The model has no URL; the operator must set its `baseUrl`.")
     with exchange(deadline) as http:
         response = http.post(
-            base.rstrip("/") + (model.path or spoken.path),
+            base.rstrip("/") + _path(request, model, spoken),
             headers=key_headers(spoken.key_header, credentials.key),
-            json=_body(request, model, spoken),
+            **_content(request, model, spoken),
         )
     if not response.is_success:
         raise _status_error(read_error(response, credentials.key))
     document, request_id = as_document(response), response.headers.get("x-request-id")
     if document is None:
         return bare_image(response.content, request_id)
-    # The text of the response is larger than its images; it need not be there while they are decoded.
+    # The text of the response is larger than its images; it need not be there while they are decoded, nor the request.
     del response
     return _read(document, request_id, request, base, credentials.key, deadline)
+
+
+def _path(request: ImageRequest, model: Model, spoken: Dialect) -> str:
+    if request.references and spoken.edit_path:
+        return model.path.replace("/images/generations", "/images/edits") if model.path else spoken.edit_path
+    return model.path or spoken.path
+
+
+def _content(request: ImageRequest, model: Model, spoken: Dialect) -> dict[str, Any]:
+    """The request as a JSON document, or as a multipart form with the reference images."""
+    body, references = _body(request, model, spoken), request.references
+    if not references:
+        return {"json": body}
+    match spoken.references:
+        case "files":
+            fields = {name: value if isinstance(value, str) else json.dumps(value) for name, value in body.items()}
+            return {"data": fields, "files": reference_files(references)}
+        case "image":
+            images = [{"url": _data_url(image), "type": "image_url"} for image in references]
+            return {"json": {**body, **({"images": images} if len(images) > 1 else {"image": images[0]})}}
+        case "input_references":
+            given = [{"type": "image_url", "image_url": {"url": _data_url(image)}} for image in references]
+            return {"json": {**body, "input_references": given}}
+    raise ProviderError("invalid_request", "No reference images can be sent to this server.", billable="no")
+
+
+def _data_url(image: Image) -> str:
+    return f"data:{image.mime_type};base64,{base64.b64encode(image.data).decode()}"
 
 
 def _body(request: ImageRequest, model: Model, spoken: Dialect) -> dict[str, Any]:
@@ -65,6 +98,8 @@ def _body(request: ImageRequest, model: Model, spoken: Dialect) -> dict[str, Any
 
 def _shape(request: ImageRequest, model: Model, spoken: Dialect) -> dict[str, Any]:
     ratio, resolution = request.aspect_ratio, request.resolution
+    if spoken.keeps_shape and len(request.references) == 1:
+        ratio = None
     if not spoken.size:
         written = resolution.lower() if resolution and spoken.lower_case else resolution
         return {"aspect_ratio": ratio, "resolution": written}

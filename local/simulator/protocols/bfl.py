@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct, defstruct
+from PIL import Image
 from werkzeug.wrappers import Response
 
 from local.simulator.bodies import InvalidBody, Problem, read_body
@@ -22,6 +24,7 @@ from local.simulator.exchange import Exchange, Refusal, Shelf, Stage
 from local.simulator.faults import COMMON_FAULTS, URL_FAULTS, Fault
 from local.simulator.messages import JSON, is_bad_key, json_response, new_id, read_json, retry_after
 from local.simulator.provider import EARLY_FAULTS, Provider, route
+from local.simulator.references import Reference, read_reference, shown
 
 FORMATS: dict[str, ImageFormat] = {"jpeg": "jpeg", "png": "png", "webp": "webp"}
 SAMPLE_LIFETIME = 600.0
@@ -30,6 +33,10 @@ THROTTLED_POLLS = 2
 MAX_TASKS = 2000
 FLUX_3_EDGES = {"768sq": 768, "1k": 1024, "1.5k": 1536, "2k": 2048, "4k": 4096}
 MAX_PIXELS = 4_194_304
+# What a model charges a reference image by.
+MEGAPIXEL = 1024 * 1024
+# Of a reference image: shortest side and area in pixels, and length in base64.
+LEAST_SIDE, FLUX_3_LEAST_SIDE, FLUX_3_MAX_PIXELS, FLUX_3_MAX_TEXT = 64, 256, 16_000_000, 20_000_000
 # pydantic's names of the problems, and its words.
 _KINDS = {
     "unknown": ("extra_forbidden", "Extra inputs are not permitted"),
@@ -37,9 +44,11 @@ _KINDS = {
     "ge": ("greater_than_equal", "Input should be greater than or equal to {}"),
     "le": ("less_than_equal", "Input should be less than or equal to {}"),
     "multiple_of": ("multiple_of", "Input should be a multiple of {}"),
+    "min_length": ("too_short", "List should have at least {} item after validation"),
+    "max_length": ("too_long", "List should have at most {} items after validation"),
     "enum": ("enum", "Input should be {}"),
 }
-_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "array": "list"}
 
 _Edge = Annotated[int, Meta(ge=64, le=4096, multiple_of=16)] | None
 _Flux1Edge = Annotated[int, Meta(ge=256, le=1440, multiple_of=32)] | None
@@ -59,14 +68,18 @@ def _body(tolerance: int, *formats: str, **members: Any) -> type[Struct]:
 
 
 def _inputs(count: int) -> dict[str, Any]:
-    return {"input_image": Any, **{f"input_image_{number}": Any for number in range(2, count + 1)}}
+    return dict.fromkeys(["input_image", *(f"input_image_{number}" for number in range(2, count + 1))], str | None)
 
 
 class Model(NamedTuple):
-    """The type of a model's requests, and its credits for an image, of $0.01 each; some go by the resolution."""
+    """The type of a model's requests, and its credits for an image, of $0.01 each; some go by the resolution.
+
+    `reference` are the credits for each megapixel of a reference image.
+    """
 
     body: type[Struct]
     cost: float | Mapping[str, float]
+    reference: float = 0
     # Of a request that names none: pixels, or the ratio and the side of a square with as many pixels.
     size: tuple[int, int] = (1024, 1024)
     ratio: tuple[str, int] = ("1:1", 1024)
@@ -77,12 +90,17 @@ _STEPS = {
     "steps": Annotated[int, Meta(ge=1, le=50)] | None,
     "guidance": Annotated[float, Meta(ge=1.5, le=10)] | None,
 }
-_FLUX_3 = {"aspect_ratio": _Flux3Ratio | None, "images": Any, "grounding": bool}
+_IMAGES = Annotated[list[str], Meta(min_length=1, max_length=10)] | None
+_FLUX_3 = {"aspect_ratio": _Flux3Ratio | None, "images": _IMAGES, "grounding": bool}
 _FLUX_2 = {**_SEED, "width": _Edge, "height": _Edge, **_inputs(4)}
 _FLUX_2_LARGE = {**_FLUX_2, **_inputs(8)}
-_FLUX_1 = {**_SEED, "width": _Flux1Edge, "height": _Flux1Edge, "prompt_upsampling": bool, "image_prompt": Any}
+_FLUX_1 = {**_SEED, "width": _Flux1Edge, "height": _Flux1Edge, "prompt_upsampling": bool, "image_prompt": str | None}
 _RATIO = {**_SEED, "aspect_ratio": str | None, "prompt_upsampling": bool}
-_ULTRA = {"raw": bool, "image_prompt": Any, "image_prompt_strength": Any}
+_ULTRA = {
+    "raw": bool,
+    "image_prompt": str | None,
+    "image_prompt_strength": Annotated[float, Meta(ge=0, le=1)] | None,
+}
 
 _FLUX_3_BODY = _body(4, **_FLUX_3, resolution=Literal["768sq", "1k", "1.5k", "2k", "4k"] | None)
 _FLUX_3_KLEIN_BODY = _body(4, **_FLUX_3, resolution=Literal["1k", "2k", "4k"] | None)
@@ -92,12 +110,12 @@ _KONTEXT_BODY = _body(6, **_RATIO, **_inputs(4))
 MODELS = {
     "flux-3-image": Model(_FLUX_3_BODY, {"768sq": 4.1, "1k": 4.8, "1.5k": 7, "2k": 10, "4k": 60.7}),
     "flux-3-image-klein": Model(_FLUX_3_KLEIN_BODY, {"1k": 0.9, "2k": 1.4, "4k": 3.6}),
-    "flux-2-max": Model(_FLUX_2_BODY, 7),
-    "flux-2-pro": Model(_FLUX_2_BODY, 3),
-    "flux-2-pro-preview": Model(_FLUX_2_BODY, 3),
-    "flux-2-flex": Model(_body(5, "webp", **_FLUX_2_LARGE, prompt_upsampling=bool, **_STEPS), 5),
-    "flux-2-klein-9b": Model(_FLUX_2_KLEIN_BODY, 1.5),
-    "flux-2-klein-4b": Model(_FLUX_2_KLEIN_BODY, 1.4),
+    "flux-2-max": Model(_FLUX_2_BODY, 7, 3),
+    "flux-2-pro": Model(_FLUX_2_BODY, 3, 1.5),
+    "flux-2-pro-preview": Model(_FLUX_2_BODY, 3, 1.5),
+    "flux-2-flex": Model(_body(5, "webp", **_FLUX_2_LARGE, prompt_upsampling=bool, **_STEPS), 5, 5),
+    "flux-2-klein-9b": Model(_FLUX_2_KLEIN_BODY, 1.5, 0.2),
+    "flux-2-klein-4b": Model(_FLUX_2_KLEIN_BODY, 1.4, 0.1),
     "flux-pro-1.1": Model(_body(6, **_FLUX_1), 4, size=(1024, 768)),
     "flux-pro-1.1-ultra": Model(_body(6, **_RATIO, **_ULTRA), 6, ratio=("16:9", 2048)),
     "flux-kontext-pro": Model(_KONTEXT_BODY, 4),
@@ -120,6 +138,7 @@ class Task:
     submitted: float
     ready_at: Callable[[], float]
     fault: Fault | None
+    references: Sequence[Image.Image] = ()
     sample: str | None = None
     refused_polls: int = 0
     lock: Lock = field(default_factory=Lock)
@@ -149,7 +168,9 @@ def _worded(problem: Problem) -> dict[str, Any]:
         return {"type": "model_attributes_type", "loc": ["body"], "msg": message, "input": problem.value}
     if problem.kind == "type" and not problem.choices:
         kind, message = f"{problem.expected}_type", f"Input should be a valid {_TYPES[problem.expected]}"
-        return _problem(kind.replace("str_", "string_"), problem.path, message, problem.value)
+        return _problem(
+            kind.replace("str_", "string_").replace("array_", "list_"), problem.path, message, problem.value
+        )
     kind, message = _KINDS["enum" if problem.choices else problem.kind]
     choices = " or ".join(f"'{choice}'" for choice in problem.choices)
     context = {problem.kind: float(problem.detail)} if problem.kind in ("ge", "le", "multiple_of") else {}
@@ -172,6 +193,7 @@ class BFL(Provider):
             "poll_throttled",
             "task_failed",
             "polling_without_id",
+            "refused_image",
         }
     )
     # A refusal shows in the polled status, not when the request is submitted.
@@ -221,8 +243,9 @@ class BFL(Provider):
             raise Refusal(_detail(404, "Not Found"))
         traits = MODELS[model]
         body = self._read(exchange, traits.body)
-        size = _size(body, traits)
-        self.refuse_early(exchange)
+        references = [_reference(name, text) for name, text in _given(body)]
+        size = _size(body, traits, references)
+        self.refuse_early(exchange, edits=bool(references))
 
         seed = getattr(body, "seed", None)
         task = Task(
@@ -236,17 +259,20 @@ class BFL(Provider):
             submitted=exchange.request.received,
             ready_at=partial(exchange.ready_at, model),
             fault=exchange.fault,
+            references=[reference.thumbnail for reference in references],
         )
         with self._lock:
             self._tasks[task.id] = task
             while len(self._tasks) > MAX_TASKS:
                 self._tasks.popitem(last=False)
         query = "" if exchange.meets("polling_without_id") else f"?id={task.id}"
+        cost = traits.cost[body.resolution or "1k"] if isinstance(traits.cost, Mapping) else traits.cost
+        areas = [reference.size[0] * reference.size[1] for reference in references]
         document = {
             "id": task.id,
             "polling_url": f"{exchange.request.provider_url}/v1/get_result{query}",
-            "cost": traits.cost[body.resolution or "1k"] if isinstance(traits.cost, Mapping) else traits.cost,
-            "input_mp": 0,
+            "cost": cost + traits.reference * sum(math.ceil(area / MEGAPIXEL) for area in areas),
+            "input_mp": round(sum(areas) / 1_000_000, 2),
             "output_mp": round(size[0] * size[1] / 1_000_000, 2),
         }
         return json_response(200, document)
@@ -272,7 +298,7 @@ class BFL(Provider):
                 task.refused_polls += 1
                 if task.refused_polls <= THROTTLED_POLLS and task.fault:
                     return _detail(429, "Rate limit exceeded: poll less often.", retry_after(task.fault))
-        if task.meets("refused"):
+        if task.meets("refused") or (task.references and task.meets("refused_image")):
             return self._state(200, task.id, "Request Moderated", details={"Moderation Reasons": ["Violence"]})
         if task.sample is None and time.time() < task.ready_at():
             return self._running(task, age)
@@ -289,7 +315,14 @@ class BFL(Provider):
     def _finished(self, exchange: Exchange, task: Task) -> Response:
         with task.lock:
             if task.sample is None and not task.meets("no_image"):
-                encoded = exchange.draw_image(task.model, task.prompt, task.size, task.image_format, seed=task.seed)
+                encoded = exchange.draw_image(
+                    task.model,
+                    task.prompt,
+                    task.size,
+                    task.image_format,
+                    seed=task.seed,
+                    references=task.references,
+                )
                 task.sample = self._shelf.put(exchange, encoded)
         ready = task.ready_at()
         result = {
@@ -338,6 +371,8 @@ class BFL(Provider):
                 problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}}
                 raise Refusal(_detail(422, [problem])) from error
         exchange.body = body
+        if isinstance(body, dict):
+            exchange.body = {name: _logged(value) if _holds_images(name) else value for name, value in body.items()}
         if isinstance(body, dict) and {"webhook_url", "webhook_secret"} & set(body):
             raise Refusal(json_response(501, {"simulator": "Webhooks are not simulated: poll the polling_url."}))
         try:
@@ -346,10 +381,59 @@ class BFL(Provider):
             raise Refusal(_detail(422, [*map(_worded, invalid.problems)])) from None
 
 
-def _size(body: Any, model: Model) -> tuple[int, int]:
-    """The size in pixels."""
+def _holds_images(name: str) -> bool:
+    """Whether a member of the body holds reference images."""
+    return name in ("images", "image_prompt") or name.startswith("input_image")
+
+
+def _logged(value: Any) -> Any:
+    """Reference images as the request log keeps them: without their bytes."""
+    if isinstance(value, list):
+        return [*map(_logged, value)]
+    data = _decoded(value) if isinstance(value, str) else None
+    return value if data is None else shown(data)
+
+
+def _decoded(text: str) -> bytes | None:
+    """The bytes of a base64 text; None where it isn't one."""
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return None
+
+
+def _given(body: Any) -> Iterator[tuple[str, str]]:
+    """The reference images of a request, each with the name of its member."""
+    for name in body.__struct_fields__:
+        value = getattr(body, name) if _holds_images(name) else None
+        if value:
+            yield from ((name, text) for text in ([value] if isinstance(value, str) else value))
+
+
+def _reference(name: str, text: str) -> Reference:
+    """A reference image; addresses of images are not followed."""
+    if text.startswith(("http://", "https://")):
+        raise Refusal(json_response(501, {"simulator": "Images are not fetched: send them in base64."}))
+    data = _decoded(text)
+    reference = None if data is None else read_reference(data)
+    if reference is None:
+        raise _unfit(name, "the image could not be decoded", None)
+    newest = name == "images"
+    least, largest = (FLUX_3_LEAST_SIDE, FLUX_3_MAX_PIXELS) if newest else (LEAST_SIDE, MAX_PIXELS)
+    if newest and len(text) > FLUX_3_MAX_TEXT:
+        raise _unfit(name, "the image is larger than 20 MB", None)
+    if min(reference.size) < least or reference.size[0] * reference.size[1] > largest:
+        raise _unfit(name, f"the image must have sides of at least {least} pixels and at most {largest} pixels", None)
+    return reference
+
+
+def _size(body: Any, model: Model, references: Sequence[Reference]) -> tuple[int, int]:
+    """The size in pixels; that of the first reference image where the request names none."""
     if not hasattr(body, "aspect_ratio"):
-        width, height = body.width or model.size[0], body.height or model.size[1]
+        usual_width, usual_height = model.size
+        if references:
+            usual_width, usual_height = (max(LEAST_SIDE, side // 16 * 16) for side in references[0].size)
+        width, height = body.width or usual_width, body.height or usual_height
         if width * height > MAX_PIXELS:
             raise _unfit("width", "the image exceeds 4 megapixels", width)
         return width, height

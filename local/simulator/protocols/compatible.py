@@ -5,13 +5,16 @@ The beginning of the model id tells most of them apart, the path OpenRouter, and
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
+from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
 from local.simulator import prose
@@ -20,9 +23,29 @@ from local.simulator.drawing import ImageFormat, seed_for
 from local.simulator.errors import UNTYPED_QUOTA, Words, answers
 from local.simulator.exchange import EncodedImage, Exchange, Refusal, Shelf, Stage
 from local.simulator.faults import BASE64_FAULTS, COMMON_FAULTS, URL_FAULTS, Fault
-from local.simulator.messages import JSON, Request, is_bad_key, json_response, new_id, read_json, retry_after
-from local.simulator.protocols.openai import FACTORS, FACTORS_2_5, MAX_EDGE, MAX_PIXELS, MIN_PIXELS, image_tokens
-from local.simulator.provider import Provider, route
+from local.simulator.messages import (
+    FORM,
+    JSON,
+    Request,
+    is_bad_key,
+    json_response,
+    new_id,
+    read_form,
+    read_json,
+    retry_after,
+)
+from local.simulator.protocols.openai import (
+    FACTORS,
+    FACTORS_2_5,
+    MAX_EDGE,
+    MAX_PIXELS,
+    MAX_REFERENCES,
+    MIN_PIXELS,
+    image_tokens,
+    reference_tokens,
+)
+from local.simulator.provider import EARLY_FAULTS, Provider, route
+from local.simulator.references import TYPES, Reference, data_url, logged_form, logged_json, read_reference
 
 URL_LIFETIME = 3600.0
 DEFAULT_SIZE = "1024x1024"
@@ -47,6 +70,10 @@ OPENROUTER_MODELS = (
 )  # fmt: skip
 # Dollars for an image by model and resolution, where it is not the usual price.
 SLUG_PRICES = {("bytedance-seed/seedream-5-5", "1K"): 0.02, ("bytedance-seed/seedream-5-5", "2K"): 0.035}
+# Dollars for a reference image, and how many a model accepts, where it is not the usual number.
+SLUG_REFERENCE_PRICES = {"bytedance-seed/seedream-5-5": 0.008}
+SLUG_REFERENCES, SLUG_MAX_REFERENCES = {"qwen/qwen-image-3": 3}, 10
+XAI_MAX_REFERENCES = 3
 MINIMAX_MODELS = ("MiniMax-H3-Image", "MiniMax-H3-Image-Highspeed")
 OPENROUTER_PATH = "/v1/images"
 AZURE_PREFIX = "/openai/v1/"
@@ -65,6 +92,8 @@ _FAILURES = {
     "unavailable": (503, "The service is temporarily unavailable."),
 }
 
+References = Sequence[Reference]
+File = tuple[str, FileStorage]
 _Number = Annotated[int, Meta(ge=1, le=10)]
 _SmallNumber = Annotated[int, Meta(ge=1, le=4)]
 _Edge = Annotated[int, Meta(ge=64, le=1792, multiple_of=16)]
@@ -109,6 +138,34 @@ class XAIBody(Body):
     user: str = ""
 
 
+class XAIImage(Struct, forbid_unknown_fields=True):
+    """A reference image of xAI."""
+
+    url: str
+    type: Literal["image_url"] = "image_url"
+
+
+class XAIEditBody(XAIBody):
+    """A request to xAI with one reference image or several."""
+
+    quality: Literal["low", "medium"] = "medium"
+    image: XAIImage | UnsetType = UNSET
+    images: Annotated[list[XAIImage], Meta(min_length=1)] | UnsetType = UNSET
+
+
+class ImageURL(Struct):
+    """An address of OpenRouter."""
+
+    url: str
+
+
+class InputReference(Struct):
+    """A reference image of OpenRouter."""
+
+    type: Literal["image_url"]
+    image_url: ImageURL
+
+
 class OpenRouterBody(Body):
     """A request to OpenRouter."""
 
@@ -120,7 +177,7 @@ class OpenRouterBody(Body):
     output_format: Literal["png", "jpeg", "webp"] = "png"
     background: str = ""
     output_compression: int = 100
-    input_references: list[Any] | UnsetType = UNSET
+    input_references: list[InputReference] | UnsetType = UNSET
     seed: int | UnsetType = UNSET
     stream: bool = False
     provider: dict[str, Any] | UnsetType = UNSET
@@ -182,6 +239,10 @@ class Flavor(ABC, Generic[B]):
 
     prefixes: ClassVar[tuple[str, ...]] = ()
     body: type[B]
+    # Of a request to the path of edits; None where there is none.
+    edit_body: type[B] | None = None
+    # The type of that request: its reference images are files, or addresses in a JSON object.
+    edit_type: ClassVar[str] = FORM
     # What the answer has where the request cannot say.
     response_format: ClassVar[str] = "b64_json"
     keyless: ClassVar[bool] = False
@@ -210,6 +271,18 @@ class Flavor(ABC, Generic[B]):
         if model.startswith(UNKNOWN_PREFIX) or model in RETIRED:
             raise Wrong("retired", f"The model {model} does not exist or is no longer available.")
 
+    def addresses(self, body: B) -> list[str]:
+        """The addresses of the reference images in a JSON object."""
+        return []
+
+    def max_references(self, model: str) -> int:
+        """How many reference images a model accepts."""
+        return MAX_REFERENCES
+
+    def shape(self, body: B, references: References) -> tuple[int, int]:
+        """The size in pixels of the image, which may follow the reference images."""
+        return self.size(body)
+
     def size(self, body: B) -> tuple[int, int]:
         """The size in pixels that the request asks for."""
         text = getattr(body, self.size_field)
@@ -228,7 +301,7 @@ class Flavor(ABC, Generic[B]):
         """One item of `data`; `image` has the URL or the base64 text."""
         return image
 
-    def document(self, body: B, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(self, body: B, data: list[Any], size: tuple[int, int], references: References) -> dict[str, Any]:
         """The answer around `data`."""
         return {"created": int(time.time()), "data": data}
 
@@ -237,16 +310,40 @@ class Flavor(ABC, Generic[B]):
         return {}
 
 
-def _counts(prompt: str, output: int) -> dict[str, Any]:
+def _counts(prompt: str, output: int, references: References = ()) -> dict[str, Any]:
     """Tokens as OpenAI counts them."""
-    words = prose.count_tokens(prompt)
-    details = {"text_tokens": words, "image_tokens": 0}
+    words, seen = prose.count_tokens(prompt), sum(reference_tokens(reference.size) for reference in references)
+    details = {"text_tokens": words, "image_tokens": seen}
     return {
-        "input_tokens": words,
+        "input_tokens": words + seen,
         "input_tokens_details": details,
         "output_tokens": output,
-        "total_tokens": words + output,
+        "total_tokens": words + seen + output,
     }
+
+
+def _file(name: str, file: FileStorage) -> Reference:
+    """The reference image in a part of a form."""
+    if name not in ("image", "image[]"):
+        raise Wrong("bad_parameter", f"Unknown parameter: '{name}'.")
+    return _image(file.mimetype, file.read())
+
+
+def _address(url: str) -> Reference:
+    """The reference image in a data URL; other addresses are not followed."""
+    if url.startswith(("http://", "https://")):
+        raise Refusal(json_response(501, {"simulator": "Images are not fetched: send them as data URLs."}))
+    found = data_url(url)
+    if found is None:
+        raise Wrong("bad_parameter", "Invalid image URL: it is no data URL of an image.")
+    return _image(*found)
+
+
+def _image(mime_type: str, data: bytes) -> Reference:
+    reference = read_reference(data) if mime_type in TYPES.values() else None
+    if reference is None or reference.mime_type != mime_type:
+        raise Wrong("bad_parameter", "Invalid image: send a JPEG, PNG, or WebP image with its MIME type.")
+    return reference
 
 
 def _of_ratio(text: str, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
@@ -259,6 +356,7 @@ class Plain(Flavor[PlainBody]):
     """A plain endpoint behind a proxy, which answers in HTML when there is nothing behind it."""
 
     body = PlainBody
+    edit_body = PlainBody
 
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         if kind == "unavailable":
@@ -281,9 +379,11 @@ class LocalAI(Flavor[LocalAIBody]):
     def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {"embedding": None, "index": index, **image}
 
-    def document(self, body: LocalAIBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(
+        self, body: LocalAIBody, data: list[Any], size: tuple[int, int], references: References
+    ) -> dict[str, Any]:
         usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-        return {"id": new_id(), **super().document(body, data, size), "usage": usage}
+        return {"id": new_id(), **super().document(body, data, size, references), "usage": usage}
 
 
 class XAI(Flavor[XAIBody]):
@@ -291,6 +391,8 @@ class XAI(Flavor[XAIBody]):
 
     prefixes = ("grok-", "xai-")
     body = XAIBody
+    edit_body = XAIEditBody
+    edit_type = JSON
     # What an image costs. A medium one of 1k has no published price that is known here; this one is a guess.
     _cents: ClassVar[dict[tuple[str, str], int]] = {
         ("low", "1k"): 4,
@@ -303,6 +405,24 @@ class XAI(Flavor[XAIBody]):
         codes = {"bad_parameter": "Client specified an invalid argument", "throttled": "Too many requests"}
         return json_response(status, {"code": codes.get(kind, kind), "error": message}, headers)
 
+    def addresses(self, body: XAIBody) -> list[str]:
+        if not isinstance(body, XAIEditBody):
+            return []
+        if (body.image is UNSET) is (body.images is UNSET):
+            raise Wrong("bad_parameter", "Send either image or images.")
+        return [image.url for image in ([body.image] if body.image else body.images or [])]
+
+    def max_references(self, model: str) -> int:
+        return XAI_MAX_REFERENCES
+
+    def shape(self, body: XAIBody, references: References) -> tuple[int, int]:
+        if len(references) != 1:
+            return self.size(body)
+        # It has the shape of the image that it edits.
+        (width, height), edge = references[0].size, 2048 if body.resolution == "2k" else 1024
+        root = math.sqrt(min(4, max(0.25, width / height)))
+        return round(edge * root / 16) * 16, round(edge / root / 16) * 16
+
     def size(self, body: XAIBody) -> tuple[int, int]:
         width, height = _of_ratio(body.aspect_ratio, RATIOS)
         return (width * 2, height * 2) if body.resolution == "2k" else (width, height)
@@ -313,7 +433,7 @@ class XAI(Flavor[XAIBody]):
     def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "revised_prompt": "", "respect_moderation": True}
 
-    def document(self, body: XAIBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(self, body: XAIBody, data: list[Any], size: tuple[int, int], references: References) -> dict[str, Any]:
         cents = self._cents[body.quality, body.resolution]
         return {"data": data, "usage": {"cost_in_usd_ticks": cents * TICKS_PER_CENT * max(1, len(data))}}
 
@@ -334,6 +454,12 @@ class OpenRouter(Flavor[OpenRouterBody]):
         if model not in OPENROUTER_MODELS and not model.startswith("openrouter/"):
             raise Wrong("retired", f"No endpoints found for {model}.")
 
+    def addresses(self, body: OpenRouterBody) -> list[str]:
+        return [reference.image_url.url for reference in body.input_references or ()]
+
+    def max_references(self, model: str) -> int:
+        return SLUG_REFERENCES.get(model, SLUG_MAX_REFERENCES)
+
     def size(self, body: OpenRouterBody) -> tuple[int, int]:
         if body.stream:
             raise Wrong("bad_parameter", "Streaming is not supported for this model.")
@@ -351,12 +477,15 @@ class OpenRouter(Flavor[OpenRouterBody]):
     def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "media_type": encoded.mime_type}
 
-    def document(self, body: OpenRouterBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(
+        self, body: OpenRouterBody, data: list[Any], size: tuple[int, int], references: References
+    ) -> dict[str, Any]:
         each = SLUG_PRICES.get((body.model, body.resolution or "1K"), 0.04)
-        tokens, cost = prose.count_tokens(body.prompt), each * max(1, len(data))
+        tokens, more = prose.count_tokens(body.prompt), SLUG_REFERENCE_PRICES.get(body.model, 0) * len(references)
+        cost = each * max(1, len(data)) + more
         usage = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens, "cost": cost}
         details = {"upstream_inference_cost": None}
-        return {**super().document(body, data, size), "usage": {**usage, "cost_details": details}}
+        return {**super().document(body, data, size, references), "usage": {**usage, "cost_details": details}}
 
 
 class Together(Flavor[TogetherBody]):
@@ -378,7 +507,9 @@ class Together(Flavor[TogetherBody]):
     def entry(self, index: int, encoded: EncodedImage, image: dict[str, Any]) -> dict[str, Any]:
         return {"index": index, **image}
 
-    def document(self, body: TogetherBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(
+        self, body: TogetherBody, data: list[Any], size: tuple[int, int], references: References
+    ) -> dict[str, Any]:
         return {"id": new_id(), "model": body.model, "object": "list", "data": data}
 
 
@@ -395,7 +526,9 @@ class SiliconFlow(Flavor[SiliconFlowBody]):
     def error(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> Response:
         return json_response(status, {"code": 20012, "message": message, "data": None}, headers)
 
-    def document(self, body: SiliconFlowBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(
+        self, body: SiliconFlowBody, data: list[Any], size: tuple[int, int], references: References
+    ) -> dict[str, Any]:
         return {"images": data, "timings": {"inference": 1.0}, "seed": _seed(body)}
 
 
@@ -413,9 +546,11 @@ class MiniMax(Flavor[SizedBody]):
         if model not in MINIMAX_MODELS:
             raise Wrong("retired", f"unknown model '{model}'")
 
-    def document(self, body: SizedBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(
+        self, body: SizedBody, data: list[Any], size: tuple[int, int], references: References
+    ) -> dict[str, Any]:
         usage = _counts(body.prompt, round(size[0] * size[1] / 1024) * len(data))
-        return {**super().document(body, data, size), "usage": usage}
+        return {**super().document(body, data, size, references), "usage": usage}
 
 
 class Azure(Flavor[AzureBody]):
@@ -425,6 +560,7 @@ class Azure(Flavor[AzureBody]):
     """
 
     body = AzureBody
+    edit_body = AzureBody
     statuses: ClassVar[Mapping[str, int]] = {"quota_exhausted": 429}
     _denied = (
         "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
@@ -487,16 +623,18 @@ class Azure(Flavor[AzureBody]):
     def image_format(self, body: AzureBody) -> ImageFormat:
         return FORMATS[body.output_format]
 
-    def document(self, body: AzureBody, data: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    def document(
+        self, body: AzureBody, data: list[Any], size: tuple[int, int], references: References
+    ) -> dict[str, Any]:
         quality = body.quality.replace("auto", "high")
         tokens = image_tokens({**FACTORS_2_5, **FACTORS}[quality], size) * len(data)
         return {
-            **super().document(body, data, size),
+            **super().document(body, data, size, references),
             "background": body.background.replace("auto", "opaque"),
             "output_format": body.output_format,
             "quality": quality,
             "size": f"{size[0]}x{size[1]}",
-            "usage": _counts(body.prompt, tokens),
+            "usage": _counts(body.prompt, tokens, references),
         }
 
     def headers(self) -> dict[str, str]:
@@ -550,13 +688,15 @@ class Compatible(Provider):
             "https://openrouter.ai/settings/privacy",
         ),
     )
-    playable = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | {*errors, "text_only", "redirect_private"}
+    playable = COMMON_FAULTS | BASE64_FAULTS | URL_FAULTS | {*errors, "text_only", "redirect_private", "refused_image"}
+    early = EARLY_FAULTS | {"refused_image"}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
         self._shelf = Shelf(URL_LIFETIME)
         self.routes = [
             route("POST", "(/openai)?/v1/images/generations", self.generate),
+            route("POST", "(/openai)?/v1/images/edits", self.edit),
             route("POST", OPENROUTER_PATH, self.generate),
             route("GET", "(/openai)?/v1/models", self.list_models),
             route("GET", "/delivery/(?P<name>[^/]+)", self._shelf.fetch),
@@ -566,7 +706,8 @@ class Compatible(Provider):
         return Response(b"404 page not found\n", 404, {"Content-Type": "text/plain; charset=utf-8"})
 
     def fault_response(self, exchange: Exchange, fault: Fault) -> Response:
-        kind = fault.name if fault.name in _FAILURES else "server_error"
+        name = fault.name.replace("refused_image", "refused")
+        kind = name if name in _FAILURES else "server_error"
         return self._flavor(exchange).failure(kind, headers=retry_after(fault))
 
     def error(self, exchange: Exchange, words: Words) -> Response:
@@ -581,24 +722,33 @@ class Compatible(Provider):
         return json_response(200, {"object": "list", "data": entries})
 
     def generate(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        return self._handle(exchange, edits=False)
+
+    def edit(self, exchange: Exchange, path: dict[str, str]) -> Response:
+        """Images that follow others, which are files of a form or data URLs in a JSON object."""
+        return self._handle(exchange, edits=True)
+
+    def _handle(self, exchange: Exchange, *, edits: bool) -> Response:
         request = exchange.request
         model = ""
-        try:
-            exchange.body = read_json(request.get_data())
-            model = read_body(exchange.body, Named).model
-        except InvalidBody:
-            pass
-        except ValueError:
-            exchange.body = request.get_data().decode("utf-8", "replace")
+        fields, files = self._read(exchange)
+        with suppress(InvalidBody):
+            model = read_body(fields, Named).model
         flavor = flavor_of(model, request)
         try:
             self._check_key(exchange, flavor)
-            if not model or request.mimetype != JSON:
-                raise Wrong("bad_parameter", "Send a JSON object with a model, and Content-Type: application/json.")
+            kind, accepted = (flavor.edit_body, flavor.edit_type) if edits else (flavor.body, JSON)
+            if kind is None:
+                raise Wrong("no_route")
+            if not model or request.mimetype != accepted:
+                raise Wrong("bad_parameter", f"Send a request with a model, and Content-Type: {accepted}.")
             exchange.identify(model)
             flavor.check_route(request, model)
-            body = read_body(exchange.body, flavor.body)
-            size, image_format = flavor.size(body), flavor.image_format(body)
+            body = read_body(fields, kind, strict=accepted == JSON)
+            references = self._references(flavor, body, files)
+            if edits and not references:
+                raise Wrong("bad_parameter", "Missing required parameter: 'image'.")
+            size, image_format = flavor.shape(body, references), flavor.image_format(body)
         except Wrong as wrong:
             raise Refusal(flavor.failure(wrong.kind, wrong.message)) from wrong
         except InvalidBody as invalid:
@@ -608,10 +758,32 @@ class Compatible(Provider):
                 words = f"Unknown parameter: '{problem.path}'."
             raise Refusal(flavor.failure("bad_parameter", words)) from None
         # xAI refuses in the answer's data, with HTTP 200.
-        hidden = isinstance(flavor, XAI) and exchange.meets("refused")
+        hidden = isinstance(flavor, XAI) and exchange.meets("refused", "refused_image")
         if not hidden:
-            self.refuse_early(exchange)
-        return self._answer(exchange, flavor, body, size, image_format)
+            self.refuse_early(exchange, edits=bool(references))
+        return self._answer(exchange, flavor, body, size, image_format, references)
+
+    @staticmethod
+    def _read(exchange: Exchange) -> tuple[Any, list[File]]:
+        """The JSON value or the fields of a form, and the files; what cannot be read is a text."""
+        request = exchange.request
+        try:
+            if request.mimetype == FORM:
+                fields, files = read_form(request)
+                exchange.body = logged_form(fields, files)
+                return fields, files
+            document = read_json(request.get_data())
+            exchange.body = logged_json(document)
+        except ValueError:
+            document = exchange.body = request.get_data().decode("utf-8", "replace")
+        return document, []
+
+    @staticmethod
+    def _references(flavor: Flavor[Any], body: Body, files: Sequence[File]) -> list[Reference]:
+        addresses, most = flavor.addresses(body), flavor.max_references(body.model)
+        if len(addresses) + len(files) > most:
+            raise Wrong("bad_parameter", f"Too many images: {body.model} accepts {most}.")
+        return [_file(name, file) for name, file in files] + [*map(_address, addresses)]
 
     def _answer(
         self,
@@ -620,12 +792,21 @@ class Compatible(Provider):
         body: Body,
         size: tuple[int, int],
         image_format: ImageFormat,
+        references: References,
     ) -> Response:
         model, prompt, count = body.model, body.prompt, getattr(body, flavor.count_field)
         seed = _seed(body)
-        empty = exchange.meets("no_image", "text_only", "refused", "refused_output")
+        refused = exchange.meets("refused") or (bool(references) and exchange.meets("refused_image"))
+        empty = refused or exchange.meets("no_image", "text_only", "refused_output")
         encoded_images = [
-            exchange.draw_image(model, prompt, size, image_format, seed=seed + number)
+            exchange.draw_image(
+                model,
+                prompt,
+                size,
+                image_format,
+                seed=seed + number,
+                references=[reference.thumbnail for reference in references],
+            )
             for number in range(0 if empty else count)
         ]
         exchange.wait_for_image(model)
@@ -634,8 +815,8 @@ class Compatible(Provider):
         for index, encoded in enumerate(encoded_images):
             image = {"url": self._shelf.put(exchange, encoded)} if as_url else {"b64_json": exchange.base64(encoded)}
             data.append(flavor.entry(index, encoded, image))
-        if exchange.meets("refused", "refused_output"):
-            document = flavor.document(body, [], size)
+        if refused or exchange.meets("refused_output"):
+            document = flavor.document(body, [], size, references)
             if not isinstance(flavor, XAI):
                 raise Refusal(flavor.failure("refused"))
             if exchange.meets("refused_output"):
@@ -645,7 +826,7 @@ class Compatible(Provider):
             data = [{"revised_prompt": "I would rather describe this scene than draw it."}]
         elif exchange.meets("no_image") and isinstance(flavor, LocalAI):
             data = [None]
-        return json_response(200, flavor.document(body, data, size), flavor.headers())
+        return json_response(200, flavor.document(body, data, size, references), flavor.headers())
 
     @staticmethod
     def _check_key(exchange: Exchange, flavor: Flavor[Any]) -> None:

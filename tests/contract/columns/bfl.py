@@ -11,6 +11,7 @@ MODEL = Model(
     "bfl",
     "flux-2-pro",
     parameters={"disable_pup": True},
+    supports={"images": {"max": 8}},
     pixels=PixelLimits(multiple_of=16, shortest=64, longest=4096, largest=2048 * 2048),
 )
 COLUMN = Column(
@@ -20,7 +21,8 @@ COLUMN = Column(
         # The order stands, and may be asked for again: the caller ends it at its own deadline.
         "slow": Outcome("waiting"),
         **dict.fromkeys(
-            ("no image", "not an image", "oversized", "redirect to a private address", "SVG"), PAID_NO_IMAGE
+            ("no image", "not an image", "oversized", "redirect to a private address", "SVG", "edit without image"),
+            PAID_NO_IMAGE,
         ),
     },
     absent={
