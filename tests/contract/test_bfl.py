@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from local.simulator import Simulator
 from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError, Waiting
 from pixelprompt.models.provider import PROVIDERS
+from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.providers import bfl
 from tests.canned import Answer, Asked, Canned
 from tests.contract.calls import PROMPT, ask_simulator, digests, images, orders
@@ -19,7 +21,16 @@ from tests.contract.table import MODELS
 from tests.outcomes import outcome
 
 MODEL = MODELS["bfl"]
-ULTRA = Model("FLUX 1.1 Pro Ultra", "bfl", "flux-pro-1.1-ultra")
+BFL = Model("FLUX", "bfl", "flux-2-pro")
+CATALOGUE = ModelRegistry.load().get_all_models()
+
+
+def supports(model_id: str) -> Mapping[str, Any]:
+    """What a model of the catalogue supports; one that it does not have, nothing."""
+    return next((model.supports for model in CATALOGUE if model.id == model_id), {})
+
+
+ULTRA = replace(BFL, name="FLUX 1.1 Pro Ultra", id="flux-pro-1.1-ultra", supports=supports("flux-pro-1.1-ultra"))
 KEY = "test-key"
 REQUEST = ImageRequest(PROMPT)
 
@@ -235,7 +246,7 @@ class TestReferences:
     ) -> None:
         given = pictures(count)
         simulator.set_fault(name, "no_image")
-        ask_simulator(simulator, Model("FLUX", "bfl", name), references=given)
+        ask_simulator(simulator, replace(BFL, id=name, supports=supports(name)), references=given)
         (order,) = orders(simulator)
         assert order.status == 200 and [*order.body] == ["prompt", *members]
         assert digests(order.body) == [digest(image) for image in given]
@@ -282,5 +293,6 @@ class TestReferences:
         ("name", "size"), [("flux-2-pro", (63, 500)), ("flux-2-pro", (2049, 2048)), ("flux-3-image", (255, 500))]
     )
     def test_an_image_of_a_wrong_size_is_refused(self, simulator: Simulator, name: str, size: tuple[int, int]) -> None:
-        answer = ask_simulator(simulator, Model("FLUX", "bfl", name), references=(encoded("jpeg", size),))
+        model = replace(BFL, id=name, supports=supports(name))
+        answer = ask_simulator(simulator, model, references=(encoded("jpeg", size),))
         assert isinstance(answer, ProviderError) and answer.code == "invalid_request" and "pixels" in str(answer)

@@ -385,7 +385,7 @@ class TestEdits:
 
     def test_one_image_of_xai_has_its_own_shape(self, simulator: Simulator) -> None:
         given = encoded("jpeg", (640, 320))
-        made = images(simulator, XAI, references=(given,), aspect_ratio="1:1", resolution="2K")
+        made = images(simulator, XAI, references=(given,), resolution="2K")
         (order,) = orders(simulator)
         assert order.path == "/compatible/v1/images/edits"
         image = order.body.pop("image")

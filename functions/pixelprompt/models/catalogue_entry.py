@@ -77,7 +77,9 @@ class Sides(Struct, forbid_unknown_fields=True):
 class ReferenceImages(Struct, forbid_unknown_fields=True):
     """Reference images that a request may have: how many, their types, sides and area in pixels, and size in bytes.
 
-    ``shape`` is ``reference`` where the image that is made has the shape of the first one, whatever is asked for.
+    ``shape`` is ``reference`` where the image that is made has the shape of the first one, whatever is asked for, and
+    ``single`` where it has that only if there is one. ``member`` is the member of the request that holds them, for
+    protocols whose models differ.
     """
 
     max: Annotated[int, Meta(ge=1, le=16)]
@@ -85,7 +87,8 @@ class ReferenceImages(Struct, forbid_unknown_fields=True):
     side: Sides | UnsetType = UNSET
     pixels: Area | UnsetType = UNSET
     bytes: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
-    shape: Literal["reference"] | UnsetType = UNSET
+    shape: Literal["reference", "single"] | UnsetType = UNSET
+    member: Annotated[str, Meta(pattern="^[a-z_]{1,40}$")] | UnsetType = UNSET
 
 
 class Supports(Struct, rename="camel", forbid_unknown_fields=True):

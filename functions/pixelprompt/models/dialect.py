@@ -29,7 +29,6 @@ class Dialect(Struct, frozen=True):
     path : below the base URL, of the request for images
     references : the form of reference images; None where none are sent
     edit_path : below the base URL, of a request with reference images, where it is not ``path``
-    keeps_shape : whether the edit of a single reference image has its aspect ratio, so that none is sent
     key_header : the header that the key is sent in
     probe : the request with which ``make doctor`` checks a key
     """
@@ -41,14 +40,13 @@ class Dialect(Struct, frozen=True):
     path: str = "/images/generations"
     references: ReferenceForm | None = None
     edit_path: str | None = None
-    keeps_shape: bool = False
     key_header: str = PROVIDERS["compatible"].key_header
     probe: Probe | None = PROVIDERS["compatible"].probe
 
 
 DIALECTS: dict[str, Dialect] = {
     "openai": Dialect(references="files", edit_path="/images/edits"),
-    "xai": Dialect(size=(), lower_case=True, references="image", edit_path="/images/edits", keeps_shape=True),
+    "xai": Dialect(size=(), lower_case=True, references="image", edit_path="/images/edits"),
     "openrouter": Dialect(
         size=(),
         path="/images",

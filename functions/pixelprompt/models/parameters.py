@@ -221,9 +221,12 @@ def _without_conflicts(result: Receipt, supports: Mapping[str, Any]) -> Receipt:
         conflicts["outputCompression"] = "It requires the outputFormat jpeg or webp."
     if used.get("background") == "transparent" and used.get("outputFormat") == "jpeg":
         conflicts["background"] = "A jpeg has no transparent background; use png or webp."
-    if IMAGES in used and supports[IMAGES].get("shape") == "reference":
+    kept = supports[IMAGES].get("shape") if IMAGES in used else None
+    if kept == "reference":
         given = {name: what for name, what in _OF_THE_REFERENCE.items() if name in used}
         conflicts |= {name: f"With reference images, the {what} follows the first one." for name, what in given.items()}
+    if kept == "single" and used[IMAGES] == 1 and "aspectRatio" in used:
+        conflicts["aspectRatio"] = "With one reference image, the shape follows it."
     for name, reason in conflicts.items():
         result.applied.pop(name, None)
         result.adjusted.pop(name, None)

@@ -15,6 +15,7 @@ import httpx2
 from msgspec import Struct, to_builtins
 
 from pixelprompt.models.model import Credentials, Generated, Image, ImageRequest, Model, ProviderError, Waiting
+from pixelprompt.models.parameters import IMAGES
 from pixelprompt.models.provider import PROVIDERS, key_headers
 from pixelprompt.providers.wire.download import DownloadFailed, download
 from pixelprompt.providers.wire.error_response import read_error
@@ -131,17 +132,18 @@ def _body(request: ImageRequest, model: Model) -> dict[str, Any]:
         **model.parameters,
         "prompt": request.prompt,
         **{name: value for name, value in asked.items() if value is not None},
-        **(_references(request, model.id) if request.references else {}),
+        **(_references(request, model) if request.references else {}),
     }
 
 
-def _references(request: ImageRequest, model_id: str) -> dict[str, Any]:
-    """The members of the reference images; each family of models has its own."""
+def _references(request: ImageRequest, model: Model) -> dict[str, Any]:
+    """The members of the reference images; each family of models has its own, which the catalogue names."""
+    member = model.supports.get(IMAGES, {}).get("member", "input_image")
     first, *others = map(_encoded, request.references)
-    if model_id.startswith("flux-3-"):
-        return {"images": [first, *others]}
-    if not model_id.startswith("flux-pro-"):
-        return {"input_image": first, **{f"input_image_{count}": image for count, image in enumerate(others, 2)}}
+    if member == "images":
+        return {member: [first, *others]}
+    if member != "image_prompt":
+        return {member: first, **{f"{member}_{count}": image for count, image in enumerate(others, 2)}}
     if others:
         raise ProviderError("invalid_request", "This model accepts one reference image.", billable="no")
     # It is told how much the image counts: the opposite of how much may change.

@@ -98,8 +98,6 @@ def _body(request: ImageRequest, model: Model, spoken: Dialect) -> dict[str, Any
 
 def _shape(request: ImageRequest, model: Model, spoken: Dialect) -> dict[str, Any]:
     ratio, resolution = request.aspect_ratio, request.resolution
-    if spoken.keeps_shape and len(request.references) == 1:
-        ratio = None
     if not spoken.size:
         written = resolution.lower() if resolution and spoken.lower_case else resolution
         return {"aspect_ratio": ratio, "resolution": written}

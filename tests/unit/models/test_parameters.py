@@ -139,6 +139,14 @@ def test_the_shape_of_a_reference_replaces_the_one_asked_for(
     assert made.ignored == ignored and ("aspectRatio" in made.adjusted) is ("aspectRatio" in used)
 
 
+def test_a_single_reference_has_its_own_shape_at_some_models() -> None:
+    shy = {"aspectRatio": ["1:1"], "resolution": ["2K"], "images": {"max": 3, "shape": "single"}}
+    one = receipt({"aspectRatio": "1:1", "resolution": "2K", "images": 1}, shy)
+    assert one.used() == {"resolution": "2K", "images": 1}
+    assert one.ignored == {"aspectRatio": "With one reference image, the shape follows it."}
+    assert receipt({"aspectRatio": "1:1", "images": 2}, shy).ignored == {}
+
+
 def test_a_shape_is_kept_by_a_model_that_can_make_it_of_a_reference() -> None:
     free = {**EDITOR, "images": {"max": 1}}
     given_ = {"aspectRatio": "16:9", "resolution": "2K", "images": 1}
