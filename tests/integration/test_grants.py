@@ -4,21 +4,25 @@ The emulator evaluates the roles' policies at each request, so a grant is gone a
 """
 
 import base64
+import io
 import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
+from PIL import Image
 
 from local.checks.grants import listed
 from local.cloud import Cloud
+from pixelprompt.jobs.schema import Reference
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.storage.keys import gallery
+from pixelprompt.storage.references import ReferenceStorage
 from tests.shipped import ASYNCHRONOUS, FIRST
 
 from .conftest import Service, restart
@@ -33,6 +37,12 @@ NOT_ENFORCED = {
 }
 
 
+_STREAM = io.BytesIO()
+Image.new("RGB", (64, 64), "red").save(_STREAM, "PNG")
+IMAGE = _STREAM.getvalue()
+IMAGE_URL = f"data:image/png;base64,{base64.b64encode(IMAGE).decode()}"
+
+
 class Bench:
     """The functions, invoked directly with their events, and what they work on."""
 
@@ -40,6 +50,7 @@ class Bench:
         self.service = service
         # Of a job this old nobody waits for its execution to begin.
         self.jobs = JobManager(service.s3, service.bucket, clock=lambda: datetime.now(UTC) - timedelta(minutes=1))
+        self.references = ReferenceStorage(service.s3, service.bucket)
         self.done = service.run(models=[FIRST.name])
 
     def invoke(self, function: str, event: dict[str, Any]) -> str:
@@ -93,6 +104,42 @@ class Bench:
         form = self.service.cloud.request("POST", "/uploads", {"contentType": "image/png"}).json()
         answer = self.service.post_form(form["url"], form["fields"], b"an image")
         return f"{answer.status} {answer.body.decode()}"
+
+    def submit_an_edit(self) -> str:
+        body = {"prompt": "make it night", "models": [FIRST.name], "images": [{"data": IMAGE_URL}]}
+        return self.call("submit", "POST", "/generate", body)
+
+    def edit(self, reference: dict[str, str]) -> str:
+        """The id of a job with a reference image that is not prepared."""
+        job_id = self.jobs.create_job("make it night", {"images": 1}, [{"name": FIRST.name, "provider": "openai"}])
+        self.references.save_given(job_id, [reference])
+        return job_id
+
+    def prepare(self, reference: dict[str, str] | None = None) -> str:
+        return self.invoke("prepare-references", {"jobId": self.edit(reference or {"data": IMAGE_URL}), "run": 1})
+
+    def prepare_an_upload(self) -> str:
+        upload_id = uuid.uuid4().hex
+        self.service.s3.put_object(Bucket=self.service.bucket, Key=f"uploads/{upload_id}", Body=IMAGE)
+        return self.prepare({"uploadId": upload_id})
+
+    def prepare_an_earlier_image(self) -> str:
+        return self.prepare({"imageKey": self.done["results"][0]["imageKey"]})
+
+    def prepare_again(self) -> str:
+        job_id = self.edit({"data": IMAGE_URL})
+        self.references.save(job_id, 0, IMAGE, "image/png")
+        digest = {"index": 0, "source": "data", "sha256": "0" * 64, "size": len(IMAGE)}
+        self.jobs.record_references(job_id, [cast(Reference, digest)])
+        return self.invoke("prepare-references", {"jobId": job_id, "run": 1})
+
+    def prepare_for_no_job(self) -> str:
+        return self.invoke("prepare-references", {"jobId": str(uuid.uuid4()), "run": 1})
+
+    def generate_an_edit(self) -> str:
+        item = self.item()
+        self.references.save(item["jobId"], 0, IMAGE, "image/png")
+        return self.invoke("generate", {**item, "parameters": {"images": 1}})
 
     def models(self) -> str:
         return self.call("models", "GET", "/models")
@@ -206,6 +253,7 @@ def catalogue_and_keys(act: Act) -> list[tuple[str, Act, str]]:
 
 STATUS, RESUME, COUNTS = "jobs/*/status.json", "jobs/*/resume/*", "rate-limit/ratelimit.json"
 UPLOAD_COUNTS = "rate-limit/uploads.json"
+PREPARED = "references/*/?"
 # By function: a grant, what needs it, and what is said without it.
 ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
     "submit": [
@@ -217,7 +265,22 @@ ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
         objects("PutObject", "idempotency/*", Bench.submit_twice),
         missing(COUNTS, Bench.submit_first),
         ("states:StartExecution", Bench.submit, "The execution could not be started.*AccessDenied"),
+        (
+            "s3:PutObject references/*/given.json",
+            Bench.submit_an_edit,
+            "S3 refused PutObject on references/.+/given.json",
+        ),
         *catalogue_and_keys(Bench.submit),
+    ],
+    "prepare-references": [
+        objects("GetObject", STATUS, Bench.prepare),
+        objects("PutObject", STATUS, Bench.prepare),
+        objects("GetObject", "references/*/given.json", Bench.prepare),
+        objects("GetObject", "uploads/*", Bench.prepare_an_upload),
+        objects("GetObject", "images/*", Bench.prepare_an_earlier_image),
+        objects("PutObject", PREPARED, Bench.prepare),
+        (f"s3:GetObject {PREPARED}", Bench.prepare_again, "S3 refused HeadObject on references/.+/0"),
+        listing("jobs/", Bench.prepare_an_earlier_image),
     ],
     "generate": [
         objects("GetObject", STATUS, Bench.generate),
@@ -227,6 +290,7 @@ ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
         objects("PutObject", "group-images/*", Bench.generate),
         objects("PutObject", "images/*", Bench.generate),
         objects("PutObject", "gallery-index/*", Bench.generate),
+        objects("GetObject", PREPARED, Bench.generate_an_edit),
         missing(STATUS, Bench.generate_for_an_expired_job),
         *catalogue_and_keys(Bench.generate),
     ],

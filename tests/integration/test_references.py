@@ -11,7 +11,7 @@ from PIL import Image
 from pixelprompt.storage.keys import given_references_key, reference_key
 
 from .conftest import Service
-from .test_operating import everything
+from .test_operating import everything, lines_of
 
 MODELS = ["GPT Image 2", "Gemini 3 Pro Image"]
 
@@ -87,6 +87,28 @@ def test_an_upload_is_edited_by_several_models_and_a_result_is_edited_again(serv
         assert digests([request]) == [[first["sha256"], second["sha256"]]]
 
 
+def test_nine_models_edit_an_image_that_is_prepared_once(service: Service) -> None:
+    listed = service.cloud.request("GET", "/models").json()["models"]
+    able = [model for model in listed if "images" in model["parameters"]]
+    # A model of each provider, and others until there are nine.
+    by_provider = {model["provider"]: model for model in reversed(able)}
+    asked = [*by_provider.values(), *(model for model in able if model not in by_provider.values())][:9]
+    assert len(by_provider) == 7 and len(asked) == 9
+    before = {model["id"]: len(service.provider_requests(model["id"])) for model in asked}
+    job = service.run(
+        "make it night", models=[model["name"] for model in asked], images=[{"uploadId": upload(service, photo())}]
+    )
+    assert job["status"] == "completed", job
+    (reference,) = job["references"]
+    for model in asked:
+        sent, *polls = service.provider_requests(model["id"])[before[model["id"]] :]
+        assert digests([sent]) == [[reference["sha256"]]], model["name"]
+        assert not any(map(any, digests(polls)))
+    prepared = [line for line in lines_of(service, job["jobId"]) if line["message"] == "The references were prepared."]
+    assert [line["references"] for line in prepared] == [1]
+    assert states_of(service, job["jobId"]) == ["Prepare references", "Generate images", "Finish job"]
+
+
 def test_data_comes_in_the_request(service: Service) -> None:
     image = photo("blue", (1200, 900))
     job = service.run("make it night", models=MODELS[:1], images=[{"data": data_url(image)}])
@@ -139,7 +161,7 @@ def test_an_image_that_the_provider_refuses_fails_its_model_alone(service: Servi
         ({"images": [{"url": "https://127.0.0.1/fox.png"}]}, 400, "INVALID_PARAMETER"),
         ({"images": [{"url": "https://example.com/fox.png", "data": "x"}]}, 400, "INVALID_PARAMETER"),
         ({"images": [{"data": data_url(photo())}] * 9}, 400, "INVALID_PARAMETER"),
-        ({"images": [{"data": data_url(photo())}], "models": ["Recraft V3"]}, 400, "INVALID_PARAMETER"),
+        ({"images": [{"data": data_url(photo())}], "models": ["Stable Image Core"]}, 400, "INVALID_PARAMETER"),
         ({"images": [{"data": "data:image/png;base64," + "A" * 4_600_000}]}, 413, "PAYLOAD_TOO_LARGE"),
         ({"images": [{"data": "data:image/png;base64," + "A" * 100_000}], "models": ["x" * 70_000]}, 413,
          "PAYLOAD_TOO_LARGE"),
