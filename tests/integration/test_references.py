@@ -14,6 +14,8 @@ from .conftest import Service
 from .test_operating import everything, lines_of
 
 MODELS = ["GPT Image 2", "Gemini 3 Pro Image"]
+# What the Lambda logs at its end.
+PREPARED = "The references were prepared."
 
 
 def photo(color: str = "red", size: tuple[int, int] = (640, 480)) -> bytes:
@@ -104,7 +106,7 @@ def test_nine_models_edit_an_image_that_is_prepared_once(service: Service) -> No
         sent, *polls = service.provider_requests(model["id"])[before[model["id"]] :]
         assert digests([sent]) == [[reference["sha256"]]], model["name"]
         assert not any(map(any, digests(polls)))
-    prepared = [line for line in lines_of(service, job["jobId"]) if line["message"] == "The references were prepared."]
+    prepared = [line for line in lines_of(service, job["jobId"]) if line.get("message") == PREPARED]
     assert [line["references"] for line in prepared] == [1]
     assert states_of(service, job["jobId"]) == ["Prepare references", "Generate images", "Finish job"]
 
