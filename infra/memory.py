@@ -6,7 +6,7 @@ ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 
 MEMORY = {
     "submit": 512,
-    "prepare_references": 1769,
+    "prepare_references": 1024,
     "generate": 1024,
     "record_failure": 512,
     "finish": 512,

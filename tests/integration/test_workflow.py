@@ -100,7 +100,13 @@ def state_machine(cloud: Any, name: str, record_failure: str, finish: str) -> It
     """A state machine of the real definition whose generate Lambda is the one above; its ARN."""
     generate = create_function(cloud, f"{name}-generate", GENERATE)
     text = DEFINITION.read_text()
-    values = {"GenerateFunctionArn": generate, "RecordFailureFunctionArn": record_failure, "FinishFunctionArn": finish}
+    values = {
+        # None of these jobs has reference images.
+        "PrepareReferencesFunctionArn": generate,
+        "GenerateFunctionArn": generate,
+        "RecordFailureFunctionArn": record_failure,
+        "FinishFunctionArn": finish,
+    }
     for placeholder, value in values.items():
         text = text.replace(f"${{{placeholder}}}", value)
     states = cloud.client("stepfunctions")
