@@ -176,4 +176,4 @@ def test_every_grant_is_used_or_has_its_reason(
 def test_the_state_machine_may_invoke_its_functions_only(stack: Stack) -> None:
     """The emulator does not hold it to its role."""
     invoked = {function for function in stack.functions if stack.machine_invokes(function)}
-    assert invoked == {"generate", "record-failure", "finish"}
+    assert invoked == {"prepare-references", "generate", "record-failure", "finish"}
