@@ -78,7 +78,7 @@ def read_references(images: Sequence[ReferenceImage]) -> tuple[dict[str, str], .
         (member, value), *_ = reference.items()
         problem = _PROBLEMS[member](value)
         if problem:
-            raise _invalid(place, f"{problem}", member)
+            raise _invalid(place, problem, member)
         if member == "data":
             total += _decoded_size(value)
     if total > DATA_LIMIT:
