@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pixelprompt.storage.keys import given_references_key, reference_key
+from pixelprompt.storage.keys import gallery, given_references_key, reference_key
 
 from .conftest import Service
 from .test_operating import everything, lines_of
@@ -83,6 +83,12 @@ def test_an_upload_is_edited_by_several_models_and_a_result_is_edited_again(serv
     first, second = again["references"]
     assert (first["imageKey"], first["fromGallery"]) == (result, result.split("/")[1])
     assert job["jobId"] not in json.dumps(again), "the key of an image opens no job"
+    original = service.download(job["results"][0]["images"][0]["imageUrl"]).body
+    assert service.download(first["imageUrl"]).body == original and "imageUrl" not in second
+    shown = service.cloud.request("GET", f"/gallery/{gallery(again['jobId'], again['createdAt'])}").json()["references"]
+    assert service.download(shown[0].pop("imageUrl")).body == original
+    members = ("index", "source", "imageKey", "fromGallery", "width", "height")
+    assert shown == [{name: entry[name] for name in members if name in entry} for entry in (first, second)]
     assert second["sha256"] == reference["sha256"]
     for model in MODELS:
         request = service.provider_requests(id_of(service, model))[-1]

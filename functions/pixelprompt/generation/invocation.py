@@ -140,7 +140,7 @@ class Invocation(Struct, frozen=True):
         model: Model,
         credentials: Credentials,
         deadlines: Deadlines,
-        references: Callable[[int], tuple[SourceImage, ...]] = lambda count: (),
+        references: Callable[[int], tuple[SourceImage, ...]],
     ) -> "Invocation":
         """The invocation that makes an item's images with a model as it is now.
 

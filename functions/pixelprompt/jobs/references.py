@@ -17,6 +17,7 @@ MAX_REFERENCES = 8
 DATA_LIMIT = 3 * 1024**2
 URL_LIMIT = 2048
 _UPLOAD_ID = "[0-9a-f]{32}"
+_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
 _DATA_URL = r"data:image/(?:png|jpeg|webp);base64,(?P<data>.*)"
 
 
@@ -50,7 +51,7 @@ class ReferenceImage(Struct, frozen=True, kw_only=True, rename="camel", omit_def
     data: Annotated[
         str | None,
         Meta(
-            description="Data URL with a PNG, JPEG, or WebP image in base64; all of them together have at most 3 MB.",
+            description="Data URL with a PNG, JPEG, or WebP image in base64; all of them together have at most 3 MiB.",
             examples=["data:image/png;base64,iVBORw0KGgo…"],
             extra_json_schema={"pattern": "^data:image/(png|jpeg|webp);base64,"},
         ),
@@ -148,7 +149,8 @@ def _data_problem(url: str) -> str | None:
     # Only a request with data needs it.
     from pixelprompt.storage.image_format import image_format
 
-    if image_format(data) is None:
+    found_format = image_format(data)
+    if found_format is None or found_format.mime_type not in _TYPES:
         return "is not a whole PNG, JPEG, or WebP image"
     return None
 

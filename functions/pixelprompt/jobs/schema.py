@@ -12,7 +12,7 @@ from pixelprompt.models.model import Failure
 from pixelprompt.models.parameters import Adjustment
 from pixelprompt.models.provider import ProviderName
 from pixelprompt.redaction import MAX_FACT
-from pixelprompt.storage.keys import ImageUrl, Moment, StoredImage
+from pixelprompt.storage.keys import GalleryReference, ImageUrl, Moment, StoredImage
 
 JobId = Annotated[
     str,
@@ -116,34 +116,18 @@ class ModelResult(ResultFields):
     status: Annotated[RowStatus, Meta(description="State of the model.", examples=["completed"])]
 
 
-class Reference(TypedDict, total=False):
+class Reference(GalleryReference, total=False):
     """A reference image of a job: where it came from, and what the models get."""
 
-    index: Required[Annotated[int, Meta(ge=0, description="Place in the request's `images`.", examples=[0])]]
-    source: Required[
-        Annotated[
-            Literal["imageKey", "uploadId", "url", "data"],
-            Meta(description="The member of the request that named it.", examples=["imageKey"]),
-        ]
-    ]
     host: Annotated[
         str, Meta(description="Host of its URL; the rest may be a secret.", examples=["images.example.com"])
     ]
-    imageKey: Annotated[str, Meta(description="The earlier image that it is.", examples=["group-images/…"])]
-    fromGallery: Annotated[
-        str,
-        Meta(
-            description="ID of the gallery of the earlier image.",
-            examples=["2026-11-28-09-30-00-3f2b8c1e"],
-        ),
-    ]
+    binaryKey: Annotated[str, Meta(description="Key of the earlier image itself.", examples=["images/…"])]
     sha256: Annotated[
         str, Meta(description="SHA-256 of the bytes that the models get, in hexadecimal.", examples=["9f86d0818…"])
     ]
     size: Annotated[int, Meta(ge=1, description="Bytes that the models get.", examples=[482113])]
     mimeType: Annotated[str, Meta(description="Type that the models get.", examples=["image/jpeg"])]
-    width: Annotated[int, Meta(ge=1, description="Pixels.", examples=[1024])]
-    height: Annotated[int, Meta(ge=1, description="Pixels.", examples=[1024])]
     error: Annotated[str, Meta(description="Why it can't be used.", examples=["It isn't a PNG, JPEG, or WebP image."])]
 
 

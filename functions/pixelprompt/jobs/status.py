@@ -60,13 +60,16 @@ class Wait(Struct, frozen=True):
 
 
 def with_image_urls(document: Job, images: ImageStorage) -> Job:
-    """The document as callers get it: with an ``imageUrl`` for each image, and the defaults of parameters."""
+    """The document as callers get it: with an ``imageUrl`` for each image that it made or edited, and defaults."""
     document["parameters"] = {**DEFAULTS, **document["parameters"]}
     for row in document["results"]:
         for image in row.get("images", []):
             image["imageUrl"] = images.image_url(image["binaryKey"])
         if row.get("images"):
             row["imageUrl"] = row["images"][0]["imageUrl"]
+    for reference in document.get("references", []):
+        if "binaryKey" in reference:
+            reference["imageUrl"] = images.image_url(reference["binaryKey"])
     return document
 
 

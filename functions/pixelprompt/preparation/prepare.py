@@ -25,11 +25,10 @@ ALL_SECONDS = 120.0
 
 _Kind = Literal["imageKey", "uploadId", "url", "data"]
 _SOURCES: tuple[_Kind, ...] = ("imageKey", "uploadId", "url", "data")
-_DESCRIBED = ("sha256", "size", "mimeType", "width", "height")
+_DESCRIBED = ("binaryKey", "sha256", "size", "mimeType", "width", "height")
 _NO_UPLOAD = "The upload isn't there; it was never finished or has expired."
 _NO_IMAGE = "The image no longer exists; images expire with their job."
 _EXPIRED = "It has expired; send the request again."
-_TOO_LARGE = f"It has more than {GIVEN_LIMIT // 1024**2} MB."
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 Fetch = Callable[[str, float], bytes]
@@ -131,6 +130,7 @@ class Preparation:
     ) -> None:
         """Prepare the references in order, and write into ``shown`` what becomes of each."""
         known: dict[_Source, Image] = {}
+        binary_keys: dict[str, str] = {}
         for index, entry in enumerate(shown):
             if "sha256" in entry and self._references.has(job_id, index, entry["size"]):
                 continue
@@ -138,9 +138,11 @@ class Preparation:
             try:
                 if index >= len(given):
                     raise UnusableImage(_EXPIRED)
-                source = _source(given[index])
+                kind, value = source = _source(given[index])
+                if kind == "imageKey":
+                    binary_keys[value] = entry["binaryKey"] = binary_keys.get(value) or self._made(value)
                 if source not in known:
-                    known[source] = self._normalized(source, deadline)
+                    known[source] = self._normalized(source, entry.get("binaryKey", ""), deadline)
             except UnusableImage as error:
                 shown[index] = {**entry, "error": str(error)}
                 raise _Failed(index, error) from error
@@ -149,8 +151,8 @@ class Preparation:
             self._references.save(job_id, index, image.data, image.mime_type)
             shown[index] = _described(entry, image)
 
-    def _normalized(self, source: _Source, deadline: float) -> Image:
-        """A reference as the providers get it."""
+    def _normalized(self, source: _Source, binary_key: str, deadline: float) -> Image:
+        """A reference as the providers get it; ``binary_key`` is the key of an earlier image."""
         kind, value = source
         if kind == "url":
             return normalize(self._fetch(value, min(deadline, self._clock() + DOWNLOAD_SECONDS)))
@@ -158,13 +160,13 @@ class Preparation:
             return normalize(_decoded(value))
         if kind == "uploadId":
             return normalize(self._stored(upload_key(value), GIVEN_LIMIT, _NO_UPLOAD))
-        return normalize(self._stored(self._made(value), MADE_LIMIT, _NO_IMAGE))
+        return normalize(self._stored(binary_key, MADE_LIMIT, _NO_IMAGE))
 
     def _stored(self, key: str, limit: int, missing: str) -> bytes:
         try:
             data = self._references.read(key, limit)
         except ObjectTooLarge:
-            raise UnusableImage(_TOO_LARGE) from None
+            raise UnusableImage(f"It has more than {limit // 1024**2} MiB.") from None
         if data is None:
             raise UnusableImage(missing)
         return data

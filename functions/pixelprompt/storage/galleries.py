@@ -21,6 +21,7 @@ from pixelprompt.storage.keys import (
     IMAGES,
     INDEX,
     JOBS,
+    GalleryReference,
     ImageUrl,
     Moment,
     StoredImage,
@@ -110,6 +111,13 @@ class Gallery(TypedDict):
 
     galleryId: GalleryId
     images: Annotated[list[GalleryImage], Meta(description="The images, in the order of their keys.")]
+    references: Annotated[
+        list[GalleryReference],
+        Meta(
+            description="The reference images of the job, in the order of its request; empty without any, and where "
+            "the job document is gone."
+        ),
+    ]
     total: Annotated[int, Meta(ge=0, description="Number of images.", examples=[9])]
 
 
@@ -180,9 +188,11 @@ class Galleries:
         """
         is_name = len(gallery_id) <= _MAX_ID and file_name(gallery_id) == gallery_id
         stored = self._images.find(f"{gallery_id}/") if is_name and gallery_id else []
-        about = self._about(gallery_id) if stored else {}
+        document = self._document(gallery_id) if stored else {}
+        about = _described(document.get("results", []))
         images = [self._image(image, about.get(image["binaryKey"], {})) for image in stored]
-        return {"galleryId": gallery_id, "images": images, "total": len(images)}
+        references = [self._reference(reference) for reference in document.get("references", [])]
+        return {"galleryId": gallery_id, "images": images, "references": references, "total": len(images)}
 
     def _image(self, image: StoredImage, about: Mapping[str, Any]) -> GalleryImage:
         shown = {
@@ -193,8 +203,14 @@ class Galleries:
         }
         return cast(GalleryImage, shown)
 
-    def _about(self, gallery_id: str) -> dict[str, dict[str, Any]]:
-        """By image, what the job document says of it: the model by its full name, width, height, seed."""
+    def _reference(self, reference: Mapping[str, Any]) -> GalleryReference:
+        shown = {name: reference[name] for name in GalleryReference.__annotations__ if name in reference}
+        if "binaryKey" in reference:
+            shown["imageUrl"] = self._images.image_url(reference["binaryKey"])
+        return cast(GalleryReference, shown)
+
+    def _document(self, gallery_id: str) -> Mapping[str, Any]:
+        """The document of the gallery's job; empty where there is none."""
         beginning = gallery_id.rpartition("-")[2]
         if not re.fullmatch("[0-9a-f]{8}", beginning):
             return {}
@@ -202,7 +218,7 @@ class Galleries:
         for entry in listing.get("CommonPrefixes", []):
             document = self._read_job(job_of_folder(entry["Prefix"]))
             if document and gallery(document["jobId"], document["createdAt"]) == gallery_id:
-                return _described(document["results"])
+                return document
         return {}
 
     def _list(self, prefix: str, **options: Any) -> dict[str, Any]:
@@ -216,6 +232,7 @@ class Galleries:
 
 
 def _described(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By image, what the job document says of it: the model by its full name, width, height, seed."""
     return {
         image["binaryKey"]: {"model": row["model"], **{name: image[name] for name in _SHOWN if name in image}}
         for row in rows

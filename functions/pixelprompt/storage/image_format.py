@@ -17,7 +17,7 @@ EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "im
 # Of a larger image no pixel is stored, decoded, or shown; the largest that models make have 17 million.
 MAX_PIXELS = 64_000_000
 
-# More chunks, segments, or blocks than an image of 32 MB has: a walk over them is short, whatever the file holds.
+# More chunks, segments, or blocks than an image of 32 MiB has: a walk over them is short, whatever the file holds.
 _MAX_CHUNKS = 100_000
 _MAX_SEGMENTS = 10_000
 _MAX_BLOCKS = 300_000

@@ -19,7 +19,7 @@
 import hashlib
 import re
 from datetime import datetime
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, Required, TypedDict
 
 from msgspec import Meta
 
@@ -79,6 +79,31 @@ class StoredImage(TypedDict):
         str, Meta(description="Key of its record, which has the image in base64.", examples=["group-images/…"])
     ]
     binaryKey: Annotated[str, Meta(description="Key of the image itself.", examples=["images/…"])]
+
+
+class GalleryReference(TypedDict, total=False):
+    """A reference image, as far as everyone may see it who sees the gallery of its job."""
+
+    index: Required[Annotated[int, Meta(ge=0, description="Place in the request's `images`.", examples=[0])]]
+    source: Required[
+        Annotated[
+            Literal["imageKey", "uploadId", "url", "data"],
+            Meta(description="The member of the request that named it.", examples=["imageKey"]),
+        ]
+    ]
+    imageKey: Annotated[str, Meta(description="The earlier image that it is.", examples=["group-images/…"])]
+    fromGallery: Annotated[
+        str,
+        Meta(
+            description="ID of the gallery of the earlier image.",
+            examples=["2026-11-28-09-30-00-3f2b8c1e"],
+        ),
+    ]
+    imageUrl: Annotated[
+        ImageUrl, Meta(description="URL of the earlier image, as long as that is kept; no other source has one.")
+    ]
+    width: Annotated[int, Meta(ge=1, description="Pixels.", examples=[1024])]
+    height: Annotated[int, Meta(ge=1, description="Pixels.", examples=[1024])]
 
 
 def file_name(text: str) -> str:

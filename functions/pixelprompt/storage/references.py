@@ -1,5 +1,6 @@
 """Reference images of jobs in S3: as the caller gave them, and as they are prepared for the providers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pixelprompt.aws_errors import error_code
-from pixelprompt.errors import PixelPromptError
+from pixelprompt.errors import PixelPromptError, StorageError
 from pixelprompt.storage.documents import MISSING, DocumentStore, storage_error
 from pixelprompt.storage.keys import JOBS, given_references_key, job_of_folder, reference_key
 
@@ -102,9 +103,9 @@ class ReferenceStorage:
         """
         keys = [reference_key(job_id, number) for number in range(count)]
         with ThreadPoolExecutor(max(1, count)) as pool:
-            return [*pool.map(self._read, keys)]
+            return [*pool.map(self._require, keys)]
 
-    def read(self, key: str, limit: int) -> bytes | None:
+    def read(self, key: str, limit: float = math.inf) -> bytes | None:
         """The bytes of an object, or None if it does not exist.
 
         Raises
@@ -125,11 +126,10 @@ class ReferenceStorage:
             raise storage_error(error, key) from error
         return data
 
-    def _read(self, key: str) -> bytes:
-        try:
-            data: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except (ClientError, BotoCoreError) as error:
-            raise storage_error(error, key) from error
+    def _require(self, key: str) -> bytes:
+        data = self.read(key)
+        if data is None:
+            raise StorageError(f"There is no object {key}.")
         return data
 
 

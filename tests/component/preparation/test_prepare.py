@@ -168,6 +168,12 @@ def with_upload(body: bytes) -> Callable[[Job], dict[str, str]]:
     return given
 
 
+def large_image(job: Job) -> dict[str, str]:
+    image = made(job)
+    job.s3.put_object(Bucket=BUCKET, Key=image["binaryKey"], Body=bytes(32 * 1024**2 + 1))
+    return {"imageKey": image["imageKey"]}
+
+
 def expired_image(job: Job) -> dict[str, str]:
     image = made(job)
     job.s3.delete_object(Bucket=BUCKET, Key=image["binaryKey"])
@@ -201,7 +207,8 @@ GONE = "the image no longer exists; images expire with their job."
         ),
         (with_upload(b""), "it is empty.", False),
         (with_upload(picture()[:-30]), "it is damaged or cut off.", False),
-        (with_upload(bytes(20 * 1024**2 + 1)), "it has more than 20 MB.", False),
+        (with_upload(bytes(20 * 1024**2 + 1)), "it has more than 20 MiB.", False),
+        (large_image, "it has more than 32 MiB.", False),
         (lambda job: {"imageKey": "config/models.json"}, GONE, False),
         (lambda job: {"imageKey": "group-images/2026-11-28-09-30-00-3f2b8c1e/A-1763900000000.json"}, GONE, False),
         (expired_image, GONE, False),
@@ -215,8 +222,9 @@ GONE = "the image no longer exists; images expire with their job."
         ),
     ],
     ids=[
-        "no image", "no base64", "empty", "no upload", "empty upload", "cut off", "large upload", "no key of an image",
-        "no such job", "expired image", "expired job", "other image", "large download", "slow download",
+        "no image", "no base64", "empty", "no upload", "empty upload", "cut off", "large upload", "large image",
+        "no key of an image", "no such job", "expired image", "expired job", "other image", "large download",
+        "slow download",
     ],
 )  # fmt: skip
 def test_an_unusable_reference_ends_the_run(
@@ -255,6 +263,47 @@ def test_the_same_reference_twice_is_fetched_once(job: Make, monkeypatch: pytest
     assert twice.prepare() == {"state": "ready", "references": 4}
     assert len(twice.web.fetched) == 1 and len(decoded) == 2
     assert [is_near(twice.color(number), (0, 255, 0)) for number in range(4)] == [True, False, True, True]
+
+
+def test_an_earlier_image_is_recorded_with_its_key(job: Make, s3: Any) -> None:
+    edit = job()
+    image = made(edit)
+    earlier = {"imageKey": image["imageKey"]}
+    edit.give(earlier, {"data": data_url(picture())}, earlier, {"uploadId": UPLOAD})
+    assert edit.prepare()["state"] == "failed"
+    # Every one that was found, also of a job that fails.
+    keys = [image["binaryKey"], None, image["binaryKey"], None]
+    assert [entry.get("binaryKey") for entry in edit.shown()] == keys
+    document = s3.get_object(Bucket=BUCKET, Key=f"jobs/{edit.id}/status.json")["Body"].read().decode()
+    assert image["job"] not in document
+
+    # What is prepared already keeps it, although the image is gone.
+    s3.put_object(Bucket=BUCKET, Key=f"uploads/{UPLOAD}", Body=picture())
+    s3.delete_object(Bucket=BUCKET, Key=f"jobs/{image['job']}/status.json")
+    assert edit.prepare() == {"state": "ready", "references": 4}
+    assert [entry.get("binaryKey") for entry in edit.shown()] == keys
+
+    # What must be prepared anew is looked for anew.
+    s3.delete_object(Bucket=BUCKET, Key=f"references/{edit.id}/2")
+    assert edit.prepare()["state"] == "failed"
+    assert [entry.get("binaryKey") for entry in edit.shown()] == [image["binaryKey"], None, None, None]
+
+
+def test_an_image_is_looked_for_once_however_often_it_is_named(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit = job()
+    image = made(edit)
+    edit.give(*[{"imageKey": image["imageKey"]}] * 3)
+    looked_for: list[str] = []
+    look = edit.references.jobs_beginning_with
+
+    def counted(beginning: str) -> list[str]:
+        looked_for.append(beginning)
+        return look(beginning)
+
+    monkeypatch.setattr(edit.references, "jobs_beginning_with", counted)
+    assert edit.prepare() == {"state": "ready", "references": 3}
+    assert looked_for == [image["job"][:8]]
+    assert [entry["binaryKey"] for entry in edit.shown()] == [image["binaryKey"]] * 3
 
 
 def test_downloads_have_their_time_and_all_of_them_have_theirs(job: Make) -> None:

@@ -22,10 +22,14 @@ UPLOAD = "9f86d081884c7d659a2feaa0c55ad015"
 URL = "https://images.example/fox.png?signature=secret"
 
 
-def png(*, size: int = 4) -> bytes:
+def picture(kind: str) -> bytes:
     stream = io.BytesIO()
-    Picture.new("RGB", (size, size), "red").save(stream, "PNG")
+    Picture.new("RGB", (4, 4), "red").save(stream, kind)
     return stream.getvalue()
+
+
+def png() -> bytes:
+    return picture("PNG")
 
 
 def data_url(data: bytes, kind: str = "png") -> str:
@@ -225,6 +229,13 @@ def test_a_public_address_is_accepted(url: str, service: Service) -> None:
 )  # fmt: skip
 def test_data_is_a_whole_image_in_base64(data: str, service: Service) -> None:
     assert service.refused([{"data": data}]).message.startswith("`images[0].data` ")
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_data_has_one_of_the_types_whatever_its_label_says(kind: str, service: Service) -> None:
+    assert service.submit([{"data": data_url(picture("PNG"), kind)}])
+    with pytest.raises(InvalidParameter, match="is not a whole PNG, JPEG, or WebP image"):
+        service.submit([{"data": data_url(picture("GIF"), kind)}])
 
 
 def test_the_data_of_all_references_together_has_a_limit(service: Service) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, JobNotFound
+from pixelprompt.jobs.schema import Reference
 from pixelprompt.jobs.status import PAUSE, JobStatus, Wait, is_version
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.settings import MAX_JOB_SECONDS
@@ -71,6 +72,26 @@ def test_each_image_has_an_address(s3: Any) -> None:
     assert "imageUrl" not in document["results"][1]
     stored = world.jobs.get_job_status(world.id)
     assert stored is not None and "imageUrl" not in stored["results"][0]
+
+
+def test_an_earlier_image_that_was_edited_has_an_address(s3: Any) -> None:
+    world = World(s3, "d1.cloudfront.net")
+    earlier: Reference = {
+        "index": 0, "source": "imageKey", "imageKey": "group-images/h/B-1.json", "fromGallery": "h",
+        "binaryKey": "images/h/B-1.png", "width": 40, "height": 30,
+    }  # fmt: skip
+    others: list[Reference] = [
+        {"index": 1, "source": "uploadId", "sha256": "ab", "size": 5},
+        {"index": 2, "source": "url", "host": "images.example"},
+        {"index": 3, "source": "data", "error": "It is empty."},
+        # Not looked for yet, as in a document of a job that has just begun.
+        {"index": 4, "source": "imageKey", "imageKey": "group-images/h/B-1.json", "fromGallery": "h"},
+    ]
+    world.jobs.record_references(world.id, [earlier, *others])
+    shown = world.status.get(world.id)[0]["references"]
+    assert shown == [{**earlier, "imageUrl": "https://d1.cloudfront.net/images/h/B-1.png"}, *others]
+    stored = world.jobs.get_job_status(world.id)
+    assert stored is not None and stored["references"] == [earlier, *others]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Pages of galleries, newest first, at a constant number of S3 requests, and the images of one."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelprompt.errors import InvalidParameter, StorageError
+from pixelprompt.jobs.schema import Reference
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.storage.galleries import MAX_CURSOR, Galleries, Page
 from pixelprompt.storage.images import ImageStorage
@@ -124,7 +126,7 @@ def test_a_picture_is_kept_where_the_index_cannot_be_written(s3: Any) -> None:
     assert ImageStorage(s3, BUCKET).find("g/") == [stored]
 
 
-def job_with_images(s3: Any) -> str:
+def job_with_images(s3: Any, references: Sequence[Reference] = ()) -> str:
     """The gallery of a job of two models."""
     jobs, storage = JobManager(s3, BUCKET), ImageStorage(s3, BUCKET, DOMAIN)
     names = ("GPT Image 2", "FLUX.2 [pro]")
@@ -137,6 +139,8 @@ def job_with_images(s3: Any) -> str:
         keys = storage.save(picture(), metadata)
         image = {**keys, "width": 48, "height": 32}
         jobs.mark_model_complete(job_id, name, {"imageKey": keys["imageKey"], "images": [image]})
+    if references:
+        jobs.record_references(job_id, references)
     return target
 
 
@@ -154,11 +158,37 @@ def test_the_images_of_a_gallery_have_addresses_and_no_bytes(s3: Any) -> None:
     assert counted.requests == {"get_paginator": 2, "list_objects_v2": 1, "get_object": 1}
 
 
+def test_a_gallery_shows_the_references_of_its_job_without_what_only_its_caller_may_know(s3: Any) -> None:
+    earlier: Reference = {
+        "index": 0, "source": "imageKey", "imageKey": "group-images/h/B-1.json", "fromGallery": "h",
+        "width": 40, "height": 30,
+    }  # fmt: skip
+    prepared: Reference = {
+        "index": 1, "source": "url", "host": "images.example", "sha256": "ab", "size": 5, "mimeType": "image/png",
+        "width": 20, "height": 10,
+    }  # fmt: skip
+    recorded: Reference = {**earlier, "binaryKey": "images/h/B-1.png", "sha256": "cd", "size": 7}
+    target = job_with_images(s3, [recorded, prepared, {"index": 2, "source": "uploadId"}])
+    counted = Counted(s3)
+    assert galleries(counted).gallery(target)["references"] == [
+        {**earlier, "imageUrl": f"https://{DOMAIN}/images/h/B-1.png"},
+        {"index": 1, "source": "url", "width": 20, "height": 10},
+        {"index": 2, "source": "uploadId"},
+    ]
+    assert counted.requests == {"get_paginator": 2, "list_objects_v2": 1, "get_object": 1}
+
+
+def test_a_gallery_without_references_has_none(s3: Any) -> None:
+    assert galleries(s3).gallery(job_with_images(s3))["references"] == []
+
+
 def test_a_gallery_outlives_its_job_document(s3: Any) -> None:
-    target = job_with_images(s3)
+    target = job_with_images(s3, [{"index": 0, "source": "data"}])
     for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix="jobs/")["Contents"]:
         s3.delete_object(Bucket=BUCKET, Key=entry["Key"])
-    assert [image["model"] for image in galleries(s3).gallery(target)["images"]] == ["FLUX.2-pro", "GPT-Image-2"]
+    found = galleries(s3).gallery(target)
+    assert [image["model"] for image in found["images"]] == ["FLUX.2-pro", "GPT-Image-2"]
+    assert found["references"] == []
 
 
 def test_a_job_with_the_same_beginning_is_not_mistaken(s3: Any) -> None:
@@ -188,7 +218,12 @@ def test_a_job_with_the_same_beginning_is_not_mistaken(s3: Any) -> None:
 )
 def test_an_unknown_or_malformed_id_has_no_images(s3: Any, gallery_id: str) -> None:
     s3.put_object(Bucket=BUCKET, Key="jobs/x/status.json", Body=b"{}")
-    assert galleries(s3).gallery(gallery_id) == {"galleryId": gallery_id, "images": [], "total": 0}
+    assert galleries(s3).gallery(gallery_id) == {
+        "galleryId": gallery_id,
+        "images": [],
+        "references": [],
+        "total": 0,
+    }
 
 
 @given(st.text())
