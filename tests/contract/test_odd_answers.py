@@ -69,15 +69,33 @@ SHAPES: list[Callable[[Any], Any]] = [
 ]
 
 
+BROKEN = [b"", b"[" * 5000, b"\xff\xfe", b"null", b"<p>x"]
+# What reads a body knows of its status only whether it says success: a status beside these two meets every shape, and
+# every value, but each shape with a fifth of the values.
+WHOLE = (200, 400)
+OTHERS = (201, 403, 404, 429, 503)
+
+
+def bodies(status: int) -> list[Any]:
+    """The odd bodies that come with a status; all of those with ``OTHERS`` are all there are."""
+    odd = [
+        shape(value)
+        for row, shape in enumerate(SHAPES)
+        for column, value in enumerate(VALUES)
+        if status in WHOLE or (row + column) % len(OTHERS) == OTHERS.index(status)
+    ]
+    return odd + BROKEN
+
+
 @pytest.mark.parametrize("provider", sorted(MODELS))
-@pytest.mark.parametrize("status", [200, 201, 400, 403, 404, 429, 503])
+@pytest.mark.parametrize("status", sorted(WHOLE + OTHERS))
 def test_no_member_of_another_type_breaks_an_adapter(provider: str, status: int) -> None:
     """Every call of the provider, with every member of its answers replaced."""
-    bodies = [shape(value) for shape in SHAPES for value in VALUES] + [b"", b"[" * 5000, b"\xff\xfe", b"null", b"<p>x"]
-    remaining = iter(bodies)
+    odd = bodies(status)
+    remaining = iter(odd)
     with Canned(lambda asked: Answer(status, next(remaining))) as server:
         credentials = Credentials(KEY, server.url)
-        for body in bodies:
+        for body in odd:
             answer = outcome(
                 adapter(provider).generate, ImageRequest("x"), MODELS[provider], credentials, time.time() + 30
             )
