@@ -68,14 +68,14 @@ SHAPES: list[Callable[[Any], Any]] = [
 
 
 BROKEN = [b"", b"[" * 5000, b"\xff\xfe", b"null", b"<p>x"]
-# What reads a body knows of its status only whether it says success: a status beside these two meets every shape, and
-# every value, but each shape with a fifth of the values.
+# The same code reads a body whatever its status; only what its texts then mean depends on that. Hence each of the other
+# statuses meets every shape, and every value, but not every pair of them.
 WHOLE = (200, 400)
 OTHERS = (201, 403, 404, 429, 503)
 
 
 def bodies(status: int) -> list[Any]:
-    """The odd bodies that come with a status; all of those with ``OTHERS`` are all there are."""
+    """The odd bodies that come with a status: all of them, or of the pairs a fifth, which together are all of them."""
     odd = [
         shape(value)
         for row, shape in enumerate(SHAPES)
