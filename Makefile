@@ -86,13 +86,13 @@ models-refresh: prepare-python ## Compare the catalogue with public price lists 
 # the end of its life.
 QUICK := tests/unit/ tests/component/ tests/contract/ tests/infra/
 ON_DAY = DAYS_LATER=$$days PYTHONPATH='$(CURDIR)/tests/later' NODE_OPTIONS='--require "$(CURDIR)/tests/later/date.cjs"'
-PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope $(PYTEST_ARGUMENTS)
+PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 # Every folder is named: what one adds to the report, it adds where it is an argument. If one half fails, the other one
 # runs all the same.
 test: prepare-all ## Run all tests, on two cores (DAYS=40: those without the emulator as if run so many days later)
 	@case "$$DAYS" in *[!0-9]*) echo 'DAYS accepts one number of days here, such as DAYS=40.' >&2; exit 1;; esac; \
-	set -x; $(PYTEST) --no-loadscope-reorder $(filter-out $(QUICK) %/__pycache__/ %/later/,$(wildcard tests/*/)); emulator=$$?; \
+	set -x; $(PYTEST) $(filter-out $(QUICK) %/__pycache__/ %/later/,$(wildcard tests/*/)); emulator=$$?; \
 	days=$$DAYS; $(if $(DAYS),$(ON_DAY)) $(PYTEST) $(QUICK) && exit $$emulator
 
 test-unit: prepare-all ## Test the rules: no socket, no process

@@ -82,12 +82,19 @@ settings.register_profile("repeatable", derandomize=True, database=None, deadlin
 settings.register_profile("exploring", deadline=None)
 settings.load_profile("repeatable")
 
-# What each of these folders starts is shared by all its tests, and takes its time: they begin first.
-SHARING = ("integration", "browser", "reliability")
+# What each of these folders starts is shared by all its tests, and takes its time: they begin first. Of infra it is the
+# CDK's process, which grows with each stack, and the stacks themselves.
+SHARING = ("integration", "browser", "reliability", "infra")
 # What judges all that the other integration tests have done.
 LAST = ("test_recorded_calls.py", "test_canaries.py")
 # Tests that start what they need, whatever their folder shares.
-ON_THEIR_OWN = ("test_ends.py", "test_fuzz.py", "test_stages.py")
+ON_THEIR_OWN = ("test_app.py", "test_bundle.py", "test_ends.py", "test_fuzz.py", "test_stages.py")
+# Modules that take longest, which would leave a process alone at the end; they begin next, whatever their folder.
+LONG = (
+    "test_ends.py", "test_stages.py", "test_fuzz.py", "test_bundle.py", "test_odd_answers.py", "test_doctor.py",
+    "test_terminal.py", "test_normalize.py", "test_generation.py", "test_catalogue.py", "test_moderation.py",
+    "test_protocols.py", "test_flavors.py", "test_contract.py", "test_definition.py", "test_structure.py",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -153,10 +160,12 @@ def group(node_id: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first; what judges the other integration tests comes after them."""
 
+    order = (*SHARING, *LONG)
+
     def place(item: pytest.Item) -> tuple[int, bool]:
         name = group(item.nodeid)
-        first = SHARING.index(name) if name in SHARING else len(SHARING)
-        return first, item.path.name in LAST
+        name = name if name in SHARING else item.path.name
+        return order.index(name) if name in order else len(order), item.path.name in LAST
 
     items.sort(key=place)
 

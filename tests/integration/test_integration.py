@@ -150,12 +150,15 @@ class TestRateLimiting:
         functions = service.cloud.client("lambda")
         name = service.function("enhance")
         variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-        limited = {"Variables": {**variables, "ENHANCE_LIMIT": "10", "ENHANCE_IP_LIMIT": "30"}}
+        # tests/reliability has many more at once, in processes that need not start as Lambdas.
+        requests, allowed = 12, 4
+        limits = {"ENHANCE_LIMIT": str(allowed), "ENHANCE_IP_LIMIT": str(requests)}
+        limited = {"Variables": {**variables, **limits}}
 
         def enhance(number: int) -> Response:
             limit = time.monotonic() + 120
             while True:
-                # Thirty Lambdas start at once, on a machine that may be busy; who asked again would be counted again.
+                # All Lambdas start at once, on a machine that may be busy; who asked again would be counted again.
                 answer = service.cloud.request("POST", "/enhance", {"prompt": "a heron"}, timeout=300)
                 if answer.json().get("scope") != "busy":
                     return answer
@@ -163,21 +166,23 @@ class TestRateLimiting:
                 assert time.monotonic() < limit, "the counter stays contended"
                 time.sleep(answer.json()["retryAfter"] * random.uniform(0.5, 1.5))
 
-        # Answers come from the cache: thirty Lambdas need not load a provider's SDK, and such answers count as well.
+        # Answers come from the cache: the Lambdas need not load a provider's SDK, and such answers count as well.
         assert enhance(0).status == 200
         service.s3.delete_object(Bucket=service.bucket, Key="rate-limit/enhance.json")
         functions.update_function_configuration(FunctionName=name, Environment=limited)
         try:
-            with ThreadPoolExecutor(30) as pool:
-                answers = list(pool.map(enhance, range(30)))
+            with ThreadPoolExecutor(requests) as pool:
+                answers = list(pool.map(enhance, range(requests)))
         finally:
             functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
         statuses = [answer.status for answer in answers]
         # Of a machine that is too busy to answer in time (503), nothing says whether it has counted the request.
         late = statuses.count(503)
-        assert late <= 15 and statuses.count(429) <= 20 and 10 - late <= statuses.count(200) <= 10, statuses
+        refused_at_most = requests - allowed
+        assert late <= requests // 2 and statuses.count(429) <= refused_at_most, statuses
+        assert allowed - late <= statuses.count(200) <= allowed, statuses
         counted = json.loads(service.s3.get_object(Bucket=service.bucket, Key="rate-limit/enhance.json")["Body"].read())
-        assert len(counted["global_requests"]) == 10
+        assert len(counted["global_requests"]) == allowed
         for refused in (answer for answer in answers if answer.status == 429):
             assert (refused.json()["error"], refused.json()["scope"]) == ("RATE_LIMIT_EXCEEDED", "global")
             assert 3_000 < int(refused.headers["retry-after"]) == refused.json()["retryAfter"] <= 3_600
