@@ -32,11 +32,11 @@ def page_config(*, api_url: str, status_wait: int, gallery: bool) -> dict[str, A
 
 
 def content_security_policy(*, api: str, uploads: str, images: str = "") -> str:
-    """The page's policy: it loads its own files, and images of its own origin and of ``images``.
+    """The page's policy: it loads its own files, and images of its own origin, of ``images``, and of the user's files.
 
     It calls the API at the origin ``api`` and posts files to ``uploads``, one or more origins separated by blanks.
     """
-    own_and_images = " ".join(filter(None, ("'self'", images)))
+    own_and_images = " ".join(filter(None, ("'self'", "blob:", images)))
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",

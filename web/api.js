@@ -77,6 +77,7 @@ export const api = {
   enhance: (prompt) => only(request("POST", "/enhance", { body: { prompt } })),
   cancel: (id) => only(request("POST", `/cancel/${part(id)}`)),
   retry: (id, models) => only(request("POST", `/retry/${part(id)}`, { body: { models } })),
+  upload: (contentType, signal) => only(request("POST", "/uploads", { body: { contentType }, signal })),
   galleries: (limit, cursor) =>
     only(request("GET", `/gallery/list?limit=${limit}${cursor ? `&cursor=${part(cursor)}` : ""}`)),
   gallery: (id) => only(request("GET", `/gallery/${part(id)}`)),

@@ -9,6 +9,7 @@ import { loadModule } from "./lazy.js";
 import { store, stored } from "./storage.js";
 import { texts } from "./texts.js";
 import { reserve, Tile } from "./tile.js";
+import { dragged } from "./viewer.js";
 
 const JOB_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const UNANSWERED = "unanswered";
@@ -26,28 +27,46 @@ let view = null;
 let routes = 0;
 // What is known of a job just submitted, until its document arrives.
 let submitted = null;
+// Whether the next view is shown for its form.
+let isComposing = false;
 
 const page = {
   banner: (text) => write(banner, text),
   titled: () => (document.title = texts.title(view?.title ?? "")),
-  reuse: (job) => {
-    announce(texts.reused(composer.reuse(job)), true);
+  reuse: async (job, references) => {
+    announce(texts.reused(await composer.reuse(job, references)), true);
     scrollTo({ top: 0 });
+  },
+  edit: (entry) => {
+    announce(texts.editing(entry.name), true);
+    return compose(() => composer.edit(entry));
   },
 };
 
+/** Do something with the form, where it can be seen. */
+async function compose(work) {
+  document.querySelector("dialog")?.close();
+  if (!composer.element.isConnected) {
+    isComposing = true;
+    location.hash = "#/";
+  }
+  scrollTo({ top: 0 });
+  await work();
+}
+
 const composer = new Composer({
   changed: () => view?.lineUp?.(),
-  submit: async (body, rows) => {
+  submit: async (body, known, made) => {
     // A submission that may have made a job although no response came: sending the same one again returns the same job.
     const text = JSON.stringify(body);
-    const [before, known] = stored(UNANSWERED).split("\n");
-    const key = before === text ? known : newKey();
+    const [before, used] = stored(UNANSWERED).split("\n");
+    const key = before === text ? used : newKey();
     store(UNANSWERED, `${text}\n${key}`);
     try {
       const { jobId, totalModels } = await api.generate(body, key);
       store(UNANSWERED, "");
-      submitted = { id: jobId, rows, ratio: body.aspectRatio ?? null };
+      await made(jobId);
+      submitted = { id: jobId, ...known };
       announce(texts.jobStarted(totalModels));
       location.hash = `#/job/${jobId}`;
     } catch (error) {
@@ -102,12 +121,12 @@ async function viewOf(hash) {
   if (first === "" && !second) return new Home();
   if (first === "job" && JOB_ID.test(second)) {
     const known = submitted?.id === second ? submitted : null;
-    return new JobView(second, page, known?.rows.length ? known.rows : null, known?.ratio);
+    return new JobView(second, page, known ?? {});
   }
   if (first === "gallery" && config.gallery) {
     // Most visits begin with a prompt.
     const { GalleryList, GalleryView } = await loadModule("gallery.js");
-    return second ? new GalleryView(second) : new GalleryList(new URLSearchParams(query).get("after") ?? "");
+    return second ? new GalleryView(second, page) : new GalleryList(new URLSearchParams(query).get("after") ?? "");
   }
   return new Nothing(texts.noSuchPage);
 }
@@ -143,8 +162,10 @@ async function route() {
   if (first) return;
   // After a prompt was sent, the focus stays in the form; otherwise it moves to the new heading.
   if (submitted && submitted.id === view.id) composer.send.focus({ preventScroll: true });
+  else if (isComposing) composer.box.focus({ preventScroll: true });
   else view.heading.focus({ preventScroll: true });
   submitted = null;
+  isComposing = false;
   scrollTo({ top: 0 });
 }
 
@@ -187,8 +208,41 @@ function frame() {
     banner,
     main,
   );
+  acceptImages();
   // A key that is held down presses a button only once.
   addEventListener("keydown", (event) => event.repeat && event.target.tagName === "BUTTON" && event.key === "Enter" && event.preventDefault());
+}
+
+/** Images that are pasted or dropped anywhere become reference images. */
+function acceptImages() {
+  const hint = h("div.drop", { "aria-hidden": "true", hidden: true }, icon("image"), texts.dropHint);
+  const isText = (target) => target instanceof HTMLTextAreaElement || target instanceof HTMLInputElement;
+  const carries = ({ dataTransfer }) => dragged.entry !== null || dataTransfer?.types.includes("Files");
+  document.body.append(hint);
+  addEventListener("paste", (event) => {
+    const { clipboardData: data, target } = event;
+    // What is copied from an office program is a text and an image of it.
+    if (!data?.files.length || (data.getData("text/plain") && isText(target))) return;
+    event.preventDefault();
+    compose(() => composer.attach([...data.files]));
+  });
+  for (const name of ["dragenter", "dragover"]) {
+    addEventListener(name, (event) => {
+      if (!carries(event)) return;
+      event.preventDefault();
+      hint.hidden = false;
+    });
+  }
+  addEventListener("dragleave", (event) => (hint.hidden ||= !event.relatedTarget));
+  addEventListener("dragend", () => (hint.hidden = true));
+  addEventListener("drop", (event) => {
+    if (!carries(event)) return;
+    event.preventDefault();
+    hint.hidden = true;
+    const { entry } = dragged;
+    const files = [...event.dataTransfer.files];
+    compose(() => (entry ? composer.edit(entry) : composer.attach(files)));
+  });
 }
 
 async function start(isFirst = true) {

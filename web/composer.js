@@ -2,8 +2,9 @@
 
 import { announce } from "./announce.js";
 import { api, sentence } from "./api.js";
-import { busy, button, fill, h, icon, set, write } from "./dom.js";
+import { busy, button, fill, h, icon, iconButton, set, write } from "./dom.js";
 import { dollars, length } from "./format.js";
+import { loadModule } from "./lazy.js";
 import { Problem } from "./problem.js";
 import { store, stored } from "./storage.js";
 import { texts } from "./texts.js";
@@ -16,7 +17,7 @@ const ASPECT_RATIOS = [
   ...["1:1", "2:1", "1:2", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "21:9", "9:21"],
   ...["19.5:9", "9:19.5", "20:9", "9:20", "4:1", "1:4", "8:1", "1:8"],
 ];
-const OPTIONS = ["aspectRatio", "quality", "resolution", "seed", "n"];
+const OPTIONS = ["aspectRatio", "quality", "resolution", "strength", "seed", "n", "images"];
 const DRAFT = "prompt";
 // Milliseconds in which a second press is a double click.
 const DOUBLE_CLICK = 1000;
@@ -27,8 +28,11 @@ export class Composer {
   #problem = new Problem("problem");
   #unlisted = new Problem();
   #sentAt = -DOUBLE_CLICK;
+  // The strip of reference images, once there was one, and what is done with it, one after the other.
+  #references = null;
+  #attaching = Promise.resolve();
 
-  /** `on` has submit(body, rows), which may throw what the API says, and changed(). */
+  /** `on` has submit(body, rows), which returns the job's ID or throws what the API says, and changed(). */
   constructor(on) {
     this.on = on;
     this.box = h("textarea", {
@@ -43,6 +47,19 @@ export class Composer {
         }
       },
     });
+    this.strip = h("div");
+    const file = h("input", {
+      type: "file",
+      multiple: true,
+      accept: "image/png,image/jpeg,image/webp",
+      hidden: true,
+      onchange: () => {
+        this.attach([...file.files]);
+        // The same file may be chosen again.
+        file.value = "";
+      },
+    });
+    this.add = iconButton(texts.addImages, "image", { onclick: () => file.click() });
     this.counter = h("span.counter", { id: "prompt-count" });
     this.suggestion = h("div.suggestion", { hidden: true });
     this.enhance = button(texts.enhance, { icon: "spark", onclick: () => this.#enhance() });
@@ -60,9 +77,10 @@ export class Composer {
       "section.composer",
       { "aria-label": texts.prompt },
       h("label.unseen", { for: "prompt" }, texts.prompt),
+      this.strip,
       this.box,
       h("p.unseen", { id: "prompt-keys" }, texts.shortcut),
-      h("div.bar", this.toggle, this.summary, this.counter, this.enhance, this.send),
+      h("div.bar", this.add, file, this.toggle, this.summary, this.counter, this.enhance, this.send),
       this.#problem.element,
       this.#unlisted.element,
       this.suggestion,
@@ -95,17 +113,75 @@ export class Composer {
     return this.#models.filter((model) => model.default && model.configured);
   }
 
-  /** The models that are chosen, in the registry's order. */
+  /** The models that are chosen, in the registry's order; with reference images, those that support them. */
   get lineUp() {
-    return this.#models.filter((model) => this.#chosen.has(model.id));
+    return this.#models.filter((model) => this.#chosen.has(model.id) && this.#isAble(model));
   }
 
   get ratio() {
-    return this.aspectRatio.value || null;
+    return this.aspectRatio.value || this.#references?.ratio || null;
   }
 
-  /** Fill the form from a job; returns the names of what the form cannot hold. */
-  reuse(job) {
+  /** The number of reference images. */
+  get #count() {
+    return this.#references?.count ?? 0;
+  }
+
+  #isAble(model) {
+    return !this.#count || model.parameters.images !== undefined;
+  }
+
+  /** Run with the strip of reference images, after all that came before. */
+  #withReferences(work) {
+    const done = this.#attaching.then(() => this.#run(work));
+    this.#attaching = done.catch(() => {});
+    return done;
+  }
+
+  async #run(work) {
+    try {
+      // Its code comes with the first image.
+      const { References } = await loadModule("references.js");
+      if (!this.#references) {
+        this.#references = new References({
+          changed: () => this.#referencesChanged(),
+          failed: (error, again) => this.#problem.show(error, again ? this.#problem.again(again, this.box) : null),
+          focus: (element) => (element ?? this.add).focus(),
+        });
+        fill(this.strip, this.#references.element);
+      }
+    } catch {
+      this.#problem.show(texts.unreachable, this.#problem.again(() => this.#withReferences(work), this.box));
+      return;
+    }
+    this.#problem.clear();
+    await work(this.#references);
+  }
+
+  #referencesChanged() {
+    set(this.box, "placeholder", this.#count ? texts.changeHint : texts.promptHint);
+    this.strengthField.hidden = !this.#count;
+    if (this.isReady) this.#changed();
+  }
+
+  /** Add files as reference images. */
+  attach(files) {
+    return this.#withReferences((references) => references.add(files));
+  }
+
+  /** Add an image of a job or gallery as a reference image; what is written next is what should change. */
+  async edit(entry) {
+    await this.#withReferences((references) => references.edit(entry));
+    this.box.focus();
+    this.box.select();
+  }
+
+  /** Fill the form from a job and the entries of its reference images; returns the names of what the form cannot hold. */
+  async reuse(job, references) {
+    const missing = (job.references ?? []).length > references.length ? [texts.references] : [];
+    if (references.length || this.#count) {
+      await this.#withReferences(async (strip) => missing.push(...(await strip.reuse(references))));
+    }
     const given = (name) => (job.parameters[name] === undefined ? "" : String(job.parameters[name]));
     this.#put(job.prompt);
     this.aspectRatio.value = given("aspectRatio");
@@ -113,6 +189,12 @@ export class Composer {
     this.resolution.value = given("resolution");
     this.seed.value = given("seed");
     this.number.value = given("n") || "1";
+    this.strength.value = given("strength");
+    // Only a few values can be chosen.
+    if (this.strength.value !== given("strength")) {
+      this.strength.value = "";
+      missing.push(texts.strength);
+    }
     const names = new Set(job.results.map((row) => row.model));
     const found = this.#models.filter((model) => names.has(model.name) && model.configured);
     if (found.length) this.#chosen = new Set(found.map((model) => model.id));
@@ -121,10 +203,12 @@ export class Composer {
     const gone = [...names].filter((name) => !found.some((model) => model.name === name));
     // The job shows the defaults of some parameters beside what its caller gave.
     const asked = new Set(job.results.flatMap((row) => ["applied", "adjusted", "ignored"].flatMap((part) => Object.keys(row[part] ?? {}))));
-    return [...[...asked].filter((name) => !OPTIONS.includes(name)).map(texts.parameter), ...gone];
+    return [...[...asked].filter((name) => !OPTIONS.includes(name)).map(texts.parameter), ...missing, ...gone];
   }
 
   async submit() {
+    // What was pasted a moment ago belongs to the prompt.
+    await this.#attaching;
     const wrong = this.#wrong();
     set(this.seed, "aria-invalid", wrong?.where === this.seed && "true");
     if (wrong) {
@@ -135,9 +219,14 @@ export class Composer {
     }
     if (performance.now() - this.#sentAt < DOUBLE_CLICK) return;
     this.#problem.clear();
-    await busy(this.send, texts.generating, async () => {
+    await busy(this.send, this.#count ? texts.uploading : texts.generating, async (label) => {
       try {
-        await this.on.submit(this.#body(), this.lineUp);
+        const images = this.#references ? await this.#references.images() : [];
+        if (!images) return;
+        label(texts.generating);
+        const body = this.#body();
+        if (images.length) body.images = images;
+        await this.on.submit(body, { rows: this.lineUp, ratio: this.ratio, references: this.#count }, (id) => this.#references?.sent(id));
         this.#sentAt = performance.now();
         this.#suggest();
         // The images must be visible.
@@ -155,8 +244,8 @@ export class Composer {
     const seed = this.seed.value.trim();
     if (seed && (!/^\d{1,10}$/.test(seed) || Number(seed) > MAX_SEED))
       return { text: texts.seedWrong(MAX_SEED), where: this.seed };
-    if (this.#models.length && !this.#chosen.size)
-      return { text: texts.modelsMissing, where: this.choice.querySelector("button") };
+    if (this.#models.length && !this.lineUp.length)
+      return { text: this.#chosen.size ? texts.editorsMissing : texts.modelsMissing, where: this.choice.querySelector("button") };
     return null;
   }
 
@@ -164,7 +253,7 @@ export class Composer {
     const body = { prompt: this.box.value.trim(), ...this.#chosenOptions() };
     const usual = this.usual;
     const isUsual = usual.length === this.#chosen.size && usual.every((model) => this.#chosen.has(model.id));
-    if (!isUsual) body.models = [...this.#chosen];
+    if (!isUsual) body.models = this.lineUp.map((model) => model.id);
     return body;
   }
 
@@ -173,6 +262,7 @@ export class Composer {
     const found = {};
     for (const name of ["aspectRatio", "quality", "resolution"]) if (this[name].value) found[name] = this[name].value;
     if (this.seed.value.trim()) found.seed = Number(this.seed.value);
+    if (this.#count && this.strength.value) found.strength = Number(this.strength.value);
     if (this.number.value !== "1") found.n = Number(this.number.value);
     return found;
   }
@@ -284,6 +374,9 @@ export class Composer {
     this.number = choice(texts.perModel, ["1", "2", "3", "4"]);
     this.quality = choice(texts.quality, ["", "low", "medium", "high", "xhigh", "max"], (value) => texts.qualities[value]);
     this.resolution = choice(texts.resolution, ["", "512", "1K", "2K", "4K"]);
+    this.strength = choice(texts.strength, ["", "0.2", "0.4", "0.6", "0.8"], (value) => texts.percent(value));
+    this.strengthField = this.strength.parentElement;
+    this.strengthField.hidden = true;
     const seed = { type: "text", inputmode: "numeric", autocomplete: "off", placeholder: texts.seedHint, maxlength: 10 };
     this.seed = field(texts.seed, h("input", seed));
     this.choice = h("div.models", h("p.soft", texts.loading));
@@ -358,11 +451,13 @@ export class Composer {
   #changed() {
     const models = this.lineUp;
     const options = Object.entries(this.#chosenOptions());
+    if (this.#count) options.push(["images", this.#count]);
     for (const model of this.#models) {
       const found = options.filter(([name, value]) => !supports(model.parameters[name], value)).map(([name]) => texts.parameter(name));
-      write(this.#boxes.get(model.id).unsupported, found.length ? texts.unsupported(found) : "");
+      const note = this.#isAble(model) ? found.length > 0 && texts.unsupported(found) : texts.leftOut;
+      write(this.#boxes.get(model.id).unsupported, note || "");
     }
-    const own = this.quality.value || this.resolution.value ? "" : this.#estimate(models);
+    const own = this.quality.value || this.resolution.value || this.#count ? "" : this.#estimate(models);
     write(this.summary, [texts.chosen(models.length), models.length ? own : ""].filter(Boolean).join(" · "));
     this.on.changed();
   }

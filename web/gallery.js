@@ -1,9 +1,10 @@
 // Earlier jobs: pages of galleries, newest first, and the images of one.
 
 import { api } from "./api.js";
-import { button, fill, h, icon, set } from "./dom.js";
+import { button, fill, h, icon, iconButton, set } from "./dom.js";
 import { archiveButton } from "./download.js";
 import { date, fileName, galleryDate } from "./format.js";
+import { loadModule } from "./lazy.js";
 import { Problem } from "./problem.js";
 import { imageCount, texts } from "./texts.js";
 import { imageButton, reserve } from "./tile.js";
@@ -19,13 +20,14 @@ class View {
     this.title = heading;
     this.heading = h("h1", { tabindex: "-1" }, heading);
     this.lead = h("p.summary", texts.loading);
+    this.madeFrom = h("div.made-from", { hidden: true });
     this.actions = h("div.actions");
     this.body = h("div");
     this.problem = new Problem();
     this.element = h(
       "section.gallery",
       { "aria-busy": "true" },
-      h("div.job-head", h("div.job-title", this.heading, this.lead), this.actions),
+      h("div.job-head", h("div.job-title", this.heading, this.lead, this.madeFrom), this.actions),
       this.problem.element,
       this.body,
     );
@@ -100,10 +102,12 @@ export class GalleryList extends View {
 
 /** The images of one job. */
 export class GalleryView extends View {
-  constructor(id) {
+  /** `page` has edit(entry). */
+  constructor(id, page) {
     const when = galleryDate(id);
     super(when ? texts.galleryOf(when) : texts.galleryTitle);
     this.id = id;
+    this.page = page;
   }
 
   async show() {
@@ -116,7 +120,9 @@ export class GalleryView extends View {
       return;
     }
     const entries = gallery.images.map((image, index) => this.#entry(image, index, gallery.images));
-    const open = (entry) => showImage(entries, entries.indexOf(entry));
+    const view = (all) => (entry) => showImage(all, all.indexOf(entry), (chosen) => this.page.edit(chosen));
+    const open = view(entries);
+    const before = await this.#madeFrom(gallery.references ?? [], view);
     const list = h(
       "ul.grid",
       entries.map((entry, index) =>
@@ -124,16 +130,37 @@ export class GalleryView extends View {
           "li.tile",
           { "data-state": "completed" },
           h("div.frame", h("div.cells", { "data-number": 1 }, imageButton(entry, open))),
-          h("div.caption", h("h3", entry.name), h("p.note", size(gallery.images[index]))),
+          h(
+            "div.caption",
+            h("h3", entry.name),
+            h("div.foot", h("p.note", size(gallery.images[index])), h("div.tools", this.#editButton(entry))),
+          ),
         ),
       ),
     );
     const first = gallery.images.find((image) => image.width && image.height);
     reserve(list, first && `${first.width}:${first.height}`);
     const save = archiveButton(`pixel-prompt-${this.id}.zip`, this.problem, () => entries);
-    const compare = button(texts.compare, { icon: "compare", onclick: () => showComparison(entries, 0, 1) });
-    fill(this.actions, back, entries.length > 1 && compare, save);
+    const all = [...before, ...entries];
+    const compare = button(texts.compare, { icon: "compare", onclick: () => showComparison(all, 0, before.length || 1) });
+    fill(this.actions, back, all.length > 1 && compare, save);
     fill(this.body, h("h2.unseen", texts.images), list);
+  }
+
+  /** Show what the images were made from; returns the entries that can be shown. */
+  async #madeFrom(references, view) {
+    this.madeFrom.hidden = !references.length;
+    if (!references.length) return [];
+    const { entriesOf, showReferences } = await loadModule("references.js");
+    const refresh = async (index) => (await api.gallery(this.id)).references[index].imageUrl;
+    const entries = await entriesOf(references, "", refresh);
+    const shown = entries.filter((entry) => entry.url);
+    showReferences(this.madeFrom, entries, view(shown), references.find((each) => each.fromGallery)?.fromGallery);
+    return shown;
+  }
+
+  #editButton(entry) {
+    return iconButton(texts.edit(entry.name), "edit", { onclick: () => this.page.edit(entry) });
   }
 
   #entry(image, index, all) {
@@ -141,6 +168,7 @@ export class GalleryView extends View {
     const name = same.length > 1 ? texts.numbered(image.model, same.indexOf(image) + 1) : image.model;
     return {
       id: image.imageKey,
+      imageKey: image.imageKey,
       name,
       url: image.imageUrl,
       fileName: fileName(index + 1, name, image.imageUrl),

@@ -1,13 +1,14 @@
 // A job: its progress, its grid of tiles, and what can be done with it.
 
 import { announce } from "./announce.js";
-import { api, ApiError } from "./api.js";
+import { api, ApiError, config } from "./api.js";
 import { busy, button, fill, h, iconButton, set, write } from "./dom.js";
 import { archiveButton, saveArchive, saveImage } from "./download.js";
 import { date, dollars, fileName, time, totalCost } from "./format.js";
+import { loadModule } from "./lazy.js";
 import { Problem } from "./problem.js";
 import { texts } from "./texts.js";
-import { mayRunAgain, reserve, stateOf, Tile } from "./tile.js";
+import { mayRunAgain, reserve, shapeOf, stateOf, Tile } from "./tile.js";
 import { copy, press, showComparison, showImage } from "./viewer.js";
 import { FINAL, watch } from "./watch.js";
 
@@ -16,12 +17,17 @@ const LINE_UP = 9;
 const hasFailed = (row) => row.status === "error" || row.status === "cancelled";
 /** What changes when a job is cancelled or runs again. */
 const standing = (job) => `${job.run} ${FINAL.includes(job.status) && job.updatedAt}`;
+/** What changes in how reference images are shown. */
+const outlook = (references) => references.map(({ imageUrl, width, error }) => `${Boolean(imageUrl)} ${width} ${error}`).join();
 const ended = (rows) => rows.filter((row) => row.status === "completed" || hasFailed(row)).length;
 
 export class JobView {
   #document = null;
   #tiles = [];
   #picked = [];
+  // Entries of the job's reference images.
+  #references = [];
+  #outlook = "";
   #problem = new Problem();
   #stop = () => {};
   #timer = 0;
@@ -32,26 +38,28 @@ export class JobView {
   #ahead = null;
 
   /**
-   * `page` has banner(text or "") and reuse(document); `expected` are the models of a job that was
-   * just submitted, `{name, provider}`, and its `ratio`.
+   * `page` has banner(text or ""), edit(entry) and reuse(document, references). `known` is what is known of a job that
+   * was just submitted: `rows` (its models), `ratio`, and `references`, how many reference images it has.
    */
-  constructor(id, page, expected = null, ratio = null) {
+  constructor(id, page, { rows = [], ratio = null, references = 0 } = {}) {
     this.id = id;
     this.page = page;
     this.heading = h("h1.prompt", { tabindex: "-1" }, texts.jobStarting);
     this.facts = h("p.summary");
+    this.madeFrom = h("div.made-from", { hidden: !references });
     this.track = h("div.track", { role: "progressbar", "aria-label": texts.progress, "aria-valuemin": 0 });
     this.grid = h("ul.grid");
     this.#buttons();
     this.element = h(
       "section.job",
-      h("div.job-head", h("div.job-title", this.heading, this.facts), this.actions),
+      h("div.job-head", h("div.job-title", this.heading, this.facts, this.madeFrom), this.actions),
       this.track,
       this.#problem.element,
       h("h2.unseen", texts.images),
       this.grid,
     );
-    const lineUp = expected ?? Array(LINE_UP).fill({ name: "\u00a0" });
+    const lineUp = rows.length ? rows : Array(LINE_UP).fill({ name: "\u00a0" });
+    this.ratio = ratio;
     this.#build(lineUp.map(({ name }) => ({ model: name, status: "pending" })), ratio);
     write(this.facts, texts.loading);
     this.#watch();
@@ -91,7 +99,7 @@ export class JobView {
     this.copyPrompt = iconButton(texts.copyPrompt, "copy", {
       onclick: async () => announce(await copy(this.#document.prompt), true),
     });
-    this.reuse = iconButton(texts.reuse, "reuse", { onclick: () => this.page.reuse(this.#document) });
+    this.reuse = iconButton(texts.reuse, "reuse", { onclick: () => this.page.reuse(this.#document, this.#references) });
     this.actions = h("div.actions", this.cancel, this.retry, this.compare, this.save, this.copyPrompt, this.reuse);
     for (const each of this.actions.children) each.hidden = true;
   }
@@ -181,7 +189,8 @@ export class JobView {
     if (before && (job.run > before.run || (this.#isUnsure && standing(job) !== standing(before)))) this.#problem.clear();
     write(this.heading, job.prompt);
     set(this.heading, "title", date(job.createdAt));
-    if (!before) this.#build(job.results, job.parameters.aspectRatio);
+    if (!before) this.#build(job.results, job.parameters.aspectRatio ?? this.ratio ?? shapeOf(job.references?.[0] ?? {}));
+    this.#madeFrom(job);
     const again = job.results.filter(mayRunAgain);
     const focused = document.activeElement;
     job.results.forEach((row, index) =>
@@ -193,7 +202,7 @@ export class JobView {
     this.retry.hidden = !this.#isFinal || !again.length;
     write(this.retry.querySelector("span"), texts.retryAll(again.length));
     set(this.retry, "title", texts.retryLong(again.map((row) => row.model)));
-    this.compare.hidden = made < 2;
+    this.#offerComparison();
     this.save.hidden = made < 1;
     this.copyPrompt.hidden = this.reuse.hidden = false;
     // If the pressed button is gone now, the focus moves to the heading.
@@ -212,6 +221,7 @@ export class JobView {
         open: (entry) => this.#open(entry),
         pick: (picked) => this.#pick(picked),
         save: (saved) => this.#saveTile(saved),
+        edit: (entry) => this.page.edit(entry),
         retry: (element, failed) => busy(element, "", () => this.#runAgain(failed)),
         details: (failed) => showImage([this.#failure(failed.row)], 0),
       });
@@ -266,6 +276,7 @@ export class JobView {
       const name = images.length > 1 ? texts.numbered(row.model, number + 1) : row.model;
       return {
         id: image.binaryKey,
+        imageKey: image.imageKey,
         name,
         url: image.imageUrl,
         prompt: this.#document.prompt,
@@ -325,9 +336,42 @@ export class JobView {
     return this.#tiles.flatMap((tile) => tile.entries);
   }
 
+  /** The reference images that can be shown, for a comparison with what became of them. */
+  get #before() {
+    return this.#references.filter((entry) => entry.url);
+  }
+
+  /** Show what the job was made from, again when more is known of it. */
+  async #madeFrom(job) {
+    const references = job.references ?? [];
+    const now = outlook(references);
+    if (now === this.#outlook) return;
+    this.#outlook = now;
+    this.madeFrom.hidden = false;
+    const module = await loadModule("references.js").catch(() => null);
+    // Without it the next change tries again.
+    if (!module) this.#outlook = "";
+    if (!module || this.#isGone) return;
+    const refresh = async (index) => (await api.status(this.id)).document.references[index].imageUrl;
+    const entries = await module.entriesOf(references, this.id, refresh);
+    if (now !== this.#outlook) return;
+    this.#references = entries;
+    const gallery = config.gallery && references.find((each) => each.fromGallery)?.fromGallery;
+    module.showReferences(this.madeFrom, entries, (entry) => this.#view(this.#before, entry), gallery);
+    this.#offerComparison();
+  }
+
+  #offerComparison() {
+    const made = this.#all().length;
+    this.compare.hidden = !made || made + this.#before.length < 2;
+  }
+
   #open(entry) {
-    const all = this.#all();
-    showImage(all, all.findIndex((each) => each.id === entry.id));
+    this.#view(this.#all(), entry);
+  }
+
+  #view(entries, entry) {
+    showImage(entries, entries.findIndex((each) => each.id === entry.id), (chosen) => this.page.edit(chosen));
   }
 
   #pick(tile) {
@@ -344,10 +388,12 @@ export class JobView {
   }
 
   #compare() {
-    const all = this.#all();
+    const before = this.#before;
+    const all = [...before, ...this.#all()];
     const chosen = this.#picked.map((tile) => all.indexOf(tile.entries[0]));
+    // Without a choice: before and after, or the first two.
     const left = chosen[0] ?? 0;
-    const right = chosen[1] ?? (left === 0 ? 1 : 0);
+    const right = chosen[1] ?? (left === 0 ? before.length || 1 : 0);
     showComparison(all, left, right).addEventListener("close", () => {
       for (const tile of this.#picked) press(tile.pick, false);
       this.#picked = [];

@@ -14,6 +14,9 @@ export const mayRunAgain = (row) => row.status === "cancelled" || (row.status ==
 /** Number of images that a row asks for. */
 const wanted = (row) => row.applied?.n ?? row.adjusted?.n?.used ?? 1;
 
+// No frame follows an image beyond this shape.
+const MAX_RATIO = 21 / 9;
+
 const ICON = { refused: "refused", error: "alert", cancelled: "stop" };
 
 /** An image as a button that opens it; where it cannot be loaded, a button that tries again. */
@@ -48,6 +51,13 @@ export function reserve(element, ratio) {
   set(element, "data-shape", width / height > 1.4 ? "wide" : null);
 }
 
+/** The shape of an image for `reserve`, and of what becomes of it; null where its size is not known. */
+export function shapeOf({ width, height }) {
+  if (!width || !height) return null;
+  if (width / height > MAX_RATIO) return "21:9";
+  return height / width > MAX_RATIO ? "9:21" : `${width}:${height}`;
+}
+
 export class Tile {
   #cells = h("div.cells");
   #over = h("div.over");
@@ -58,13 +68,14 @@ export class Tile {
   // The row that is shown, for its record.
   row = null;
 
-  /** `on` has open(entry), pick(tile), save(tile), retry(button, rows) and details(tile). */
+  /** `on` has open(entry), edit(entry), pick(tile), save(tile), retry(button, rows) and details(tile). */
   constructor(name, note, on = {}) {
     this.name = name;
     this.entries = [];
     this.on = on;
     this.pick = iconButton(texts.pick(name), "compare", { onclick: () => on.pick(this) });
     this.save = iconButton(texts.save(name), "download", { onclick: () => busy(this.save, "", () => on.save(this)) });
+    this.edit = iconButton(texts.edit(name), "edit", { onclick: () => on.edit(this.entries[0]) });
     press(this.pick, false);
     this.#note.textContent = note;
     this.element = h(
@@ -73,7 +84,7 @@ export class Tile {
       h("div.frame", this.#cells, this.#over),
       h("div.caption", h("h3", name), h("div.foot", this.#note, this.#tools)),
     );
-    this.#tools.append(this.pick, this.save);
+    this.#tools.append(this.edit, this.pick, this.save);
   }
 
   /** Show a row of the job document; `entries` are its images. */

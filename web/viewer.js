@@ -1,15 +1,20 @@
 // Dialogs: one image with its record, and two images side by side.
 //
-// Both show entries: {id, name, url, prompt, fileName, facts, refresh}. `facts` are pairs of a label and a text or a
+// Both show entries: {id, imageKey, name, url, prompt, fileName, facts, refresh}. `facts` are pairs of a label and a text or a
 // list of texts; `refresh` requests the image's present URL.
 
 import { button, busy, fill, h, icon, iconButton, set } from "./dom.js";
 import { saveImage } from "./download.js";
 import { texts } from "./texts.js";
 
+/** The image of the page that is dragged, where it can be edited. */
+export const dragged = { entry: null };
+
 /** An image of an entry that requests a fresh URL once, and says so if it cannot be loaded. */
 export function imageOf(entry, attributes = {}) {
   const image = h("img", { alt: texts.alt(entry.name, entry.prompt), ...attributes });
+  image.addEventListener("dragstart", () => (dragged.entry = entry.imageKey ? entry : null));
+  image.addEventListener("dragend", () => (dragged.entry = null));
   let isFresh = false;
   image.addEventListener("load", () => image.classList.add("there"));
   image.addEventListener("error", async () => {
@@ -64,8 +69,8 @@ function open(kind, title, content) {
   return dialog;
 }
 
-/** Show an entry with its record, and the way to its neighbors. */
-export function showImage(entries, index) {
+/** Show an entry with its record, and the way to its neighbors; `edit(entry)` is for images that have a key. */
+export function showImage(entries, index, edit = null) {
   let position = index;
   const title = h("span");
   const stage = stageOf();
@@ -84,6 +89,13 @@ export function showImage(entries, index) {
   const file = h("a.button", { target: "_blank", rel: "noopener noreferrer" }, icon("open"), texts.openOriginal);
   // Its URL may have been signed again.
   stage.addEventListener("load", () => (file.href = entries[position].url), true);
+  const change = button(texts.editThis, {
+    icon: "edit",
+    onclick: () => {
+      dialog.close();
+      edit(entries[position]);
+    },
+  });
   const copyPrompt = button(texts.copyPrompt, {
     icon: "copy",
     onclick: async () => (said.textContent = await copy(entries[position].prompt)),
@@ -102,15 +114,17 @@ export function showImage(entries, index) {
     said.textContent = "";
     download.hidden = file.hidden = !entry.url;
     copyPrompt.hidden = !entry.prompt;
+    change.hidden = !edit || !entry.imageKey;
     if (entry.url) file.href = entry.url;
   }
 
   const several = entries.length > 1;
   show();
-  open("viewer", title, (head) => [
+  const dialog = open("viewer", title, (head) => [
     h("div.stage-side", stage, several && h("div.turn", previous, next)),
-    h("div.side", head, facts, h("div.actions", download, file, copyPrompt), said),
-  ]).addEventListener("keydown", (event) => {
+    h("div.side", head, facts, h("div.actions", change, download, file, copyPrompt), said),
+  ]);
+  dialog.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     // With Alt it is the browser's way back.
     if (several && step && !event.altKey) go(step);
@@ -121,7 +135,8 @@ export function showImage(entries, index) {
 export function showComparison(entries, left, right) {
   function side(label, index) {
     const stage = stageOf();
-    const facts = h("div.facts");
+    // It may have to be scrolled, by the keyboard too.
+    const facts = h("div.facts", { tabindex: 0, role: "group", "aria-label": label });
     const choice = h(
       "select",
       { "aria-label": label, onchange: () => show(Number(choice.value)) },

@@ -3,8 +3,9 @@
 The emulator on its own serves every client of its port: other users of the machine, and every page in a browser on it.
 This ASGI middleware is in front of it. Unsigned requests reach only what is public on AWS too: the HTTP API, where
 on Linux they must come from a process of the same user, the distributions of CloudFront, and S3 by presigned URLs and
-by forms with a signed policy. A request that says it comes from a page of another origin is refused, signed or not, and
-so is one for another host: a name that leads to this machine would make any page one of ours (DNS rebinding).
+by forms with a signed policy, with their preflights. A request that says it comes from a page of another origin is
+refused, signed or not, and so is one for another host: a name that leads to this machine would make any page one of
+ours (DNS rebinding).
 
 The emulator chooses the service by many signs, such as a header or the beginning of the path. So an unsigned request
 passes only in a form that leaves no choice, and of a signed one everything is signed that could make another of it.
@@ -122,6 +123,8 @@ async def _unauthenticated(request: Request) -> Response | None:
         return check_presigned(request)
     if request.method == "POST" and request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await _check_form(request)
+    if request.method == "OPTIONS":
+        return _check_preflight(request)
     return refused(f"Only requests that are signed with the cloud's own access key are accepted. {CURE}")
 
 
@@ -136,6 +139,15 @@ async def _check_form(request: Request) -> Response | None:
     if body is None or body.count(b"--" + kind["boundary"].encode()) > _MAX_PARTS:
         return refused_by("s3", "The form is too long or too slow, or has too many parts.")
     _unsigned_form.set(True)
+    return None
+
+
+def _check_preflight(request: Request) -> Response | None:
+    """Let a browser ask S3 whether a page may post a form to a bucket, as the rules of the bucket say."""
+    bucket = _BUCKET.fullmatch(request.path)
+    request.keep_headers(lambda name: name in ("host", "origin") or name.startswith("access-control-request-"))
+    if not bucket or request.query or not s3._ensure_bucket(bucket[1]) or not is_of_s3(request):
+        return refused_by("s3", "A preflight is for a form that is posted to a bucket.")
     return None
 
 

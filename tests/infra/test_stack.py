@@ -575,7 +575,7 @@ def test_the_page_runs_no_script_but_its_own(resources: Resources) -> None:
     # By its name of all regions in us-east-1, and by that of its region elsewhere, the bucket takes uploads.
     (sources,) = [directive for directive in directives if directive.startswith("connect-src ")]
     api = "https://*.execute-api.<AWS::Region>.amazonaws.com"
-    assert sources == f"connect-src 'self' {api} https://bucket https://bucket"
+    assert sources == f"connect-src 'self' blob: {api} https://bucket https://bucket"
     ((_, parts),) = page["ContentSecurityPolicy"]["ContentSecurityPolicy"].values()
     named = [part["Fn::GetAtt"] for part in parts if "Fn::GetAtt" in part]
     assert [attribute for _, attribute in named] == ["DomainName", "RegionalDomainName"]

@@ -542,6 +542,18 @@ def test_a_form_uploads_what_its_policy_allows(emulator: Emulator) -> None:
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET, Prefix="uploads/two")
 
 
+def test_a_page_may_ask_whether_it_may_upload(emulator: Emulator) -> None:
+    rule = {"AllowedOrigins": [PAGE], "AllowedMethods": ["POST"]}
+    emulator.client("s3").put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [rule]})
+    asked = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+    answer = emulator.send("OPTIONS", f"/{BUCKET}", {**asked, "X-Amz-Target": "secretsmanager.GetSecretValue"})
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] in (PAGE, "*")
+    assert emulator.send("OPTIONS", f"/{BUCKET}", {**asked, "Origin": "https://other.example"}).status == 403
+    for path in ("/functions", "/", "/2015-03-31/functions", f"/{BUCKET}/uploads", f"/{BUCKET}?policy", "/no-bucket"):
+        assert emulator.send("OPTIONS", path, asked).status == 403, path
+
+
 @pytest.mark.parametrize("kind", ["boundary=boundary", "boundary=b", "boundary=boundary; x=y", "charset=utf-8"])
 def test_a_form_without_a_policy_costs_the_emulator_little(emulator: Emulator, kind: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; {kind}", "Content-Encoding": "aws-chunked"}

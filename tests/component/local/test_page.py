@@ -53,8 +53,8 @@ def test_every_answer_carries_the_security_headers(server: PageServer, path: str
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == "'self'"
-    assert policy["connect-src"] == "'self' http://127.0.0.1:4566"
-    assert policy["img-src"] == "'self' http://127.0.0.1:4566"
+    assert policy["connect-src"] == "'self' blob: http://127.0.0.1:4566"
+    assert policy["img-src"] == "'self' blob: http://127.0.0.1:4566"
     assert policy["require-trusted-types-for"] == "'script'"
     assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
     assert headers["X-Content-Type-Options"] == "nosniff"
