@@ -133,7 +133,7 @@ mutants: prepare-all ## Measure how many small faults in the core rules the test
 	@$(VENV_PYTHON) tests/mutants.py
 
 screenshots: prepare-all ## Update docs/screenshots
-	SCREENSHOTS=docs/screenshots BROWSER_REQUIRED=1 $(VENV_PYTHON) -m pytest tests/browser -k 'nine_images or gallery'
+	SCREENSHOTS=docs/screenshots BROWSER_REQUIRED=1 $(VENV_PYTHON) -m pytest tests/browser -k 'nine_images or nine_models or gallery'
 
 deploy: prepare-all ## Deploy STAGE=dev into your AWS account; shows what changes and asks (YES=1: without asking)
 	@$(VENV_PYTHON) -m local deploy --stage="$$STAGE" $(if $(FORWARD),--forward)

@@ -2,7 +2,7 @@
 
 import { announce } from "./announce.js";
 import { api, sentence } from "./api.js";
-import { busy, button, fill, h, icon, iconButton, set, write } from "./dom.js";
+import { busy, button, fill, h, icon, set, write } from "./dom.js";
 import { dollars, length } from "./format.js";
 import { loadModule } from "./lazy.js";
 import { Problem } from "./problem.js";
@@ -59,7 +59,7 @@ export class Composer {
         file.value = "";
       },
     });
-    this.add = iconButton(texts.addImages, "image", { onclick: () => file.click() });
+    this.add = button(texts.image, { icon: "image", "aria-label": texts.addImages, onclick: () => file.click() });
     this.counter = h("span.counter", { id: "prompt-count" });
     this.suggestion = h("div.suggestion", { hidden: true });
     this.enhance = button(texts.enhance, { icon: "spark", onclick: () => this.#enhance() });

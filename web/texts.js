@@ -31,6 +31,7 @@ export const texts = {
   shortcut: "Ctrl or Cmd and Enter sends the prompt",
   options: "Options",
 
+  image: "Image",
   addImages: "Add reference images",
   references: "Reference images",
   pasted: "Pasted image",
