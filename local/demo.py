@@ -59,6 +59,8 @@ def run(
     references = [reference.upload(cloud, image)] if image else []
     job_id = submit(cloud, prompt, references)
     progress(f"job {job_id} is submitted: {prompt!r}" + (f", with {image.path.name}" if image else ""))
+    if references and (unable := reference.left_out(cloud)):
+        progress(f"left out, without support for reference images: {unable}")
     if absent := without_effect(cloud, job_id, faulted):
         progress(f"no effect on this job, which uses the default models: the fault of {absent}")
     document = watch_job(console, cloud, job_id)
@@ -326,6 +328,8 @@ def _print_trace(console: Console, cloud: Cloud, document: Document) -> None:
     width = max(len(row["model"]) for row in document["results"])
     turns = execution_trace.turns(lines)
     logged = {turn.model for turn in turns}
+    if seconds := execution_trace.preparation(lines):
+        console.print(f"  Prepare references {seconds:.1f} s")
     for row in document["results"]:
         passed = execution_trace.steps(line for line in lines if line.get("model") == row["model"])
         if not passed and row.get("duration") is not None:

@@ -52,6 +52,13 @@ def reference_of(environment: Mapping[str, str]) -> ReferenceImage | None:
     return ReferenceImage(path, data, found.mime_type)
 
 
+def left_out(cloud: Cloud) -> str:
+    """Those of the default models that a job with a reference image does not ask: they don't support one."""
+    models = cloud.request("GET", "/models").json()["models"]
+    asked = (model for model in models if model["default"] and model["configured"])
+    return ", ".join(model["name"] for model in asked if "images" not in model["parameters"])
+
+
 def upload(cloud: Cloud, image: ReferenceImage) -> dict[str, str]:
     """Upload an image; what a request names it by.
 

@@ -137,7 +137,8 @@ def _draw_tile(sheet: Image.Image, tile: Tile, x: int, y: int) -> None:
             pen.text((40, (TILE - height) // 2 + 34 * number), line, font=font, fill=_INK)
     sheet.paste(panel, (x, y), _rounded(TILE, CORNER))
 
-    seconds = f"{tile.seconds:.1f} s" if tile.seconds is not None else "–"
+    # An image without a duration is a reference image.
+    seconds = f"{tile.seconds:.1f} s" if tile.seconds is not None else "" if tile.image else "–"
     seconds_font, name_font, detail_font = _font(seconds, 22), _font(tile.name, 24), _font(tile.detail, 18)
     seconds_width = seconds_font.getlength(seconds)
     canvas.text((x + TILE - seconds_width, y + TILE + 13), seconds, font=seconds_font, fill=_ACCENT)

@@ -71,6 +71,11 @@ def most_at_once(turns: Sequence[Turn]) -> int:
     return most
 
 
+def preparation(lines: Iterable[Line]) -> float | None:
+    """Seconds in which the reference images were prepared; None for a job without any."""
+    return next((float(line["seconds"]) for line in lines if "references" in line and "seconds" in line), None)
+
+
 def steps(lines: Iterable[Line]) -> list[str]:
     """The states that one model passed, in order, from its own lines."""
     passed: list[str] = []

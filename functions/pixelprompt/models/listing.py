@@ -15,6 +15,14 @@ from pixelprompt.models.registry import ModelRegistry
 class Price(Cost, total=False):
     """The cost of one image with the model's defaults, and where and when the price was read."""
 
+    reference: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="What a reference image adds, an estimate in US dollars; without it, that is unknown.",
+            examples=[0.012],
+        ),
+    ]
     date: Annotated[str, Meta(description="Day when the price was read.", examples=["2026-11-23"])]
     source: Annotated[str, Meta(description="Where.", examples=["https://example.com/pricing"])]
     uncorroborated: Annotated[
@@ -104,5 +112,6 @@ def _image_model(model: Model, registry: ModelRegistry, has_credentials: Callabl
 
 def _price(model: Model) -> Price:
     """Price of one image with the model's defaults, with its source and date."""
-    told = {name: value for name, value in (model.price or {}).items() if name in ("date", "source", "uncorroborated")}
+    shown = ("reference", "date", "source", "uncorroborated")
+    told = {name: value for name, value in (model.price or {}).items() if name in shown}
     return cast(Price, {**estimate(model, {}), **told})

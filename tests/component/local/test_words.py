@@ -20,6 +20,7 @@ from local import cdk, cloud, demo
 from local.cloud.chosen import models_of
 from local.options import OptionError, Options
 from local.paths import ROOT
+from local.reference import left_out
 from local.simulator.faults import parse_faults
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.prompts.prompt import PROMPT_LIMIT
@@ -173,6 +174,21 @@ def test_an_unknown_model_starts_nothing(
     monkeypatch.setattr(cloud, "start", lambda *_, **__: pytest.fail("a cloud was started"))
     assert command.main(["--directory", str(tmp_path), name]) == 1
     assert "unknown model 'zzz'" in capsys.readouterr().err
+
+
+def test_default_models_without_support_for_images_are_named() -> None:
+    def model(name: str, default: bool = True, **parameters: Any) -> dict[str, Any]:
+        return {"name": name, "default": default, "configured": True, "parameters": parameters}
+
+    class Playing:
+        def request(self, method: str, path: str) -> Any:
+            return self
+
+        def json(self) -> dict[str, Any]:
+            return {"models": [model("A", images={"max": 1}), model("B"), model("C", default=False)]}
+
+    playing: Any = Playing()
+    assert left_out(playing) == "B"
 
 
 def test_faulted_models_that_a_job_does_not_ask_are_named() -> None:

@@ -298,6 +298,7 @@ def test_the_deadline_ends_a_download() -> None:
         with pytest.raises(DownloadFailed) as caught:
             download(server.url, soon(0.4), base_url=server.url)
         assert time.monotonic() - started < 20 and caught.value.passing
+        assert str(caught.value) == "The image could not be fetched in time."
         given_up.set()
 
 
@@ -334,6 +335,8 @@ def test_an_unknown_host_may_become_known(web: Any) -> None:
     with pytest.raises(DownloadFailed) as caught:
         download("https://nowhere.example/", soon())
     assert caught.value.passing
+    # Waiting longer would not have helped.
+    assert str(caught.value) == "The image could not be fetched: its server could not be reached."
 
 
 def test_a_certificate_of_another_host_is_no_good(web: Any) -> None:

@@ -408,6 +408,7 @@ class TestModelList:
             "amount": 0.0336,
             "currency": "USD",
             "basis": "computed",
+            "reference": 0.00168,
             "date": "2026-11-26",
             "source": "https://ai.google.dev/gemini-api/docs/pricing",
             "uncorroborated": "The tokens of a reference image, about 1120, come from one source.",

@@ -69,8 +69,12 @@ def download(url: str, deadline: float, *, base_url: str | None = None, limit: i
         raise DownloadFailed("The image is too large.") from None
     except (httpx2.InvalidURL, UnicodeError):
         raise DownloadFailed("The address of the image is not valid.") from None
-    except httpx2.HTTPError as error:
+    except httpx2.TimeoutException as error:
         raise DownloadFailed("The image could not be fetched in time.", passing=True) from error
+    except httpx2.HTTPError as error:
+        raise DownloadFailed(
+            "The image could not be fetched: its server could not be reached.", passing=True
+        ) from error
     raise DownloadFailed(f"The image is behind more than {MAX_REDIRECTS} redirects.")
 
 

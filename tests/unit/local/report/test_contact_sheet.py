@@ -43,6 +43,16 @@ def test_pictures_stand_side_by_side_and_keep_their_shape() -> None:
     assert abs((red[1] + red[3]) - (green[1] + green[3])) <= 2
 
 
+def test_a_reference_image_has_no_seconds() -> None:
+    def seconds(image: Image.Image | None, error: str) -> tuple[int, int, int, int] | None:
+        sheet = draw("a fox", [Tile("", "", None, image, error)], "")
+        # The line above the tiles, at the left, has the same color.
+        return _area(sheet.crop((MARGIN + TILE // 2, 0, *sheet.size)), (0xE8, 0xB0, 0x4B))
+
+    assert seconds(None, "It broke.")
+    assert seconds(Image.new("RGB", (64, 64), RED), "") is None
+
+
 def test_the_prompt_and_the_error_are_on_the_sheet() -> None:
     assert draw("a fox", [_tile()], "s").tobytes() != draw("an owl", [_tile()], "s").tobytes()
     refused, broken = (draw("a", [_tile(None, error=error)], "s") for error in ("It was refused.", "It broke."))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.report.execution_trace import Turn, epoch_seconds, most_at_once, parsed, steps, turns
+from local.report.execution_trace import Turn, epoch_seconds, most_at_once, parsed, preparation, steps, turns
 
 ASKED = {"model": "A", "provider": "openai", "attempt": 1}
 DONE = {"model": "A", "outcome": "done", "seconds": 1.64, "timestamp": "2026-11-23 21:17:00,500+0000"}
@@ -20,6 +20,13 @@ def test_a_short_wait_stands_inside_its_invocation_and_a_long_one_is_a_state() -
         "Wait for the provider 14 s",
         "Generate image 1.6 s",
     ]
+
+
+def test_the_preparation_of_reference_images() -> None:
+    prepared = {"message": "The references were prepared.", "references": 1, "seconds": 0.42}
+    assert preparation([ASKED, prepared, DONE]) == 0.42
+    assert preparation([ASKED, DONE]) is None
+    assert turns([prepared]) == []
 
 
 def test_an_invocation_that_broke() -> None:
