@@ -61,9 +61,14 @@ async function upload(file, progress, signal) {
   return uploadId;
 }
 
-/** The strip of the form. `on` has changed() and failed(a sentence or an error, perhaps how to try again). */
+/**
+ * The strip of the form. `on` has changed(), focus(element), failed(a sentence or an error, perhaps how to try again), and
+ * recovered(), when what failed was removed.
+ */
 export class References {
   #items = [];
+  // Those of the last request.
+  #sending = [];
   #wasSent = false;
 
   constructor(on) {
@@ -118,22 +123,30 @@ export class References {
 
   /** The `images` of a request, once all uploads have ended; null if one failed, which is told. */
   async images() {
+    if (!(await this.#uploadAll())) return null;
+    this.#sending = [...this.#items];
+    return this.#sending.map((item) => (item.imageKey ? { imageKey: item.imageKey } : { uploadId: item.id }));
+  }
+
+  /** Wait until all are uploaded, and upload again what failed; false if one failed, which is told. */
+  async #uploadAll() {
     const isOpen = (item) => item.file && !(item.uploadedAt > Date.now() - UPLOAD_LIFE);
     for (let item = this.#items.find(isOpen); item; item = this.#items.find(isOpen)) {
       try {
         await (item.upload ?? this.#upload(item));
       } catch {
         // It may have been removed in the meantime.
-        if (this.#items.includes(item)) return null;
+        if (this.#items.includes(item)) return false;
       }
     }
-    return this.#items.map((item) => (item.imageKey ? { imageKey: item.imageKey } : { uploadId: item.id }));
+    return true;
   }
 
   /** A job was made with them: keep the files, which only this browser can show again. */
   async sent(jobId) {
-    this.#wasSent = true;
-    await Promise.all(this.#items.map((item, index) => item.file && keep(jobId, index, item.file)));
+    // The strip may have changed since.
+    this.#wasSent = this.#items.every((item) => this.#sending.includes(item));
+    await Promise.all(this.#sending.map((item, index) => item.file && keep(jobId, index, item.file)));
   }
 
   clear() {
@@ -168,6 +181,7 @@ export class References {
 
   #remove(item) {
     item.stop?.abort();
+    if (item.element.dataset.state === "failed") this.on.recovered();
     item.element.remove();
     this.#items = this.#items.filter((each) => each !== item);
     if (item.file) URL.revokeObjectURL(item.url);
@@ -191,7 +205,7 @@ export class References {
       announce(texts.uploaded(item.name));
     } catch (error) {
       set(item.element, "data-state", "failed");
-      if (!item.stop.signal.aborted) this.on.failed(error, () => this.#upload(item).catch(() => {}));
+      if (!item.stop.signal.aborted) this.on.failed(error, () => this.#uploadAll());
       throw error;
     } finally {
       item.upload = null;
@@ -260,9 +274,9 @@ export function entriesOf(references, jobId, refresh) {
         name,
         url,
         icon: "image",
-        sentence: imageKey ? texts.referenceUnseen : texts.referenceHidden,
+        sentence: source === "uploadId" ? texts.referenceHidden : texts.referenceUnseen,
         prompt: "",
-        fileName: fileName(0, name, reference.imageUrl ?? `.${(reference.mimeType ?? "image/png").slice(6).replace("jpeg", "jpg")}`),
+        fileName: fileName(0, name, reference.imageUrl ?? `.${(file?.type ?? "image/png").slice(6).replace("jpeg", "jpg")}`),
         facts: [
           [label.source, texts.sources[source]],
           [label.host, reference.host],
