@@ -100,6 +100,7 @@ export class References {
         const item = { name, file: image, url: URL.createObjectURL(image) };
         // What failed is told, and tried again when the prompt is sent.
         if (this.#place(item)) this.#upload(item).catch(() => {});
+        else URL.revokeObjectURL(item.url);
       }
     }
     if (wrong.length) this.on.failed(wrong.join(" "));
