@@ -183,7 +183,7 @@ export class Composer {
 
   /** Add an image of a job or gallery as a reference image; what is written next is what should change. */
   async edit(entry) {
-    await this.#withReferences((references) => references.edit(entry));
+    await this.#withReferences((references) => references.edit(entry) && announce(texts.editing(entry.name), true));
     this.box.focus();
     this.box.select();
   }

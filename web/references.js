@@ -69,6 +69,8 @@ export class References {
   #items = [];
   // Those of the last request.
   #sending = [];
+  // How often the strip began again.
+  #clearings = 0;
   #wasSent = false;
 
   constructor(on) {
@@ -106,10 +108,10 @@ export class References {
     if (wrong.length) this.on.failed(wrong.join(" "));
   }
 
-  /** Add an image of a job or gallery. Once a prompt was sent, it takes the place of what was sent. */
+  /** Add an image of a job or gallery; whether it is in the form. Once a prompt was sent, it takes the place of what was sent. */
   edit({ imageKey, name, url, refresh }) {
     if (this.#wasSent) this.clear();
-    if (!this.#items.some((item) => item.imageKey === imageKey)) this.#place({ imageKey, name, url, refresh });
+    return this.#items.some((item) => item.imageKey === imageKey) || this.#place({ imageKey, name, url, refresh });
   }
 
   /** Begin again with the reference images of a job; returns the names of those that are not there any more. */
@@ -122,9 +124,10 @@ export class References {
     return entries.filter((entry) => !entry.imageKey && !entry.file).map((entry) => entry.name);
   }
 
-  /** The `images` of a request, once all uploads have ended; null if one failed, which is told. */
+  /** The `images` of a request, once all uploads have ended; null if one failed, which is told, or others took their place. */
   async images() {
-    if (!(await this.#uploadAll())) return null;
+    const before = this.#clearings;
+    if (!(await this.#uploadAll()) || before !== this.#clearings) return null;
     this.#sending = [...this.#items];
     return this.#sending.map((item) => (item.imageKey ? { imageKey: item.imageKey } : { uploadId: item.id }));
   }
@@ -151,6 +154,7 @@ export class References {
   }
 
   clear() {
+    this.#clearings += 1;
     for (const item of [...this.#items]) this.#remove(item);
   }
 

@@ -430,3 +430,26 @@ def test_a_job_shows_what_was_sent_and_not_what_the_form_has_now(visit: Visit, s
     with page.expect_download() as download:
         page.get_by_role("dialog").get_by_role("button", name="Download").click()
     assert download.value.suggested_filename.endswith(".png")
+
+
+def test_use_again_while_images_are_uploaded_sends_nothing(visit: Visit, service: Service) -> None:
+    earlier = service.run("a red fox", models=[OTHER.name])["results"][0]["imageKey"]
+    page = visit.follow(service.generate("at night", models=[OTHER.name], images=[{"imageKey": earlier}]))
+    visit.wait_for_the_end()
+    held: list[Route] = []
+    page.route("**/uploads", lambda route: held.append(route))
+    choose(page, *((f"{number}.jpg", "image/jpeg", photo()) for number in range(8)))
+    expect(strip(page)).to_have_count(8)
+    # There is no room for a ninth.
+    page.get_by_role("button", name=f"Edit {OTHER.name}").click()
+    expect(page.get_by_role("alert")).to_contain_text("A prompt can have 8 reference images.")
+    assert page.locator(".toast").is_hidden()
+    page.get_by_role("textbox", name="Prompt").fill("make it day")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("button", name="Uploading …")).to_be_visible()
+    page.get_by_role("button", name="Use again").click()
+    expect(page.get_by_role("button", name="Generate")).to_be_visible()
+    uploaded(page)
+    assert not visit.asked("/generate")
+    visit.submit("in the morning", tiles=1)
+    assert sent(visit)["images"] == [{"imageKey": earlier}]
