@@ -37,10 +37,7 @@ const page = {
     announce(texts.reused(await composer.reuse(job, references)), true);
     scrollTo({ top: 0 });
   },
-  edit: (entry) => {
-    announce(texts.editing(entry.name), true);
-    return compose(() => composer.edit(entry));
-  },
+  edit: (entry) => compose(() => composer.edit(entry)),
 };
 
 /** Do something with the form, where it can be seen. */

@@ -31,6 +31,8 @@ export class Composer {
   // The strip of reference images, once there was one, and what is done with it, one after the other.
   #references = null;
   #attaching = Promise.resolve();
+  // What could not be done, because the strip's code did not come.
+  #waiting = [];
 
   /** `on` has submit(body, rows), which returns the job's ID or throws what the API says, and changed(). */
   constructor(on) {
@@ -131,31 +133,41 @@ export class Composer {
     return !this.#count || model.parameters.images !== undefined;
   }
 
-  /** Run with the strip of reference images, after all that came before. */
-  #withReferences(work) {
+  /** Run with the strip of reference images, after all that came before; without `work`, only what is waiting. */
+  #withReferences(...work) {
     const done = this.#attaching.then(() => this.#run(work));
     this.#attaching = done.catch(() => {});
     return done;
   }
 
   async #run(work) {
+    this.#waiting.push(...work);
     try {
       // Its code comes with the first image.
       const { References } = await loadModule("references.js");
       if (!this.#references) {
         this.#references = new References({
           changed: () => this.#referencesChanged(),
-          failed: (error, again) => this.#problem.show(error, again ? this.#problem.again(again, this.box) : null),
+          failed: (error, again) => this.#problem.show(error, again ? this.#again(again) : null),
+          recovered: () => this.#problem.clear(),
           focus: (element) => (element ?? this.add).focus(),
         });
         fill(this.strip, this.#references.element);
       }
     } catch {
-      this.#problem.show(texts.unreachable, this.#problem.again(() => this.#withReferences(work), this.box));
+      this.#problem.show(texts.unreachable, this.#again(() => this.#withReferences()));
       return;
     }
     this.#problem.clear();
-    await work(this.#references);
+    for (const each of this.#waiting.splice(0)) await each(this.#references);
+  }
+
+  /** A button that tries again; until then nothing is wrong. */
+  #again(work) {
+    return this.#problem.again(() => {
+      this.#problem.clear();
+      return work();
+    }, this.box);
   }
 
   #referencesChanged() {
@@ -171,7 +183,7 @@ export class Composer {
 
   /** Add an image of a job or gallery as a reference image; what is written next is what should change. */
   async edit(entry) {
-    await this.#withReferences((references) => references.edit(entry));
+    await this.#withReferences((references) => references.edit(entry) && announce(texts.editing(entry.name), true));
     this.box.focus();
     this.box.select();
   }
@@ -209,6 +221,8 @@ export class Composer {
   async submit() {
     // What was pasted a moment ago belongs to the prompt.
     await this.#attaching;
+    if (this.#waiting.length) await this.#withReferences();
+    if (this.#waiting.length) return;
     const wrong = this.#wrong();
     set(this.seed, "aria-invalid", wrong?.where === this.seed && "true");
     if (wrong) {

@@ -61,9 +61,16 @@ async function upload(file, progress, signal) {
   return uploadId;
 }
 
-/** The strip of the form. `on` has changed() and failed(a sentence or an error, perhaps how to try again). */
+/**
+ * The strip of the form. `on` has changed(), focus(element), failed(a sentence or an error, perhaps how to try again), and
+ * recovered(), when what failed was removed.
+ */
 export class References {
   #items = [];
+  // Those of the last request.
+  #sending = [];
+  // How often the strip began again.
+  #clearings = 0;
   #wasSent = false;
 
   constructor(on) {
@@ -95,15 +102,16 @@ export class References {
         const item = { name, file: image, url: URL.createObjectURL(image) };
         // What failed is told, and tried again when the prompt is sent.
         if (this.#place(item)) this.#upload(item).catch(() => {});
+        else URL.revokeObjectURL(item.url);
       }
     }
     if (wrong.length) this.on.failed(wrong.join(" "));
   }
 
-  /** Add an image of a job or gallery. Once a prompt was sent, it takes the place of what was sent. */
+  /** Add an image of a job or gallery; whether it is in the form. Once a prompt was sent, it takes the place of what was sent. */
   edit({ imageKey, name, url, refresh }) {
     if (this.#wasSent) this.clear();
-    if (!this.#items.some((item) => item.imageKey === imageKey)) this.#place({ imageKey, name, url, refresh });
+    return this.#items.some((item) => item.imageKey === imageKey) || this.#place({ imageKey, name, url, refresh });
   }
 
   /** Begin again with the reference images of a job; returns the names of those that are not there any more. */
@@ -116,27 +124,37 @@ export class References {
     return entries.filter((entry) => !entry.imageKey && !entry.file).map((entry) => entry.name);
   }
 
-  /** The `images` of a request, once all uploads have ended; null if one failed, which is told. */
+  /** The `images` of a request, once all uploads have ended; null if one failed, which is told, or others took their place. */
   async images() {
+    const before = this.#clearings;
+    if (!(await this.#uploadAll()) || before !== this.#clearings) return null;
+    this.#sending = [...this.#items];
+    return this.#sending.map((item) => (item.imageKey ? { imageKey: item.imageKey } : { uploadId: item.id }));
+  }
+
+  /** Wait until all are uploaded, and upload again what failed; false if one failed, which is told. */
+  async #uploadAll() {
     const isOpen = (item) => item.file && !(item.uploadedAt > Date.now() - UPLOAD_LIFE);
     for (let item = this.#items.find(isOpen); item; item = this.#items.find(isOpen)) {
       try {
         await (item.upload ?? this.#upload(item));
       } catch {
         // It may have been removed in the meantime.
-        if (this.#items.includes(item)) return null;
+        if (this.#items.includes(item)) return false;
       }
     }
-    return this.#items.map((item) => (item.imageKey ? { imageKey: item.imageKey } : { uploadId: item.id }));
+    return true;
   }
 
   /** A job was made with them: keep the files, which only this browser can show again. */
   async sent(jobId) {
-    this.#wasSent = true;
-    await Promise.all(this.#items.map((item, index) => item.file && keep(jobId, index, item.file)));
+    // The strip may have changed since.
+    this.#wasSent = this.#items.every((item) => this.#sending.includes(item));
+    await Promise.all(this.#sending.map((item, index) => item.file && keep(jobId, index, item.file)));
   }
 
   clear() {
+    this.#clearings += 1;
     for (const item of [...this.#items]) this.#remove(item);
   }
 
@@ -168,6 +186,7 @@ export class References {
 
   #remove(item) {
     item.stop?.abort();
+    if (item.element.dataset.state === "failed") this.on.recovered();
     item.element.remove();
     this.#items = this.#items.filter((each) => each !== item);
     if (item.file) URL.revokeObjectURL(item.url);
@@ -191,7 +210,7 @@ export class References {
       announce(texts.uploaded(item.name));
     } catch (error) {
       set(item.element, "data-state", "failed");
-      if (!item.stop.signal.aborted) this.on.failed(error, () => this.#upload(item).catch(() => {}));
+      if (!item.stop.signal.aborted) this.on.failed(error, () => this.#uploadAll());
       throw error;
     } finally {
       item.upload = null;
@@ -260,9 +279,9 @@ export function entriesOf(references, jobId, refresh) {
         name,
         url,
         icon: "image",
-        sentence: imageKey ? texts.referenceUnseen : texts.referenceHidden,
+        sentence: source === "uploadId" ? texts.referenceHidden : texts.referenceUnseen,
         prompt: "",
-        fileName: fileName(0, name, reference.imageUrl ?? `.${(reference.mimeType ?? "image/png").slice(6).replace("jpeg", "jpg")}`),
+        fileName: fileName(0, name, reference.imageUrl ?? `.${(file?.type ?? "image/png").slice(6).replace("jpeg", "jpg")}`),
         facts: [
           [label.source, texts.sources[source]],
           [label.host, reference.host],

@@ -226,6 +226,10 @@ def test_what_is_no_reference_image_is_told(visit: Visit, service: Service) -> N
     )
     bring(page, "drop", ("big.png", "image/png", photo("PNG")), padding=20 * 1024**2)
     expect(alert).to_contain_text("big.png is too large: the limit is 20 MiB.")
+    page.set_viewport_size({"width": 320, "height": 600})
+    choose(page, (f"{'a' * 200}.txt", "text/plain", b"a fox"))
+    expect(alert).to_contain_text("aaa.txt isn't")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
     assert not visit.asked("/uploads")
     choose(page, *((f"{number}.jpg", "image/jpeg", photo()) for number in range(9)))
     expect(alert).to_contain_text("A prompt can have 8 reference images.")
@@ -250,6 +254,8 @@ def test_an_upload_that_failed_is_tried_again(visit: Visit, service: Service) ->
     page.unroute(form)
     page.get_by_role("button", name="Try again").click()
     uploaded(page)
+    expect(strip(page)).not_to_have_attribute("data-state", "failed")
+    expect(page.get_by_role("alert")).to_have_count(0)
 
     def limited(route: Route) -> None:
         body = json.dumps({"error": "RATE_LIMIT_EXCEEDED", "message": "Too many.", "scope": "ip", "retryAfter": 30})
@@ -259,7 +265,12 @@ def test_an_upload_that_failed_is_tried_again(visit: Visit, service: Service) ->
     page.route("**/uploads", limited)
     choose(page, ("two.jpg", "image/jpeg", photo(color="navy")))
     expect(page.get_by_role("alert")).to_contain_text("Your IP address reached its daily request limit.")
+    choose(page, ("three.jpg", "image/jpeg", photo(color="red")))
+    expect(page.get_by_role("alert")).to_contain_text("Your IP address reached its daily request limit.")
     page.unroute("**/uploads")
+    # What is no longer there is not complained about.
+    page.get_by_role("button", name="Remove three.jpg").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
     visit.submit("make it night", tiles=8)
     assert len(sent(visit)["images"]) == 2
 
@@ -376,3 +387,69 @@ def test_an_image_that_is_removed_while_it_is_uploaded_is_not_waited_for(visit: 
     page.get_by_role("button", name="Remove page.html").click()
     page.locator(".job[data-status]").wait_for()
     assert len(sent(visit)["images"]) == 1
+
+
+def test_a_prompt_is_not_sent_without_an_image_whose_code_did_not_come(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("Failed to load", "ERR_")
+    page = visit.open()
+    page.route("**/references.js*", lambda route: route.abort())
+    page.get_by_role("textbox", name="Prompt").fill("make it night")
+    bring(page, "paste", ("image.png", "image/png", photo("PNG")))
+    page.get_by_role("textbox", name="Prompt").press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    page.get_by_role("textbox", name="Prompt").press("End")
+    page.keyboard.type(" soon")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    assert not visit.asked("/generate")
+    page.unroute("**/references.js*")
+    page.get_by_role("button", name="Try again").click()
+    uploaded(page)
+    page.get_by_role("button", name="Generate").click()
+    page.locator(".job[data-status]").wait_for()
+    assert len(sent(visit)["images"]) == 1
+
+
+def test_a_job_shows_what_was_sent_and_not_what_the_form_has_now(visit: Visit, service: Service) -> None:
+    page = visit.open()
+    held: list[Route] = []
+    page.route("**/generate", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
+    choose(page, ("one.png", "image/png", photo("PNG", (40, 20))), ("two.png", "image/png", photo("PNG", (300, 300))))
+    uploaded(page, 2)
+    page.get_by_role("textbox", name="Prompt").fill("make it night")
+    with page.expect_request(lambda request: request.url.endswith("/generate") and request.method == "POST"):
+        page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Remove one.png").click()
+    held[0].continue_()
+    page.locator(".job[data-status]").wait_for()
+    expect(shown(page).locator("img.there")).to_have_count(2)
+    widths = [image.evaluate("image => image.naturalWidth") for image in shown(page).locator("img").all()]
+    assert widths == [40, 300]
+    # The models got JPEGs of them.
+    shown(page).first.locator("button").click()
+    with page.expect_download() as download:
+        page.get_by_role("dialog").get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename.endswith(".png")
+
+
+def test_use_again_while_images_are_uploaded_sends_nothing(visit: Visit, service: Service) -> None:
+    earlier = service.run("a red fox", models=[OTHER.name])["results"][0]["imageKey"]
+    page = visit.follow(service.generate("at night", models=[OTHER.name], images=[{"imageKey": earlier}]))
+    visit.wait_for_the_end()
+    held: list[Route] = []
+    page.route("**/uploads", lambda route: held.append(route))
+    choose(page, *((f"{number}.jpg", "image/jpeg", photo()) for number in range(8)))
+    expect(strip(page)).to_have_count(8)
+    # There is no room for a ninth.
+    page.get_by_role("button", name=f"Edit {OTHER.name}").click()
+    expect(page.get_by_role("alert")).to_contain_text("A prompt can have 8 reference images.")
+    assert page.locator(".toast").is_hidden()
+    page.get_by_role("textbox", name="Prompt").fill("make it day")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("button", name="Uploading …")).to_be_visible()
+    page.get_by_role("button", name="Use again").click()
+    expect(page.get_by_role("button", name="Generate")).to_be_visible()
+    uploaded(page)
+    assert not visit.asked("/generate")
+    visit.submit("in the morning", tiles=1)
+    assert sent(visit)["images"] == [{"imageKey": earlier}]
