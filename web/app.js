@@ -81,24 +81,23 @@ class Home {
     this.hero = h("div.hero", this.heading, h("p", texts.heroText));
     this.grid = h("ul.grid");
     this.models = h("section", { "aria-labelledby": "line-up" }, h("h2", { id: "line-up", class: "small" }, texts.lineUp), this.grid);
-    this.element = h(
-      "div.home",
-      h(
-        "div.examples",
-        h("span.soft", texts.examplesLabel),
-        texts.examples.map((example) => button(example, { kind: "chip", onclick: () => composer.suggest(example) })),
-      ),
-      this.models,
-    );
+    this.examples = h("div.examples");
+    this.element = h("div.home", this.examples, this.models);
     this.lineUp();
   }
 
   lineUp() {
+    const examples = composer.isEdit ? texts.editExamples : texts.examples;
+    if (examples !== this.shownExamples) {
+      this.shownExamples = examples;
+      const chips = examples.map((example) => button(example, { kind: "chip", onclick: () => composer.suggest(example) }));
+      fill(this.examples, h("span.soft", texts.examplesLabel), chips);
+    }
     reserve(this.grid, composer.ratio);
     const models = composer.lineUp;
     this.models.hidden = composer.isReady && !models.length;
     const tiles = models.length
-      ? models.map((model) => new Tile(model.name, pricePer(model)))
+      ? models.map((model) => new Tile(model.name, pricePer(composer.priceOf(model))))
       : Array.from({ length: 9 }, () => new Tile("\u00a0", "\u00a0"));
     fill(this.grid, tiles.map((tile) => tile.element));
   }
@@ -255,6 +254,7 @@ async function start(isFirst = true) {
   addEventListener("hashchange", route);
   await route();
   if (!isFirst) view.heading.focus();
+  composer.restore();
   await composer.load();
 }
 

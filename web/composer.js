@@ -6,7 +6,7 @@ import { busy, button, fill, h, icon, set, write } from "./dom.js";
 import { dollars, length } from "./format.js";
 import { loadModule } from "./lazy.js";
 import { Problem } from "./problem.js";
-import { store, stored } from "./storage.js";
+import { REFERENCES, store, stored } from "./storage.js";
 import { texts } from "./texts.js";
 
 const PROMPT_LIMIT = 1000;
@@ -61,7 +61,7 @@ export class Composer {
         file.value = "";
       },
     });
-    this.add = button(texts.image, { icon: "image", "aria-label": texts.addImages, onclick: () => file.click() });
+    this.add = button(texts.addImages, { kind: "compact", icon: "image", onclick: () => file.click() });
     this.counter = h("span.counter", { id: "prompt-count" });
     this.suggestion = h("div.suggestion", { hidden: true });
     this.enhance = button(texts.enhance, { icon: "spark", onclick: () => this.#enhance() });
@@ -124,9 +124,20 @@ export class Composer {
     return this.aspectRatio.value || this.#references?.ratio || null;
   }
 
+  /** Whether the prompt is about reference images. */
+  get isEdit() {
+    return this.#count > 0;
+  }
+
   /** The number of reference images. */
   get #count() {
     return this.#references?.count ?? 0;
+  }
+
+  /** The price of an image with the reference images that a model accepts; its amount is null where that is unknown. */
+  priceOf({ price, parameters }) {
+    const used = Math.min(this.#count, parameters.images?.max ?? 0);
+    return used ? { amount: price.amount === null || price.reference === undefined ? null : price.amount + used * price.reference } : price;
   }
 
   #isAble(model) {
@@ -176,6 +187,11 @@ export class Composer {
     if (this.isReady) this.#changed();
   }
 
+  /** Bring back the reference images that were in the form before the page was loaded again. */
+  restore() {
+    return stored(REFERENCES) && this.#withReferences((references) => references.restore());
+  }
+
   /** Add files as reference images. */
   attach(files) {
     return this.#withReferences((references) => references.add(files));
@@ -190,9 +206,10 @@ export class Composer {
 
   /** Fill the form from a job and the entries of its reference images; returns the names of what the form cannot hold. */
   async reuse(job, references) {
-    const missing = (job.references ?? []).length > references.length ? [texts.references] : [];
+    const lost = (job.references ?? []).length > references.length ? [texts.references] : [];
+    const missing = [];
     if (references.length || this.#count) {
-      await this.#withReferences(async (strip) => missing.push(...(await strip.reuse(references))));
+      await this.#withReferences(async (strip) => lost.push(...(await strip.reuse(references))));
     }
     const given = (name) => (job.parameters[name] === undefined ? "" : String(job.parameters[name]));
     this.#put(job.prompt);
@@ -211,11 +228,13 @@ export class Composer {
     const found = this.#models.filter((model) => names.has(model.name) && model.configured);
     if (found.length) this.#chosen = new Set(found.map((model) => model.id));
     this.#list();
+    // Without them it would be another job.
+    if (lost.length) this.#problem.show(texts.referencesMissing(lost));
     this.box.focus();
     const gone = [...names].filter((name) => !found.some((model) => model.name === name));
     // The job shows the defaults of some parameters beside what its caller gave.
     const asked = new Set(job.results.flatMap((row) => ["applied", "adjusted", "ignored"].flatMap((part) => Object.keys(row[part] ?? {}))));
-    return [...[...asked].filter((name) => !OPTIONS.includes(name)).map(texts.parameter), ...missing, ...gone];
+    return [...[...asked].filter((name) => !OPTIONS.includes(name)).map(texts.parameter), ...lost, ...missing, ...gone];
   }
 
   async submit() {
@@ -444,7 +463,7 @@ export class Composer {
     const most = model.parameters.n?.max ?? MAX_IMAGES;
     const facts = [
       texts.providers[model.provider] ?? model.provider,
-      pricePer(model),
+      pricePer(model.price),
       most < MAX_IMAGES && texts.atMostImages(most),
       texts.timeLimit(model.timeLimit),
     ];
@@ -465,23 +484,26 @@ export class Composer {
   #changed() {
     const models = this.lineUp;
     const options = Object.entries(this.#chosenOptions());
-    if (this.#count) options.push(["images", this.#count]);
     for (const model of this.#models) {
       const found = options.filter(([name, value]) => !supports(model.parameters[name], value)).map(([name]) => texts.parameter(name));
-      const note = this.#isAble(model) ? found.length > 0 && texts.unsupported(found) : texts.leftOut;
-      write(this.#boxes.get(model.id).unsupported, note || "");
+      const most = model.parameters.images?.max;
+      const notes = this.#isAble(model)
+        ? [found.length > 0 && texts.unsupported(found), this.#count > most && texts.usesFirst(most, this.#count)]
+        : [texts.leftOut];
+      write(this.#boxes.get(model.id).unsupported, notes.filter(Boolean).join(" · "));
     }
-    const own = this.quality.value || this.resolution.value || this.#count ? "" : this.#estimate(models);
+    const own = this.quality.value || this.resolution.value ? "" : this.#estimate(models);
     write(this.summary, [texts.chosen(models.length), models.length ? own : ""].filter(Boolean).join(" · "));
     this.on.changed();
   }
 
   /** What a job will cost, as far as the list of prices says; prices by size and quality are the API's business. */
   #estimate(models) {
-    const known = models.filter((model) => model.price.amount !== null);
+    const prices = models.map((model) => [model, this.priceOf(model).amount]);
+    const known = prices.filter(([, amount]) => amount !== null);
     if (!known.length) return texts.priceUnknown;
-    const amount = known.reduce((sum, model) => {
-      return sum + model.price.amount * Math.min(Number(this.number.value), model.parameters.n?.max ?? MAX_IMAGES);
+    const amount = known.reduce((sum, [model, each]) => {
+      return sum + each * Math.min(Number(this.number.value), model.parameters.n?.max ?? MAX_IMAGES);
     }, 0);
     return texts.estimate(dollars({ amount: amount < 0.01 ? amount : Math.round(amount * 100) / 100 }), models.length - known.length);
   }
@@ -493,8 +515,8 @@ function supports(known, value) {
   return known !== undefined && !(value < known.min) && !(value > known.max);
 }
 
-export const pricePer = (model) => {
-  const amount = dollars(model.price);
+export const pricePer = (price) => {
+  const amount = dollars(price);
   return amount ? texts.price(amount) : texts.priceUnknown;
 };
 

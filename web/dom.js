@@ -70,7 +70,7 @@ export function icon(name) {
   return svg;
 }
 
-/** A button with a label and perhaps an icon before it; `kind` is a class: primary, small, chip. */
+/** A button with a label and perhaps an icon before it; `kind` is a class: primary, small, chip, compact (its label is for screen readers on a phone). */
 export function button(label, { kind = "", icon: name, ...attributes } = {}) {
   return h("button", { type: "button", class: `button ${kind}`, ...attributes }, name && icon(name), h("span", label));
 }

@@ -1,9 +1,10 @@
 // Reference images: those of the form, which are uploaded while the prompt is written, and those of a job.
 
 import { announce } from "./announce.js";
-import { api, ApiError, Unreachable } from "./api.js";
+import { api, ApiError, newKey, Unreachable } from "./api.js";
 import { fill, h, icon, iconButton, set } from "./dom.js";
 import { fileName } from "./format.js";
+import { REFERENCES, store, stored } from "./storage.js";
 import { texts } from "./texts.js";
 import { imageButton, shapeOf } from "./tile.js";
 import { imageOf } from "./viewer.js";
@@ -15,6 +16,8 @@ const UPLOAD_LIFE = 20 * 3600_000;
 // Milliseconds without progress after which an upload has failed.
 const UPLOAD_PATIENCE = 60_000;
 const CACHE = "references";
+// In place of a job's ID, for files that are in the form.
+const DRAFT = "draft";
 // Files that this browser keeps.
 const MAX_KEPT = 16;
 
@@ -99,9 +102,12 @@ export class References {
       else {
         // A file's name may say anything of its type, and its URL must never be more than an image.
         const image = new Blob([file], { type });
-        const item = { name, file: image, url: URL.createObjectURL(image) };
+        const item = { name, file: image, url: URL.createObjectURL(image), draft: newKey() };
         // What failed is told, and tried again when the prompt is sent.
-        if (this.#place(item)) this.#upload(item).catch(() => {});
+        if (this.#place(item)) {
+          this.#upload(item).catch(() => {});
+          await keep(DRAFT, item.draft, image);
+        }
         else URL.revokeObjectURL(item.url);
       }
     }
@@ -122,6 +128,20 @@ export class References {
       else if (entry.file) await this.add([new File([entry.file], entry.name)]);
     }
     return entries.filter((entry) => !entry.imageKey && !entry.file).map((entry) => entry.name);
+  }
+
+  /** Bring back what was in the form before the page was loaded again. */
+  async restore() {
+    const { items, wasSent } = JSON.parse(stored(REFERENCES));
+    for (const { imageKey, name, url, draft } of items) {
+      const file = imageKey ? null : await kept(DRAFT, draft);
+      if (imageKey) this.edit({ imageKey, name, url });
+      else if (file) await this.add([new File([file], name)]);
+      else this.on.failed(texts.referencesMissing([name]));
+      if (draft) drop(DRAFT, draft);
+    }
+    this.#wasSent = wasSent;
+    this.#save();
   }
 
   /** The `images` of a request, once all uploads have ended; null if one failed, which is told, or others took their place. */
@@ -150,6 +170,7 @@ export class References {
   async sent(jobId) {
     // The strip may have changed since.
     this.#wasSent = this.#items.every((item) => this.#sending.includes(item));
+    this.#save();
     await Promise.all(this.#sending.map((item, index) => item.file && keep(jobId, index, item.file)));
   }
 
@@ -189,7 +210,10 @@ export class References {
     if (item.element.dataset.state === "failed") this.on.recovered();
     item.element.remove();
     this.#items = this.#items.filter((each) => each !== item);
-    if (item.file) URL.revokeObjectURL(item.url);
+    if (item.file) {
+      URL.revokeObjectURL(item.url);
+      drop(DRAFT, item.draft);
+    }
     this.#changed();
   }
 
@@ -220,7 +244,13 @@ export class References {
 
   #changed() {
     this.element.hidden = !this.count;
+    this.#save();
     this.on.changed();
+  }
+
+  #save() {
+    const items = this.#items.map(({ imageKey, name, url, draft }) => ({ imageKey, name, url, draft }));
+    store(REFERENCES, items.length ? JSON.stringify({ items, wasSent: this.#wasSent }) : "");
   }
 }
 
@@ -247,6 +277,12 @@ async function keep(jobId, index, file) {
   } catch {
     memory.set(name, file);
   }
+}
+
+async function drop(jobId, index) {
+  const name = nameOf(jobId, index);
+  memory.delete(name);
+  await caches.open(CACHE).then((cache) => cache.delete(name)).catch(() => {});
 }
 
 async function kept(jobId, index) {

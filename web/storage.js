@@ -1,5 +1,8 @@
 // Texts that outlive a reload of the tab; where storage is forbidden, only the page.
 
+// The reference images of the form.
+export const REFERENCES = "references";
+
 const kept = new Map();
 
 export function stored(name) {

@@ -19,6 +19,7 @@ export const texts = {
     "Say what you would like to see. All models draw it at the same time, and each image appears the moment it is ready.",
   examplesLabel: "Or try",
   examples: ["a lighthouse in fog", "a red fox asleep in fresh snow", "a harbor at blue hour, oil on canvas"],
+  editExamples: ["make it night", "as a watercolor", "in the first snow of winter"],
   lineUp: "Who will draw",
 
   prompt: "Prompt",
@@ -31,8 +32,7 @@ export const texts = {
   shortcut: "Ctrl or Cmd and Enter sends the prompt",
   options: "Options",
 
-  image: "Image",
-  addImages: "Add reference images",
+  addImages: "Add images",
   references: "Reference images",
   pasted: "Pasted image",
   changeHint: "What should change?",
@@ -52,7 +52,9 @@ export const texts = {
   referenceHidden: "Only the browser that sent this image can show it.",
   madeFrom: "Made from",
   referenceUnseen: "This image can't be shown.",
-  fromGallery: "Its gallery",
+  referencesMissing: (names) => `${names.join(", ")}: not in this browser. Add it again, or send the prompt without it.`,
+  usesFirst: (used, all) => `Uses ${used} of ${all} reference images`,
+  fromGallery: "Earlier gallery",
   sources: { imageKey: "an earlier image", uploadId: "an upload", data: "the request", url: "the Internet" },
   leftOut: "Doesn't support reference images: left out",
   editorsMissing: "None of the chosen models supports reference images. Choose another one, or remove the images.",
@@ -142,7 +144,7 @@ export const texts = {
   copied: "The prompt was copied.",
   copyFailed: "This browser does not let the page copy; select the prompt instead.",
   reuse: "Use again",
-  reused: (missing) => `Prompt and options are in the form${missing.length ? `, except: ${missing.join(", ")}` : ""}.`,
+  reused: (missing) => `The job is in the form${missing.length ? `, except: ${missing.join(", ")}` : ""}.`,
 
   states: { pending: "Waiting", in_progress: "Drawing", error: "Failed" },
   errors: {

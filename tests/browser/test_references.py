@@ -3,11 +3,12 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import FilePayload, Locator, Page, Route, expect
 
 from tests.browser.conftest import Visit, Visitor
 from tests.browser.test_page import axe, defaults, tile
@@ -61,8 +62,8 @@ def bring(page: Page, kind: str, *files: tuple[str, str, bytes], text: str = "",
 def choose(page: Page, *files: tuple[str, str, bytes]) -> None:
     """Choose files as the dialog of the operating system would."""
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Add reference images").click()
-    chooser.value.set_files([{"name": name, "mimeType": kind, "buffer": data} for name, kind, data in files])
+        page.get_by_role("button", name="Add images").click()
+    chooser.value.set_files([FilePayload(name=name, mimeType=kind, buffer=data) for name, kind, data in files])
 
 
 def strip(page: Page) -> Locator:
@@ -115,7 +116,7 @@ def test_a_pasted_image_is_edited_by_nine_models_and_one_of_the_results_again(
     is_loaded(strip(page).locator("img"))
     page.get_by_role("button", name="Options").click()
     page.get_by_role("checkbox", name=NINTH).check()
-    expect(page.locator(".chosen")).to_have_text("9 models")
+    expect(page.locator(".chosen")).to_have_text(re.compile(r"9 models · about \$0\.\d\d, \d prices unknown"))
     expect(page.locator(".choice", has_text=UNABLE).first).to_contain_text("left out")
 
     job_id = visit.submit("make it night", tiles=9)
@@ -163,7 +164,7 @@ def test_a_pasted_image_is_edited_by_nine_models_and_one_of_the_results_again(
     image.click()
     expect(page.get_by_role("dialog").locator(".record")).to_contain_text("an earlier image")
     page.keyboard.press("Escape")
-    page.get_by_role("link", name="Its gallery").click()
+    page.get_by_role("link", name="Earlier gallery").click()
     expect(page.locator(".gallery .tile")).to_have_count(9)
     # Whoever sees the gallery need not see what was uploaded.
     is_hidden(page)
@@ -287,7 +288,7 @@ def test_only_models_that_support_images_edit_them_and_strength_reaches_them(vis
     page.get_by_role("button", name="Generate").click()
     expect(page.get_by_role("alert")).to_contain_text("None of the chosen models supports reference images.")
     page.get_by_role("checkbox", name="Recraft V3").check()
-    expect(page.locator(".choice", has_text="Recraft V3")).to_contain_text("Adjusts or ignores: reference images")
+    expect(page.locator(".choice", has_text="Recraft V3")).to_contain_text("Uses 1 of 2 reference images")
     page.get_by_label("Change").select_option("0.4")
     job_id = visit.submit("make it night", tiles=1)
     body = sent(visit)
@@ -323,6 +324,7 @@ def test_a_job_with_references_is_used_again_where_they_are_known(visitor: Visit
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Use again").click()
     expect(page.locator(".toast")).to_contain_text("except: Reference image")
+    expect(page.get_by_role("alert")).to_contain_text("Reference image: not in this browser.")
 
     job_id = service.generate("at night", models=[OTHER.name], images=[{"imageKey": earlier}])
     page = other.follow(job_id)
@@ -453,3 +455,25 @@ def test_use_again_while_images_are_uploaded_sends_nothing(visit: Visit, service
     assert not visit.asked("/generate")
     visit.submit("in the morning", tiles=1)
     assert sent(visit)["images"] == [{"imageKey": earlier}]
+
+
+def test_what_is_in_the_form_survives_a_reload(visit: Visit, service: Service) -> None:
+    page = visit.follow(service.generate("a red fox", models=[OTHER.name]))
+    visit.wait_for_the_end()
+    page.get_by_role("button", name=f"Edit {OTHER.name}").click()
+    choose(page, ("one.jpg", "image/jpeg", photo()))
+    uploaded(page, 2)
+    page.get_by_role("textbox", name="Prompt").fill("the two of them at sea")
+    page.reload()
+    uploaded(page, 2)
+    for image in strip(page).locator("img").all():
+        is_loaded(image)
+    page.get_by_role("button", name=f"Remove {OTHER.name}").click()
+    page.reload()
+    uploaded(page)
+    page.get_by_role("button", name="Generate").click()
+    page.locator('.job[aria-busy="true"]').wait_for()
+    assert (sent(visit)["prompt"], [list(image) for image in sent(visit)["images"]]) == (
+        "the two of them at sea",
+        [["uploadId"]],
+    )
