@@ -34,7 +34,10 @@ export class Composer {
   // What could not be done, because the strip's code did not come.
   #waiting = [];
 
-  /** `on` has submit(body, rows), which returns the job's ID or throws what the API says, and changed(). */
+  /**
+   * `on` has changed() and submit(body, known, made), which may throw what the API says: `known` is what JobView shows
+   * before the job's document is there, and made(jobId) is called once there is a job.
+   */
   constructor(on) {
     this.on = on;
     this.box = h("textarea", {
@@ -137,7 +140,9 @@ export class Composer {
   /** The price of an image with the reference images that a model accepts; its amount is null where that is unknown. */
   priceOf({ price, parameters }) {
     const used = Math.min(this.#count, parameters.images?.max ?? 0);
-    return used ? { amount: price.amount === null || price.reference === undefined ? null : price.amount + used * price.reference } : price;
+    if (!used) return price;
+    const isKnown = price.amount !== null && price.reference !== undefined;
+    return { amount: isKnown ? price.amount + used * price.reference : null };
   }
 
   #isAble(model) {

@@ -70,7 +70,10 @@ export function icon(name) {
   return svg;
 }
 
-/** A button with a label and perhaps an icon before it; `kind` is a class: primary, small, chip, compact (its label is for screen readers on a phone). */
+/**
+ * A button with a label and perhaps an icon before it; `kind` is a class: primary, small, chip, or compact, which on a
+ * phone shows only the icon.
+ */
 export function button(label, { kind = "", icon: name, ...attributes } = {}) {
   return h("button", { type: "button", class: `button ${kind}`, ...attributes }, name && icon(name), h("span", label));
 }

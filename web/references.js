@@ -39,12 +39,13 @@ async function upload(file, progress, signal) {
   // fetch does not say how much it has sent.
   const request = new XMLHttpRequest();
   const stop = () => request.abort();
-  let timer = setTimeout(stop, UPLOAD_PATIENCE);
+  let timer = 0;
   const alive = () => {
     clearTimeout(timer);
     timer = setTimeout(stop, UPLOAD_PATIENCE);
   };
   signal.addEventListener("abort", stop);
+  alive();
   try {
     await new Promise((resolve, reject) => {
       request.upload.onprogress = ({ loaded, total }) => {

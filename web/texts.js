@@ -52,7 +52,7 @@ export const texts = {
   referenceHidden: "Only the browser that sent this image can show it.",
   madeFrom: "Made from",
   referenceUnseen: "This image can't be shown.",
-  referencesMissing: (names) => `${names.join(", ")}: not in this browser. Add it again, or send the prompt without it.`,
+  referencesMissing: (names) => `${names.join(", ")}: not in this browser. Add what is missing, or send the prompt without it.`,
   usesFirst: (used, all) => `Uses ${used} of ${all} reference images`,
   fromGallery: "Earlier gallery",
   sources: { imageKey: "an earlier image", uploadId: "an upload", data: "the request", url: "the Internet" },
