@@ -14,7 +14,8 @@ from benchmarks.figures import Budget, Curve, Figure, Result, grouped, rounds
 from benchmarks.workbench import Part, Workbench, elapsed
 from pixelprompt.jobs.status import JobStatus
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.limits.rate_limit import DAY, HOUR, RateLimiter
+from pixelprompt.limits.limiter import DAY, HOUR
+from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.prompts.moderation.filter import ContentFilter
 from pixelprompt.storage.galleries import Galleries, Page
 from pixelprompt.storage.images import ImageStorage

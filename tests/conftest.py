@@ -74,8 +74,14 @@ def _described_once(kind: Any, **options: Any) -> dict[str, Any]:
 
 msgspec.json.schema = _described_once  # type: ignore[assignment]
 
-# The bucket that ``s3`` has.
-BUCKET = "test-bucket"
+# The bucket that ``s3`` has, and the table that ``dynamodb`` has.
+BUCKET, LEDGER = "test-bucket", "test-ledger"
+# As infra/ledger.py makes it.
+LEDGER_SCHEMA: Any = {
+    "BillingMode": "PAY_PER_REQUEST",
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+}
 
 # The same examples in every run, on however slow a machine; --hypothesis-profile=exploring looks for new ones.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
@@ -126,6 +132,15 @@ def s3() -> Iterator[Any]:
     with mock_aws():
         client = clients.client("s3")
         client.create_bucket(Bucket=BUCKET)
+        yield client
+
+
+@pytest.fixture
+def dynamodb() -> Iterator[Any]:
+    """A client of moto's DynamoDB with the ledger's table, empty."""
+    with mock_aws():
+        client = clients.client("dynamodb")
+        client.create_table(TableName=LEDGER, **LEDGER_SCHEMA)
         yield client
 
 

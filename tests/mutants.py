@@ -27,7 +27,7 @@ RULES = {
     "jobs": ("document", "store", "retry", "cancel", "finish"),
     "storage": ("documents", "keys", "images"),
     "models": ("parameters", "sizes", "cost"),
-    "limits": ("rate_limit",),
+    "limits": ("limiter", "rate_limit", "ledger_rate_limit"),
     "generation": ("failure", "item", "run", "factory", "invocation"),
 }
 # The tests of these modules.

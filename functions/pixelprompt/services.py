@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pixelprompt.jobs.status import JobStatus
     from pixelprompt.jobs.store import JobManager
     from pixelprompt.jobs.submit import Submission
-    from pixelprompt.limits.rate_limit import RateLimiter
+    from pixelprompt.limits.limiter import Limiter
     from pixelprompt.models.model import Image
     from pixelprompt.models.overlay import LiveRegistry
     from pixelprompt.preparation.prepare import Preparation
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pixelprompt.providers.keys import ProviderKeys
     from pixelprompt.storage.galleries import Galleries
     from pixelprompt.storage.images import ImageStorage
+    from pixelprompt.storage.ledger import Ledger
     from pixelprompt.storage.references import ReferenceStorage
 
 
@@ -159,14 +160,11 @@ def enhancer() -> PromptEnhancer:
     """Expands prompts."""
     from pixelprompt.api.enhance import PromptEnhancer
     from pixelprompt.api.http import deadline
-    from pixelprompt.limits.rate_limit import RateLimiter
     from pixelprompt.prompts.enhancement import EnhancementCache
     from pixelprompt.prompts.moderation.classifier import longest
-    from pixelprompt.storage.keys import ENHANCE_LIMIT_KEY
 
-    limits = (settings().enhance_limit, settings().enhance_ip_limit, settings().ip_whitelist)
     return PromptEnhancer(
-        RateLimiter(_s3(), settings().bucket_name, *limits, key=ENHANCE_LIMIT_KEY, deadline=deadline),
+        _limiter("enhance", settings().enhance_limit, settings().enhance_ip_limit),
         _moderation(),
         registry(),
         keys(),
@@ -180,15 +178,11 @@ def enhancer() -> PromptEnhancer:
 @cache
 def uploads() -> Uploads:
     """Makes forms for uploads."""
-    from pixelprompt.api.http import deadline
     from pixelprompt.api.uploads import Uploads
-    from pixelprompt.limits.rate_limit import RateLimiter
-    from pixelprompt.storage.keys import UPLOAD_LIMIT_KEY
     from pixelprompt.storage.uploads import UploadStorage
 
-    limits = (settings().upload_limit, settings().upload_ip_limit, settings().ip_whitelist)
     return Uploads(
-        RateLimiter(_s3(), settings().bucket_name, *limits, key=UPLOAD_LIMIT_KEY, deadline=deadline),
+        _limiter("uploads", settings().upload_limit, settings().upload_ip_limit),
         UploadStorage(_s3(), settings().bucket_name),
         trust_body_ip=settings().trust_body_ip,
     )
@@ -229,12 +223,29 @@ def _moderation() -> ContentFilter:
 
 
 @cache
-def _job_limiter() -> RateLimiter:
+def _job_limiter() -> Limiter:
+    return _limiter("jobs", settings().global_limit, settings().ip_limit)
+
+
+def _limiter(windows: str, global_limit: int, ip_limit: int) -> Limiter:
+    """Counts requests, in the ledger where there is one, or in S3."""
+    limits = (global_limit, ip_limit, settings().ip_whitelist)
+    if settings().ledger_table:
+        from pixelprompt.limits.ledger_rate_limit import LedgerRateLimiter
+
+        return LedgerRateLimiter(_ledger(), windows, *limits)
     from pixelprompt.api.http import deadline
     from pixelprompt.limits.rate_limit import RateLimiter
+    from pixelprompt.storage.keys import LIMIT_KEYS
 
-    limits = (settings().global_limit, settings().ip_limit, settings().ip_whitelist)
-    return RateLimiter(_s3(), settings().bucket_name, *limits, deadline=deadline)
+    return RateLimiter(_s3(), settings().bucket_name, *limits, key=LIMIT_KEYS[windows], deadline=deadline)
+
+
+@cache
+def _ledger() -> Ledger:
+    from pixelprompt.storage.ledger import Ledger
+
+    return Ledger(_request_client("dynamodb"), settings().ledger_table)
 
 
 @cache

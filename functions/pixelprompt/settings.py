@@ -78,6 +78,11 @@ class Settings(Struct, frozen=True):
         return self._text("PROVIDER_SECRET")
 
     @property
+    def ledger_table(self) -> str:
+        """DynamoDB table of the ledger; empty where the deployment has none."""
+        return self._text("LEDGER_TABLE", "")
+
+    @property
     def global_limit(self) -> int:
         """Jobs per rolling hour in total."""
         return self._count("GLOBAL_LIMIT", 100)

@@ -9,7 +9,8 @@ from typing import Any
 
 from pixelprompt.errors import ConflictError
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.limits.rate_limit import Decision, RateLimiter
+from pixelprompt.limits.limiter import Decision
+from pixelprompt.limits.rate_limit import RateLimiter
 
 from .emulator import BUCKET
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pixelprompt.limits.rate_limit import BOUND, DAY, HOUR, Decision, RateLimiter
+from pixelprompt.limits.limiter import DAY, HOUR, Decision
+from pixelprompt.limits.rate_limit import BOUND, RateLimiter
 from pixelprompt.storage.keys import RATE_LIMIT_KEY
 
 from .emulator import BUCKET, s3_client

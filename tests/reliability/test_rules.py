@@ -25,7 +25,8 @@ from pixelprompt.jobs.document import (
     start_row,
 )
 from pixelprompt.jobs.schema import Job, ModelResult
-from pixelprompt.limits.rate_limit import DAY, HOUR, RateLimiter
+from pixelprompt.limits.limiter import DAY, HOUR
+from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.models.model import Failure
 from pixelprompt.storage.documents import widest_pause
 from pixelprompt.storage.keys import StoredImage

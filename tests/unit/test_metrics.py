@@ -10,7 +10,8 @@ import pytest
 from pixelprompt.errors import RateLimitExceeded
 from pixelprompt.jobs.status import JobStatus
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
+from pixelprompt.limits.limiter import refuse_limited
+from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.observability import METRICS, begin, record
 from pixelprompt.prompts.moderation.classifier import refusal
 from pixelprompt.prompts.moderation.filter import Verdict

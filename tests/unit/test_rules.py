@@ -27,8 +27,8 @@ from pixelprompt.generation.run import backoff
 from pixelprompt.jobs import document as rules
 from pixelprompt.jobs.progress import Progress
 from pixelprompt.jobs.request import read_models
-from pixelprompt.limits import rate_limit
-from pixelprompt.limits.rate_limit import DAY, HOUR, Decision
+from pixelprompt.limits import limiter, rate_limit
+from pixelprompt.limits.limiter import DAY, HOUR, Decision
 from pixelprompt.models import cost, sizes
 from pixelprompt.models.model import Model
 from pixelprompt.models.parameters import Receipt, as_made, receipt, seed_of_call
@@ -197,11 +197,11 @@ def test_a_request_leaves_its_window_at_its_end() -> None:
 
 
 def test_the_longer_of_two_waits_is_said() -> None:
-    windows = {"global_requests": [100.0, 300.0, 200.0], "ip_requests": {"a": [50.0, 100.0]}}
-    assert rate_limit.decide(windows, "a", 1000.0, 4, 3) == rate_limit.PASS
-    assert rate_limit.decide(windows, "a", 1000.0, 2, 3) == Decision(True, "global", 200 + HOUR - 1000)
-    assert rate_limit.decide(windows, "a", 1000.0, 2, 2) == Decision(True, "ip", 50 + DAY - 1000)
-    assert rate_limit.decide(windows, "b", 1000.0, 9, 0) == Decision(True, "ip", DAY)
+    everyone, own = [100.0, 300.0, 200.0], [50.0, 100.0]
+    assert limiter.decide(everyone, own, 1000.0, 4, 3) == limiter.PASS
+    assert limiter.decide(everyone, own, 1000.0, 2, 3) == Decision(True, "global", 200 + HOUR - 1000)
+    assert limiter.decide(everyone, own, 1000.0, 2, 2) == Decision(True, "ip", 50 + DAY - 1000)
+    assert limiter.decide(everyone, [], 1000.0, 9, 0) == Decision(True, "ip", DAY)
 
 
 def test_writers_of_a_window_double_to_a_bound() -> None:
@@ -217,9 +217,9 @@ def test_writers_of_a_window_double_to_a_bound() -> None:
     ],
 )
 def test_a_refusal_says_when_to_come_again(decision: Decision, sentence: str, seconds: int) -> None:
-    rate_limit.refuse_limited(rate_limit.PASS)
+    limiter.refuse_limited(limiter.PASS)
     with pytest.raises(RateLimitExceeded) as caught:
-        rate_limit.refuse_limited(decision)
+        limiter.refuse_limited(decision)
     assert str(caught.value) == sentence
     assert caught.value.headers == {"Retry-After": str(seconds)}
 

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.limits.caller import CallerIp, read_ip
-from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
+from pixelprompt.limits.limiter import Limiter, refuse_limited
 from pixelprompt.models.registry import ModelRegistry
 from pixelprompt.prompts.enhancement import (
     PROMPT_LIMIT,
@@ -50,7 +50,7 @@ class PromptEnhancer:
 
     def __init__(
         self,
-        limiter: RateLimiter,
+        limiter: Limiter,
         moderation: ContentFilter,
         registry: Callable[[], ModelRegistry],
         keys: ProviderKeys,
@@ -79,11 +79,13 @@ class PromptEnhancer:
         request = read_body_with_prompt(body, EnhanceRequest, PROMPT_LIMIT)
         prompt = read_prompt(request.prompt, PROMPT_LIMIT)
         ip = read_ip(request.ip, source_ip, self._trust_body_ip)
-        look = self._limiter.look(ip)
-        refuse_limited(look.decision)
-        refuse_blocked(self._moderation.screen(prompt))
+        verdict = self._moderation.screen(prompt)
+        if verdict.blocked:
+            # It is not counted, but a caller over a limit hears only of that.
+            refuse_limited(self._limiter.look(ip).decision)
+            refuse_blocked(verdict)
         # A response from the cache counts as well: its moderation may call a model.
-        refuse_limited(self._limiter.check(ip, look))
+        refuse_limited(self._limiter.check(ip))
         refuse_blocked(self._moderation.judge(prompt))
         enhancement = self._enhanced(prompt)
         if self._is_blocked(enhancement, prompt):

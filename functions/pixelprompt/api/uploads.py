@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from msgspec import Meta, Struct
 
 from pixelprompt.limits.caller import CallerIp, read_ip
-from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
+from pixelprompt.limits.limiter import Limiter, refuse_limited
 from pixelprompt.storage.uploads import MAX_BYTES, UploadStorage
 from pixelprompt.validation import read_body
 
@@ -67,7 +67,7 @@ class Uploads:
     trust_body_ip : whether the body's ``ip`` names the caller
     """
 
-    def __init__(self, limiter: RateLimiter, storage: UploadStorage, *, trust_body_ip: bool) -> None:
+    def __init__(self, limiter: Limiter, storage: UploadStorage, *, trust_body_ip: bool) -> None:
         self._limiter = limiter
         self._storage = storage
         self._trust_body_ip = trust_body_ip

@@ -15,7 +15,7 @@ from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.schema import Image, Job, ModelResult, RunStarted
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.caller import CallerIp, read_ip
-from pixelprompt.limits.rate_limit import RateLimiter, refuse_limited
+from pixelprompt.limits.limiter import Limiter, refuse_limited
 from pixelprompt.observability import logger
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import StoredImage, number_of, stem_in_job
@@ -51,7 +51,7 @@ class Retry:
         jobs: JobManager,
         images: ImageStorage,
         tokens: ResumeTokens,
-        limiter: RateLimiter,
+        limiter: Limiter,
         start_execution: Callable[[str, str], None],
         *,
         trust_body_ip: bool = False,

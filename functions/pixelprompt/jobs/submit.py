@@ -19,7 +19,7 @@ from pixelprompt.jobs.request import Body, GenerateRequest, Plan, read_models, s
 from pixelprompt.jobs.schema import Estimate, EstimatedModel, Job, JobStarted, Skipped
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.caller import caller, read_ip
-from pixelprompt.limits.rate_limit import Look, RateLimiter, refuse_limited
+from pixelprompt.limits.limiter import Limiter, Look, refuse_limited
 from pixelprompt.models.cost import estimate, total
 from pixelprompt.models.model import Model
 from pixelprompt.models.parameters import IMAGES, Receipt, receipt
@@ -74,7 +74,7 @@ class Submission:
     def __init__(
         self,
         jobs: JobManager,
-        limiter: RateLimiter,
+        limiter: Limiter,
         content_filter: ContentFilter,
         registry: Callable[[], ModelRegistry],
         keys: ProviderKeys,
@@ -108,11 +108,13 @@ class Submission:
         request = read_body_with_prompt(body, GenerateRequest)
         plan = self._plan(request, source_ip)
         if request.dry_run:
-            self._screen(plan)
+            refuse_blocked(self._screened(plan))
             return self._estimate(plan)
-        check = self._check(plan)
-        check.refuse()
-        return self._submit(str(uuid.uuid4()), plan, check.look, correlation_id)
+        verdict = self._screened(plan)
+        if verdict.blocked:
+            # It is not counted, but a caller over a limit hears only of that.
+            _Check(self._limiter.look(plan.ip), verdict).refuse()
+        return self._submit(str(uuid.uuid4()), plan, None, correlation_id)
 
     def submit_once(
         self, body: Body, source_ip: str, correlation_id: str, key: str, principal: str = ""
@@ -132,7 +134,7 @@ class Submission:
         request = read_body_with_prompt(body, GenerateRequest)
         plan = self._plan(request, source_ip)
         if request.dry_run:
-            self._screen(plan)
+            refuse_blocked(self._screened(plan))
             return self._estimate(plan), False
         owner, digest = principal or caller(plan.ip), body_hash(body)
         check = self._check(plan)
@@ -182,10 +184,10 @@ class Submission:
     def _check(self, plan: Plan) -> _Check:
         """Check the limits and the word list, without writing or counting anything."""
         look = self._limiter.look(plan.ip)
-        verdict = Verdict(False) if look.decision.limited else self._filter.screen(plan.prompt, plan.negative_prompt)
+        verdict = Verdict(False) if look.decision.limited else self._screened(plan)
         return _Check(look, verdict)
 
-    def _submit(self, job_id: str, plan: Plan, look: Look, correlation_id: str) -> JobStarted:
+    def _submit(self, job_id: str, plan: Plan, look: Look | None, correlation_id: str) -> JobStarted:
         refuse_limited(self._limiter.check(plan.ip, look))
         # Asking a model costs something, so it comes after the count, which stays whatever it says.
         refuse_blocked(self._filter.judge(plan.prompt, plan.negative_prompt))
@@ -263,8 +265,9 @@ class Submission:
             response["skipped"] = [*plan.skipped]
         return response
 
-    def _screen(self, plan: Plan) -> None:
-        refuse_blocked(self._filter.screen(plan.prompt, plan.negative_prompt))
+    def _screened(self, plan: Plan) -> Verdict:
+        """What the word list says, which costs nothing."""
+        return self._filter.screen(plan.prompt, plan.negative_prompt)
 
     def _start_execution(self, document: Job, plan: Plan, correlation_id: str, *, late: bool = False) -> None:
         items = [map_item(row) for row in document["results"]]

@@ -29,7 +29,11 @@ Value = dict[str, Any]
 _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 MISSING = {"NoSuchKey", "NotFound", "404"}
 _REFUSED = {"AccessDenied", "Forbidden", "403"}
-_PASSING = {"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "503"}
+_PASSING = {
+    "RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "503",
+    # Of DynamoDB.
+    "ProvisionedThroughputExceededException", "RequestLimitExceeded",
+}  # fmt: skip
 
 # Seconds.
 _MAX_PAUSE = 10.0

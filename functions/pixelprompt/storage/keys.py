@@ -33,6 +33,8 @@ RATE_LIMITS = "rate-limit/"
 RATE_LIMIT_KEY = f"{RATE_LIMITS}ratelimit.json"
 ENHANCE_LIMIT_KEY = f"{RATE_LIMITS}enhance.json"
 UPLOAD_LIMIT_KEY = f"{RATE_LIMITS}uploads.json"
+# By what they count.
+LIMIT_KEYS = {"jobs": RATE_LIMIT_KEY, "enhance": ENHANCE_LIMIT_KEY, "uploads": UPLOAD_LIMIT_KEY}
 OVERLAY_KEY = "config/models.json"
 UPLOADS = "uploads/"
 REFERENCES = "references/"

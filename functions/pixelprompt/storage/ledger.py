@@ -1,0 +1,118 @@
+"""The ledger: a DynamoDB table of what many requests count at once, each by one conditional write to one item.
+
+An item has two keys, ``pk`` and ``sk``; the attribute ``expiresAt`` is the epoch second after which DynamoDB may remove
+it.
+
+=============================================  =======  ================================================================
+``pk``                                         ``sk``   item
+=============================================  =======  ================================================================
+``rate-limit/{jobs,enhance,uploads}/global``   window   ``moments`` of the requests of all callers, an hour
+``rate-limit/{…}/ip/{address}``                window   likewise of one IP address (IPv6: the /64 network), a day
+=============================================  =======  ================================================================
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+
+from pixelprompt.aws_errors import error_code
+from pixelprompt.errors import PermissionDenied, StorageError
+
+RATE_LIMITS = "rate-limit/"
+WINDOW = "window"
+# Attribute values as DynamoDB's API writes them, each with its type: {"N": "1"}.
+Item = Mapping[str, Any]
+
+
+class ItemKey(Struct, frozen=True):
+    """The key of an item."""
+
+    pk: str
+    sk: str
+
+    def attributes(self) -> dict[str, Any]:
+        """The key as DynamoDB's API writes it."""
+        return {"pk": {"S": self.pk}, "sk": {"S": self.sk}}
+
+
+class Ledger:
+    """Items of one table.
+
+    Parameters
+    ----------
+    client : DynamoDB client
+    table : table name
+    """
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def update(self, key: ItemKey, update: str, values: Mapping[str, Any], condition: str | None = None) -> Item | None:
+        """Change one item, where the condition holds.
+
+        The SDK repeats a request whose response was lost: the condition must hold for an item that has the change.
+
+        Parameters
+        ----------
+        update : update expression
+        values : its and the condition's values by their placeholders
+        condition : condition expression
+
+        Returns
+        -------
+        None if the item is changed now, or the item for which the condition doesn't hold
+
+        Raises
+        ------
+        StorageError : DynamoDB kept failing; the change may have been made
+        """
+        conditional = {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=key.attributes(),
+                UpdateExpression=update,
+                ExpressionAttributeValues=dict(values),
+                **(conditional if condition else {}),
+            )
+        except ClientError as error:
+            if error_code(error) == "ConditionalCheckFailedException":
+                found: Item = error.response.get("Item", {})
+                return found
+            raise _ledger_error(error, key.pk) from error
+        except BotoCoreError as error:
+            raise _ledger_error(error, key.pk) from error
+        return None
+
+    def read(self, keys: Sequence[ItemKey]) -> list[Item]:
+        """The items of some keys, in one request; empty ones where there is none.
+
+        Raises
+        ------
+        StorageError : DynamoDB cannot be read
+        """
+        wanted = {"Keys": [key.attributes() for key in keys], "ConsistentRead": True}
+        try:
+            response = self._client.batch_get_item(RequestItems={self._table: wanted})
+        except (ClientError, BotoCoreError) as error:
+            raise _ledger_error(error, keys[0].pk) from error
+        if response.get("UnprocessedKeys"):
+            throttled = ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "BatchGetItem")
+            raise _ledger_error(throttled, keys[0].pk) from throttled
+        found = {(item["pk"]["S"], item["sk"]["S"]): item for item in response["Responses"].get(self._table, [])}
+        return [found.get((key.pk, key.sk), {}) for key in keys]
+
+
+def _ledger_error(error: ClientError | BotoCoreError, place: str) -> StorageError:
+    """Translate a failed request for an item into the service's error."""
+    if isinstance(error, ClientError):
+        code, operation = error_code(error), error.operation_name
+        if code == "AccessDeniedException":
+            return PermissionDenied(
+                f"DynamoDB refused {operation} on {place}. The role lacks that action on the ledger."
+            )
+        return StorageError(f"DynamoDB returned {code} to {operation} on {place}.")
+    return StorageError(f"Failed to connect to DynamoDB for {place} ({type(error).__name__}).")
