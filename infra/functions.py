@@ -19,6 +19,7 @@ from constructs import Construct
 
 from infra.exceptions import acknowledge, acknowledge_resource, objects_name
 from infra.interpreters import interpreter
+from infra.ledger import Ledger
 from infra.log_groups import ServiceLogGroup
 from infra.memory import ALLOCATION, MEMORY
 from infra.packages import CORE, PILLOW_PYTHON, PROVIDERS, REFERENCES, SOURCES, BundlingError, install
@@ -27,12 +28,13 @@ from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.storage import keys as object_keys
+from pixelprompt.storage.ledger import RATE_LIMITS
 
 # Where Lambda unpacks an archive.
 TASK_ROOT = "/var/task"
 
 # The services that functions/ has clients for; botocore's descriptions of the other 400 are left out.
-BOTOCORE_SERVICES = frozenset({"bedrock-runtime", "lambda", "s3", "secretsmanager", "stepfunctions"})
+BOTOCORE_SERVICES = frozenset({"bedrock-runtime", "dynamodb", "lambda", "s3", "secretsmanager", "stepfunctions"})
 
 
 @jsii.implements(ILocalBundling)
@@ -256,6 +258,16 @@ class ServiceFunction(lambda_.Function):
                 reason = "Keys hold ids, which are not known in advance; no prefix is narrower."
                 acknowledge_resource(self.service_role, objects_name(self._bucket, key), reason)
 
+    def allow_items(self, *actions: str, table: Ledger, keys: str) -> None:
+        """Let the function do DynamoDB `actions` on the items of a table whose partition keys match."""
+        self.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=[f"dynamodb:{action}" for action in actions],
+                resources=[table.table_arn],
+                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [keys]}},
+            )
+        )
+
 
 class Functions(Construct):
     """The functions of the service and what each may do with objects, keys and each other.
@@ -273,6 +285,7 @@ class Functions(Construct):
         *,
         settings: Settings,
         storage: Storage,
+        ledger: Ledger | None,
         provider_keys: ProviderKeys,
         bedrock_models: Mapping[str, str],
     ) -> None:
@@ -324,7 +337,8 @@ class Functions(Construct):
                 python=python,
             )
 
-        callers = {"IP_INCLUDE": settings.ip_include, "TRUST_BODY_IP": str(settings.trust_body_ip).lower()}
+        counts = {"LEDGER_TABLE": ledger.table_name} if ledger else {}
+        callers = {**counts, "IP_INCLUDE": settings.ip_include, "TRUST_BODY_IP": str(settings.trust_body_ip).lower()}
         limits = {
             "GLOBAL_LIMIT": str(settings.global_limit),
             "IP_LIMIT": str(settings.ip_limit),
@@ -420,6 +434,9 @@ class Functions(Construct):
         )
 
         for reader in self.all:
+            if ledger and reader is self.upload:
+                # It reads nothing in the bucket.
+                continue
             # Each reads keys that may be missing. S3 returns 404 only to a role that may list the bucket, else 403
             # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html). The grant has no condition on
             # `s3:prefix`, because a GET carries none.
@@ -439,8 +456,17 @@ class Functions(Construct):
         ):
             writer.allow_objects("GetObject", "PutObject", keys=[object_keys.STATUS_KEYS])
 
-        for counter in (self.submit, self.retry):
-            counter.allow_objects("GetObject", "PutObject", keys=[object_keys.RATE_LIMIT_KEY])
+        for counter, counted in (
+            (self.submit, "jobs"),
+            (self.retry, "jobs"),
+            (self.enhance, "enhance"),
+            (self.upload, "uploads"),
+        ):
+            if ledger:
+                keys_of_windows = f"{RATE_LIMITS}{counted}/*"
+                counter.allow_items("UpdateItem", "BatchGetItem", table=ledger, keys=keys_of_windows)
+            else:
+                counter.allow_objects("GetObject", "PutObject", keys=[object_keys.LIMIT_KEYS[counted]])
         self.submit.allow_objects("GetObject", "PutObject", keys=[f"{object_keys.IDEMPOTENCY}*"])
 
         self.submit.allow_objects("PutObject", keys=[object_keys.GIVEN_REFERENCES_KEYS])
@@ -470,10 +496,7 @@ class Functions(Construct):
             for signer in (self.status, self.cancel, *galleries):
                 signer.allow_objects("GetObject", keys=[f"{object_keys.IMAGES}*"])
 
-        self.enhance.allow_objects(
-            "GetObject", "PutObject", keys=[f"{object_keys.ENHANCED}*", object_keys.ENHANCE_LIMIT_KEY]
-        )
-        self.upload.allow_objects("GetObject", "PutObject", keys=[object_keys.UPLOAD_LIMIT_KEY])
+        self.enhance.allow_objects("GetObject", "PutObject", keys=[f"{object_keys.ENHANCED}*"])
         # A presigned form allows what its signer may do.
         self.upload.allow_objects("PutObject", keys=[f"{object_keys.UPLOADS}*"])
 

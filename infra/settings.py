@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, field
 
 from infra.context import Check, SettingsError, read_values, single_values
+from pixelprompt.limits.ledger_rate_limit import MAX_LIMIT
 from pixelprompt.settings import HOST, LOOPBACK_HOSTS
 from pixelprompt.validation import about
 
@@ -86,6 +87,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
             description="Forms for uploads per rolling day and IP address; 0 rejects every counted address.",
         ),
     ] = 100
+    limit_store: Annotated[
+        Literal["s3", "dynamodb"],
+        Meta(
+            description="Where requests are counted: in `s3`, or in `dynamodb`, which never refuses one because many "
+            "come at once; its limits are at most 5000."
+        ),
+    ] = "s3"
     ip_include: Annotated[
         str,
         about(
@@ -263,6 +271,11 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         return self.cloudfront and self.api_auth == "none"
 
     @property
+    def has_ledger(self) -> bool:
+        """Whether the DynamoDB table that requests are counted in is deployed."""
+        return self.limit_store == "dynamodb"
+
+    @property
     def has_gallery(self) -> bool:
         """Whether the gallery's routes, its function and its part of the page are deployed."""
         return self.gallery == "public"
@@ -333,11 +346,17 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
                 "apiAuth",
                 "in the stage prod it must be iam or jwt, unless allowPublic=true says that anybody may call.",
             )
+        if self.has_ledger:
+            for name in _LIMITS:
+                if getattr(self, _snake_case(name)) > MAX_LIMIT:
+                    refuse(name, f"with limitStore=dynamodb it must be at most {MAX_LIMIT}: one item holds its window.")
         if not self.python_version:
             refuse("pythonVersion", f"in the stage prod it must be set, to one of {', '.join(PYTHON_VERSIONS)}.")
 
 
 NAMES = Settings.__struct_encode_fields__
+# What is counted in windows.
+_LIMITS = ("globalLimit", "ipLimit", "enhanceLimit", "enhanceIpLimit", "uploadLimit", "uploadIpLimit")
 # Former names of settings, which are accepted until 3.0.0.
 FORMER_NAMES = {"removal": "removalPolicy"}
 

@@ -7,6 +7,7 @@ from constructs import Construct
 
 from infra.api import Api
 from infra.functions import Functions
+from infra.ledger import Ledger
 from infra.monitoring import Monitoring
 from infra.page import Page
 from infra.secrets import ProviderKeys
@@ -34,12 +35,14 @@ class PixelPromptStack(Stack):
             tags={"project": "pixel-prompt", "stage": settings.stage},
         )
         self.storage = Storage(self, "Storage", settings=settings)
+        self.ledger = Ledger(self, "Ledger", settings=settings) if settings.has_ledger else None
         self.provider_keys = ProviderKeys(self, "ProviderKeys", settings=settings)
         self.functions = Functions(
             self,
             "Functions",
             settings=settings,
             storage=self.storage,
+            ledger=self.ledger,
             provider_keys=self.provider_keys,
             bedrock_models=bedrock_models,
         )

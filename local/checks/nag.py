@@ -20,7 +20,8 @@ JWT = {"apiAuth": "jwt", "jwtIssuer": "https://issuer.example", "jwtAudience": "
 SHAPES: tuple[Mapping[str, Any], ...] = (
     {"stage": "dev"},
     {"stage": "dev", "cloudfront": "false", "alarmEmail": "owner@example.com", "dailyBudget": "10"},
-    {"stage": "prod", "moderation": "model"},
+    {"stage": "dev", "limitStore": "dynamodb"},
+    {"stage": "prod", "moderation": "model", "limitStore": "dynamodb"},
     {"stage": "prod", **JWT, "pythonVersion": PYTHON_VERSIONS[-1]},
     {"stage": "prod", "apiAuth": "none", "allowPublic": "true"},
     {"pipeline": "true", "repository": "owner/name"},
