@@ -14,12 +14,14 @@ from local.paths import ROOT
 FILE = ROOT / "docs" / "explanation" / "security.md"
 BEGIN = "<!-- grants: written by `make grants` -->\n"
 END = "<!-- end of grants -->\n"
-# The two shapes whose roles differ: images through CloudFront, or by URLs that the functions sign.
-# Both have a gallery: without one, its function and role are missing and no other role differs.
+# The shapes whose roles differ: images through CloudFront, or by URLs that the functions sign; requests counted in S3,
+# or in DynamoDB. All have a gallery: without one, its function and role are missing and no other role differs.
 WITH_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public"}
-WITHOUT_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public", "cloudfront": "false"}
+WITHOUT_CLOUDFRONT: Mapping[str, Any] = {**WITH_CLOUDFRONT, "cloudfront": "false"}
+WITH_LEDGER: Mapping[str, Any] = {**WITH_CLOUDFRONT, "limitStore": "dynamodb"}
 # What the name of each function begins with, in these shapes.
 FUNCTION_NAME = "pixel-prompt-dev-"
+EVERY_FUNCTION = "every function"
 
 
 class Grant(NamedTuple):
@@ -27,7 +29,8 @@ class Grant(NamedTuple):
 
     Attributes
     ----------
-    resource : with references as the names of what they refer to; ``*`` is any
+    resource : with references as the names of what they refer to; ``*`` is any. After the name of a table: the
+        partition keys
     """
 
     action: str
@@ -49,6 +52,7 @@ class Resources:
         properties = entry.get("Properties", {})
         return {
             "AWS::S3::Bucket": "page" if "Page" in logical_id else "bucket",
+            "AWS::DynamoDB::Table": "ledger",
             "AWS::SecretsManager::Secret": "secret",
             "AWS::StepFunctions::StateMachine": "machine",
             "AWS::SQS::Queue": "queue",
@@ -93,11 +97,22 @@ class Resources:
         return grants
 
     def _of_statement(self, statement: Mapping[str, Any]) -> Iterable[Grant]:
-        if statement["Effect"] != "Allow" or statement.get("Condition"):
+        keys = _partition_keys(statement.get("Condition", {}))
+        if statement["Effect"] != "Allow" or keys is None:
             raise PolicyError(f"{statement} is more than actions on resources; {__name__} cannot read it.")
         for action in listed(statement["Action"]):
             for resource in listed(statement["Resource"]):
-                yield Grant(action, self.text(resource))
+                for key in keys:
+                    yield Grant(action, self.text(resource) + key)
+
+
+def _partition_keys(condition: Mapping[str, Any]) -> list[str] | None:
+    """The partition keys of a table that a condition allows, each after a slash, or None if it is another condition."""
+    match condition:
+        case {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [*keys], **others}, **more} if not (others or more):
+            return [f"/{key}" for key in keys]
+        case _:
+            return None if condition else [""]
 
 
 def _is_for(role: Any, principal: Any) -> bool:
@@ -113,22 +128,28 @@ def listed(value: Any) -> list[Any]:
 
 def table() -> str:
     """The table, in Markdown."""
-    with_cloudfront = _by_holder(Resources(template(WITH_CLOUDFRONT)))
-    without = _by_holder(Resources(template(WITHOUT_CLOUDFRONT)))
+    shapes = [_by_holder(Resources(template(shape))) for shape in (WITH_CLOUDFRONT, WITHOUT_CLOUDFRONT, WITH_LEDGER)]
+    common = shapes[0][EVERY_FUNCTION]
     lines = ["| who | may | on | where |", "| --- | --- | --- | --- |"]
-    for holder in dict.fromkeys([*with_cloudfront, *without]):
-        first, second = with_cloudfront.get(holder, set()), without.get(holder, set())
+    for holder in dict.fromkeys(holder for shape in shapes for holder in shape):
+        first, without_cloudfront, with_ledger = (shape.get(holder, set()) for shape in shapes)
+        if holder == EVERY_FUNCTION:
+            lines += [f"| {holder} | {may} | {on} |  |" for may, on in _rows(common)]
+            continue
+        everywhere = first & without_cloudfront & with_ledger
         for where, grants in (
-            ("", first & second),
-            ("only with CloudFront", first - second),
-            ("only without CloudFront", second - first),
+            ("", everywhere - common if _is_ours(holder) else everywhere),
+            ("only with CloudFront", first - without_cloudfront),
+            ("only without CloudFront", without_cloudfront - first),
+            ("only with `limitStore` `s3`", first & without_cloudfront - with_ledger),
+            ("only with `limitStore` `dynamodb`", with_ledger - first),
         ):
             lines += [f"| {holder} | {may} | {on} | {where} |" for may, on in _rows(grants)]
     return "\n".join(lines) + "\n"
 
 
 def _by_holder(resources: Resources) -> dict[str, set[Grant]]:
-    """The grants of each holder of a role: our functions, those they have in common, the rest."""
+    """The grants of each holder of a role: those that our functions have in common, our functions, the rest."""
     roles = {
         entry["Properties"][name]["Fn::GetAtt"][0]: _holder(resources, logical_id, entry)
         for logical_id, entry in resources.by_id.items()
@@ -149,8 +170,12 @@ def _by_holder(resources: Resources) -> dict[str, set[Grant]]:
                 ours[f"`{name}`"] = own
             else:
                 others[holder] = grants
-    common = set.intersection(*ours.values())
-    return {"every function": common, **{name: own - common for name, own in ours.items()}, **others}
+    return {EVERY_FUNCTION: set.intersection(*ours.values()), **ours, **others}
+
+
+def _is_ours(holder: str) -> bool:
+    """Whether a holder is one of the service's functions."""
+    return holder.startswith("`")
 
 
 def _holder(resources: Resources, logical_id: str, entry: Mapping[str, Any]) -> str:

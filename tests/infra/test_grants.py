@@ -38,6 +38,17 @@ def test_the_table_tells_both_shapes_apart(table: str) -> None:
     assert "| every function | `logs:CreateLogStream` `logs:PutLogEvents` | `its log group` |  |" in lines
 
 
+def test_the_table_tells_where_requests_are_counted(table: str) -> None:
+    lines = table.splitlines()
+    for name, windows in (("submit", "jobs"), ("retry", "jobs"), ("enhance", "enhance"), ("upload", "uploads")):
+        actions = "`dynamodb:BatchGetItem` `dynamodb:UpdateItem`"
+        assert (
+            f"| `{name}` | {actions} | `ledger/rate-limit/{windows}/*` | only with `limitStore` `dynamodb` |" in lines
+        )
+    assert len([line for line in lines if "dynamodb:" in line]) == 4
+    assert "| `upload` | `s3:ListBucket` | `bucket` | only with `limitStore` `s3` |" in lines
+
+
 def test_the_table_has_what_bucket_policies_allow_a_role(table: str) -> None:
     emptier = "the CDK's emptier of buckets"
     actions = "`s3:DeleteObject*` `s3:GetBucket*` `s3:List*` `s3:PutBucketPolicy`"
@@ -70,8 +81,14 @@ def test_a_document_without_a_place_for_the_table_is_told(written: Path, capsys:
     [
         {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "*"},
         {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", "Condition": {"Bool": {"aws:x": "true"}}},
+        {
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": "*",
+            "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["a"]}, "Bool": {"aws:x": "true"}},
+        },
     ],
-    ids=["deny", "condition"],
+    ids=["deny", "condition", "more than keys"],
 )
 def test_what_the_table_has_no_words_for_is_an_error(statement: dict[str, object]) -> None:
     role = {"Type": "AWS::IAM::Role", "Properties": {}}

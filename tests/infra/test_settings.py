@@ -31,6 +31,7 @@ def test_defaults() -> None:
     assert (settings.global_limit, settings.ip_limit, settings.max_concurrency) == (100, 50, 40)
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (100, 50)
     assert (settings.upload_limit, settings.upload_ip_limit) == (200, 100)
+    assert (settings.limit_store, settings.has_ledger) == ("s3", False)
     assert settings.trust_body_ip is False
     assert settings.provider_endpoints == {}
 
@@ -45,6 +46,7 @@ def test_defaults() -> None:
         ("enhanceIpLimit", 0, "enhance_ip_limit", 0),
         ("uploadLimit", "10", "upload_limit", 10),
         ("uploadIpLimit", 0, "upload_ip_limit", 0),
+        ("limitStore", "dynamodb", "limit_store", "dynamodb"),
         ("ipInclude", " 192.0.2.7, 2001:db8::/32 ,", "ip_include", "192.0.2.7,2001:db8::/32"),
         ("ipInclude", "", "ip_include", ""),
         ("trustBodyIp", "true", "trust_body_ip", True),
@@ -131,6 +133,7 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("allowPublic", "yes", "true or false"),
         ("gallery", "private", "one of public, off"),
         ("gallery", False, "one of public, off"),
+        ("limitStore", "redis", "one of s3, dynamodb"),
         ("cloudfront", "on", "true or false"),
         ("statusWait", 21, "a whole number from 0 to 20"),
         ("alarmEmail", "owner", "an email address, or empty"),
@@ -170,6 +173,11 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
             'pythonVersion is ""; in the stage prod it must be set, to one of 3.11, 3.12, 3.13, 3.14.',
         ),
         ({"target": "local", "cloudfront": "true"}, "cloudfront is true; with target=local it must be false."),
+        (
+            {"limitStore": "dynamodb", "globalLimit": 5001},
+            "globalLimit is 5001; with limitStore=dynamodb it must be at most 5000: one item holds its window.",
+        ),
+        ({"limitStore": "dynamodb", "uploadIpLimit": 9999}, "uploadIpLimit is 9999; with limitStore=dynamodb"),
         ({"target": "local", "apiAuth": "iam"}, 'apiAuth is "iam"; with target=local it must be none.'),
     ],
     ids=str,
@@ -178,6 +186,11 @@ def test_values_that_do_not_go_together(given: dict[str, Any], sentence: str) ->
     with pytest.raises(SettingsError) as raised:
         Settings.from_context(given)
     assert str(raised.value).startswith(sentence)
+
+
+def test_the_largest_limits_of_a_ledger() -> None:
+    limits = {f"{kind}Limit": 5000 for kind in ("global", "ip", "enhance", "enhanceIp", "upload", "uploadIp")}
+    assert Settings.from_context({"limitStore": "dynamodb", **limits}).global_limit == 5000
 
 
 @pytest.mark.parametrize(

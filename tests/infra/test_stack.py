@@ -23,6 +23,7 @@ from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.jobs.status import STARTING_SECONDS
 from pixelprompt.models.catalogue_entry import MAX_CALL
 
+from ..conftest import LEDGER_SCHEMA
 from .conftest import ROOT, Synthesize
 
 # By their places in a job.
@@ -114,6 +115,67 @@ def test_function_may_do_exactly_this(resources: Resources, name: str) -> None:
     own_logs = {Grant(f"logs:{action}", log_group) for action in ("CreateLogStream", "PutLogEvents")}
     traces = {Grant(action, "*") for action in TRACE}
     assert resources.grants(resources.function(name)["Role"]) == GRANTS[name] | own_logs | traces | {LIST}
+
+
+RETAINED = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+COUNTERS = {"submit": "jobs", "retry": "jobs", "enhance": "enhance", "upload": "uploads"}
+
+
+@pytest.fixture(scope="module")
+def with_ledger(synthesize: Synthesize) -> Resources:
+    """The resources where requests are counted in DynamoDB."""
+    return Resources(synthesize(limitStore="dynamodb", promptModelIndex=1))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_with_a_ledger_those_who_count_may_write_their_windows_there(
+    resources: Resources, with_ledger: Resources, name: str
+) -> None:
+    before = resources.grants(resources.function(name)["Role"])
+    now = with_ledger.grants(with_ledger.function(name)["Role"])
+    if name not in COUNTERS:
+        assert now == before
+        return
+    windows = f"ledger/rate-limit/{COUNTERS[name]}/*"
+    assert now - before == {Grant(f"dynamodb:{action}", windows) for action in ("UpdateItem", "BatchGetItem")}
+    lost = {grant for grant in before if grant.resource.startswith("bucket/rate-limit/")}
+    assert before - now == (lost | {LIST} if name == "upload" else lost)
+    variables = with_ledger.function(name)["Environment"]["Variables"]
+    assert with_ledger.text(variables["LEDGER_TABLE"]) == "ledger"
+
+
+def test_only_who_counts_knows_the_ledger(with_ledger: Resources) -> None:
+    for name in set(FUNCTIONS) - set(COUNTERS):
+        assert "LEDGER_TABLE" not in with_ledger.function(name)["Environment"]["Variables"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"stage": "prod", "apiAuth": "iam"}, {"target": "local"}], ids=str)
+def test_where_requests_are_counted_in_s3_there_is_no_table(synthesize: Synthesize, settings: dict[str, str]) -> None:
+    template = synthesize(**settings).to_json()
+    assert not [entry for entry in template["Resources"].values() if entry["Type"].startswith("AWS::DynamoDB::")]
+    assert "dynamodb" not in json.dumps(template["Resources"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "restored", "policies"),
+    [
+        ({}, False, {"DeletionPolicy": "Delete", "UpdateReplacePolicy": "Delete"}),
+        ({"removalPolicy": "retain"}, False, RETAINED),
+        ({"stage": "prod", "apiAuth": "iam"}, True, RETAINED),
+    ],
+    ids=str,
+)
+def test_the_ledger_is_on_demand_and_expires(
+    synthesize: Synthesize, settings: dict[str, str], restored: bool, policies: dict[str, str]
+) -> None:
+    template = synthesize(limitStore="dynamodb", **settings).to_json()
+    (table,) = [entry for entry in template["Resources"].values() if entry["Type"] == "AWS::DynamoDB::Table"]
+    properties = table["Properties"]
+    assert {name: properties.get(name) for name in LEDGER_SCHEMA} == LEDGER_SCHEMA
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": restored}
+    assert {name: table[name] for name in policies} == policies
+    assert "TableName" not in properties
 
 
 @pytest.mark.parametrize("settings", [{}, {"cloudfront": "false"}, {"stage": "prod", "apiAuth": "iam"}], ids=str)
