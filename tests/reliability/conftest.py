@@ -1,11 +1,11 @@
-"""Reliability tests run real processes against the emulator's S3: moto's conditional writes are not atomic."""
+"""Reliability tests run real processes against the emulator: moto's conditional writes are not atomic."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from .emulator import emulator, s3_client
+from .emulator import dynamodb_client, emulator, s3_client
 from .fault_proxy import FaultProxy
 
 
@@ -21,14 +21,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def s3_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an emulator with an empty bucket."""
+    """The port of an emulator with an empty bucket and an empty table."""
     with emulator(tmp_path_factory.mktemp("emulator")) as port:
         yield port
 
 
 @pytest.fixture(scope="session")
 def endpoint(s3_port: int) -> str:
-    """The emulator's S3, reached directly."""
+    """The emulator, reached directly."""
     return f"http://127.0.0.1:{s3_port}"
 
 
@@ -41,7 +41,7 @@ def _proxy(s3_port: int) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def proxy(_proxy: FaultProxy) -> Iterator[FaultProxy]:
-    """A way to the same S3 that faults can be put on."""
+    """A way to the same emulator that faults can be put on."""
     yield _proxy
     _proxy.recover()
 
@@ -50,3 +50,9 @@ def proxy(_proxy: FaultProxy) -> Iterator[FaultProxy]:
 def s3(endpoint: str) -> Any:
     """A client of the emulator's S3."""
     return s3_client(endpoint)
+
+
+@pytest.fixture(scope="session")
+def dynamodb(endpoint: str) -> Any:
+    """A client of the emulator's DynamoDB."""
+    return dynamodb_client(endpoint)

@@ -1,4 +1,4 @@
-"""The emulator alone, without the stack: S3 whose conditional writes are atomic, for real processes."""
+"""The emulator alone, without the stack: S3 and DynamoDB with atomic conditional writes, for real processes."""
 
 import time
 import urllib.error
@@ -16,19 +16,26 @@ from local.emulator.access_key import AccessKey
 from local.lease import Lease
 from local.processes import end, with_children
 
-BUCKET = "reliability"
+from ..conftest import LEDGER_SCHEMA
+
+BUCKET = TABLE = "reliability"
 # Every process of a test may know it.
 ACCESS_KEY = AccessKey("LOCALRELIABILITY", "of-a-test")
 
 
 @contextmanager
 def emulator(directory: Path) -> Iterator[int]:
-    """The port of an emulator with an empty bucket; its data lie in the directory and it ends with the block."""
+    """The port of an emulator with an empty bucket and an empty table.
+
+    Its data lie in the directory, and it ends with the block.
+    """
     used = Lease(directory)
     server = launch_emulator(directory, directory / "emulator.log", cloud=directory, access_key=ACCESS_KEY)
     try:
         _await(server.port)
-        s3_client(f"http://127.0.0.1:{server.port}").create_bucket(Bucket=BUCKET)
+        endpoint = f"http://127.0.0.1:{server.port}"
+        s3_client(endpoint).create_bucket(Bucket=BUCKET)
+        dynamodb_client(endpoint).create_table(TableName=TABLE, **LEDGER_SCHEMA)
         yield server.port
     finally:
         process = server.process()
@@ -50,15 +57,24 @@ def _await(port: int) -> None:
 
 def s3_client(endpoint: str, *, read_timeout: float = 10, connections: int = 50) -> Any:
     """A client with the retries and time limits of the service's own, for another address."""
+    path = {"addressing_style": "path"}
+    return _client("s3", endpoint, read_timeout, connections, signature_version="s3v4", s3=path)
+
+
+def dynamodb_client(endpoint: str, *, read_timeout: float = 10, connections: int = 50) -> Any:
+    """Likewise, of DynamoDB."""
+    return _client("dynamodb", endpoint, read_timeout, connections)
+
+
+def _client(service: str, endpoint: str, read_timeout: float, connections: int, **more: Any) -> Any:
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 3},
         connect_timeout=3,
         read_timeout=read_timeout,
         max_pool_connections=connections,
-        signature_version="s3v4",
-        s3={"addressing_style": "path"},
         proxies={},
+        **more,
     )
     return boto3.client(
-        "s3", endpoint_url=endpoint, config=config, region_name="us-east-1", **ACCESS_KEY.client_options()
+        service, endpoint_url=endpoint, config=config, region_name="us-east-1", **ACCESS_KEY.client_options()
     )

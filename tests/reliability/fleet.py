@@ -1,4 +1,4 @@
-"""Many real processes that do something to one S3 in the same instant."""
+"""Many real processes that do something to one S3, or one DynamoDB, in the same instant."""
 
 import multiprocessing
 import os
@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from .emulator import s3_client
+from .emulator import dynamodb_client, s3_client
 
-# The child's work: the S3 client, its task, and a function that waits for the common instant number n.
+# The child's work: the client, its task, and a function that waits for the common instant number n.
 Work = Callable[[Any, Any, Callable[[int], None]], Any]
 # All begin within it.
 INSTANT = 0.01
@@ -24,10 +24,11 @@ _CONTEXT.set_forkserver_preload(["tests.reliability.warm"])
 
 @dataclass(frozen=True)
 class Fleet:
-    """Processes, each with tasks that run in threads of their own."""
+    """Processes, each with tasks that run in threads of their own, and a client of ``s3`` or ``dynamodb``."""
 
     endpoint: str
     tasks: Sequence[Sequence[Any]]
+    service: str = "s3"
 
     def run(
         self,
@@ -50,7 +51,8 @@ class Fleet:
         begin = _CONTEXT.Value("d", 0.0)
         processes = [
             _CONTEXT.Process(
-                target=_process, args=(number, self.endpoint, tasks, work, barrier, begin, tuple(instants), answers)
+                target=_process,
+                args=(number, self.service, self.endpoint, tasks, work, barrier, begin, tuple(instants), answers),
             )
             for number, tasks in enumerate(self.tasks)
         ]
@@ -73,8 +75,18 @@ class Fleet:
         return [result for number in range(count) for result in gathered[number]]
 
 
+def _client(service: str, endpoint: str, connections: int) -> tuple[Any, Callable[[], object]]:
+    """A client, and what makes a connection of its own."""
+    if service == "dynamodb":
+        dynamodb = dynamodb_client(endpoint, connections=connections)
+        return dynamodb, dynamodb.list_tables
+    s3 = s3_client(endpoint, connections=connections)
+    return s3, s3.list_buckets
+
+
 def _process(
     number: int,
+    service: str,
     endpoint: str,
     tasks: Sequence[Any],
     work: Work,
@@ -86,10 +98,10 @@ def _process(
     # What the writers log belongs to no test.
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it ends with the process
     try:
-        client = s3_client(endpoint, connections=len(tasks))
+        client, warm = _client(service, endpoint, len(tasks))
         with ThreadPoolExecutor(len(tasks)) as pool:
             # Connections and threads are made before the common instant.
-            list(pool.map(lambda _: client.list_buckets(), tasks))
+            list(pool.map(lambda _: warm(), tasks))
             barrier.wait(120)
             barrier.wait(120)
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from pixelprompt.errors import ConflictError
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.limits.limiter import Decision
+from pixelprompt.limits.ledger_rate_limit import LedgerRateLimiter
+from pixelprompt.limits.limiter import Decision, Limiter
 from pixelprompt.limits.rate_limit import RateLimiter
+from pixelprompt.storage.ledger import Ledger
 
-from .emulator import BUCKET
+from .emulator import BUCKET, TABLE
 
 RESULT = {"imageKey": "group-images/g/m-1.json", "images": [{"imageKey": "group-images/g/m-1.json"}]}
 
@@ -88,9 +90,16 @@ class Caller:
     ip_limit: int
 
 
+def limiter_of(client: Any, global_limit: int, ip_limit: int) -> Limiter:
+    """A limiter as each Lambda has one, in the store that the client is of."""
+    if client.meta.service_model.service_name == "dynamodb":
+        return LedgerRateLimiter(Ledger(client, TABLE), "jobs", global_limit, ip_limit)
+    return RateLimiter(client, BUCKET, global_limit, ip_limit)
+
+
 def call(client: Any, task: Caller, await_instant: Callable[[int], None]) -> list[tuple[Decision, float]]:
     """What became of each request, and the seconds that it took."""
-    limiter = RateLimiter(client, BUCKET, task.global_limit, task.ip_limit)
+    limiter = limiter_of(client, task.global_limit, task.ip_limit)
     await_instant(0)
     answers = []
     for address in task.addresses:
