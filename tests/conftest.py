@@ -94,7 +94,7 @@ SHARING = ("integration", "browser", "reliability", "infra")
 # What judges all that the other integration tests have done.
 LAST = ("test_recorded_calls.py", "test_canaries.py")
 # Tests that start what they need, whatever their folder shares.
-ON_THEIR_OWN = ("test_app.py", "test_bundle.py", "test_ends.py", "test_fuzz.py", "test_stages.py")
+ON_THEIR_OWN = ("test_app.py", "test_bundle.py", "test_ends.py", "test_fuzz.py", "test_ledger.py", "test_stages.py")
 # Modules that take longest, which would leave a process alone at the end; they begin next, whatever their folder.
 LONG = (
     "test_ends.py", "test_stages.py", "test_fuzz.py", "test_bundle.py", "test_odd_answers.py", "test_doctor.py",

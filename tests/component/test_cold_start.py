@@ -50,6 +50,19 @@ def test_a_lambda_starts_without_any_sdk(name: str) -> None:
     assert "pixelprompt.storage.documents" in loaded
 
 
+@pytest.mark.parametrize("name", ["submit", "retry", "enhance", "upload"])
+@pytest.mark.parametrize(("table", "store", "other"), [("", "rate_limit", "ledger"), ("table", "ledger", "rate_limit")])
+def test_who_counts_requests_starts_with_the_store_that_is_set(name: str, table: str, store: str, other: str) -> None:
+    environment = {**built.LAMBDA, "LEDGER_TABLE": table}
+    loaded = set(run(f"{built.start(name)}; import sys; print(*sys.modules)", **environment).split())
+    modules = {
+        "rate_limit": {"pixelprompt.limits.rate_limit"},
+        "ledger": {"pixelprompt.limits.ledger_rate_limit", "pixelprompt.storage.ledger"},
+    }
+    assert modules[store] <= loaded
+    assert not (modules[other] | SDKS) & loaded
+
+
 @pytest.mark.parametrize("name", ["submit", "status", "enhance"])
 def test_a_missing_setting_is_reported_by_the_first_request(name: str) -> None:
     code = f"""
