@@ -4,8 +4,8 @@
 
     PixelPromptError
     ├── ConfigurationError         the deployment is wrong; the operator must change a setting
-    ├── StorageError               S3 cannot be used
-    │   ├── PermissionDenied       S3 returned 403: the role lacks a permission
+    ├── StorageError               S3 or DynamoDB cannot be used
+    │   ├── PermissionDenied       they refused a request: the role lacks a permission
     │   ├── ConflictError          a conditional write lost every one of its attempts
     │   └── DeadlineExceeded       the time of the request is over
     │       └── Interrupted        likewise, while something was under way
@@ -44,11 +44,11 @@ class ConfigurationError(PixelPromptError):
 
 
 class StorageError(PixelPromptError):
-    """S3 cannot be used right now."""
+    """S3 or DynamoDB cannot be used right now."""
 
 
 class PermissionDenied(StorageError):
-    """S3 returned 403. Without ``s3:ListBucket``, it also returns that for a key that does not exist."""
+    """The role lacks a permission. S3 also says so of a key that does not exist, without ``s3:ListBucket``."""
 
 
 class ConflictError(StorageError):

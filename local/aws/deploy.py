@@ -36,10 +36,15 @@ _DATA = {
     "AWS::S3::Bucket": "with everything in it",
     "AWS::SecretsManager::Secret": "with the provider keys",
     "AWS::Logs::LogGroup": "with its logs",
+    "AWS::DynamoDB::Table": "with the counts of requests",
 }
 
 # What CloudFormation identifies a kept resource by when it is imported into a new stack.
-_IMPORT_IDENTIFIERS = {"AWS::S3::Bucket": "BucketName", "AWS::SecretsManager::Secret": "Id"}
+_IMPORT_IDENTIFIERS = {
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::SecretsManager::Secret": "Id",
+    "AWS::DynamoDB::Table": "TableName",
+}
 
 
 @dataclass(frozen=True)

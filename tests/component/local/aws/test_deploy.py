@@ -166,6 +166,7 @@ def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
     resources = {
         "Bucket": ("S3::Bucket", "b"),
         "Keys": ("SecretsManager::Secret", arn),
+        "Ledger": ("DynamoDB::Table", "t-1"),
         "Topic": ("SNS::Topic", "t"),
         "Log": ("Logs::LogGroup", "/aws/lambda/f"),
     }
@@ -180,7 +181,7 @@ def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
         for name, (kind, physical) in resources.items()
     ]
     kept = {"DeletionPolicy": "RetainExceptOnCreate"}
-    template = {"Resources": {"Bucket": kept, "Keys": kept, "Topic": {}, "Log": {}}}
+    template = {"Resources": {"Bucket": kept, "Keys": kept, "Ledger": kept, "Topic": {}, "Log": {}}}
     target = Target.stage("prod", "", REGION, tmp_path)
     client = aws.client("cloudformation")
     with Stubber(client) as stubber:
@@ -195,7 +196,8 @@ def test_what_goes_and_what_stays_is_said_before_anything_is_deleted(
         assert "AWS::S3::Bucket b" in stays and f"AWS::SecretsManager::Secret {arn}" in stays and "CDKToolkit" in stays
         # Just what `cdk import` takes.
         (mapping,) = [line for line in stays.splitlines() if line.strip().startswith("{")]
-        assert json.loads(mapping) == {"Bucket": {"BucketName": "b"}, "Keys": {"Id": arn}}
+        expected = {"Bucket": {"BucketName": "b"}, "Keys": {"Id": arn}, "Ledger": {"TableName": "t-1"}}
+        assert json.loads(mapping) == expected
 
         stubber.add_client_error("list_stack_resources", "ValidationError", "Stack with id … does not exist")
         assert not deploy.destroy(target, {}, Progress(), answer="prod")
