@@ -220,8 +220,15 @@ def synthesize(folder: Path, *prefix: str, **variables: str) -> Assembly:
 
 @pytest.fixture(scope="module")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
-    """A synthesis that may ask the package index for what uv's cache lacks."""
-    return synthesize(tmp_path_factory.mktemp("synth") / "a")
+    """A synthesis that may ask the package index for what uv's cache lacks.
+
+    SYNTHESIZED names the folder of one that was made before.
+    """
+    folder = tmp_path_factory.mktemp("synth") / "a"
+    if made := os.environ.get("SYNTHESIZED"):
+        # Where it was made, the next one replaces it.
+        return Assembly(Path(shutil.copytree(ROOT / made, folder, symlinks=True)))
+    return synthesize(folder)
 
 
 @pytest.mark.slow
