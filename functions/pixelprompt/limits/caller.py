@@ -40,5 +40,6 @@ def caller(address: str) -> str:
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped:
             return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
+        # By its number, since a network may keep the zone of an address: any text, of any length.
+        return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))
     return str(parsed)

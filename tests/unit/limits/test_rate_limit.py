@@ -173,7 +173,16 @@ def test_ipv6_is_limited_by_its_64_network(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("address", "name"),
-    [("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("", "unknown"), ("x/../y", "unknown")],
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::1", "::/64"),
+        ("2001:db8::1%eth0", "2001:db8::/64"),
+        ("2001:db8::%eth0", "2001:db8::/64"),
+        ("2001:db8::%" + "x" * 3000, "2001:db8::/64"),
+        ("", "unknown"),
+        ("x/../y", "unknown"),
+    ],
 )
 def test_the_name_an_address_is_counted_under(address: str, name: str) -> None:
     assert caller(address) == name
