@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct
 
 from pixelprompt.limits.caller import caller
-from pixelprompt.limits.limiter import DAY, HOUR, PASS, Decision, Limiter, Look, free_at, longest
+from pixelprompt.limits.limiter import DAY, HOUR, PASS, Decision, Limiter, Look, free_at
 from pixelprompt.storage.ledger import RATE_LIMITS, WINDOW, Item, ItemKey, Ledger
 
 # A window of so many moments is an item of 115 kB; DynamoDB stores at most 400 KiB in one, and charges for each write
 # by its size.
 MAX_LIMIT = 5000
+# Seconds that an item stays after its last request has left the window: as far apart may the clocks be.
+_SPARE = 3600
 
 
 class _Window(Struct, frozen=True):
@@ -71,6 +73,10 @@ class LedgerRateLimiter(Limiter):
             [moment / 1000 for moment in _live(item, now - window.length)]
             for item, window in zip(items, windows, strict=True)
         )
+        if len(everyone) >= self.global_limit:
+            # A request is in the caller's window before it meets that of all. If that is full, whichever came after the
+            # last that it counted leaves the caller's again.
+            own = [moment for moment in own if moment <= max(everyone, default=0.0)]
         return Look(self._decide(everyone, own, now / 1000))
 
     def _check(self, ip_address: str, look: Look | None) -> Decision:
@@ -83,8 +89,10 @@ class LedgerRateLimiter(Limiter):
         everyone, own = self._windows(ip_address)
         counted = self._count(own)
         if counted.decision.limited:
-            # The other window may be full for longer.
-            return longest(counted.decision, self._look(ip_address).decision)
+            # The other window may be full for longer. And the own may have room again: a request that the other one
+            # refuses leaves it.
+            decision = self._look(ip_address).decision
+            return decision if decision.limited else Decision(True, own.scope)
         decision = self._count(everyone).decision
         if decision.limited:
             self._remove(own, [counted.entry])
@@ -115,7 +123,7 @@ class LedgerRateLimiter(Limiter):
                     ":entries": {"SS": [entry]},
                     ":limit": {"N": str(window.limit)},
                     ":cutoff": {"N": str(now - window.length)},
-                    ":expiresAt": {"N": str((now + window.length) // 1000 + 1)},
+                    ":expiresAt": {"N": str((now + window.length) // 1000 + _SPARE)},
                 },
                 "(attribute_not_exists(cutoff) OR cutoff <= :cutoff) "
                 "AND (attribute_not_exists(moments) OR size(moments) < :limit)",

@@ -120,12 +120,7 @@ def decide(
         for scope, times, limit, length in windows
         if len(times) >= limit
     ]
-    return longest(*refusals)
-
-
-def longest(*decisions: Decision) -> Decision:
-    """Of several decisions the one that refuses for the longest time, or a pass."""
-    return max((decision for decision in decisions if decision.limited), key=lambda d: d.retry_after, default=PASS)
+    return max(refusals, key=lambda refusal: refusal.retry_after, default=PASS)
 
 
 def free_at(times: Iterable[float], limit: int, length: float) -> float:

@@ -11,6 +11,8 @@ it.
 =============================================  =======  ================================================================
 """
 
+import random
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +24,8 @@ from pixelprompt.errors import PermissionDenied, StorageError
 
 RATE_LIMITS = "rate-limit/"
 WINDOW = "window"
+# Longest pauses before a read is repeated, in seconds, like those of the SDK.
+_PAUSES = (1.0, 2.0)
 # Attribute values as DynamoDB's API writes them, each with its type: {"N": "1"}.
 Item = Mapping[str, Any]
 
@@ -53,7 +57,8 @@ class Ledger:
     def update(self, key: ItemKey, update: str, values: Mapping[str, Any], condition: str | None = None) -> Item | None:
         """Change one item, where the condition holds.
 
-        The SDK repeats a request whose response was lost: the condition must hold for an item that has the change.
+        The SDK repeats a request whose response was lost: the condition must hold for an item that has the change, or
+        the caller must know the change in the item for which it doesn't.
 
         Parameters
         ----------
@@ -88,22 +93,28 @@ class Ledger:
         return None
 
     def read(self, keys: Sequence[ItemKey]) -> list[Item]:
-        """The items of some keys, in one request; empty ones where there is none.
+        """The items of some keys, in one request unless DynamoDB throttles it; empty ones where there is none.
 
         Raises
         ------
         StorageError : DynamoDB cannot be read
         """
-        wanted = {"Keys": [key.attributes() for key in keys], "ConsistentRead": True}
-        try:
-            response = self._client.batch_get_item(RequestItems={self._table: wanted})
-        except (ClientError, BotoCoreError) as error:
-            raise _ledger_error(error, keys[0].pk) from error
-        if response.get("UnprocessedKeys"):
-            throttled = ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "BatchGetItem")
-            raise _ledger_error(throttled, keys[0].pk) from throttled
-        found = {(item["pk"]["S"], item["sk"]["S"]): item for item in response["Responses"].get(self._table, [])}
-        return [found.get((key.pk, key.sk), {}) for key in keys]
+        unread = {self._table: {"Keys": [key.attributes() for key in keys], "ConsistentRead": True}}
+        found: dict[tuple[str, str], Item] = {}
+        # What DynamoDB throttles of several items is left unread, which the SDK does not repeat.
+        for pause in (*_PAUSES, None):
+            try:
+                response = self._client.batch_get_item(RequestItems=unread)
+            except (ClientError, BotoCoreError) as error:
+                raise _ledger_error(error, keys[0].pk) from error
+            found |= {(item["pk"]["S"], item["sk"]["S"]): item for item in response["Responses"].get(self._table, [])}
+            unread = response.get("UnprocessedKeys")
+            if not unread:
+                return [found.get((key.pk, key.sk), {}) for key in keys]
+            if pause is not None:
+                time.sleep(random.uniform(0, pause))
+        throttled = ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "BatchGetItem")
+        raise _ledger_error(throttled, keys[0].pk) from throttled
 
 
 def _ledger_error(error: ClientError | BotoCoreError, place: str) -> StorageError:

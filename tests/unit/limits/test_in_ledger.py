@@ -1,5 +1,6 @@
 """Windows in the ledger: what an item holds, what a request costs, and what becomes of DynamoDB's errors."""
 
+import time
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from botocore.stub import Stubber
 
 from pixelprompt.errors import PermissionDenied, StorageError
 from pixelprompt.limits.ledger_rate_limit import LedgerRateLimiter
-from pixelprompt.limits.limiter import DAY, HOUR
+from pixelprompt.limits.limiter import DAY, HOUR, Decision
 from pixelprompt.storage.documents import is_transient
 from pixelprompt.storage.ledger import Item, Ledger
 from tests.conftest import LEDGER
@@ -95,14 +96,49 @@ def test_a_clock_that_is_behind_does_not_count_in_the_past(dynamodb: Any) -> Non
     assert moments == [str(round(ahead.now * 1000))] * 2
 
 
-def test_an_item_expires_after_its_last_request_has_left_the_window(dynamodb: Any) -> None:
+def test_an_item_expires_an_hour_after_its_last_request_has_left_the_window(dynamodb: Any) -> None:
     caller = Lambda(dynamodb)
     caller.check()
     caller.now += 60
     caller.check()
     expire = {pk: float(item(dynamodb, pk)["expiresAt"]["N"]) for pk in (OWN, EVERYONE)}
-    assert expire == pytest.approx({OWN: caller.now + DAY, EVERYONE: caller.now + HOUR}, abs=1)
-    assert expire[OWN] > caller.now + DAY
+    assert expire == pytest.approx({OWN: caller.now + DAY + HOUR, EVERYONE: caller.now + 2 * HOUR}, abs=1)
+
+
+def test_an_item_does_not_expire_before_a_request_of_a_clock_that_is_ahead_has_left_the_window(dynamodb: Any) -> None:
+    ahead, behind = Lambda(dynamodb), Lambda(dynamodb)
+    ahead.now += 600
+    ahead.check()
+    behind.check()
+    assert float(item(dynamodb, EVERYONE)["expiresAt"]["N"]) > ahead.now + HOUR
+
+
+def test_a_request_that_the_window_of_all_refuses_does_not_fill_the_callers_for_another(dynamodb: Any) -> None:
+    """It is in the caller's window until it meets that of all; another one finds both full then."""
+    first, other = (Lambda(dynamodb, global_limit=3, ip_limit=2) for _ in range(2))
+    for address in (ADDRESS, "192.0.2.2", "192.0.2.3"):
+        first.check(address)
+    first.now = other.now = START + 1800
+    decisions: list[Decision] = []
+
+    def check_another(params: Any, **_: Any) -> None:
+        if params["UpdateExpression"].startswith("DELETE"):
+            decisions.append(other.limits.check(ADDRESS))
+
+    dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", check_another)
+    assert first.check()
+    assert decisions == [Decision(True, "global", HOUR - 1800)]
+
+
+def test_a_window_that_has_room_again_at_the_look_is_full_for_no_longer(dynamodb: Any) -> None:
+    caller = Lambda(dynamodb, ip_limit=1)
+    caller.check()
+
+    def leave(**_: Any) -> None:
+        dynamodb.delete_item(TableName=LEDGER, Key={"pk": {"S": OWN}, "sk": {"S": "window"}})
+
+    dynamodb.meta.events.register("before-call.dynamodb.BatchGetItem", leave)
+    assert caller.limits.check(ADDRESS) == Decision(True, "ip", 0.0)
 
 
 def test_what_is_counted_has_windows_of_its_own(dynamodb: Any) -> None:
@@ -170,14 +206,40 @@ def test_a_connection_that_breaks_is_transient(dynamodb: Any) -> None:
         assert is_transient(caught.value)
 
 
-def test_an_item_that_was_left_unread_is_busy(dynamodb: Any) -> None:
+def test_an_item_that_was_left_unread_three_times_is_busy(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Lambda(dynamodb).limits
+    asked: list[int] = []
+
+    def note(params: Any, **_: Any) -> None:
+        asked.append(len(params["RequestItems"][LEDGER]["Keys"]))
 
     def leave_unread(parsed: dict[str, Any], **_: Any) -> None:
-        parsed.update(Responses={}, UnprocessedKeys={LEDGER: {"Keys": []}})
+        unread = {"Keys": [{"pk": {"S": OWN}, "sk": {"S": "window"}}], "ConsistentRead": True}
+        parsed.update(Responses={}, UnprocessedKeys={LEDGER: unread})
 
+    dynamodb.meta.events.register("provide-client-params.dynamodb.BatchGetItem", note)
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     dynamodb.meta.events.register("after-call.dynamodb.BatchGetItem", leave_unread)
     with pytest.raises(StorageError) as caught:
         limits.look(ADDRESS)
     assert isinstance(caught.value.__cause__, ClientError)
     assert is_transient(caught.value)
+    assert asked == [2, 1, 1]
+
+
+def test_what_was_left_unread_is_read_again(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = Lambda(dynamodb, ip_limit=1)
+    caller.check()
+    unread: list[Any] = []
+
+    def leave_unread(parsed: dict[str, Any], **_: Any) -> None:
+        if not unread:
+            unread.append(parsed["Responses"][LEDGER].pop()["pk"])
+            keys = [{"pk": unread[0], "sk": {"S": "window"}}]
+            parsed["UnprocessedKeys"] = {LEDGER: {"Keys": keys, "ConsistentRead": True}}
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    dynamodb.meta.events.register("after-call.dynamodb.BatchGetItem", leave_unread)
+    assert caller.check()
+    assert caller.calls == ["UpdateItem", "BatchGetItem", "BatchGetItem"]
