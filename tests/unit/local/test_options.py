@@ -19,6 +19,7 @@ def test_every_setting_reaches_the_stack() -> None:
         "ENHANCE_IP_LIMIT": "15",
         "UPLOAD_LIMIT": "40",
         "UPLOAD_IP_LIMIT": "25",
+        "LIMIT_STORE": "dynamodb",
         "IP_INCLUDE": "192.0.2.0/24",
         "TRUST_BODY_IP": "false",
         "RETENTION_DAYS": "3",
@@ -36,7 +37,7 @@ def test_every_setting_reaches_the_stack() -> None:
     assert (settings.target, settings.api_url) == ("local", API)
     assert (settings.ip_limit, settings.global_limit, settings.ip_include) == (10, 20, "192.0.2.0/24")
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (30, 15)
-    assert (settings.upload_limit, settings.upload_ip_limit) == (40, 25)
+    assert (settings.upload_limit, settings.upload_ip_limit, settings.limit_store) == (40, 25, "dynamodb")
     assert (settings.trust_body_ip, settings.retention_days, settings.log_level) == (False, 3, "DEBUG")
     assert (settings.cors_origins, settings.prompt_model_index) == ("https://example.com", "2")
     assert (settings.max_concurrency, settings.moderation) == (4, "keyword")
