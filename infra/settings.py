@@ -90,8 +90,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     limit_store: Annotated[
         Literal["s3", "dynamodb"],
         Meta(
-            description="Where requests are counted: in `s3`, or in `dynamodb`, which never refuses one because many "
-            "come at once; its limits are at most 5000."
+            description="Where requests are counted: in `s3`, or in `dynamodb`, where none is refused because many "
+            "arrive at once; limits are then at most 5000."
         ),
     ] = "s3"
     ip_include: Annotated[

@@ -5,7 +5,7 @@
     PixelPromptError
     ├── ConfigurationError         the deployment is wrong; the operator must change a setting
     ├── StorageError               S3 or DynamoDB cannot be used
-    │   ├── PermissionDenied       they refused a request: the role lacks a permission
+    │   ├── PermissionDenied       a request was refused: the role lacks a permission
     │   ├── ConflictError          a conditional write lost every one of its attempts
     │   └── DeadlineExceeded       the time of the request is over
     │       └── Interrupted        likewise, while something was under way

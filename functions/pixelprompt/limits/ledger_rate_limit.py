@@ -22,7 +22,7 @@ from pixelprompt.storage.ledger import RATE_LIMITS, WINDOW, Item, ItemKey, Ledge
 # A window of so many moments is an item of 115 kB; DynamoDB stores at most 400 KiB in one, and charges for each write
 # by its size.
 MAX_LIMIT = 5000
-# Seconds that an item stays after its last request has left the window: as far apart may the clocks be.
+# Seconds that an item stays after its last request has left the window: the Lambdas' clocks may be that far apart.
 _SPARE = 3600
 
 
