@@ -6,12 +6,12 @@ from pixelprompt.models.catalogue import parse
 from pixelprompt.models.model import Model
 from pixelprompt.models.registry import CATALOGUE
 
-_MODELS = parse(json.loads(CATALOGUE.read_text(encoding="utf-8")))["models"]
+SHIPPED = parse(json.loads(CATALOGUE.read_text(encoding="utf-8")))["models"]
 
 
 def of(provider: str) -> list[Model]:
     """All of the provider, in the catalogue's order: the first are those of a job that names no models."""
-    return [model for model in _MODELS if model.provider == provider]
+    return [model for model in SHIPPED if model.provider == provider]
 
 
 FIRST, SECOND = of("openai")[:2]

@@ -12,6 +12,7 @@
     ├── ProviderError              a provider did not make the image; see ``models.model``
     ├── InvocationBroke            what an invocation before a redrive did is unknown; see ``generation.run``
     └── RequestError               the caller's mistake or limit; carries the HTTP status and code
+        ├── BudgetExceeded         402 BUDGET_EXCEEDED
         ├── InvalidJson            400 INVALID_JSON
         ├── PromptRequired         400 PROMPT_REQUIRED
         ├── PromptTooLong          400 PROMPT_TOO_LONG
@@ -220,6 +221,13 @@ class PayloadTooLarge(RequestError):
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"
+
+
+class BudgetExceeded(RequestError):
+    """The job may cost more than a budget has left."""
+
+    status = 402
+    code = "BUDGET_EXCEEDED"
 
 
 class RateLimitExceeded(RequestError):

@@ -58,6 +58,8 @@ METRICS: Mapping[str, tuple[MetricUnit, str | None]] = {
     "UnknownCosts": (MetricUnit.Count, None),
     "PromptsRefused": (MetricUnit.Count, "category"),
     "RateLimited": (MetricUnit.Count, "scope"),
+    "OverReserved": (MetricUnit.Count, None),
+    "ReservationsSwept": (MetricUnit.Count, None),
     "WriteConflicts": (MetricUnit.Count, "document"),
 }
 

@@ -2,7 +2,8 @@
 
 A price of the catalogue has a ``unit``, in US dollars:
 
-- ``image``: ``amount`` for one, and ``byResolution`` or ``byQuality`` where that differs
+- ``image``: ``amount`` for one, and ``byResolution`` or ``byQuality`` where that differs; with ``byMegapixel``, one
+  costs at most as much for each megapixel that has begun, of its own or of the reference images it is made from
 - ``token``: ``inputText``, ``inputImage``, ``outputText``, ``outputImage`` for one token; for the estimate of an image
   ``estimate`` and ``byResolution``, or ``qualityFactors`` for models whose tokens follow from quality and size
 - with either: ``reference``, what one reference image adds to a call of the provider
@@ -10,6 +11,7 @@ A price of the catalogue has a ``unit``, in US dollars:
 
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
@@ -58,6 +60,10 @@ _TOKEN_KINDS = {
 }
 # A model that chooses the quality itself may choose this one.
 _AUTO_QUALITY = "high"
+# Tokens of text at most: that we or a provider add to the prompt, and that a model writes beside an image.
+_MORE_INPUT, _MOST_THOUGHTS = 500, 2000
+# A prepared reference image has no more, and an image made from it may have as many.
+_MEGAPIXELS = 4
 # The parts of a price that depend on the size, and the parameters of a model's own that set it.
 _BY_SIZE = frozenset({"byResolution", "qualityFactors"})
 _SIZES = frozenset({"size", "image_size", "width", "height", "aspect_ratio", "resolution"})
@@ -77,12 +83,76 @@ def _known(amount: float, basis: Literal["computed", "reported"]) -> Cost:
     return {"amount": round(amount, 6) or amount, "currency": CURRENCY, "basis": basis}
 
 
+def micros(amount: float) -> int:
+    """US dollars as millionths, rounded up: what is less than a millionth is still more than nothing."""
+    return int((Decimal(str(amount)) * 1_000_000).to_integral_value(rounding="ROUND_CEILING"))
+
+
+def dollars(amount: int) -> float:
+    """Millionths as US dollars."""
+    return amount / 1_000_000
+
+
 def estimate(model: Model | None, used: Mapping[str, Any]) -> Cost:
     """Estimate a model's images by the catalogue's price; ``used`` are the caller's parameters that it gets."""
     if not model or not model.price:
         return UNKNOWN
     amount, references = _one_image(model, model.price, used), _references(model, model.price, used)
     return UNKNOWN if amount is None or references is None else _computed(amount * used.get("n", 1) + references)
+
+
+def most(model: Model | None, used: Mapping[str, Any], prompt: str, unknown: float | None) -> float | None:
+    """The most that a model's images may cost, in US dollars; None where no price and no ceiling says it.
+
+    Parameters
+    ----------
+    used : the caller's parameters that the model gets
+    prompt : all of the caller's text that the model gets
+    unknown : ceiling for an image whose price is unknown
+    """
+    images = used.get("n", 1)
+    price = model.price if model else None
+    amount = _one_image(model, price, used) if model and price else None
+    references = _references(model, price, used) if model and price else None
+    if not price or amount is None or references is None:
+        return None if unknown is None else unknown * images
+    if price.get("byMegapixel"):
+        amount *= _MEGAPIXELS if used.get(IMAGES) else _megapixels(model, used)
+    if used.get(IMAGES):
+        references *= _MEGAPIXELS
+    if price["unit"] == "token":
+        amount += _text(price, prompt, _MOST_THOUGHTS)
+    most_of_all: float = amount * images + references
+    return most_of_all
+
+
+def _megapixels(model: Model | None, used: Mapping[str, Any]) -> int:
+    """Megapixels that have begun of an image whose size is sent in pixels; one where the model chooses the size."""
+    if model is None or model.pixels is None or "aspectRatio" not in used:
+        return 1
+    return math.ceil(math.prod(model.pixels.nearest(used["aspectRatio"], used.get("resolution"))) / 2**20)
+
+
+def most_text(model: Model, text: str, answer: int, unknown: float | None) -> float | None:
+    """The most that a call of a text model may cost, in US dollars; None where no price and no ceiling says it.
+
+    Parameters
+    ----------
+    text : all of the caller's text that the model gets
+    answer : tokens of its answer at most
+    unknown : ceiling for a call whose price is unknown
+    """
+    price = model.price
+    if not price or price["unit"] != "token" or not {"inputText", "outputText"} <= price.keys():
+        return unknown
+    return _text(price, text, answer)
+
+
+def _text(price: Mapping[str, Any], read: str, written: int) -> float:
+    """Price of a text that is read, and of so many tokens that are written; a token has at least one byte."""
+    tokens = len(read.encode()) + _MORE_INPUT
+    amount: float = tokens * price.get("inputText", 0.0) + written * price.get("outputText", 0.0)
+    return amount
 
 
 def _references(model: Model, price: Mapping[str, Any], used: Mapping[str, Any]) -> float | None:
@@ -129,6 +199,8 @@ def image_tokens(factor: float, width: int, height: int) -> int:
 
 def computed(model: Model | None, images: int, used: Mapping[str, Any], usage: Mapping[str, int] | None) -> Cost:
     """Compute the cost of images: from the tokens that the provider counted, otherwise from the price of one."""
+    if not images:
+        return _computed(0.0)
     price = model.price if model else None
     if price and price["unit"] == "token":
         counted = {name: usage[kind] for kind, name in _TOKEN_KINDS.items() if usage.get(kind, 0) > 0} if usage else {}

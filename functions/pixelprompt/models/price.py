@@ -27,6 +27,7 @@ class ImagePrice(Price, rename="camel", kw_only=True, tag_field="unit", tag="ima
     amount: Amount
     by_resolution: dict[Resolution, Amount | None] = {}
     by_quality: dict[Quality, Amount | None] = {}
+    by_megapixel: bool = False
 
 
 class TokenPrice(Price, rename="camel", kw_only=True, tag_field="unit", tag="token"):

@@ -8,12 +8,14 @@ it.
 =============================================  =======  ================================================================
 ``rate-limit/{jobs,enhance,uploads}/global``   window   ``moments`` of the requests of all callers, an hour
 ``rate-limit/{…}/ip/{address}``                window   likewise of one IP address (IPv6: the /64 network), a day
+``budget``                                     {month}  what ``{month}/{scope}`` has committed, and open reservations
+``reservation/{jobId}``                        {run}    the rows of a run that have claimed their share
 =============================================  =======  ================================================================
 """
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,6 +26,8 @@ from pixelprompt.errors import PermissionDenied, StorageError
 
 RATE_LIMITS = "rate-limit/"
 WINDOW = "window"
+BUDGETS = "budget"
+RESERVATIONS = "reservation/"
 # Longest pauses before a read is repeated, in seconds, like those of the SDK.
 _PAUSES = (1.0, 2.0)
 # Attribute values as DynamoDB's API writes them, each with its type: {"N": "1"}.
@@ -54,7 +58,15 @@ class Ledger:
         self._client = client
         self._table = table
 
-    def update(self, key: ItemKey, update: str, values: Mapping[str, Any], condition: str | None = None) -> Item | None:
+    def update(
+        self,
+        key: ItemKey,
+        update: str,
+        values: Mapping[str, Any],
+        condition: str | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
+    ) -> Item | None:
         """Change one item, where the condition holds.
 
         The SDK repeats a request whose response was lost: the condition must hold for an item that has the change, or
@@ -65,6 +77,7 @@ class Ledger:
         update : update expression
         values : its and the condition's values by their placeholders
         condition : condition expression
+        names : attributes by their placeholders
 
         Returns
         -------
@@ -75,6 +88,7 @@ class Ledger:
         StorageError : DynamoDB kept failing; the change may have been made
         """
         conditional = {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        named = {"ExpressionAttributeNames": dict(names)} if names else {}
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -82,6 +96,7 @@ class Ledger:
                 UpdateExpression=update,
                 ExpressionAttributeValues=dict(values),
                 **(conditional if condition else {}),
+                **named,
             )
         except ClientError as error:
             if error_code(error) == "ConditionalCheckFailedException":
@@ -91,6 +106,45 @@ class Ledger:
         except BotoCoreError as error:
             raise _ledger_error(error, key.pk) from error
         return None
+
+    def change(self, key: ItemKey, update: str, values: Mapping[str, Any]) -> Item:
+        """Change one item in a way that may be repeated; the item as it is then.
+
+        Raises
+        ------
+        StorageError : DynamoDB kept failing; the change may have been made
+        """
+        try:
+            response = self._client.update_item(
+                TableName=self._table,
+                Key=key.attributes(),
+                UpdateExpression=update,
+                ExpressionAttributeValues=dict(values),
+                ReturnValues="ALL_NEW",
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _ledger_error(error, key.pk) from error
+        changed: Item = response["Attributes"]
+        return changed
+
+    def query(self, pk: str, prefix: str) -> Iterator[Item]:
+        """The items of a partition key whose sort keys begin with a prefix, in their order.
+
+        Raises
+        ------
+        StorageError : DynamoDB cannot be read
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+            ExpressionAttributeValues={":pk": {"S": pk}, ":prefix": {"S": prefix}},
+            ConsistentRead=True,
+        )
+        try:
+            for page in pages:
+                yield from page["Items"]
+        except (ClientError, BotoCoreError) as error:
+            raise _ledger_error(error, pk) from error
 
     def read(self, keys: Sequence[ItemKey]) -> list[Item]:
         """The items of some keys, in one request unless DynamoDB throttles it; empty ones where there is none.
