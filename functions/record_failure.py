@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pixelprompt import cold_start, services
+from pixelprompt import cold_start
+from pixelprompt import workflow_services as services
 from pixelprompt.generation.item import Item, Outcome
 from pixelprompt.observability import begin, logger
 

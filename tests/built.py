@@ -1,6 +1,6 @@
 """What the entry points build from the settings of a process."""
 
-from pixelprompt import services
+from pixelprompt import services, workflow_services
 
 # The environment of a Lambda, for what is built at its start: nothing in it is there.
 LAMBDA = {
@@ -27,6 +27,7 @@ SERVICES = {
     "record_failure": ("failure_recorder",),
     "finish": ("completion",),
     "prepare_references": ("preparation",),
+    "sweep": ("sweep",),
 }
 
 
@@ -38,6 +39,6 @@ def start(entry_point: str) -> str:
 
 def forget() -> None:
     """Let the entry points read their settings again."""
-    for value in vars(services).values():
+    for value in [*vars(services).values(), *vars(workflow_services).values()]:
         if hasattr(value, "cache_clear"):
             value.cache_clear()

@@ -1,4 +1,6 @@
-"""Every service of the Lambdas, built once from the settings: the only place that wires them.
+"""Every service of the Lambdas whose callers wait, built once from the settings.
+
+With ``workflow_services``, the only place that wires them.
 
 A service's modules are imported when it is built, so a Lambda loads those of its own services and no others.
 """
@@ -16,19 +18,18 @@ if TYPE_CHECKING:
     from pixelprompt.api.enhance import PromptEnhancer
     from pixelprompt.api.routes import Route
     from pixelprompt.api.uploads import Uploads
-    from pixelprompt.generation.failure import FailureRecorder
-    from pixelprompt.generation.run import Generation
     from pixelprompt.jobs.cancel import Cancellation
     from pixelprompt.jobs.executions import Executions
-    from pixelprompt.jobs.finish import Completion
+    from pixelprompt.jobs.reserving import Reserving, RetryBudget
     from pixelprompt.jobs.retry import Retry
+    from pixelprompt.jobs.settlement import Settlement
     from pixelprompt.jobs.status import JobStatus
     from pixelprompt.jobs.store import JobManager
     from pixelprompt.jobs.submit import Submission
+    from pixelprompt.limits.budget import Budget, Budgets
     from pixelprompt.limits.limiter import Limiter
-    from pixelprompt.models.model import Image
+    from pixelprompt.limits.spending import CallBudget
     from pixelprompt.models.overlay import LiveRegistry
-    from pixelprompt.preparation.prepare import Preparation
     from pixelprompt.prompts.moderation.filter import ContentFilter
     from pixelprompt.providers.keys import ProviderKeys
     from pixelprompt.storage.galleries import Galleries
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 def settings() -> Settings:
     """The settings of this Lambda."""
     return Settings.from_environment()
-
-
-# --- for functions whose callers wait ---------------------------------------------------------------------------------
 
 
 @cache
@@ -95,6 +93,7 @@ def submission() -> Submission:
         _executions().start,
         IdempotencyRecords(_s3(), settings().bucket_name, deadline=deadline),
         _references,
+        reserving=_reserving() if settings().has_budget else None,
         trust_body_ip=settings().trust_body_ip,
         deadline=deadline,
     )
@@ -150,6 +149,7 @@ def retry() -> Retry:
         ResumeTokens(_s3(), settings().bucket_name),
         _job_limiter(),
         _executions().start,
+        budget=_retry_budget() if settings().has_budget else None,
         trust_body_ip=settings().trust_body_ip,
         deadline=deadline,
     )
@@ -170,6 +170,8 @@ def enhancer() -> PromptEnhancer:
         keys(),
         EnhancementCache(_s3(), settings().bucket_name, deadline),
         moderation_seconds=longest(settings().moderation),
+        budget=_call_budget() if settings().has_budget else None,
+        judges=_judges(),
         trust_body_ip=settings().trust_body_ip,
         deadline=deadline,
     )
@@ -242,6 +244,79 @@ def _limiter(windows: str, global_limit: int, ip_limit: int) -> Limiter:
 
 
 @cache
+def _reserving() -> Reserving:
+    """Reserves what jobs may cost."""
+    from pixelprompt.jobs.reserving import Reserving
+
+    return Reserving(
+        _budgets(),
+        _limits(),
+        _settlement(),
+        unknown_price=settings().unknown_price_ceiling,
+        moderation=_price_of_call if _judges() else None,
+    )
+
+
+@cache
+def _settlement() -> Settlement:
+    from pixelprompt.jobs.settlement import Settlement
+
+    return Settlement(_budgets())
+
+
+@cache
+def _retry_budget() -> RetryBudget:
+    from pixelprompt.jobs.reserving import RetryBudget
+
+    return RetryBudget(_reserving(), _settlement(), lambda name: registry()().find(name))
+
+
+@cache
+def _call_budget() -> CallBudget:
+    from pixelprompt.limits.spending import CallBudget
+
+    return CallBudget(_budgets(), _limits(), _price_of_call)
+
+
+def _price_of_call(text: str) -> int | None:
+    """The most that a call of the text model may cost, in millionths of a US dollar."""
+    from pixelprompt.models.cost import micros, most_text
+    from pixelprompt.providers.wire.text import most_tokens
+
+    model = registry()().get_prompt_model()
+    if model is None or not keys().has_credentials(model):
+        return 0
+    amount = most_text(model, text, most_tokens(model), settings().unknown_price_ceiling)
+    return None if amount is None else micros(amount)
+
+
+def _judges() -> bool:
+    """Whether the text model checks prompts."""
+    return settings().moderation == "model"
+
+
+def _limits() -> list[Budget]:
+    from pixelprompt.limits.budget import DEPLOYMENT, Budget
+    from pixelprompt.models.cost import micros
+
+    daily, monthly = settings().daily_budget, settings().monthly_budget
+    return [
+        Budget(
+            DEPLOYMENT,
+            daily=None if daily is None else micros(daily),
+            monthly=None if monthly is None else micros(monthly),
+        )
+    ]
+
+
+@cache
+def _budgets() -> Budgets:
+    from pixelprompt.limits.budget import Budgets
+
+    return Budgets(_ledger())
+
+
+@cache
 def _ledger() -> Ledger:
     from pixelprompt.storage.ledger import Ledger
 
@@ -270,75 +345,3 @@ def _request_client(service: str) -> Any:
     from pixelprompt.storage import clients
 
     return clients.request_client(service, deadline)
-
-
-# --- for functions that the state machine calls -----------------------------------------------------------------------
-
-
-@cache
-def preparation() -> Preparation:
-    """Makes reference images ready for the providers."""
-    from pixelprompt.jobs.store import JobManager
-    from pixelprompt.preparation.prepare import Preparation
-    from pixelprompt.storage import clients
-    from pixelprompt.storage.references import ReferenceStorage
-
-    s3, bucket = clients.client("s3"), settings().bucket_name
-    return Preparation(JobManager(s3, bucket), ReferenceStorage(s3, bucket))
-
-
-@cache
-def generation() -> Generation:
-    """Asks providers for images."""
-    from pixelprompt.generation.run import Generation
-    from pixelprompt.jobs.progress import ResumeTokens
-    from pixelprompt.jobs.store import JobManager
-    from pixelprompt.models.overlay import LiveRegistry
-    from pixelprompt.providers.keys import ProviderKeys
-    from pixelprompt.storage import clients
-    from pixelprompt.storage.images import ImageStorage
-
-    s3, bucket = clients.client("s3"), settings().bucket_name
-    models = LiveRegistry(s3, bucket, key_hosts=settings().key_hosts)
-    secrets = clients.client("secretsmanager")
-
-    def references(job_id: str, count: int) -> tuple[Image, ...]:
-        from pixelprompt.providers.wire.image_bytes import read_image
-        from pixelprompt.storage.references import ReferenceStorage
-
-        return tuple(map(read_image, ReferenceStorage(s3, bucket).load(job_id, count)))
-
-    # An image that was paid for is worth all the time that the Lambda has.
-    return Generation(
-        JobManager(s3, bucket),
-        ImageStorage(s3, bucket, patience=200.0),
-        ResumeTokens(s3, bucket),
-        models,
-        ProviderKeys(secrets, settings().provider_secret, settings().provider_endpoints, models.key_hosts),
-        references,
-    )
-
-
-@cache
-def failure_recorder() -> FailureRecorder:
-    """Records the outcome of an item whose invocation broke."""
-    from pixelprompt.generation.failure import FailureRecorder
-    from pixelprompt.jobs.progress import ResumeTokens
-    from pixelprompt.jobs.store import JobManager
-    from pixelprompt.storage import clients
-    from pixelprompt.storage.images import ImageStorage
-
-    s3, bucket = clients.client("s3"), settings().bucket_name
-    return FailureRecorder(JobManager(s3, bucket), ImageStorage(s3, bucket), ResumeTokens(s3, bucket))
-
-
-@cache
-def completion() -> Completion:
-    """Finishes jobs."""
-    from pixelprompt.jobs.finish import Completion
-    from pixelprompt.jobs.store import JobManager
-    from pixelprompt.storage import clients
-    from pixelprompt.storage.images import ImageStorage
-
-    s3, bucket = clients.client("s3"), settings().bucket_name
-    return Completion(JobManager(s3, bucket, patience=45.0), ImageStorage(s3, bucket))

@@ -57,6 +57,14 @@ class Settings(Struct, frozen=True):
             raise ConfigurationError(f"{name} is {text!r}; it must be a whole number from 0.")
         return int(text)
 
+    def _dollars(self, name: str) -> float | None:
+        text = self._text(name, "")
+        if not text:
+            return None
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+            raise ConfigurationError(f"{name} is {text!r}; it must be an amount of US dollars such as 12.5.")
+        return float(text)
+
     @property
     def bucket_name(self) -> str:
         """Bucket of the job documents and images."""
@@ -81,6 +89,26 @@ class Settings(Struct, frozen=True):
     def ledger_table(self) -> str:
         """DynamoDB table of the ledger; empty where the deployment has none."""
         return self._text("LEDGER_TABLE", "")
+
+    @property
+    def daily_budget(self) -> float | None:
+        """US dollars that may be spent at the providers in a UTC calendar day."""
+        return self._dollars("DAILY_BUDGET")
+
+    @property
+    def monthly_budget(self) -> float | None:
+        """US dollars that may be spent at the providers in a UTC calendar month."""
+        return self._dollars("MONTHLY_BUDGET")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is a limit on what may be spent."""
+        return self.daily_budget is not None or self.monthly_budget is not None
+
+    @property
+    def unknown_price_ceiling(self) -> float | None:
+        """US dollars that an image counts whose price is unknown."""
+        return self._dollars("UNKNOWN_PRICE_CEILING")
 
     @property
     def global_limit(self) -> int:

@@ -43,6 +43,7 @@ _PROMPT_ERRORS: RequestErrors = (
 _OPTIONAL = "A deployment may have its gallery off; this path then returns 404 `NOT_FOUND`."
 _REASONS = {
     400: "The request is wrong; `error` says how.",
+    402: "A budget has less left than the request may cost; `Retry-After` says when the budget renews.",
     403: "A page of an origin that the deployment does not name has sent this, or the caller is not authorized.",
     404: "There is no such job, or no such path.",
     405: "The path exists, but not with this method; `Allow` names those that it supports.",
@@ -192,7 +193,7 @@ _OPERATIONS = {
         "response is the estimated cost.",
         (_Response("The job, or with `dryRun` its cost.", {"oneOf": [_ref("JobStarted"), _ref("Estimate")]},
                  (idempotency.REPLAYED,)),),
-        (*_INVALID_BODY, *_PROMPT_ERRORS, errors.IdempotencyConflict, errors.RateLimitExceeded,
+        (*_INVALID_BODY, *_PROMPT_ERRORS, errors.IdempotencyConflict, errors.BudgetExceeded, errors.RateLimitExceeded,
          errors.NoProviderConfigured),
         body=_ref("GenerateRequest"),
         parameters=(
@@ -243,7 +244,7 @@ _OPERATIONS = {
         "working on, are used instead of paid for again.",
         (_Response("The run.", _ref("RunStarted")),),
         (*_INVALID_BODY, errors.NothingToRetry, errors.JobNotFound, errors.JobNotFinished,
-         errors.RateLimitExceeded),
+         errors.BudgetExceeded, errors.RateLimitExceeded),
         body=_ref("RetryRequest"),
         needs_body=False,
     ),
@@ -253,7 +254,7 @@ _OPERATIONS = {
         "A text model writes a vivid prompt of about 100 tokens. If it fails, or its text is blocked by "
         "moderation, the response has the original prompt and a warning.",
         (_Response("The prompt, or the original with a warning.", _ref("EnhancedPrompt")),),
-        (*_INVALID_BODY, *_PROMPT_ERRORS, errors.RateLimitExceeded),
+        (*_INVALID_BODY, *_PROMPT_ERRORS, errors.BudgetExceeded, errors.RateLimitExceeded),
         body=_ref("EnhanceRequest"),
     ),
     "/uploads": _Operation(
@@ -391,7 +392,7 @@ def _failure(reason: str, codes: Iterable[str], status: int) -> Schema:
     schema = ours
     if status in _BY_GATEWAY:
         schema = {"anyOf": [ours, gateways]} if codes else gateways
-    headers = _headers(*(["Allow"] if status == 405 else []), *(["Retry-After"] if status in (429, 503) else []))
+    headers = _headers(*(["Allow"] if status == 405 else []), *(["Retry-After"] if status in (402, 429, 503) else []))
     if status in _BY_GATEWAY:
         headers.pop("X-Correlation-ID")
         headers = {"X-Correlation-ID": {**_HEADERS["X-Correlation-ID"], "required": False}, **headers}

@@ -28,6 +28,7 @@ LOADERS = {"pixelprompt.deferred", "pixelprompt.providers"}
 LOADING = {"importlib", "pkgutil", "runpy"}
 # A room imports only what stands below it, and never its neighbor.
 LEVELS = (
+    {"workflow_services"},
     {"services"},
     {"api", "generation", "preparation"},
     {"jobs"},

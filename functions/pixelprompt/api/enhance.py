@@ -1,7 +1,10 @@
 """``POST /enhance``: limits and moderation around the text model that expands a prompt."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -18,9 +21,12 @@ from pixelprompt.prompts.enhancement import (
     unchanged,
 )
 from pixelprompt.prompts.moderation.classifier import refuse_blocked
-from pixelprompt.prompts.moderation.filter import ContentFilter
+from pixelprompt.prompts.moderation.filter import ContentFilter, Verdict
 from pixelprompt.prompts.prompt import read_body_with_prompt, read_prompt
 from pixelprompt.providers.keys import ProviderKeys
+
+if TYPE_CHECKING:
+    from pixelprompt.limits.spending import CallBudget
 
 
 class EnhanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,6 +52,8 @@ class PromptEnhancer:
     moderation_seconds : what moderation may take after the text model
     trust_body_ip : whether the body's ``ip`` names the caller
     deadline : of the request
+    budget : reserves what a call of the text model may cost, where there are budgets
+    judges : whether moderation calls the text model as well
     """
 
     def __init__(
@@ -59,6 +67,8 @@ class PromptEnhancer:
         moderation_seconds: float,
         trust_body_ip: bool,
         deadline: Deadline,
+        budget: CallBudget | None = None,
+        judges: bool = False,
     ) -> None:
         self._limiter = limiter
         self._moderation = moderation
@@ -68,6 +78,8 @@ class PromptEnhancer:
         self._moderation_seconds = moderation_seconds
         self._trust_body_ip = trust_body_ip
         self._deadline = deadline
+        self._budget = budget
+        self._judging = budget if judges else None
 
     def enhance(self, body: Mapping[str, Any], source_ip: str) -> Enhancement:
         """The enhanced prompt of a request's body, or the original with a warning.
@@ -86,7 +98,7 @@ class PromptEnhancer:
             refuse_blocked(verdict)
         # A response from the cache counts as well: its moderation may call a model.
         refuse_limited(self._limiter.check(ip))
-        refuse_blocked(self._moderation.judge(prompt))
+        refuse_blocked(self._judged(prompt))
         enhancement = self._enhanced(prompt)
         if self._is_blocked(enhancement, prompt):
             return unchanged(prompt, "The enhanced prompt was blocked by moderation.")
@@ -99,7 +111,8 @@ class PromptEnhancer:
         def ask() -> Enhancement:
             # What comes of it must be moderated as well.
             seconds = min(TIME_LIMIT, self._deadline.left() - self._moderation_seconds)
-            return enhance_prompt(prompt, model, credentials, time_limit=seconds)
+            with _reserved(self._budget if credentials else None, prompt):
+                return enhance_prompt(prompt, model, credentials, time_limit=seconds)
 
         return self._cache.get(prompt, model, ask)
 
@@ -108,4 +121,12 @@ class PromptEnhancer:
         versions = [text for text in dict.fromkeys((enhancement.short, enhancement.long)) if text != prompt]
         if any(self._moderation.screen(text).blocked for text in versions):
             return True
-        return bool(versions) and self._moderation.judge("\n".join(versions)).blocked
+        return bool(versions) and self._judged("\n".join(versions)).blocked
+
+    def _judged(self, text: str) -> Verdict:
+        with _reserved(self._judging, text):
+            return self._moderation.judge(text)
+
+
+def _reserved(budget: CallBudget | None, text: str) -> AbstractContextManager[None]:
+    return budget.reserved(text) if budget else nullcontext()

@@ -81,11 +81,12 @@ class Calls(Struct):
         # A model that has left the catalogue has no receipt; what was asked for stays.
         made, wanted = len(result["images"]), (used or self.item.parameters).get("n", 1)
         failure = progress.failure()
-        if set(progress.costs) == set(progress.images):
+        own = set(progress.images).difference(progress.earlier)
+        if own and set(progress.costs) == own:
             cost = reported(sum(progress.costs.values()))
         else:
-            usage = progress.usage if set(progress.counted) == set(progress.images) else None
-            cost = computed(model, made, used, usage)
+            usage = progress.usage if set(progress.counted) == own else None
+            cost = computed(model, sum(len(progress.images[call]) for call in own), used, usage)
         given = self._contradicted(receipt, result["images"])
         price = (model.price if model else None) or {}
         if "resolution" in given.get("adjusted", {}) and price.get("unit") == "image" and price.get("byResolution"):

@@ -54,6 +54,8 @@ class Generation:
     ----------
     registry : gives the models as they are now, with ``fresh=True`` without any cache
     references : gives the first so many reference images of a job
+    claim_share : of the row of a job (ID, run, index), claims its share of what is reserved of the budgets, where there
+        are any; False: it has none any more
     clock : epoch seconds
     sleep : waits for seconds
     """
@@ -67,12 +69,14 @@ class Generation:
         keys: ProviderKeys,
         references: Callable[[str, int], tuple[SourceImage, ...]],
         *,
+        claim_share: Callable[[str, int, int], bool] | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._jobs = jobs
         self._images = images
         self._tokens = tokens
+        self._claim_share = claim_share
         self._invocations = InvocationFactory(registry, keys, references)
         self._clock = clock
         self._sleep = sleep
@@ -154,12 +158,38 @@ class Generation:
     def _make(self, invocation: Invocation) -> float | None:
         """Make what is still open; the seconds after which to come again, or None at the end."""
         waiting = invocation.open_calls()
+        if self._claim_share and set(waiting) - set(invocation.calls.progress.tokens):
+            pause = self._claim(invocation, self._claim_share)
+            if pause is not None:
+                return pause
+            waiting = invocation.open_calls()
         if len(waiting) <= 1:
             pauses = [self._call(invocation, call) for call in waiting]
         else:
             with ThreadPoolExecutor(len(waiting)) as pool:
                 pauses = list(pool.map(lambda call: self._call(invocation, call), waiting))
         return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _claim(self, invocation: Invocation, claim_share: Callable[[str, int, int], bool]) -> float | None:
+        """Claim the row's share before a request that costs something; the seconds after which to try that again.
+
+        Without a share, its calls are closed: nothing is reserved for them.
+        """
+        item = invocation.item
+        try:
+            if claim_share(item.job_id, item.run, item.index):
+                return None
+            message = "The run has ended before this model's provider was asked. Retry the job."
+        except StorageError as error:
+            log_failure("The row's share could not be claimed.", error)
+            pause = backoff(item.attempt)
+            if self._clock() + pause <= invocation.deadlines.item:
+                return pause
+            message = "The budgets could not be asked, so this model's provider was not."
+        for call in invocation.open_calls():
+            if call not in invocation.calls.progress.tokens:
+                invocation.calls.fail(call, ProviderError("internal", message, billable="no"))
+        return None
 
     def _call(self, invocation: Invocation, call: int) -> float | None:
         """Bring one call to its end; the seconds after which to come again, or None at its end."""

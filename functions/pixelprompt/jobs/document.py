@@ -26,7 +26,7 @@ _JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0
 # What a run has written into a row besides its images.
 _OF_RUN = (
     "startedAt", "completedAt", "duration", "error", "errorCode", "retryable", "billable", "cost", "requestId", "usage",
-    "missing", "run",
+    "missing", "run", "reserved",
 )  # fmt: skip
 
 
@@ -286,6 +286,7 @@ def finish_rows(
     outcomes: Mapping[int, Mapping[str, Any]],
     stored: Mapping[str, Sequence[StoredImage]],
     now: str,
+    begun: Collection[int] = (),
 ) -> bool:
     """Close what is still open at the end of an execution. False: nothing changed.
 
@@ -293,6 +294,7 @@ def finish_rows(
     ----------
     outcomes : by row index, the Map items' outcomes that the job document does not hold yet
     stored : by model name, the images that lie in S3
+    begun : indices of rows whose provider may have been asked, whatever they say
     """
     changed = False
     for row in rows:
@@ -305,7 +307,7 @@ def finish_rows(
         elif outcome.get("state") == "failed" and outcome.get("row"):
             changed |= fail_row(row, outcome["row"], now)
         else:
-            changed |= fail_row(row, _abandoned(row), now)
+            changed |= fail_row(row, _abandoned(row, has_begun=row["index"] in begun), now)
     return changed
 
 
@@ -324,8 +326,8 @@ def images_result(images: Sequence[StoredImage | Image]) -> ResultFields:
     return {"imageKey": images[0]["imageKey"], "images": [Image(**image) for image in images]}
 
 
-def _abandoned(row: ModelResult) -> Failure:
-    if row["status"] == "pending":
+def _abandoned(row: ModelResult, *, has_begun: bool) -> Failure:
+    if row["status"] == "pending" and not has_begun:
         return ProviderError("internal", "The job ended before this model was started.", billable="no").row()
     return ProviderError(
         "unknown_outcome",

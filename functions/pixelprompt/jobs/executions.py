@@ -127,13 +127,16 @@ class Executions:
         ------
         ClientError, BotoCoreError, DeadlineExceeded
         """
-        try:
-            execution = self._client.describe_execution(executionArn=self._arn(name))
-        except ClientError as error:
-            if error_code(error) != "ExecutionDoesNotExist":
-                raise
-            return False
-        return bool(execution["status"] == "RUNNING")
+        return self._status(name) == "RUNNING"
+
+    def exists(self, name: str) -> bool:
+        """Whether an execution had this name within the last 90 days.
+
+        Raises
+        ------
+        ClientError, BotoCoreError, DeadlineExceeded
+        """
+        return self._status(name) is not None
 
     def stop(self, name: str) -> bool:
         """Stop an execution, if it still runs. False: none has this name.
@@ -152,6 +155,15 @@ class Executions:
                 raise
             return False
         return True
+
+    def _status(self, name: str) -> str | None:
+        try:
+            execution = self._client.describe_execution(executionArn=self._arn(name))
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
+            return None
+        return str(execution["status"])
 
     def _arn(self, name: str) -> str:
         return f"{self._machine.replace(':stateMachine:', ':execution:', 1)}:{name}"

@@ -1,12 +1,15 @@
 """The end of a job: whatever died, its document reaches a final status."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from pixelprompt.errors import JobNotFound
+from pixelprompt.jobs.charges import ANY_ROW
 from pixelprompt.jobs.document import FINAL_JOB, FINAL_ROW, is_of_run, seconds_between
 from pixelprompt.jobs.executions import job_and_run
 from pixelprompt.jobs.schema import Job
@@ -14,6 +17,9 @@ from pixelprompt.jobs.store import JobManager
 from pixelprompt.observability import logger, record, record_completion, record_failure
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import StoredImage, gallery, stem_in_job, stem_of
+
+if TYPE_CHECKING:
+    from pixelprompt.jobs.settlement import Settlement
 
 
 class FinishRequest(Struct, frozen=True):
@@ -28,7 +34,7 @@ class FinishRequest(Struct, frozen=True):
     run: int | None = None
 
     @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> "FinishRequest":
+    def from_event(cls, event: Mapping[str, Any]) -> FinishRequest:
         """Read the event of any of the callers: *Finish job*, the failure rule (EventBridge), the status Lambda."""
         detail = event.get("detail")
         if isinstance(detail, Mapping):
@@ -43,11 +49,17 @@ class FinishRequest(Struct, frozen=True):
 
 
 class Completion:
-    """Finishes jobs."""
+    """Finishes jobs.
 
-    def __init__(self, jobs: JobManager, images: ImageStorage) -> None:
+    Parameters
+    ----------
+    settlement : charges them to the budgets, where there are any
+    """
+
+    def __init__(self, jobs: JobManager, images: ImageStorage, settlement: Settlement | None = None) -> None:
         self._jobs = jobs
         self._images = images
+        self._settlement = settlement
 
     def finish(self, ending: FinishRequest) -> Job:
         """Close what is open; returns the job document.
@@ -56,6 +68,13 @@ class Completion:
         ------
         JobNotFound
         """
+        run = ending.run
+        claimed: Collection[int] | None = None
+        begun: Collection[int] = ()
+        if self._settlement:
+            run = run or self._jobs.require(ending.job_id)["run"]
+            claimed = self._settlement.close(ending.job_id, run)
+            begun = ANY_ROW if claimed is None else claimed
         untold = {outcome["index"]: outcome for outcome in ending.outcomes if outcome.get("row")}
         abandoned: set[str] = set()
 
@@ -64,7 +83,9 @@ class Completion:
             abandoned.update(r["model"] for r in rows if r["status"] not in FINAL_ROW and r["index"] not in untold)
             return stored_images(self._images, document)
 
-        document = self._jobs.finish(ending.job_id, untold, stored, run=ending.run)
+        document = self._jobs.finish(ending.job_id, untold, stored, run=run, claimed=claimed, begun=begun)
+        if self._settlement and run:
+            self._settlement.settle(document, run)
         # The worker of these rows ended before it could measure them.
         for row in document["results"]:
             if row["model"] in abandoned and row["status"] == "completed":

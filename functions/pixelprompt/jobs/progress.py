@@ -43,6 +43,7 @@ class Progress(Struct):
     costs : by call, dollars that the provider says it charges
     usage : tokens by kind, of all calls together
     counted : the calls whose image tokens are in `usage`
+    earlier : the calls whose images an earlier run has made, and paid for
     """
 
     images: dict[int, list[Image]] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Progress(Struct):
     costs: dict[int, float] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
     counted: list[int] = field(default_factory=list)
+    earlier: list[int] = field(default_factory=list)
     used: dict[str, str] = field(default_factory=dict)
     request_id: str | None = None
 

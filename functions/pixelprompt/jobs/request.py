@@ -139,6 +139,11 @@ class Plan(Struct, frozen=True):
         """Content that the images must not show; empty if the request has none."""
         return str(self.parameters.get("negativePrompt") or "")
 
+    @property
+    def text(self) -> str:
+        """All text that a model may get."""
+        return f"{self.prompt}\n{self.negative_prompt}"
+
     def check(self) -> None:
         """Refuse a plan in which a model does not support a parameter's value.
 

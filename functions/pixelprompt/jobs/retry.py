@@ -1,17 +1,20 @@
 """Run the models of a job again that made no image."""
 
-from collections.abc import Callable, Iterable, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from msgspec import Meta, Struct
 
 from pixelprompt.deadline import Deadline
-from pixelprompt.errors import InvalidParameter, ServiceUnavailable
+from pixelprompt.errors import InvalidParameter, RequestError, ServiceUnavailable
 from pixelprompt.jobs.document import counted, failed_rows, run_of_row
 from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.finish import stored_images
 from pixelprompt.jobs.progress import Progress, ResumeTokens
+from pixelprompt.jobs.runs import NextRun
 from pixelprompt.jobs.schema import Image, Job, ModelResult, RunStarted
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.caller import CallerIp, read_ip
@@ -20,6 +23,9 @@ from pixelprompt.observability import logger
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import StoredImage, number_of, stem_in_job
 from pixelprompt.validation import read_body
+
+if TYPE_CHECKING:
+    from pixelprompt.jobs.reserving import RetryBudget
 
 
 class RetryRequest(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
@@ -42,6 +48,7 @@ class Retry:
     Parameters
     ----------
     start_execution : starts the execution of this name with this input
+    budget : reserves what a run may cost, where there are budgets
     trust_body_ip : whether the body's ``ip`` names the caller
     deadline : of the request
     """
@@ -54,6 +61,7 @@ class Retry:
         limiter: Limiter,
         start_execution: Callable[[str, str], None],
         *,
+        budget: RetryBudget | None = None,
         trust_body_ip: bool = False,
         deadline: Deadline | None = None,
     ) -> None:
@@ -62,6 +70,7 @@ class Retry:
         self._tokens = tokens
         self._limiter = limiter
         self._start = start_execution
+        self._budget = budget
         self._trust_body_ip = trust_body_ip
         self._deadline = deadline or Deadline()
 
@@ -89,7 +98,7 @@ class Retry:
         if any(len(stored[row["model"]]) < wanted for row in failed):
             refuse_limited(self._limiter.check(ip))
         self._deadline.check(START_SECONDS)
-        document, rows = self._jobs.begin_run(job_id, document["run"], stored, wanted, names)
+        document, rows = self._begin(document, failed, stored, wanted, names)
         if rows:
             items = [
                 map_item(row, progress(document, row, stored.get(row["model"], []), resumable.get(row["index"])))
@@ -98,7 +107,10 @@ class Retry:
             try:
                 start_run(self._start, document, parameters, items, correlation_id)
             except ServiceUnavailable:
-                self._jobs.finish(job_id, {}, lambda document: {}, run=document["run"])
+                if self._budget:
+                    self._budget.abandon(self._jobs, job_id, document["run"])
+                else:
+                    self._jobs.finish(job_id, {}, lambda document: {}, run=document["run"])
                 raise
             logger.info("A job runs again.", run=document["run"], models=len(items))
         return {
@@ -109,6 +121,41 @@ class Retry:
             "run": document["run"],
             "totalModels": len(rows),
         }
+
+    def _begin(
+        self,
+        document: Job,
+        failed: Sequence[ModelResult],
+        stored: Mapping[str, Sequence[StoredImage]],
+        wanted: int,
+        names: Collection[str] | None,
+    ) -> tuple[Job, list[ModelResult]]:
+        """Begin the next run: its document, and the rows that run again."""
+        job_id, earlier = document["jobId"], document["run"]
+        if self._budget is None:
+            run = NextRun(earlier=earlier, stored=stored, images_wanted=wanted, names=names)
+            return self._jobs.begin_run(job_id, run)
+        missing = {row["index"]: wanted - len(stored[row["model"]]) for row in failed}
+        claimed = self._budget.close(document)
+        shares = self._budget.reserve(document, [row for row in failed if missing[row["index"]] > 0], missing)
+        run = NextRun(
+            earlier=earlier,
+            stored=stored,
+            images_wanted=wanted,
+            names=names,
+            claimed=claimed,
+            shares=shares,
+        )
+        try:
+            begun, rows = self._jobs.begin_run(job_id, run)
+        except RequestError:
+            if shares:
+                self._budget.release(shares)
+            raise
+        self._budget.settle(begun, earlier)
+        if shares and not rows:
+            self._budget.release(shares)
+        return begun, rows
 
     def _resumable(self, document: Job, failed: Iterable[ModelResult]) -> dict[int, str]:
         """By row index, the tokens of requests that a provider may still be working on."""
@@ -155,5 +202,5 @@ def progress(document: Job, row: ModelResult, stored: Iterable[StoredImage], tok
     tokens = {
         call: value for call, value in earlier.tokens.items() if call not in images and call not in earlier.failures
     }
-    found = Progress(images=dict(sorted(images.items())), tokens=tokens)
+    found = Progress(images=dict(sorted(images.items())), tokens=tokens, earlier=sorted(images))
     return found.dump() if images or tokens else None

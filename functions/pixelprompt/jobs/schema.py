@@ -77,6 +77,14 @@ class ResultFields(FailedResult, total=False):
     imageKey: Annotated[str, Meta(description="Key of the record of the first image.", examples=["group-images/…"])]
     imageUrl: ImageUrl
     images: Annotated[list[Image], Meta(description="The images that are there so far.")]
+    reserved: Annotated[
+        float,
+        Meta(ge=0, description="US dollars that its last run has reserved of the budgets.", examples=[0.05]),
+    ]
+    charged: Annotated[
+        float,
+        Meta(ge=0, description="US dollars charged to the budgets by its runs that have ended.", examples=[0.04]),
+    ]
     earlierCosts: Annotated[list[Cost], Meta(description="Costs of earlier runs.")]
     run: Annotated[
         int,
@@ -139,8 +147,27 @@ class Skipped(TypedDict):
 
 
 Skips = Annotated[
-    list[Skipped], Meta(description="Models of the request that are left out, where `onUnsupported` is `skip`.")
+    list[Skipped],
+    Meta(
+        description="Models that are left out: with `onUnsupported` as `skip`, those that do not support reference "
+        "images; in a request without `models`, those of unknown price where there is a budget."
+    ),
 ]
+
+
+class RunReservation(TypedDict, total=False):
+    """What a run has reserved of the budgets, and what was charged to them."""
+
+    id: Required[Annotated[str, Meta(description="Its name in the ledger.", examples=["5f3a9c01"])]]
+    run: Required[Annotated[int, Meta(ge=1, description="Number of the run.", examples=[1])]]
+    day: Required[Annotated[str, Meta(description="Day that it counts for, UTC.", examples=["2026-11-29"])]]
+    amount: Required[Annotated[float, Meta(ge=0, description="US dollars that were reserved.", examples=[0.35])]]
+    moderation: Annotated[
+        float, Meta(ge=0, description="US dollars of it for the check of the prompt.", examples=[0.009])
+    ]
+    charged: Annotated[
+        float, Meta(ge=0, description="US dollars that were charged when the run had ended.", examples=[0.29])
+    ]
 
 
 class Job(TypedDict, total=False):
@@ -171,6 +198,9 @@ class Job(TypedDict, total=False):
     cost: TotalCost
     references: Annotated[list[Reference], Meta(description="The reference images, in the order of the request.")]
     skipped: Skips
+    reservations: Annotated[
+        list[RunReservation], Meta(description="What each run has reserved of the budgets, where there are any.")
+    ]
 
 
 StatusUrl = Annotated[

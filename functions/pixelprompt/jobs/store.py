@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFinished, JobNotFound
+from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound
+from pixelprompt.jobs.charges import Shares, charge, share_out
 from pixelprompt.jobs.document import (
-    AT_WORK,
     FINAL_ROW,
     JOB_STATUSES,
     SCHEMA_VERSION,
@@ -16,22 +16,20 @@ from pixelprompt.jobs.document import (
     closing_rows,
     complete_row,
     fail_row,
-    failed_rows,
     finish_rows,
-    images_result,
     is_job_id,
     is_of_run,
     job_status,
     keep_images,
     new_document,
     open_rows,
-    reopen_rows,
     row_of,
     run_of_row,
     start_row,
     starting_rows,
     summarize,
 )
+from pixelprompt.jobs.runs import NextRun
 from pixelprompt.jobs.schema import Job, ModelResult, Reference, ResultFields, Skipped
 from pixelprompt.models.model import Failure, ProviderError
 from pixelprompt.storage.documents import Document, DocumentStore, Value, iso, wait
@@ -100,10 +98,13 @@ class JobManager:
         created_at: str | None = None,
         references: Sequence[Reference] = (),
         skipped: Sequence[Skipped] = (),
+        shares: Shares | None = None,
     ) -> Job:
         """Write the document of a new job, unless it is there; returns the one that is there then."""
         now = created_at or self.now()
         document = new_document(job_id, prompt, params, models, now, references=references, skipped=skipped)
+        if shares:
+            share_out(document, shares)
         written = self.documents.update(
             status_key(job_id), lambda current: None if current else cast(Value, document), new=True
         )
@@ -233,21 +234,8 @@ class JobManager:
 
         return self._change(job_id, change), cancelled
 
-    def begin_run(
-        self,
-        job_id: str,
-        earlier: int,
-        stored: Mapping[str, Sequence[StoredImage]],
-        images_wanted: int,
-        names: Collection[str] | None = None,
-    ) -> tuple[Job, list[ModelResult]]:
-        """Begin the run after run ``earlier``; of two who try, one succeeds.
-
-        Parameters
-        ----------
-        stored : by model name, the images that lie in S3; a row that has all of its images is completed with them
-        images_wanted : number of images that each row must have
-        names : of the models that may run again; None: all
+    def begin_run(self, job_id: str, run: NextRun) -> tuple[Job, list[ModelResult]]:
+        """Begin the next run; of two who try, one succeeds.
 
         Returns
         -------
@@ -262,18 +250,11 @@ class JobManager:
         rerun: list[ModelResult] = []
 
         def change(document: Job) -> bool:
-            if document["run"] != earlier:
-                raise JobNotFinished(AT_WORK)
-            asked = failed_rows(document, names)
-            for row in document["results"]:
-                images = stored.get(row["model"], [])
-                if len(images) >= images_wanted:
-                    complete_row(row, images_result(images), began_at)
-            rerun[:] = reopen_rows(document, asked, began_at)
+            rerun[:] = run.begin(document, began_at)
             return True
 
         def already_applied(document: Job) -> bool:
-            return document["run"] == earlier + 1 and document.get("runStartedAt") == began_at
+            return document["run"] == run.earlier + 1 and document.get("runStartedAt") == began_at
 
         document = self._change(job_id, change, already_applied=already_applied)
         return document, rerun
@@ -285,11 +266,15 @@ class JobManager:
         stored: Callable[[Job], Mapping[str, Sequence[StoredImage]]],
         *,
         run: int | None = None,
+        claimed: Collection[int] | None = None,
+        begun: Collection[int] = (),
     ) -> Job:
         """Bring a job to its end: close every open row, compute the status.
 
-        ``stored`` is asked for the images in S3 only when a row is open and no outcome tells how it ended. The end of
-        an earlier ``run`` closes no row but with an image.
+        ``claimed`` has the indices of the rows that have claimed their share of a reservation; they are charged.
+        Providers of the rows in ``begun`` may have been asked, even where that was not recorded. ``stored`` is asked
+        for the images in S3 only when a row is open and no outcome tells how it ended. The end of an earlier ``run``
+        closes no row but with an image.
         """
         found: Mapping[str, Sequence[StoredImage]] | None = None
 
@@ -301,7 +286,9 @@ class JobManager:
             untold = [r for r in rows if r["status"] not in FINAL_ROW and r["index"] not in outcomes]
             if found is None and untold:
                 found = stored(document)
-            changed = finish_rows(rows, outcomes, found or {}, self.now())
+            changed = finish_rows(rows, outcomes, found or {}, self.now(), begun)
+            if claimed is not None:
+                changed |= charge(document, document["run"], claimed)
             return changed or document["status"] != job_status(rows)
 
         return self._change(job_id, change)

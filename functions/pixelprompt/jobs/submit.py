@@ -31,6 +31,8 @@ from pixelprompt.prompts.prompt import read_body_with_prompt, read_prompt
 from pixelprompt.providers.keys import ProviderKeys
 
 if TYPE_CHECKING:
+    from pixelprompt.jobs.charges import Shares
+    from pixelprompt.jobs.reserving import Reserving
     from pixelprompt.storage.references import ReferenceStorage
 
 # How long one request waits for the job that another one with its key is making, in seconds.
@@ -67,6 +69,7 @@ class Submission:
     start_execution : starts the execution of this name with this input
     records : of the idempotency keys
     references : gives the storage of reference images
+    reserving : reserves what a job may cost, where there are budgets
     deadline : of the request
     sleep : waits for seconds
     """
@@ -82,6 +85,7 @@ class Submission:
         records: IdempotencyRecords,
         references: Callable[[], ReferenceStorage],
         *,
+        reserving: Reserving | None = None,
         trust_body_ip: bool = False,
         deadline: Deadline | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -94,6 +98,7 @@ class Submission:
         self._start = start_execution
         self._records = records
         self._references = references
+        self._reserving = reserving
         self._trust_body_ip = trust_body_ip
         self._deadline = deadline or Deadline()
         self._sleep = sleep
@@ -189,14 +194,20 @@ class Submission:
 
     def _submit(self, job_id: str, plan: Plan, look: Look | None, correlation_id: str) -> JobStarted:
         refuse_limited(self._limiter.check(plan.ip, look))
-        # Asking a model costs something, so it comes after the count, which stays whatever it says.
-        refuse_blocked(self._filter.judge(plan.prompt, plan.negative_prompt))
-        logger.append_keys(job_id=job_id)
-        rows = [self._row(model, given) for model, given in plan.models]
-        self._deadline.check(START_SECONDS)
-        if plan.references:
-            # The execution, whose input is limited, carries only their number.
-            self._references().save_given(job_id, plan.references)
+        shares = self._reserve(job_id, plan)
+        try:
+            # Asking a model costs something, so it comes after the count, which stays whatever it says.
+            refuse_blocked(self._filter.judge(plan.prompt, plan.negative_prompt))
+            logger.append_keys(job_id=job_id)
+            rows = [self._row(model, given) for model, given in plan.models]
+            self._deadline.check(START_SECONDS)
+            if plan.references:
+                # The execution, whose input is limited, carries only their number.
+                self._references().save_given(job_id, plan.references)
+        except Exception:
+            if self._reserving and shares:
+                self._reserving.release(shares)
+            raise
         document = self._jobs.create(
             plan.prompt,
             plan.parameters,
@@ -204,14 +215,22 @@ class Submission:
             job_id=job_id,
             references=described(plan.references),
             skipped=plan.skipped,
+            shares=shares,
         )
         try:
             self._start_execution(document, plan, correlation_id)
         except ServiceUnavailable:
-            self._jobs.finish(job_id, {}, lambda document: {})
+            if self._reserving:
+                self._reserving.abandon(self._jobs, job_id, 1)
+            else:
+                self._jobs.finish(job_id, {}, lambda document: {})
             raise
         logger.info("A job was started.", models=len(rows))
         return _started(document)
+
+    def _reserve(self, job_id: str, plan: Plan) -> Shares | None:
+        """Reserve what the job may cost, where there are budgets."""
+        return self._reserving.reserve_job(job_id, plan.models, plan.text) if self._reserving else None
 
     def _plan(self, request: GenerateRequest, source_ip: str) -> Plan:
         prompt = read_prompt(request.prompt)
@@ -229,6 +248,9 @@ class Submission:
             )
         usable = self._usable(wanted, with_references=bool(references))
         models = tuple((model, receipt(parameters, model.supports)) for model in usable)
+        if request.models is None and self._reserving:
+            models, unpriced = self._reserving.split_priced(models)
+            skipped += unpriced
         ip = read_ip(request.ip, source_ip, self._trust_body_ip)
         plan = Plan(prompt, parameters, models, ip, references, tuple(skipped))
         if request.strict:

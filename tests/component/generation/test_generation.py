@@ -16,7 +16,7 @@ from PIL import Image as Picture
 
 from local.simulator import Simulator
 from pixelprompt import providers
-from pixelprompt.errors import ConflictError, JobNotFound
+from pixelprompt.errors import ConflictError, JobNotFound, StorageError
 from pixelprompt.generation import factory, run
 from pixelprompt.generation.failure import FailureRecorder
 from pixelprompt.generation.item import MAX_WAIT, Item, Outcome
@@ -735,6 +735,51 @@ class TestSeveralImages:
         assert job.row["cost"]["amount"] == amount
         assert "cost" not in job.row["missing"] and job.row["missing"]["images"] == 1
 
+    @pytest.mark.parametrize(
+        ("says_cost", "price", "last", "amount"),
+        [
+            (False, 0.05, None, 0.1),
+            (False, 0.05, ProviderError("refused"), 0.05),
+            (True, None, None, 0.06),
+            (True, None, ProviderError("refused", billable="unknown"), None),
+        ],
+    )
+    def test_a_retry_costs_what_its_own_images_cost(
+        self,
+        job: Job,
+        answers: dict[int, list[Any]],
+        says_cost: bool,
+        price: float | None,
+        last: ProviderError | None,
+        amount: float | None,
+    ) -> None:
+        """The images of the run before were paid for in it."""
+        unit = {"unit": "image", "amount": price} if price else None
+        supports = {"seed": {"min": 0, "max": 100}}
+        job.registry = ModelRegistry([replace(MODEL, supports=supports, price=unit)])
+        item = self.item(job)
+        (image,) = self.made(5).images
+        job.images.save(image.data, item.record(image), 0)
+        document = job.jobs.require(job.id)
+        left = progress(document, job.row, job.images.find(item.stem), None)
+        for seed in (6, 7):
+            made = self.made(seed)
+            answers[seed] = [made if says_cost else replace(made, cost=None)]
+        if last:
+            answers[7] = [last]
+        job.run(replace(item, resume=left))
+        assert len(job.row["images"]) == (2 if last else 3)
+        assert job.row["cost"]["amount"] == amount
+
+    def test_a_retry_that_makes_no_image_costs_nothing(self, job: Job, answers: dict[int, list[Any]]) -> None:
+        item = self.item(job)
+        (image,) = self.made(5).images
+        job.images.save(image.data, item.record(image), 0)
+        left = progress(job.jobs.require(job.id), job.row, job.images.find(item.stem), None)
+        answers.update({6: [ProviderError("refused")], 7: [ProviderError("refused")]})
+        job.run(replace(item, resume=left))
+        assert (job.row["status"], job.row["cost"]["amount"]) == ("completed", 0.0)
+
     def test_an_error_of_ours_hides_no_error_that_was_paid_for(self, job: Job, answers: dict[int, list[Any]]) -> None:
         paid = ProviderError("refused", billable="yes", cost=0.05)
         throttled = ProviderError("rate_limited", safe_to_repeat=True, retry_after=15)
@@ -1006,3 +1051,58 @@ def test_a_broken_invocation_is_measured_when_it_is_recorded(
     with pytest.raises(JobNotFound):
         recorder.record(job.item(), "Sandbox.Timedout")
     assert metrics() == []
+
+
+class TestShare:
+    """With budgets, a row claims its share before its provider is asked."""
+
+    @pytest.fixture
+    def claims(self, job: Job) -> list[tuple[str, int, int]]:
+        """The claims of a row that has a share."""
+        made: list[tuple[str, int, int]] = []
+
+        def claim(*row: Any) -> bool:
+            made.append(row)
+            return True
+
+        self.answer(job, claim)
+        return made
+
+    def answer(self, job: Job, claim_share: Callable[[str, int, int], bool]) -> None:
+        vars(job.generation)["_claim_share"] = claim_share
+
+    def test_it_is_claimed_once_in_an_invocation(
+        self, job: Job, claims: list[tuple[str, int, int]], simulator: Simulator
+    ) -> None:
+        simulator.set_fault(FIRST.id, "throttled", retry_after=1, times=2)
+        assert job.run()["state"] == "done"
+        assert claims == [(job.id, 1, 0)]
+
+    def test_without_a_share_nobody_is_asked(self, job: Job, simulator: Simulator) -> None:
+        self.answer(job, lambda *row: False)
+        assert job.run()["state"] == "failed"
+        assert (job.row["errorCode"], job.row["billable"]) == ("internal", "no")
+        assert "Retry the job." in job.row["error"]
+        assert simulator.requests == []
+
+    def test_what_was_ordered_is_fetched_without_another_claim(
+        self, job: Job, claims: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(providers.adapter("openai"), "generate", lambda *_: Waiting(30, "token-1"))
+        outcome = job.run()
+        assert (outcome["state"], len(claims)) == ("wait", 1)
+        job.run(job.item(2, resume=outcome["resume"], deadline=outcome["deadline"]))
+        assert len(claims) == 1
+
+    def test_a_ledger_that_is_busy_is_asked_again_and_at_last_the_row_fails(
+        self, job: Job, simulator: Simulator
+    ) -> None:
+        def fail(*row: Any) -> bool:
+            raise StorageError("DynamoDB is busy.")
+
+        self.answer(job, fail)
+        outcome = job.run()
+        assert (outcome["state"], outcome["attempt"]) == ("wait", 2)
+        assert job.run(job.item(2, deadline=time.time() - 1))["state"] == "failed"
+        assert job.row["billable"] == "no"
+        assert simulator.requests == []

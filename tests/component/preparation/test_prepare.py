@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from PIL import Image as Picture
 
 from pixelprompt.errors import JobNotFound, StorageError
+from pixelprompt.jobs.runs import NextRun
 from pixelprompt.jobs.schema import Reference
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import Image
@@ -351,7 +352,7 @@ def test_prepared_references_outlive_what_was_given(job: Make, s3: Any) -> None:
 def test_an_earlier_run_closes_no_row(job: Make) -> None:
     late = job({"uploadId": UPLOAD})
     late.jobs.cancel(late.id)
-    late.jobs.begin_run(late.id, 1, {}, 1)
+    late.jobs.begin_run(late.id, NextRun(earlier=1, stored={}, images_wanted=1))
     assert late.prepare(run=1) == {"state": "failed", "references": 0}
     assert {row["status"] for row in late.rows()} == {"pending"}
     assert late.prepare(run=2)["state"] == "failed"

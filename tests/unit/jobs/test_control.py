@@ -27,6 +27,7 @@ from pixelprompt.jobs.executions import execution_name, job_and_run
 from pixelprompt.jobs.finish import Completion, FinishRequest
 from pixelprompt.jobs.progress import Progress, ResumeTokens
 from pixelprompt.jobs.retry import Retry, given_parameters
+from pixelprompt.jobs.runs import NextRun
 from pixelprompt.jobs.schema import Job, ModelResult, ResultFields, RowStatus, RunStarted
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.rate_limit import RateLimiter
@@ -479,7 +480,7 @@ class TestRetry:
     def test_a_named_model_whose_image_comes_meanwhile_is_not_run(self, world: World) -> None:
         world.end()
         with pytest.raises(NothingToRetry):
-            world.jobs.begin_run(world.id, 1, {}, 1, {"A"})
+            world.jobs.begin_run(world.id, NextRun(earlier=1, stored={}, images_wanted=1, names={"A"}))
         assert world.states == "completed error error"
 
     def test_an_open_job_is_not_retried(self, world: World) -> None:

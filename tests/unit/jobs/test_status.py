@@ -8,6 +8,7 @@ import pytest
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, JobNotFound
+from pixelprompt.jobs.runs import NextRun
 from pixelprompt.jobs.schema import Reference
 from pixelprompt.jobs.status import PAUSE, JobStatus, Wait, is_version
 from pixelprompt.jobs.store import JobManager
@@ -162,7 +163,7 @@ def test_a_retry_that_was_never_started_is_finished_though_other_models_have_the
     world = World(s3)
     world.jobs.mark_model_complete(world.id, "A", {"imageKey": IMAGES[0]["imageKey"], "images": IMAGES})
     world.jobs.mark_model_error(world.id, "B", "No.")
-    document, _ = world.jobs.begin_run(world.id, 1, {}, 1)
+    document, _ = world.jobs.begin_run(world.id, NextRun(earlier=1, stored={}, images_wanted=1))
     assert document["status"] == "in_progress"
     world.running, world.name = False, f"{world.id}-r2"
     for seconds in (30, 40):
@@ -214,7 +215,7 @@ def test_the_age_of_a_retry_is_that_of_its_run(s3: Any) -> None:
     for name in "AB":
         world.jobs.mark_model_error(world.id, name, "No.")
     world.now = CREATED + 5000
-    world.jobs.begin_run(world.id, 1, {}, 1)
+    world.jobs.begin_run(world.id, NextRun(earlier=1, stored={}, images_wanted=1))
     world.now += MAX_JOB_SECONDS - 1
     world.status.get(world.id)
     assert world.finished == []

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from pixelprompt.errors import ConfigurationError, JobNotFound
 from pixelprompt.jobs.document import complete_row, fail_row, finish_rows, is_job_id, job_status, start_row
+from pixelprompt.jobs.runs import NextRun
 from pixelprompt.jobs.schema import Job, ModelResult, ResultFields, RowStatus
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import Failure
@@ -286,7 +287,7 @@ def test_a_document_of_a_later_release_keeps_what_this_one_does_not_know(s3: Any
     jobs.mark_model_error(job_id, "Model B", FAILURE)
     jobs.update_job_status(job_id, {"note": 1})
     jobs.cancel(job_id)
-    document, again = jobs.begin_run(job_id, 1, {}, 1)
+    document, again = jobs.begin_run(job_id, NextRun(earlier=1, stored={}, images_wanted=1))
     assert [row["model"] for row in again] == ["Model A", "Model B", "Model C"]
     document = jobs.finish(job_id, {}, lambda document: {}, run=2)
 

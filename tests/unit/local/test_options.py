@@ -20,6 +20,9 @@ def test_every_setting_reaches_the_stack() -> None:
         "UPLOAD_LIMIT": "40",
         "UPLOAD_IP_LIMIT": "25",
         "LIMIT_STORE": "dynamodb",
+        "DAILY_BUDGET": "10",
+        "MONTHLY_BUDGET": "99.5",
+        "UNKNOWN_PRICE_CEILING": "0.25",
         "IP_INCLUDE": "192.0.2.0/24",
         "TRUST_BODY_IP": "false",
         "RETENTION_DAYS": "3",
@@ -38,6 +41,7 @@ def test_every_setting_reaches_the_stack() -> None:
     assert (settings.ip_limit, settings.global_limit, settings.ip_include) == (10, 20, "192.0.2.0/24")
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (30, 15)
     assert (settings.upload_limit, settings.upload_ip_limit, settings.limit_store) == (40, 25, "dynamodb")
+    assert (settings.daily_budget, settings.monthly_budget, settings.unknown_price_ceiling) == (10, 99.5, 0.25)
     assert (settings.trust_body_ip, settings.retention_days, settings.log_level) == (False, 3, "DEBUG")
     assert (settings.cors_origins, settings.prompt_model_index) == ("https://example.com", "2")
     assert (settings.max_concurrency, settings.moderation) == (4, "keyword")

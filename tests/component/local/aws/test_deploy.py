@@ -118,7 +118,9 @@ def test_an_account_without_the_cdk_names_make_bootstrap(aws: boto3.Session) -> 
     [
         ("dev", "", ["Settings other than the stage's defaults: none.", "The API is PUBLIC: anyone"]),
         ("dev", "-c globalLimit=10", ["globalLimit=10", "a day for jobs at globalLimit=10; "]),
-        ("dev", "", ["dailyBudget is 0", "alarmEmail is empty"]),
+        ("dev", "", ["dailySpendAlarm is 0", "alarmEmail is empty"]),
+        ("dev", "-c dailyBudget=0.5", ["that would cost more than $0.50 a day at the providers are refused."]),
+        ("dev", "-c dailyBudget=10 -c monthlyBudget=100", ["more than $10.00 a day and $100.00 a month at the"]),
         ("prod", "", ['defaults: apiAuth="iam", pythonVersion="3.13".', "The API lets in callers that IAM allows."]),
         (
             "prod",
