@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +29,7 @@ from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.storage import keys as object_keys
-from pixelprompt.storage.ledger import RATE_LIMITS
+from pixelprompt.storage.ledger import BUDGETS, RATE_LIMITS, RESERVATIONS
 
 # Where Lambda unpacks an archive.
 TASK_ROOT = "/var/task"
@@ -275,6 +276,7 @@ class Functions(Construct):
     Attributes
     ----------
     gallery : None where the deployment has no gallery
+    sweep : settles what was left reserved; None where the deployment has no budget
     all : every function that is deployed
     """
 
@@ -305,10 +307,11 @@ class Functions(Construct):
             compiles = references_python == settings.python_version
             references = _code(self, references_python, REFERENCES, compiles=compiles)
 
+        key_hosts = {"KEY_HOSTS": json.dumps(dict(settings.key_hosts), sort_keys=True)}
         keys = {
             "PROVIDER_SECRET": provider_keys.arn,
             "PROVIDER_ENDPOINTS": json.dumps(dict(settings.provider_endpoints), sort_keys=True),
-            "KEY_HOSTS": json.dumps(dict(settings.key_hosts), sort_keys=True),
+            **key_hosts,
         }
         cors = {"CORS_ORIGINS": _cors_origins(settings, storage)}
         delivery = {"CLOUDFRONT_DOMAIN": storage.domain} if storage.domain else {}
@@ -338,13 +341,26 @@ class Functions(Construct):
             )
 
         counts = {"LEDGER_TABLE": ledger.table_name} if ledger else {}
+        charges = counts if settings.has_budget else {}
+        budgets = {
+            name: _plain(dollars)
+            for name, dollars in (
+                ("DAILY_BUDGET", settings.daily_budget),
+                ("MONTHLY_BUDGET", settings.monthly_budget),
+                ("UNKNOWN_PRICE_CEILING", settings.unknown_price_ceiling),
+            )
+            if dollars
+        }
         callers = {**counts, "IP_INCLUDE": settings.ip_include, "TRUST_BODY_IP": str(settings.trust_body_ip).lower()}
         limits = {
             "GLOBAL_LIMIT": str(settings.global_limit),
             "IP_LIMIT": str(settings.ip_limit),
             "API_URL": settings.api_url,
             **callers,
+            **budgets,
         }
+        # What follows an execution has five minutes.
+        longest_job = {"MAX_JOB_SECONDS": str(settings.execution_seconds + 300)}
         self.submit = function(
             "submit",
             {
@@ -359,7 +375,7 @@ class Functions(Construct):
         )
         self.generate = function(
             "generate",
-            keys,
+            {**keys, **charges},
             timeout=240,
             code=providers,
             reserved_concurrency=settings.reserved_concurrency,
@@ -369,13 +385,14 @@ class Functions(Construct):
             "prepare_references", ALLOCATION, timeout=150, code=references, python=references_python
         )
         self.record_failure = function("record_failure", {}, timeout=30)
-        self.finish = function("finish", {}, timeout=60)
+        self.finish = function("finish", charges, timeout=60)
+        # It runs every five minutes.
+        self.sweep = function("sweep", {**charges, **longest_job}, timeout=240) if settings.has_budget else None
         self.status = function(
             "status",
             {
                 "FINISH_FUNCTION": self.finish.function_name,
-                # What follows an execution has five minutes.
-                "MAX_JOB_SECONDS": str(settings.execution_seconds + 300),
+                **longest_job,
                 "STATUS_WAIT": str(settings.status_wait),
                 # This function responds on every path that has no route.
                 "GALLERY": settings.gallery,
@@ -390,6 +407,7 @@ class Functions(Construct):
                 "ENHANCE_LIMIT": str(settings.enhance_limit),
                 "ENHANCE_IP_LIMIT": str(settings.enhance_ip_limit),
                 **callers,
+                **budgets,
                 **keys,
                 **cors,
                 **moderation,
@@ -409,7 +427,8 @@ class Functions(Construct):
             timeout=REQUEST_SECONDS,
         )
         self.cancel = function("cancel", {**delivery, **cors}, timeout=REQUEST_SECONDS)
-        self.retry = function("retry", {**limits, **cors}, timeout=REQUEST_SECONDS)
+        priced = key_hosts if settings.has_budget else {}
+        self.retry = function("retry", {**limits, **priced, **cors}, timeout=REQUEST_SECONDS)
         self.models = function(
             "models", {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors}, timeout=REQUEST_SECONDS
         )
@@ -417,6 +436,7 @@ class Functions(Construct):
             function("gallery", {**delivery, **cors}, timeout=REQUEST_SECONDS) if settings.has_gallery else None
         )
         galleries = (self.gallery,) if self.gallery else ()
+        sweeps = (self.sweep,) if self.sweep else ()
 
         self.all = (
             self.submit,
@@ -431,6 +451,7 @@ class Functions(Construct):
             self.retry,
             self.models,
             *galleries,
+            *sweeps,
         )
 
         for reader in self.all:
@@ -453,6 +474,7 @@ class Functions(Construct):
             self.finish,
             self.cancel,
             self.retry,
+            *sweeps,
         ):
             writer.allow_objects("GetObject", "PutObject", keys=[object_keys.STATUS_KEYS])
 
@@ -467,6 +489,16 @@ class Functions(Construct):
                 counter.allow_items("UpdateItem", "BatchGetItem", table=ledger, keys=keys_of_windows)
             else:
                 counter.allow_objects("GetObject", "PutObject", keys=[object_keys.LIMIT_KEYS[counted]])
+        if ledger and settings.has_budget:
+            for reserver in (self.submit, self.retry, self.enhance):
+                reserver.allow_items("UpdateItem", "BatchGetItem", table=ledger, keys=BUDGETS)
+            self.finish.allow_items("UpdateItem", table=ledger, keys=BUDGETS)
+            for sweep in sweeps:
+                sweep.allow_items("UpdateItem", "Query", table=ledger, keys=BUDGETS)
+            for claimer in (self.submit, self.retry, self.generate, self.finish, *sweeps):
+                claimer.allow_items("UpdateItem", table=ledger, keys=f"{RESERVATIONS}*")
+            # A run is reserved at the prices of the operator's catalogue as well.
+            self.retry.allow_objects("GetObject", keys=[object_keys.OVERLAY_KEY])
         self.submit.allow_objects("GetObject", "PutObject", keys=[f"{object_keys.IDEMPOTENCY}*"])
 
         self.submit.allow_objects("PutObject", keys=[object_keys.GIVEN_REFERENCES_KEYS])
@@ -499,6 +531,11 @@ class Functions(Construct):
         self.enhance.allow_objects("GetObject", "PutObject", keys=[f"{object_keys.ENHANCED}*"])
         # A presigned form allows what its signer may do.
         self.upload.allow_objects("PutObject", keys=[f"{object_keys.UPLOADS}*"])
+
+
+def _plain(dollars: float) -> str:
+    """An amount as a decimal number without an exponent, such as ``10`` or ``0.5``."""
+    return format(Decimal(repr(dollars)).normalize(), "f")
 
 
 def _cors_origins(settings: Settings, storage: Storage) -> str:

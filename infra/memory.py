@@ -10,6 +10,8 @@ MEMORY = {
     "generate": 1024,
     "record_failure": 512,
     "finish": 512,
+    # As much as finish: it does the same, job after job.
+    "sweep": 512,
     "status": 1024,
     "enhance": 1024,
     "upload": 512,

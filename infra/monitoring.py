@@ -62,8 +62,10 @@ class Monitoring(Construct):
         self._watch_jobs(workflow)
         self._watch_models(models)
         self._watch_functions(functions, api)
-        if settings.daily_budget:
-            self._watch_spending(settings.daily_budget)
+        if settings.daily_spend_alarm:
+            self._watch_spending(settings.daily_spend_alarm)
+        if settings.has_budget:
+            self._watch_budgets()
         if settings.target != "local":
             # The emulator's CloudFormation has no saved queries.
             self._save_queries(workflow)
@@ -267,6 +269,20 @@ class Monitoring(Construct):
             ],
         )
 
+    def _watch_budgets(self) -> None:
+        self._alarm(
+            "over-reserved",
+            "A provider charged more than was reserved of the budgets.",
+            self._own("OverReserved"),
+            1,
+        )
+        self._alarm(
+            "swept-reservations",
+            "Reservations were left behind and settled by the sweep.",
+            self._own("ReservationsSwept"),
+            1,
+        )
+
     def _save_queries(self, workflow: Workflow) -> None:
         functions = [function.log_group.log_group_name for function in self._functions]
         turns = 'message = "The model\'s turn ended."'
@@ -391,6 +407,8 @@ class Monitoring(Construct):
                 graph("Costs that are not known", self._own("UnknownCosts"), unit="models"),
             ],
         ]
+        if self._settings.has_budget:
+            rows.append([graph("Budgets", self._own("OverReserved"), self._own("ReservationsSwept"))])
         cloudwatch.Dashboard(
             self,
             "Dashboard",

@@ -35,6 +35,8 @@ LogRetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ]  # fmt: skip
 
+_DOLLARS = "US dollars from 0 to 1000000"
+
 
 class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     """Deploy-time settings.
@@ -91,7 +93,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         Literal["s3", "dynamodb"],
         Meta(
             description="Where requests are counted: in `s3`, or in `dynamodb`, where none is refused because many "
-            "arrive at once; limits are then at most 5000."
+            "arrive at once; limits are then at most 5000. A budget needs `dynamodb`, which is then the default."
         ),
     ] = "s3"
     ip_include: Annotated[
@@ -205,11 +207,40 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
             "an email address, or empty",
         ),
     ] = ""
+    daily_spend_alarm: Annotated[
+        float,
+        about(
+            "US dollars a day, at AWS and at the providers, above which an alarm is raised; 0 raises none.",
+            _DOLLARS,
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 0
     daily_budget: Annotated[
         float,
         about(
-            "US dollars a day, at AWS and at the providers, above which an alarm is raised; 0 disables the budget.",
-            "US dollars from 0 to 1000000",
+            "US dollars that jobs and enhancements may cost at the providers in a UTC calendar day, above which they "
+            "are refused; 0 sets no budget.",
+            _DOLLARS,
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 0
+    monthly_budget: Annotated[
+        float,
+        about(
+            "US dollars that jobs and enhancements may cost at the providers in a UTC calendar month, above which they "
+            "are refused; 0 sets no budget.",
+            _DOLLARS,
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 0
+    unknown_price_ceiling: Annotated[
+        float,
+        about(
+            "US dollars that an image counts for in a budget where its price is unknown; 0 refuses such models.",
+            _DOLLARS,
             ge=0,
             le=1_000_000,
         ),
@@ -272,8 +303,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def has_ledger(self) -> bool:
-        """Whether the DynamoDB table that requests are counted in is deployed."""
+        """Whether the DynamoDB table of counts and budgets is deployed."""
         return self.limit_store == "dynamodb"
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether jobs and enhancements that would cost too much are refused."""
+        return bool(self.daily_budget or self.monthly_budget)
 
     @property
     def has_gallery(self) -> bool:
@@ -283,7 +319,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def chosen(self) -> dict[str, Any]:
         """The settings that are not the defaults of the stage, by their names in the context."""
-        default = Settings(stage=self.stage, **_stage_defaults(self.stage, self.target))
+        default = Settings(stage=self.stage, **_defaults(self.stage, self.target, has_budget=self.has_budget))
         values = {name: getattr(self, _snake_case(name)) for name in NAMES}
         return {name: value for name, value in values.items() if value != getattr(default, _snake_case(name))}
 
@@ -320,7 +356,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         chosen.update(with_present_names(single_values(context)))
         values = read_values(chosen, cls, _CHECKS)
         values["stage"] = stage
-        settings = cls(**{**_stage_defaults(stage, values.get("target", "aws")), **values})
+        has_budget = bool(values.get("daily_budget") or values.get("monthly_budget"))
+        settings = cls(**{**_defaults(stage, values.get("target", "aws"), has_budget=has_budget), **values})
         settings._check()
         return settings
 
@@ -346,10 +383,15 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
                 "apiAuth",
                 "in the stage prod it must be iam or jwt, unless allowPublic=true says that anybody may call.",
             )
+        if self.has_budget and not self.has_ledger:
+            refuse("limitStore", "with dailyBudget or monthlyBudget it must be dynamodb, where budgets are kept.")
+        if self.unknown_price_ceiling and not self.has_budget:
+            refuse("unknownPriceCeiling", "it is needed only with dailyBudget or monthlyBudget.")
         if self.has_ledger:
+            store = "limitStore=dynamodb, which a budget needs," if self.has_budget else "limitStore=dynamodb"
             for name in _LIMITS:
                 if getattr(self, _snake_case(name)) > MAX_LIMIT:
-                    refuse(name, f"with limitStore=dynamodb it must be at most {MAX_LIMIT}: one item holds its window.")
+                    refuse(name, f"with {store} it must be at most {MAX_LIMIT}: one item holds its window.")
         if not self.python_version:
             refuse("pythonVersion", f"in the stage prod it must be set, to one of {', '.join(PYTHON_VERSIONS)}.")
 
@@ -384,10 +426,11 @@ def former_names(context: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _stage_defaults(stage: str, target: str) -> dict[str, Any]:
-    """The defaults that depend on the stage or the target, by the names of their fields."""
+def _defaults(stage: str, target: str, *, has_budget: bool) -> dict[str, Any]:
+    """The defaults that depend on the stage, the target, or a budget, by the names of their fields."""
     is_local = target == "local"
     return {
+        "limit_store": "dynamodb" if has_budget else "s3",
         "trust_body_ip": is_local,
         "cloudfront": not is_local,
         "status_wait": MAX_WAIT_SECONDS if is_local else 0,

@@ -1,4 +1,4 @@
-"""The state machine that runs a job, and the rule that finishes a job whose execution broke."""
+"""The state machine that runs a job, and the rules that run what is left to do when an execution is over."""
 
 import json
 
@@ -14,9 +14,11 @@ from constructs import Construct, IConstruct
 
 from infra.definition import workflow_definition
 from infra.exceptions import acknowledge, acknowledge_resource
-from infra.functions import Functions
+from infra.functions import Functions, ServiceFunction
 from infra.log_groups import ServiceLogGroup
 from infra.settings import Settings
+
+_SWEEP_INTERVAL = Duration.minutes(5)
 
 
 @jsii.implements(lambda_.IDestination)
@@ -42,7 +44,7 @@ class Workflow(Construct):
     """The state machine of ``statemachine/generate_images.asl.json``.
 
     An execution that fails, times out or is stopped is an event that runs *finish*; what it cannot finish lands in a
-    queue that raises an alarm.
+    queue that raises an alarm. With a budget, a schedule runs *sweep*.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, functions: Functions) -> None:
@@ -74,7 +76,8 @@ class Workflow(Construct):
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=list(tasks.values()))
         )
         acknowledge_resource(self.machine, "*", "What delivers logs and traces knows no narrower resource.")
-        for function in (functions.submit, functions.retry, functions.cancel, functions.status):
+        sweeps = (functions.sweep,) if functions.sweep else ()
+        for function in (functions.submit, functions.retry, functions.cancel, functions.status, *sweeps):
             function.add_environment("STATE_MACHINE_ARN", self.machine.state_machine_arn)
         for starter in (functions.submit, functions.retry):
             starter.allow(["states:StartExecution"], [self.machine.state_machine_arn])
@@ -85,14 +88,17 @@ class Workflow(Construct):
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         functions.cancel.allow(["states:StopExecution"], [executions])
-        functions.status.allow(["states:DescribeExecution"], [executions])
-        for function in (functions.cancel, functions.status):
+        for function in (functions.status, *sweeps):
+            function.allow(["states:DescribeExecution"], [executions])
+        for function in (functions.cancel, functions.status, *sweeps):
             acknowledge_resource(
                 function.service_role,
                 f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{name}:*",
                 "An execution is named after its job, which is not known in advance.",
             )
         self._finish_broken_jobs(functions)
+        for sweep in sweeps:
+            self._schedule(sweep)
 
     def _finish_broken_jobs(self, functions: Functions) -> None:
         queue = sqs.Queue(
@@ -126,3 +132,14 @@ class Workflow(Construct):
             on_failure=_QueueDestination(queue), retry_attempts=2, max_event_age=Duration.hours(2)
         )
         self.unfinished_jobs = queue
+
+    def _schedule(self, sweep: ServiceFunction) -> None:
+        # What one run fails at, the next one does: neither EventBridge nor Lambda has to try again.
+        events.Rule(
+            self,
+            "Sweep",
+            description="Settles what was left reserved of the budgets",
+            schedule=events.Schedule.rate(_SWEEP_INTERVAL),
+            targets=[targets.LambdaFunction(sweep, retry_attempts=0, max_event_age=_SWEEP_INTERVAL)],
+        )
+        sweep.configure_async_invoke(retry_attempts=0, max_event_age=_SWEEP_INTERVAL)

@@ -225,8 +225,12 @@ def _described(settings: Settings) -> Iterable[str]:
     dollars, unknown = cost["amount"] or 0, f", {cost['unknown']} of them of unknown price" if cost["unknown"] else ""
     if not settings.alarm_email:
         yield "alarmEmail is empty: alarms reach only the subscribers of the topic."
-    if not settings.daily_budget:
-        yield "No alarm watches what a day costs: dailyBudget is 0."
+    if not settings.daily_spend_alarm:
+        yield "No alarm watches what a day costs: dailySpendAlarm is 0."
+    budgets = {"day": settings.daily_budget, "month": settings.monthly_budget}
+    if settings.has_budget:
+        limits = " and ".join(f"${limit:.2f} a {window}" for window, limit in budgets.items() if limit)
+        yield f"Jobs and enhancements that would cost more than {limits} at the providers are refused."
     yield (
         f"Costs: about ${dollars:.2f} at the providers for a job of the {len(models)} default models{unknown}, so "
         f"up to ${dollars * 24 * settings.global_limit:.0f} a day for jobs at globalLimit={settings.global_limit}; "

@@ -15,10 +15,12 @@ FILE = ROOT / "docs" / "explanation" / "security.md"
 BEGIN = "<!-- grants: written by `make grants` -->\n"
 END = "<!-- end of grants -->\n"
 # The shapes whose roles differ: images through CloudFront, or by URLs that the functions sign; requests counted in S3,
-# or in DynamoDB. All have a gallery: without one, its function and role are missing and no other role differs.
+# or in DynamoDB, with a budget or without. All have a gallery: without one, its function and role are missing and no
+# other role differs.
 WITH_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public"}
 WITHOUT_CLOUDFRONT: Mapping[str, Any] = {**WITH_CLOUDFRONT, "cloudfront": "false"}
 WITH_LEDGER: Mapping[str, Any] = {**WITH_CLOUDFRONT, "limitStore": "dynamodb"}
+WITH_BUDGET: Mapping[str, Any] = {**WITH_LEDGER, "dailyBudget": "10"}
 # What the name of each function begins with, in these shapes.
 FUNCTION_NAME = "pixel-prompt-dev-"
 EVERY_FUNCTION = "every function"
@@ -128,21 +130,27 @@ def listed(value: Any) -> list[Any]:
 
 def table() -> str:
     """The table, in Markdown."""
-    shapes = [_by_holder(Resources(template(shape))) for shape in (WITH_CLOUDFRONT, WITHOUT_CLOUDFRONT, WITH_LEDGER)]
+    shapes = [
+        _by_holder(Resources(template(shape)))
+        for shape in (WITH_CLOUDFRONT, WITHOUT_CLOUDFRONT, WITH_LEDGER, WITH_BUDGET)
+    ]
     common = shapes[0][EVERY_FUNCTION]
     lines = ["| who | may | on | where |", "| --- | --- | --- | --- |"]
-    for holder in dict.fromkeys(holder for shape in shapes for holder in shape):
-        first, without_cloudfront, with_ledger = (shape.get(holder, set()) for shape in shapes)
+    holders = dict.fromkeys(holder for shape in shapes for holder in shape)
+    # A function that only some shapes have is listed with the functions.
+    for holder in sorted(holders, key=lambda holder: holder != EVERY_FUNCTION and not _is_ours(holder)):
+        first, without_cloudfront, with_ledger, with_budget = (shape.get(holder, set()) for shape in shapes)
         if holder == EVERY_FUNCTION:
             lines += [f"| {holder} | {may} | {on} |  |" for may, on in _rows(common)]
             continue
-        everywhere = first & without_cloudfront & with_ledger
+        everyones = common if _is_ours(holder) else set()
         for where, grants in (
-            ("", everywhere - common if _is_ours(holder) else everywhere),
+            ("", first & without_cloudfront & with_ledger - everyones),
             ("only with CloudFront", first - without_cloudfront),
             ("only without CloudFront", without_cloudfront - first),
             ("only with `limitStore` `s3`", first & without_cloudfront - with_ledger),
             ("only with `limitStore` `dynamodb`", with_ledger - first),
+            ("only with a budget", with_budget - with_ledger - everyones),
         ):
             lines += [f"| {holder} | {may} | {on} | {where} |" for may, on in _rows(grants)]
     return "\n".join(lines) + "\n"

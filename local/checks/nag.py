@@ -19,8 +19,9 @@ JWT = {"apiAuth": "jwt", "jwtIssuer": "https://issuer.example", "jwtAudience": "
 # Every construct and every branch of a construct is in one of these.
 SHAPES: tuple[Mapping[str, Any], ...] = (
     {"stage": "dev"},
-    {"stage": "dev", "cloudfront": "false", "alarmEmail": "owner@example.com", "dailyBudget": "10"},
+    {"stage": "dev", "cloudfront": "false", "alarmEmail": "owner@example.com", "dailySpendAlarm": "10"},
     {"stage": "dev", "limitStore": "dynamodb"},
+    {"stage": "dev", "dailyBudget": "10"},
     {"stage": "prod", "moderation": "model", "limitStore": "dynamodb"},
     {"stage": "prod", **JWT, "pythonVersion": PYTHON_VERSIONS[-1]},
     {"stage": "prod", "apiAuth": "none", "allowPublic": "true"},

@@ -38,6 +38,8 @@ from tests.contract.table import MODELS, PATHS
 from .conftest import ROOT
 
 ENTRY_POINTS = {source.stem for source in SOURCES.glob("*.py")}
+# What only a deployment with a budget has.
+WITH_BUDGET = {"sweep"}
 # By archive, those that can start in it; the core is in every archive.
 CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance", "prepare_references"}
 STARTING = {
@@ -254,7 +256,7 @@ def test_a_second_synthesis_needs_nothing_from_outside_and_gives_the_same(assemb
 @pytest.mark.network
 def test_only_who_needs_packages_carries_them(assembly: Assembly) -> None:
     archives = assembly.archives()
-    assert set(archives) == ENTRY_POINTS
+    assert set(archives) == ENTRY_POINTS - WITH_BUDGET
 
     def carriers(*names: str) -> set[str]:
         return {module for module, archive in archives.items() if any((archive / name).exists() for name in names)}
@@ -339,7 +341,9 @@ def test_the_bill_of_materials_says_what_is_in_the_archive(assembly: Assembly, p
 @pytest.mark.network
 def test_every_function_but_three_runs_on_the_core(assembly: Assembly) -> None:
     core = assembly.archive(CORE)
-    assert {module for module, archive in assembly.archives().items() if archive == core} == CORE_ENTRY_POINTS
+    assert {
+        module for module, archive in assembly.archives().items() if archive == core
+    } == CORE_ENTRY_POINTS - WITH_BUDGET
 
 
 @pytest.mark.slow

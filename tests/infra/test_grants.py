@@ -45,8 +45,18 @@ def test_the_table_tells_where_requests_are_counted(table: str) -> None:
         assert (
             f"| `{name}` | {actions} | `ledger/rate-limit/{windows}/*` | only with `limitStore` `dynamodb` |" in lines
         )
-    assert len([line for line in lines if "dynamodb:" in line]) == 4
+    assert len([line for line in lines if "`ledger/rate-limit/" in line]) == 4
     assert "| `upload` | `s3:ListBucket` | `bucket` | only with `limitStore` `s3` |" in lines
+
+
+def test_the_table_tells_what_only_a_budget_needs(table: str) -> None:
+    only = "only with a budget"
+    lines = [line for line in table.splitlines() if line.endswith(f"| {only} |")]
+    assert {line.split("`")[1] for line in lines} == {"submit", "retry", "enhance", "generate", "finish", "sweep"}
+    assert f"| `generate` | `dynamodb:UpdateItem` | `ledger/reservation/*` | {only} |" in lines
+    assert f"| `sweep` | `dynamodb:Query` `dynamodb:UpdateItem` | `ledger/budget` | {only} |" in lines
+    # What every function may do is in its own rows.
+    assert not [line for line in lines if "logs:" in line or "xray:" in line or "s3:ListBucket" in line]
 
 
 def test_the_table_has_what_bucket_policies_allow_a_role(table: str) -> None:

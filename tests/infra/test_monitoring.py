@@ -18,6 +18,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 ALARMS = (DOCS / "how-to" / "respond-to-alarms.md").read_text(encoding="utf-8")
 COST = (DOCS / "explanation" / "cost.md").read_text(encoding="utf-8")
 SERVICE = "pixel-prompt-dev"
+# The alarms that only a budget has, and their metrics.
+OF_BUDGETS = {"over-reserved": "OverReserved", "swept-reservations": "ReservationsSwept"}
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
@@ -69,7 +71,7 @@ def test_every_alarm_reaches_the_topic_and_is_quiet_without_data(template: Templ
 
 def test_every_alarm_has_a_section_that_says_what_to_do(synthesize: Synthesize) -> None:
     sections = re.findall(r"^## ([a-z-]+)$", ALARMS, re.MULTILINE)
-    names = alarms(synthesize(dailyBudget="5"))
+    names = alarms(synthesize(dailySpendAlarm="5", dailyBudget="5"))
     for name, alarm in names.items():
         told = (
             alarm["AlarmDescription"].partition(" What to do: docs/how-to/respond-to-alarms.md, ")[2].removesuffix(".")
@@ -89,7 +91,8 @@ def test_the_logs_that_the_operator_is_sent_to_exist(template: Template) -> None
 
 def test_no_alarm_looks_at_more_than_cloudwatch_lets_it(synthesize: Synthesize) -> None:
     """At most ten metrics in the metric math of an alarm (CloudWatch User Guide, "CloudWatch service quotas")."""
-    assert all(len(metrics_of(alarm)) <= 10 for alarm in alarms(synthesize(dailyBudget="5")).values())
+    all_alarms = alarms(synthesize(dailySpendAlarm="5", dailyBudget="5"))
+    assert all(len(metrics_of(alarm)) <= 10 for alarm in all_alarms.values())
 
 
 def test_throttles_are_seen_of_every_function_once(template: Template) -> None:
@@ -109,11 +112,13 @@ def test_throttles_are_seen_of_every_function_once(template: Template) -> None:
 def test_alarms_look_only_at_what_the_functions_measure(synthesize: Synthesize) -> None:
     own = [
         metric
-        for alarm in alarms(synthesize(dailyBudget="5")).values()
+        for alarm in alarms(synthesize(dailySpendAlarm="5", dailyBudget="5")).values()
         for metric in metrics_of(alarm)
         if metric["Namespace"] == NAMESPACE
     ]
-    assert {metric["MetricName"] for metric in own} == {"JobsAbandoned", "ModelsFailed", "ModelsCompleted", "Dollars"}
+    assert {metric["MetricName"] for metric in own} == {
+        "JobsAbandoned", "ModelsFailed", "ModelsCompleted", "Dollars", *OF_BUDGETS.values(),
+    }  # fmt: skip
     for metric in own:
         dimensions = {entry["Name"]: entry["Value"] for entry in metric["Dimensions"]}
         expected = observability.METRICS[metric["MetricName"]][1]
@@ -129,18 +134,40 @@ def test_the_functions_measure_under_the_name_that_is_watched(template: Template
             assert variables["POWERTOOLS_SERVICE_NAME"] == SERVICE
 
 
-def test_the_dashboard_shows_every_metric(template: Template) -> None:
-    text = json.dumps(dashboard(template))
+@pytest.mark.parametrize(("settings", "absent"), [({}, set(OF_BUDGETS.values())), ({"dailyBudget": "5"}, set())])
+def test_the_dashboard_shows_every_metric(synthesize: Synthesize, settings: dict[str, str], absent: set[str]) -> None:
+    text = json.dumps(dashboard(synthesize(**settings)))
     shown = set(re.findall(r'MetricName=\\+"(\w+)', text)) | set(re.findall(rf'"{NAMESPACE}", "(\w+)"', text))
     # These are shown by model, which adds up to them, or watched by an alarm.
-    assert shown == set(observability.METRICS) - {"Dollars", "JobsAbandoned"}
+    assert shown == set(observability.METRICS) - {"Dollars", "JobsAbandoned"} - absent
     for name, dimension in re.findall(r'\{PixelPrompt,(\w+),service\} MetricName=\\+"(\w+)', text):
         assert observability.METRICS[dimension][1] == name
 
 
-def test_widgets_do_not_overlap(template: Template) -> None:
-    places = [(widget["x"], widget["y"]) for widget in dashboard(template)["widgets"]]
-    assert len(places) == len(set(places)) == 18
+@pytest.mark.parametrize(("settings", "number"), [({}, 18), ({"dailyBudget": "5"}, 19)])
+def test_widgets_do_not_overlap(synthesize: Synthesize, settings: dict[str, str], number: int) -> None:
+    places = [(widget["x"], widget["y"]) for widget in dashboard(synthesize(**settings))["widgets"]]
+    assert len(places) == len(set(places)) == number
+
+
+@pytest.mark.parametrize("settings", [{"dailyBudget": "5"}, {"target": "local", "monthlyBudget": "5"}], ids=str)
+def test_only_a_budget_has_its_alarms(template: Template, synthesize: Synthesize, settings: dict[str, str]) -> None:
+    own = {*OF_BUDGETS, "function-errors-sweep"}
+    assert not own & set(alarms(template))
+    found = alarms(synthesize(**settings))
+    assert own <= set(found)
+    for name, metric in OF_BUDGETS.items():
+        alarm = found[name]
+        assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == (NAMESPACE, metric, "Sum")
+        assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
+
+
+def test_throttles_of_the_sweep_are_seen(synthesize: Synthesize) -> None:
+    with_budget = synthesize(dailyBudget="5")
+    functions = with_budget.find_resources("AWS::Lambda::Function")
+    metrics = metrics_of(alarms(with_budget)["function-throttles-jobs"])
+    names = {functions[d["Value"]["Ref"]]["Properties"]["FunctionName"] for m in metrics for d in m["Dimensions"]}
+    assert f"{SERVICE}-sweep" in names
 
 
 def test_saved_queries_read_all_functions_and_the_one_of_a_job_the_state_machine_too(template: Template) -> None:
@@ -169,7 +196,9 @@ def test_the_document_tells_what_alarms_and_metrics_cost() -> None:
     assert f"$0.10 for each of the {watched} metrics that they look at" in COST
     # By their dimension. A service shows four statuses and about six codes, and refuses prompts for some reasons.
     values = {None: 1, "model": 9, "status": 4, "errorCode": 6, "category": 2, "scope": 3, "document": 2}
-    published = sum(values[dimension] for _, dimension in observability.METRICS.values())
+    # Without a budget.
+    metrics = {name: kind for name, kind in observability.METRICS.items() if name not in OF_BUDGETS.values()}
+    published = sum(values[dimension] for _, dimension in metrics.values())
     assert f"about {round(published, -1)} with nine models" in COST
     # The secret, the alarms, the dashboard, the metrics.
     dollars = 0.40 + 0.10 * watched + 3 + 0.30 * published
@@ -186,7 +215,7 @@ def test_alarms_go_to_the_address_of_the_settings(template: Template, synthesize
 
 
 def test_only_this_accounts_alarms_may_publish_and_only_over_tls(synthesize: Synthesize) -> None:
-    (policy,) = synthesize(dailyBudget="5").find_resources("AWS::SNS::TopicPolicy").values()
+    (policy,) = synthesize(dailySpendAlarm="5").find_resources("AWS::SNS::TopicPolicy").values()
     statements = policy["Properties"]["PolicyDocument"]["Statement"]
     (allowed,) = [s for s in statements if s["Effect"] == "Allow"]
     assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
@@ -196,19 +225,19 @@ def test_only_this_accounts_alarms_may_publish_and_only_over_tls(synthesize: Syn
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_a_budget_watches_aws_and_the_providers(template: Template, synthesize: Synthesize) -> None:
+def test_an_alarm_watches_what_aws_and_the_providers_charge(template: Template, synthesize: Synthesize) -> None:
     template.resource_count_is("AWS::Budgets::Budget", 0)
     assert "provider-spend" not in alarms(template)
-    with_budget = synthesize(dailyBudget="12.5")
-    alarm = alarms(with_budget)["provider-spend"]
+    with_alarm = synthesize(dailySpendAlarm="12.5")
+    alarm = alarms(with_alarm)["provider-spend"]
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (12.5, "GreaterThanThreshold")
     assert (alarm["Period"], alarm["Statistic"]) == (86400, "Sum")
-    (budget,) = with_budget.find_resources("AWS::Budgets::Budget").values()
+    (budget,) = with_alarm.find_resources("AWS::Budgets::Budget").values()
     assert budget["Properties"]["Budget"]["BudgetLimit"] == {"Amount": 12.5, "Unit": "USD"}
 
 
 def test_the_emulator_gets_what_it_knows(synthesize: Synthesize) -> None:
-    local = synthesize(target="local", dailyBudget="5")
+    local = synthesize(target="local", dailySpendAlarm="5")
     local.resource_count_is("AWS::Budgets::Budget", 0)
     local.resource_count_is("AWS::Logs::QueryDefinition", 0)
     assert not any("Metrics" in alarm for alarm in alarms(local).values())

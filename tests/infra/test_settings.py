@@ -32,6 +32,8 @@ def test_defaults() -> None:
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (100, 50)
     assert (settings.upload_limit, settings.upload_ip_limit) == (200, 100)
     assert (settings.limit_store, settings.has_ledger) == ("s3", False)
+    assert (settings.daily_spend_alarm, settings.has_budget) == (0, False)
+    assert (settings.daily_budget, settings.monthly_budget, settings.unknown_price_ceiling) == (0, 0, 0)
     assert settings.trust_body_ip is False
     assert settings.provider_endpoints == {}
 
@@ -73,9 +75,11 @@ def test_defaults() -> None:
         ("keyHosts", {"A_KEY": ["a.example"]}, "key_hosts", {"A_KEY": ["a.example"]}),
         ("alarmEmail", "owner@example.com", "alarm_email", "owner@example.com"),
         ("alarmEmail", "", "alarm_email", ""),
+        ("dailySpendAlarm", "12.5", "daily_spend_alarm", 12.5),
+        ("dailySpendAlarm", 10, "daily_spend_alarm", 10),
+        ("dailySpendAlarm", ".5", "daily_spend_alarm", 0.5),
         ("dailyBudget", "12.5", "daily_budget", 12.5),
-        ("dailyBudget", 10, "daily_budget", 10),
-        ("dailyBudget", ".5", "daily_budget", 0.5),
+        ("monthlyBudget", 100, "monthly_budget", 100),
         ("ipLimit", "05", "ip_limit", 5),
         ("pythonVersion", "3.14", "python_version", "3.14"),
         ("pythonVersion", 3.11, "python_version", "3.11"),
@@ -140,6 +144,9 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         *[("alarmEmail", empty, "an email address, or empty") for empty in EMPTY],
         *[("jwtIssuer", empty, JWT_ISSUER) for empty in EMPTY],
         *[("providerEndpoints", empty, PROVIDER_ENDPOINTS) for empty in [*EMPTY[:-1], "[]"]],
+        ("dailySpendAlarm", "-1", "US dollars from 0 to 1000000"),
+        ("monthlyBudget", "1e7", "US dollars from 0 to 1000000"),
+        ("unknownPriceCeiling", "much", "US dollars from 0 to 1000000"),
         ("dailyBudget", "-1", "US dollars from 0 to 1000000"),
         ("dailyBudget", True, "US dollars from 0 to 1000000"),
         ("promptModelIndex", float("inf"), "the place (from 1), name or id of a text model of the catalogue"),
@@ -178,6 +185,19 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
             "globalLimit is 5001; with limitStore=dynamodb it must be at most 5000: one item holds its window.",
         ),
         ({"limitStore": "dynamodb", "uploadIpLimit": 9999}, "uploadIpLimit is 9999; with limitStore=dynamodb"),
+        (
+            {"dailyBudget": 5, "globalLimit": 5001},
+            "globalLimit is 5001; with limitStore=dynamodb, which a budget needs, it must be at most 5000",
+        ),
+        (
+            {"dailyBudget": 5, "limitStore": "s3"},
+            'limitStore is "s3"; with dailyBudget or monthlyBudget it must be dynamodb, where budgets are kept.',
+        ),
+        ({"monthlyBudget": "0.5", "limitStore": "s3"}, 'limitStore is "s3"; with dailyBudget or monthlyBudget'),
+        (
+            {"unknownPriceCeiling": 0.2},
+            "unknownPriceCeiling is 0.2; it is needed only with dailyBudget or monthlyBudget.",
+        ),
         ({"target": "local", "apiAuth": "iam"}, 'apiAuth is "iam"; with target=local it must be none.'),
     ],
     ids=str,
@@ -191,6 +211,33 @@ def test_values_that_do_not_go_together(given: dict[str, Any], sentence: str) ->
 def test_the_largest_limits_of_a_ledger() -> None:
     limits = {f"{kind}Limit": 5000 for kind in ("global", "ip", "enhance", "enhanceIp", "upload", "uploadIp")}
     assert Settings.from_context({"limitStore": "dynamodb", **limits}).global_limit == 5000
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dailyBudget": "10"},
+        {"monthlyBudget": 0.5},
+        {"dailyBudget": 10, "monthlyBudget": 5, "unknownPriceCeiling": "0.2"},
+        {"stages": {"dev": {"dailyBudget": 10}}},
+        {"target": "local", "dailyBudget": 10},
+    ],
+    ids=str,
+)
+def test_a_budget_is_kept_in_dynamodb_by_default(given: dict[str, Any]) -> None:
+    settings = Settings.from_context(given)
+    assert (settings.has_budget, settings.limit_store, settings.has_ledger) == (True, "dynamodb", True)
+    assert "limitStore" not in settings.chosen
+    assert Settings.from_context({"limitStore": "dynamodb", **given}) == settings
+
+
+def test_a_budget_of_0_is_none() -> None:
+    settings = Settings.from_context({"dailyBudget": 0, "monthlyBudget": "0", "limitStore": "s3"})
+    assert (settings.has_budget, settings.has_ledger) == (False, False)
+
+
+def test_the_name_of_the_limit_no_longer_sets_the_alarm() -> None:
+    assert Settings.from_context({"dailyBudget": 5}).daily_spend_alarm == 0
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,99 @@ def test_only_who_counts_knows_the_ledger(with_ledger: Resources) -> None:
         assert "LEDGER_TABLE" not in with_ledger.function(name)["Environment"]["Variables"]
 
 
+# What a budget adds to the grants of a function, and to its environment.
+RESERVING = {"ledger/budget": "UpdateItem BatchGetItem"}
+CLAIMS = {"ledger/reservation/*": "UpdateItem"}
+OVERLAY = Grant("s3:GetObject", "bucket/config/models.json")
+LIMITS = {"DAILY_BUDGET": "0.5", "MONTHLY_BUDGET": "100", "UNKNOWN_PRICE_CEILING": "0.000001"}
+WITH_BUDGET = {
+    "submit": (RESERVING | CLAIMS, LIMITS),
+    "retry": (RESERVING | CLAIMS, LIMITS | {"KEY_HOSTS": "{}"}),
+    "enhance": (RESERVING, LIMITS),
+    "generate": (CLAIMS, {"LEDGER_TABLE": "ledger"}),
+    "finish": ({"ledger/budget": "UpdateItem"} | CLAIMS, {"LEDGER_TABLE": "ledger"}),
+}
+BUDGETS = {"dailyBudget": "0.5", "monthlyBudget": 100, "unknownPriceCeiling": "0.000001"}
+
+
+def _items(actions: dict[str, str]) -> set[Grant]:
+    return {Grant(f"dynamodb:{action}", items) for items, named in actions.items() for action in named.split()}
+
+
+@pytest.fixture(scope="module")
+def with_budget(synthesize: Synthesize) -> Resources:
+    """The resources where jobs and enhancements have a budget."""
+    return Resources(synthesize(promptModelIndex=1, **BUDGETS))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_with_a_budget_those_who_spend_may_change_it(with_ledger: Resources, with_budget: Resources, name: str) -> None:
+    actions, variables = WITH_BUDGET.get(name, ({}, {}))
+    before, now = (resources.function(name) for resources in (with_ledger, with_budget))
+    assert with_budget.grants(now["Role"]) == with_ledger.grants(before["Role"]) | _items(actions) | (
+        {OVERLAY} if name == "retry" else set()
+    )
+    own = {key: with_budget.text(value) for key, value in now["Environment"]["Variables"].items()}
+    known = {key: with_ledger.text(value) for key, value in before["Environment"]["Variables"].items()}
+    assert own == known | variables
+
+
+def test_a_limit_that_is_not_set_is_not_in_the_environment(synthesize: Synthesize) -> None:
+    resources = Resources(synthesize(monthlyBudget=1_000_000))
+    for name in ("submit", "retry", "enhance"):
+        variables = resources.function(name)["Environment"]["Variables"]
+        assert {key: variables[key] for key in LIMITS if key in variables} == {"MONTHLY_BUDGET": "1000000"}
+
+
+def test_the_sweep_may_do_exactly_this(with_budget: Resources) -> None:
+    sweep = with_budget.function("sweep")
+    log_group = "/aws/lambda/pixel-prompt-dev-sweep"
+    own_logs = {Grant(f"logs:{action}", log_group) for action in ("CreateLogStream", "PutLogEvents")}
+    assert with_budget.grants(sweep["Role"]) == {
+        LIST,
+        *own_logs,
+        *(Grant(action, "*") for action in TRACE),
+        *_objects("Get Put", STATUS),
+        *_items({"ledger/budget": "UpdateItem Query", "ledger/reservation/*": "UpdateItem"}),
+        Grant("states:DescribeExecution", EXECUTIONS),
+    }
+    variables = {key: with_budget.text(value) for key, value in sweep["Environment"]["Variables"].items()}
+    assert set(variables) == COMMON | {"LEDGER_TABLE", "MAX_JOB_SECONDS", "STATE_MACHINE_ARN"}
+    assert (variables["LEDGER_TABLE"], variables["STATE_MACHINE_ARN"]) == ("ledger", "machine")
+    status = with_budget.function("status")["Environment"]["Variables"]
+    assert variables["MAX_JOB_SECONDS"] == status["MAX_JOB_SECONDS"]
+
+
+def test_the_sweep_runs_every_five_minutes_and_ends_before_the_next(with_budget: Resources) -> None:
+    sweep = with_budget.function("sweep")
+    assert (sweep["Handler"], sweep["Timeout"], sweep["MemorySize"]) == ("sweep.handler", 240, MEMORY["finish"])
+    assert sweep["Code"] == with_budget.function("finish")["Code"]
+    (rule,) = (rule for rule in with_budget.of_type("AWS::Events::Rule") if "ScheduleExpression" in rule)
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(5 minutes)", "ENABLED")
+    (target,) = rule["Targets"]
+    assert with_budget.text(target["Arn"]) == "pixel-prompt-dev-sweep"
+    # What a run fails at is left to the next.
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 300}
+    (config,) = (
+        config
+        for config in with_budget.of_type("AWS::Lambda::EventInvokeConfig")
+        if with_budget.text(config["FunctionName"]) == "pixel-prompt-dev-sweep"
+    )
+    assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 300)
+    (invoker,) = (
+        permission
+        for permission in with_budget.of_type("AWS::Lambda::Permission")
+        if with_budget.text(permission["FunctionName"]) == "pixel-prompt-dev-sweep"
+    )
+    assert invoker["Principal"] == "events.amazonaws.com"
+
+
+def test_only_a_budget_has_the_sweep(resources: Resources, with_ledger: Resources) -> None:
+    for without in (resources, with_ledger):
+        assert "pixel-prompt-dev-sweep" not in without.names.values()
+        assert len(without.of_type("AWS::Events::Rule")) == len(without.of_type("AWS::Lambda::EventInvokeConfig")) == 1
+
+
 @pytest.mark.parametrize("settings", [{}, {"stage": "prod", "apiAuth": "iam"}, {"target": "local"}], ids=str)
 def test_where_requests_are_counted_in_s3_there_is_no_table(synthesize: Synthesize, settings: dict[str, str]) -> None:
     template = synthesize(**settings).to_json()
@@ -178,7 +271,11 @@ def test_the_ledger_is_on_demand_and_expires(
     assert "TableName" not in properties
 
 
-@pytest.mark.parametrize("settings", [{}, {"cloudfront": "false"}, {"stage": "prod", "apiAuth": "iam"}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"cloudfront": "false"}, {"stage": "prod", "apiAuth": "iam"}],
+    ids=str,
+)
 def test_a_missing_key_is_404_to_every_role_that_reads(synthesize: Synthesize, settings: dict[str, str]) -> None:
     """S3 answers 403 to a role that may not list the bucket; a GET has no ``s3:prefix`` that could meet a condition."""
     resources = Resources(synthesize(**settings))
@@ -227,7 +324,7 @@ def test_machine_may_invoke_the_functions_of_its_tasks_only(resources: Resources
     assert narrow == {Grant("lambda:InvokeFunction", f"pixel-prompt-dev-{name}") for name in TASKS}
 
 
-@pytest.mark.parametrize("settings", [{}, {"stage": "prod"}, {"target": "local"}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"stage": "prod"}, {"target": "local"}, {"dailyBudget": "0.5"}], ids=str)
 def test_no_policy_is_wider_than_it_must_be(synthesize: Synthesize, settings: dict[str, str]) -> None:
     resources = Resources(synthesize(**settings))
     for policy in resources.of_type("AWS::IAM::Policy"):
@@ -352,7 +449,7 @@ def test_every_archive_for_the_chosen_python_has_bytecode(
 
 def test_functions_have_the_memory_of_the_table(resources: Resources) -> None:
     memory = {name: resources.function(name)["MemorySize"] for name in FUNCTIONS}
-    assert memory == {name.replace("_", "-"): size for name, size in MEMORY.items()}
+    assert memory == {name.replace("_", "-"): size for name, size in MEMORY.items() if name != "sweep"}
 
 
 def test_functions_run_on_arm_with_logs_and_traces(resources: Resources) -> None:
