@@ -15,6 +15,8 @@ export class ApiError extends Error {
     this.code = body.error ?? "";
     this.scope = body.scope ?? "";
     this.correlationId = headers.get("X-Correlation-ID");
+    // Of the request's models, those that fit into a budget.
+    this.models = body.models ?? [];
     this.retryAfter = Number(headers.get("Retry-After")) || body.retryAfter || 0;
     // Whether the same request may succeed later.
     this.isPassing = status >= 500 || [408, 425, 429].includes(status);

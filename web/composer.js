@@ -270,9 +270,21 @@ export class Composer {
         // The images must be visible.
         this.#unfold(false);
       } catch (error) {
-        this.#problem.show(error);
+        this.#problem.show(error, this.#fitting(error.models ?? []));
       }
     });
+  }
+
+  /** A button that chooses the models of these names only. */
+  #fitting(names) {
+    const models = this.#models.filter((model) => names.includes(model.name));
+    if (!models.length) return null;
+    const onclick = () => {
+      this.#choose(models);
+      this.#problem.clear();
+      this.send.focus();
+    };
+    return button(texts.chooseFitting(models.length), { onclick });
   }
 
   #wrong() {
@@ -421,16 +433,17 @@ export class Composer {
     fill(this.panel, fields, this.choice);
   }
 
+  #choose(models) {
+    this.#chosen = new Set(models.map((model) => model.id));
+    this.#boxes.forEach(({ box }, id) => (box.checked = this.#chosen.has(id)));
+    this.#changed();
+  }
+
   #list() {
-    const choose = (models) => {
-      this.#chosen = new Set(models.map((model) => model.id));
-      this.#boxes.forEach(({ box }, id) => (box.checked = this.#chosen.has(id)));
-      this.#changed();
-    };
     this.#boxes = new Map();
     const group = (models) => h("div.choices", models.map((model) => this.#card(model)));
     const others = this.#models.filter((model) => !model.default);
-    const quick = (label, models) => button(label, { kind: "small", onclick: () => choose(models) });
+    const quick = (label, models) => button(label, { kind: "small", onclick: () => this.#choose(models) });
     fill(
       this.choice,
       h(

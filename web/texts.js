@@ -102,6 +102,7 @@ export const texts = {
   atMostImages: (number) => `at most ${imageCount(number)}`,
   timeLimit: (number) => `up to ${Math.round(number)} s`,
   chosen: (number) => (number ? models(number) : "no model"),
+  chooseFitting: (number) => (number === 1 ? "Choose the model that fits" : `Choose the ${number} models that fit`),
   modelsMissing: "Choose at least one model.",
   modelsUnknown: "The list of models could not be loaded.",
   price: (amount) => `${amount} per image`,

@@ -522,6 +522,33 @@ def test_limits_are_said_with_the_seconds(visit: Visit, service: Service) -> Non
     expect(problem).to_contain_text("This deployment reached its hourly request limit.")
 
 
+def test_what_fits_into_the_budget_is_chosen_at_once(visit: Visit, service: Service) -> None:
+    visit.tolerated = ("402",)
+    page = visit.open()
+    fitting = [model["name"] for model in defaults(service)[1:3]]
+    refusal = {
+        "error": "BUDGET_EXCEEDED",
+        "message": "This job may cost too much.",
+        "models": fitting,
+        "retryAfter": 50_000,
+    }
+    page.route(
+        "**/generate",
+        lambda route: route.fulfill(status=402, json=refusal, headers={"Access-Control-Allow-Origin": "*"}),
+        times=1,
+    )
+    page.get_by_role("textbox", name="Prompt").fill("a red fox")
+    page.get_by_role("button", name="Generate").click()
+    problem = page.locator(".problem").first
+    expect(problem).to_contain_text("This job may cost too much.")
+    expect(problem).to_contain_text("You can try again in 13 h")
+    page.get_by_role("button", name="Choose the 2 models that fit").click()
+    expect(problem).to_be_hidden()
+    expect(page.get_by_role("button", name="Generate")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".tile h3")).to_have_text(fitting)
+
+
 def test_a_refused_prompt_and_a_long_one_are_said(visit: Visit, service: Service) -> None:
     visit.tolerated = ("400",)
     page = visit.open()
