@@ -1,14 +1,19 @@
-"""With `limitStore=dynamodb`, requests are counted in a table: a stack deployed like that, its roles enforced."""
+"""With a budget, requests are counted and reserved in a table: a stack deployed like that, its roles enforced."""
 
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from local import cloud as local_cloud
 from local.cloud import Response
+from pixelprompt.jobs.charges import Shares, share_out
+from pixelprompt.limits.budget import Reservation
 from tests.conftest import LEDGER_SCHEMA
 from tests.shipped import FIRST
 
@@ -18,15 +23,24 @@ from .test_grants import Bench, Role
 # What one address may do; nobody reaches the limits of all callers but the jobs' one.
 LIMITS = {"GLOBAL_LIMIT": "6", "IP_LIMIT": "4", "ENHANCE_IP_LIMIT": "4", "UPLOAD_IP_LIMIT": "4"}
 EACH = 4
+DAILY = 100
 WINDOWS = {"submit": "jobs", "retry": "jobs", "enhance": "enhance", "upload": "uploads"}
 
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {"LIMIT_STORE": "dynamodb", **LIMITS}
+    settings = {"DAILY_BUDGET": str(DAILY), **LIMITS}
     cloud = local_cloud.start(tmp_path_factory.mktemp("cloud"), settings, latency="0-0.1", enforce_iam=True)
     yield Service(cloud)
     cloud.stop()
+
+
+def _today() -> datetime:
+    return datetime.now(UTC)
+
+
+def _budget_key() -> dict[str, Any]:
+    return {"pk": {"S": "budget"}, "sk": {"S": f"{_today():%Y-%m}/deployment"}}
 
 
 class Table:
@@ -43,13 +57,37 @@ class Table:
     def counted(self) -> dict[str, int]:
         """How many requests are in each window."""
         items = self.client.scan(TableName=self.name, ConsistentRead=True)["Items"]
-        return {item["pk"]["S"]: len(item.get("moments", {}).get("SS", [])) for item in items}
+        windows = [item for item in items if item["pk"]["S"].startswith("rate-limit/")]
+        return {item["pk"]["S"]: len(item.get("moments", {}).get("SS", [])) for item in windows}
 
     def fill(self, window: str) -> None:
         """Put as many requests into a window as an address may send."""
         moments = [f"{int(time.time() * 1000)}/{number}" for number in range(EACH)]
         item = {"pk": {"S": window}, "sk": {"S": "window"}, "moments": {"SS": moments}}
         self.client.put_item(TableName=self.name, Item=item)
+
+    def budget(self) -> dict[str, Any]:
+        """The deployment's item of this month."""
+        item: dict[str, Any] = self.client.get_item(TableName=self.name, Key=_budget_key(), ConsistentRead=True)["Item"]
+        return item
+
+    def commit(self, dollars: str) -> None:
+        """Let so much be committed today, by others."""
+        item = {**_budget_key(), f"day/{_today():%d}": {"N": dollars}, "month": {"N": dollars}}
+        self.client.put_item(TableName=self.name, Item=item)
+
+    def leave_behind(self, job_id: str) -> None:
+        """Put a reservation of a dollar there, as old as can be."""
+        self.commit("1")
+        day = {"S": f"{_today():%Y-%m-%d}"}
+        entry = {"amount": {"N": "1"}, "least": {"N": "0"}, "since": {"N": "0"}, "day": day}
+        self.client.update_item(
+            TableName=self.name,
+            Key=_budget_key(),
+            UpdateExpression="SET #open = :open",
+            ExpressionAttributeNames={"#open": f"open/{job_id}/1/id"},
+            ExpressionAttributeValues={":open": {"M": entry}},
+        )
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +196,88 @@ def test_without_a_grant_a_window_cannot_be_counted_in_or_read(
         heard = act(bench)
     assert said in heard, heard
     assert said not in act(bench)
+
+
+def charged(service: Service, job_id: str) -> dict[str, Any]:
+    """The document of a job that has ended, once *Finish job* has charged it."""
+    limit = time.monotonic() + 30
+    while "charged" not in (document := service.status(job_id))["reservations"][-1]:
+        assert time.monotonic() < limit, document
+        time.sleep(0.1)
+    return document
+
+
+def test_a_job_is_charged_what_it_cost(service: Service, table: Table) -> None:
+    job_id = service.run(models=[FIRST.id], quality="high")["jobId"]
+    document = charged(service, job_id)
+    (reservation,), (row,) = document["reservations"], document["results"]
+    assert 0 < row["charged"] == row["cost"]["amount"] == reservation["charged"] <= reservation["amount"]
+    item = table.budget()
+    assert Decimal(item["month"]["N"]) == Decimal(item[f"day/{_today():%d}"]["N"]) == Decimal(str(row["charged"]))
+    assert not [name for name in item if name.startswith("open/")]
+
+
+def test_what_does_not_fit_is_refused_until_there_is_room_again(service: Service, table: Table) -> None:
+    table.commit(str(DAILY))
+    refused = generate(service, "198.51.100.1")
+    assert (refused.status, refused.json()["error"], refused.json()["left"]) == (402, "BUDGET_EXCEEDED", 0)
+    assert 0 < int(refused.headers["retry-after"]) == refused.json()["retryAfter"] <= 86_400
+    prompt = {"prompt": f"a heron {uuid.uuid4().hex}"}
+    assert service.cloud.request("POST", "/enhance", prompt).status == 402
+    service.fault(FIRST.id, "refused")
+    table.commit("0")
+    failed = charged(service, service.run(models=[FIRST.id])["jobId"])
+    table.commit(str(DAILY))
+    assert service.cloud.request("POST", f"/retry/{failed['jobId']}").status == 402
+    table.commit("0")
+    assert service.cloud.request("POST", f"/retry/{failed['jobId']}").status == 200
+    assert generate(service, "198.51.100.1").status == 200
+    service.wait(failed["jobId"])
+    service.simulator("DELETE", "/faults")
+
+
+def test_a_reservation_without_a_job_is_swept(service: Service, table: Table, bench: Bench) -> None:
+    table.leave_behind(str(uuid.uuid4()))
+    assert '{"settled": 1}' in bench.invoke("sweep", {})
+    assert Decimal(table.budget()["month"]["N"]) == 0
+
+
+def test_a_reservation_of_an_abandoned_job_is_swept(service: Service, table: Table, bench: Bench) -> None:
+    job_id = bench.job()
+    shares = Shares(Reservation("id", job_id, 1, f"{_today():%Y-%m-%d}", 1_000_000, ()), {0: 1_000_000})
+    document = bench.jobs.require(job_id)
+    share_out(document, shares)
+    bench.jobs.update_job_status(job_id, {"reservations": document["reservations"]})
+    table.leave_behind(job_id)
+    assert '{"settled": 1}' in bench.invoke("sweep", {})
+    assert service.status(job_id)["status"] == "failed"
+    assert Decimal(table.budget()["month"]["N"]) == 0
+
+
+def sweep_without_a_job(bench: Bench, table: Table) -> str:
+    table.leave_behind(str(uuid.uuid4()))
+    return bench.invoke("sweep", {})
+
+
+@pytest.mark.parametrize(
+    ("function", "grant", "act", "said"),
+    [
+        ("generate", "UpdateItem", lambda bench, table: bench.generate(), "refused UpdateItem on reservation/"),
+        ("finish", "UpdateItem", lambda bench, table: bench.finish(), "refused UpdateItem on reservation/"),
+        ("sweep", "Query", sweep_without_a_job, "refused Query on budget"),
+        ("sweep", "UpdateItem", sweep_without_a_job, "refused UpdateItem on budget"),
+    ],
+)
+def test_without_a_grant_nothing_can_be_claimed_settled_or_swept(
+    service: Service, table: Table, bench: Bench, function: str, grant: str, act: Any, said: str
+) -> None:
+    with Role(service, function).without(f"dynamodb:{grant}"):
+        heard = act(bench, table)
+    assert said in heard, heard
+    assert said not in act(bench, table)
+
+
+def test_without_a_grant_no_execution_can_be_looked_for(service: Service, table: Table, bench: Bench) -> None:
+    with Role(service, "sweep").without("states:DescribeExecution"):
+        assert '{"settled": 0}' in sweep_without_a_job(bench, table)
+    assert '{"settled": 1}' in sweep_without_a_job(bench, table)
