@@ -3,14 +3,14 @@
 An item has two keys, ``pk`` and ``sk``; the attribute ``expiresAt`` is the epoch second after which DynamoDB may remove
 it.
 
-=============================================  =======  ================================================================
-``pk``                                         ``sk``   item
-=============================================  =======  ================================================================
-``rate-limit/{jobs,enhance,uploads}/global``   window   ``moments`` of the requests of all callers, an hour
-``rate-limit/{…}/ip/{address}``                window   likewise of one IP address (IPv6: the /64 network), a day
-``budget``                                     {month}  what ``{month}/{scope}`` has committed, and open reservations
-``reservation/{jobId}``                        {run}    the rows of a run that have claimed their share
-=============================================  =======  ================================================================
+============================================  ===================  ====================================================
+``pk``                                        ``sk``               item
+============================================  ===================  ====================================================
+``rate-limit/{jobs,enhance,uploads}/global``  ``window``           ``moments`` of the requests of all callers, an hour
+``rate-limit/{…}/ip/{address}``               ``window``           likewise of one IP address (IPv6: /64 network), a day
+``budget``                                    ``{month}/{scope}``  what is committed, and the open reservations
+``reservation/{jobId}``                       ``{run}``            the rows of a run that have claimed their share
+============================================  ===================  ====================================================
 """
 
 import random
