@@ -16,8 +16,8 @@ cold_start.ready(_build)
 def handler(request: http.Request) -> http.Response:
     """Return the job document."""
     job_id = request.path_parameters["jobId"]
-    with http.unless_missing(lambda: services.jobs().require(job_id)):
+    with http.unless_missing(lambda: services.jobs().require(job_id, request.identity)):
         request.check_query()
         body = request.json_or_empty()
-    document = services.cancellation().cancel(job_id, body)
+    document = services.cancellation().cancel(job_id, body, request.identity)
     return http.Response(with_image_urls(document, services.images()))

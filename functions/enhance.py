@@ -10,5 +10,6 @@ cold_start.ready(services.enhancer)
 def handler(request: http.Request) -> http.Response:
     """Return the enhanced prompt, or the original and a warning."""
     request.check_query()
-    enhancement = services.enhancer().enhance(request.json(), request.source_ip)
+    with services.counting_refusals(request.identity):
+        enhancement = services.enhancer().enhance(request.json(), request.source_ip, request.identity)
     return http.Response(enhancement.answer())

@@ -21,10 +21,10 @@ def handler(request: http.Request) -> http.Response:
     job_id = request.path_parameters.get("jobId")
     if job_id is None or request.method != "GET":
         raise no_such_route(request.method, request.path, services.routes())
-    with http.unless_missing(lambda: services.jobs().require(job_id)):
+    with http.unless_missing(lambda: services.jobs().require(job_id, request.identity)):
         request.check_query("wait", "since")
         wait = Wait.from_query(request.query, request.headers.get("if-none-match", ""), services.settings().status_wait)
-    document, etag = services.job_status().get(job_id, wait)
+    document, etag = services.job_status().get(job_id, wait, request.identity)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if wait.since and is_version(wait.since, etag):
         return http.Response(status=304, headers=headers)

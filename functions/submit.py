@@ -14,10 +14,11 @@ def handler(request: http.Request) -> http.Response:
     key = read_key(request.headers)
     submission = services.submission()
     asked = (request.json(may_have_images=True), request.source_ip, request.correlation_id)
-    if key is None:
-        job, is_replayed = submission.submit(*asked), False
-    else:
-        job, is_replayed = submission.submit_once(*asked, key, request.principal)
+    with services.counting_refusals(request.identity):
+        if key is None:
+            job, is_replayed = submission.submit(*asked, request.identity), False
+        else:
+            job, is_replayed = submission.submit_once(*asked, key, request.identity)
     if "jobId" in job:
         job["statusUrl"] = request.status_url(job["jobId"], services.settings().api_url)
     return http.Response(job, headers={REPLAYED: "true"} if is_replayed else {})

@@ -10,4 +10,4 @@ cold_start.ready(services.uploads)
 def handler(request: http.Request) -> http.Response:
     """Return the form."""
     request.check_query()
-    return http.Response(services.uploads().create(request.json(), request.source_ip))
+    return http.Response(services.uploads().create(request.json(), request.source_ip, request.identity))

@@ -1,6 +1,6 @@
 """What the entry points build from the settings of a process."""
 
-from pixelprompt import services, workflow_services
+from pixelprompt import ledger_services, services, shared_services, workflow_services
 
 # The environment of a Lambda, for what is built at its start: nothing in it is there.
 LAMBDA = {
@@ -28,6 +28,8 @@ SERVICES = {
     "finish": ("completion",),
     "prepare_references": ("preparation",),
     "sweep": ("sweep",),
+    "authorize": ("api_keys",),
+    "usage": ("usage",),
 }
 
 
@@ -39,6 +41,7 @@ def start(entry_point: str) -> str:
 
 def forget() -> None:
     """Let the entry points read their settings again."""
-    for value in [*vars(services).values(), *vars(workflow_services).values()]:
-        if hasattr(value, "cache_clear"):
-            value.cache_clear()
+    for module in (shared_services, services, ledger_services, workflow_services):
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()

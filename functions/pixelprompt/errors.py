@@ -105,7 +105,8 @@ class ErrorResponse(TypedDict, total=False):
     category: Annotated[str | None, Meta(description="Why moderation blocked the prompt.", examples=["violence"])]
     retryAfter: Annotated[int, Meta(ge=1, description="Seconds after which the next request may pass.", examples=[120])]
     scope: Annotated[
-        Literal["global", "ip", "busy"] | None, Meta(description="Which limit is reached.", examples=["ip"])
+        Literal["global", "ip", "key", "busy", "deployment"] | None,
+        Meta(description="Which limit is reached, or with `BUDGET_EXCEEDED`, whose budget.", examples=["ip"]),
     ]
     jobId: Annotated[
         str,
@@ -179,6 +180,13 @@ class OriginNotAllowed(RequestError):
 
     status = 403
     code = "ORIGIN_NOT_ALLOWED"
+
+
+class ModelNotAllowed(RequestError):
+    """The caller's API key does not allow a model of the request."""
+
+    status = 403
+    code = "MODEL_NOT_ALLOWED"
 
 
 class JobNotFound(RequestError):

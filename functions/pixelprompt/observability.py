@@ -20,8 +20,8 @@ from pixelprompt.redaction import clean
 # Only ASCII: what quotes a caller can neither end a line, nor steer a terminal, nor hold half a surrogate pair.
 # Its service, which has the stage, is in the environment that the stack gives.
 logger = Logger(json_serializer=partial(json.dumps, default=str, separators=(",", ":")))
-# What an invocation is about, in each of its lines as far as it applies.
-KEYS = ("function", "correlation_id", "job_id", "model")
+# What an invocation is about, in each of its lines as far as it applies; ``key`` is the id of an API key.
+KEYS = ("function", "correlation_id", "job_id", "model", "key")
 _OWN_CODE = Path(__file__).parent.parent
 
 
@@ -56,6 +56,9 @@ METRICS: Mapping[str, tuple[MetricUnit, str | None]] = {
     "Dollars": (MetricUnit.NoUnit, None),
     "ModelDollars": (MetricUnit.NoUnit, "model"),
     "UnknownCosts": (MetricUnit.Count, None),
+    "Images": (MetricUnit.Count, "model"),
+    "ReservedDollars": (MetricUnit.NoUnit, None),
+    "Refusals": (MetricUnit.Count, "errorCode"),
     "PromptsRefused": (MetricUnit.Count, "category"),
     "RateLimited": (MetricUnit.Count, "scope"),
     "OverReserved": (MetricUnit.Count, None),

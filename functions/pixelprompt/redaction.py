@@ -47,7 +47,7 @@ _SECRETS = (
         6,
     ),
     (r"\b(?i:bearer|basic)\s{1,3}", 16),
-    (r"(?<![A-Za-z0-9])(?:sk-|key-|xai-|gsk_|hf_|r8_|AIza|[sprk]k_(?:live|test)_)", 12),
+    (r"(?<![A-Za-z0-9])(?:sk-|key-|pp_|xai-|gsk_|hf_|r8_|AIza|[sprk]k_(?:live|test)_)", 12),
     (r"\b(?:AKIA|ASIA)", 16),
 )
 _REST = r"[\w\-.*•●…+/=]+"

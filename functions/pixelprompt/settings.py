@@ -106,6 +106,14 @@ class Settings(Struct, frozen=True):
         return self.daily_budget is not None or self.monthly_budget is not None
 
     @property
+    def confirm_above(self) -> float:
+        """Share of what a budget has left above which a page asks before it sends a job."""
+        text = self._text("CONFIRM_ABOVE", "0.25")
+        if not re.fullmatch(r"0(\.[0-9]+)?|1(\.0+)?", text):
+            raise ConfigurationError(f"CONFIRM_ABOVE is {text!r}; it must be a number from 0 to 1.")
+        return float(text)
+
+    @property
     def unknown_price_ceiling(self) -> float | None:
         """US dollars that an image counts whose price is unknown."""
         return self._dollars("UNKNOWN_PRICE_CEILING")
@@ -179,9 +187,24 @@ class Settings(Struct, frozen=True):
         return self._count("STATUS_WAIT", 0)
 
     @property
+    def gallery(self) -> str:
+        """Who sees the galleries: ``public`` (whoever may call), ``owner``, or ``off``."""
+        return self._text("GALLERY", "public")
+
+    @property
     def has_gallery(self) -> bool:
         """Whether the routes of the gallery are deployed."""
-        return self._text("GALLERY", "public") == "public"
+        return self.gallery != "off"
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether the route of usage is deployed."""
+        return self._text("USAGE", "false").lower() == "true"
+
+    @property
+    def has_charges(self) -> bool:
+        """Whether jobs are charged to budgets, of the deployment or of API keys."""
+        return self._text("CHARGES", "false") == "true"
 
     @property
     def api_url(self) -> str:

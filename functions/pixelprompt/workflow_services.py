@@ -6,7 +6,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pixelprompt.services import settings
+from pixelprompt.shared_services import settings
 
 if TYPE_CHECKING:
     from pixelprompt.generation.failure import FailureRecorder
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from pixelprompt.jobs.finish import Completion
     from pixelprompt.jobs.settlement import Sweep
     from pixelprompt.limits.budget import Budgets
+    from pixelprompt.limits.usage import UsageLog
     from pixelprompt.models.model import Image
     from pixelprompt.preparation.prepare import Preparation
+    from pixelprompt.storage.ledger import Ledger
 
 
 @cache
@@ -27,7 +29,9 @@ def preparation() -> Preparation:
     from pixelprompt.storage.references import ReferenceStorage
 
     s3, bucket = clients.client("s3"), settings().bucket_name
-    return Preparation(JobManager(s3, bucket), ReferenceStorage(s3, bucket))
+    return Preparation(
+        JobManager(s3, bucket), ReferenceStorage(s3, bucket), takes_everyones=settings().gallery == "public"
+    )
 
 
 @cache
@@ -88,7 +92,7 @@ def completion() -> Completion:
     if settings().ledger_table:
         from pixelprompt.jobs.settlement import Settlement
 
-        settlement = Settlement(_budgets())
+        settlement = Settlement(_budgets(), _usage_log())
     s3, bucket = clients.client("s3"), settings().bucket_name
     return Completion(JobManager(s3, bucket, patience=45.0), ImageStorage(s3, bucket), settlement)
 
@@ -105,6 +109,7 @@ def sweep() -> Sweep:
     executions = Executions(clients.client("stepfunctions"), settings().state_machine_arn)
     return Sweep(
         _budgets(),
+        _usage_log(),
         JobManager(clients.client("s3"), settings().bucket_name).get_job_status,
         lambda job_id, run: completion().finish(FinishRequest(job_id, run=run)),
         lambda job_id, run: executions.exists(execution_name(job_id, run)),
@@ -116,7 +121,20 @@ def sweep() -> Sweep:
 @cache
 def _budgets() -> Budgets:
     from pixelprompt.limits.budget import Budgets
+
+    return Budgets(_ledger())
+
+
+@cache
+def _usage_log() -> UsageLog:
+    from pixelprompt.limits.usage import UsageLog
+
+    return UsageLog(_ledger())
+
+
+@cache
+def _ledger() -> Ledger:
     from pixelprompt.storage import clients
     from pixelprompt.storage.ledger import Ledger
 
-    return Budgets(Ledger(clients.client("dynamodb"), settings().ledger_table))
+    return Ledger(clients.client("dynamodb"), settings().ledger_table)

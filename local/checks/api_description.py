@@ -16,6 +16,7 @@ from pixelprompt import errors
 from pixelprompt.api import routes
 from pixelprompt.api.enhance import EnhanceRequest
 from pixelprompt.api.uploads import Upload, UploadRequest
+from pixelprompt.api.usage import MAX_DAYS, By, Usage
 from pixelprompt.jobs import idempotency
 from pixelprompt.jobs.cancel import CancelRequest
 from pixelprompt.jobs.request import GenerateRequest
@@ -35,6 +36,7 @@ RequestErrors = tuple[type[errors.RequestError], ...]
 
 _TEXT: Schema = {"type": "string"}
 _ANY_OBJECT: Schema = {"type": "object"}
+_DAY: Schema = {"type": "string", "format": "date"}
 
 _INVALID_BODY: RequestErrors = (errors.InvalidJson, errors.PayloadTooLarge)
 _PROMPT_ERRORS: RequestErrors = (
@@ -162,6 +164,7 @@ def _schemas() -> Schema:
         ModelList,
         GalleryPage,
         Gallery,
+        Usage,
         errors.ErrorResponse,
     )
     # Added to stored documents, and by the entry points.
@@ -193,8 +196,8 @@ _OPERATIONS = {
         "response is the estimated cost.",
         (_Response("The job, or with `dryRun` its cost.", {"oneOf": [_ref("JobStarted"), _ref("Estimate")]},
                  (idempotency.REPLAYED,)),),
-        (*_INVALID_BODY, *_PROMPT_ERRORS, errors.IdempotencyConflict, errors.BudgetExceeded, errors.RateLimitExceeded,
-         errors.NoProviderConfigured),
+        (*_INVALID_BODY, *_PROMPT_ERRORS, errors.IdempotencyConflict, errors.BudgetExceeded, errors.ModelNotAllowed,
+         errors.RateLimitExceeded, errors.NoProviderConfigured),
         body=_ref("GenerateRequest"),
         parameters=(
             _header(
@@ -244,7 +247,7 @@ _OPERATIONS = {
         "working on, are used instead of paid for again.",
         (_Response("The run.", _ref("RunStarted")),),
         (*_INVALID_BODY, errors.NothingToRetry, errors.JobNotFound, errors.JobNotFinished,
-         errors.BudgetExceeded, errors.RateLimitExceeded),
+         errors.BudgetExceeded, errors.ModelNotAllowed, errors.RateLimitExceeded),
         body=_ref("RetryRequest"),
         needs_body=False,
     ),
@@ -301,6 +304,18 @@ _OPERATIONS = {
         "Get the images of a gallery.",
         "A gallery that does not exist has no images.",
         (_Response("The images.", _ref("Gallery")),),
+    ),
+    "/usage": _Operation(
+        "getUsage",
+        "Get what was used, and what budgets have left.",
+        "Jobs, images, and dollars of the caller, or of everybody for an admin and where the API is open. From one day "
+        f"to another, at most {MAX_DAYS}, in UTC. A deployment has it where it has budgets or API keys.",
+        (_Response("The usage.", _ref("Usage")),),
+        parameters=(
+            _query("from", _DAY, "The first day; default: the first of the month of `to`."),
+            _query("to", _DAY, "The last day; default: today."),
+            _query("by", {"type": "string", "enum": [*get_args(By)], "default": "day"}, "What each entry stands for."),
+        ),
     ),
     "/openapi.json": _Operation(
         "getDescription",

@@ -15,12 +15,13 @@ FILE = ROOT / "docs" / "explanation" / "security.md"
 BEGIN = "<!-- grants: written by `make grants` -->\n"
 END = "<!-- end of grants -->\n"
 # The shapes whose roles differ: images through CloudFront, or by URLs that the functions sign; requests counted in S3,
-# or in DynamoDB, with a budget or without. All have a gallery: without one, its function and role are missing and no
-# other role differs.
+# or in DynamoDB, with a budget or without; API keys, with which images have signed URLs and budgets are possible. All
+# have a gallery: without one, its function and role are missing and no other role differs.
 WITH_CLOUDFRONT: Mapping[str, Any] = {"stage": "dev", "gallery": "public"}
 WITHOUT_CLOUDFRONT: Mapping[str, Any] = {**WITH_CLOUDFRONT, "cloudfront": "false"}
 WITH_LEDGER: Mapping[str, Any] = {**WITH_CLOUDFRONT, "limitStore": "dynamodb"}
 WITH_BUDGET: Mapping[str, Any] = {**WITH_LEDGER, "dailyBudget": "10"}
+WITH_KEYS: Mapping[str, Any] = {**WITH_CLOUDFRONT, "apiAuth": "keys"}
 # What the name of each function begins with, in these shapes.
 FUNCTION_NAME = "pixel-prompt-dev-"
 EVERY_FUNCTION = "every function"
@@ -132,25 +133,28 @@ def table() -> str:
     """The table, in Markdown."""
     shapes = [
         _by_holder(Resources(template(shape)))
-        for shape in (WITH_CLOUDFRONT, WITHOUT_CLOUDFRONT, WITH_LEDGER, WITH_BUDGET)
+        for shape in (WITH_CLOUDFRONT, WITHOUT_CLOUDFRONT, WITH_LEDGER, WITH_BUDGET, WITH_KEYS)
     ]
     common = shapes[0][EVERY_FUNCTION]
     lines = ["| who | may | on | where |", "| --- | --- | --- | --- |"]
     holders = dict.fromkeys(holder for shape in shapes for holder in shape)
     # A function that only some shapes have is listed with the functions.
     for holder in sorted(holders, key=lambda holder: holder != EVERY_FUNCTION and not _is_ours(holder)):
-        first, without_cloudfront, with_ledger, with_budget = (shape.get(holder, set()) for shape in shapes)
+        first, without_cloudfront, with_ledger, with_budget, with_keys = (shape.get(holder, set()) for shape in shapes)
         if holder == EVERY_FUNCTION:
-            lines += [f"| {holder} | {may} | {on} |  |" for may, on in _rows(common)]
+            for lacking, grants in _by_exceptions(common, shapes).items():
+                where = f"except {_code(lacking)}" if lacking else ""
+                lines += [f"| {holder} | {may} | {on} | {where} |" for may, on in _rows(grants)]
             continue
         everyones = common if _is_ours(holder) else set()
         for where, grants in (
             ("", first & without_cloudfront & with_ledger - everyones),
             ("only with CloudFront", first - without_cloudfront),
-            ("only without CloudFront", without_cloudfront - first),
+            ("only where images aren't public", without_cloudfront - first),
             ("only with `limitStore` `s3`", first & without_cloudfront - with_ledger),
             ("only with `limitStore` `dynamodb`", with_ledger - first),
-            ("only with a budget", with_budget - with_ledger - everyones),
+            ("only with a budget or keys", with_budget - with_ledger - everyones),
+            ("only with `apiAuth` `keys`", with_keys - with_budget - without_cloudfront - everyones),
         ):
             lines += [f"| {holder} | {may} | {on} | {where} |" for may, on in _rows(grants)]
     return "\n".join(lines) + "\n"
@@ -179,6 +183,19 @@ def _by_holder(resources: Resources) -> dict[str, set[Grant]]:
             else:
                 others[holder] = grants
     return {EVERY_FUNCTION: set.intersection(*ours.values()), **ours, **others}
+
+
+def _by_exceptions(
+    common: Iterable[Grant], shapes: Iterable[Mapping[str, set[Grant]]]
+) -> dict[tuple[str, ...], set[Grant]]:
+    """Common grants by the functions that lack them: those that the first shape, which says what is common, lacks."""
+    more = {holder: grants for shape in shapes for holder, grants in shape.items() if _is_ours(holder)}
+    first = next(iter(shapes))
+    found: dict[tuple[str, ...], set[Grant]] = defaultdict(set)
+    for grant in common:
+        lacking = (holder.strip("`") for holder in more if holder not in first and grant not in more[holder])
+        found[tuple(sorted(lacking))].add(grant)
+    return dict(sorted(found.items()))
 
 
 def _is_ours(holder: str) -> bool:

@@ -22,6 +22,8 @@ SHAPES: tuple[Mapping[str, Any], ...] = (
     {"stage": "dev", "cloudfront": "false", "alarmEmail": "owner@example.com", "dailySpendAlarm": "10"},
     {"stage": "dev", "limitStore": "dynamodb"},
     {"stage": "dev", "dailyBudget": "10"},
+    {"stage": "dev", "apiAuth": "keys"},
+    {"stage": "prod", "apiAuth": "keys", "pythonVersion": PYTHON_VERSIONS[-1]},
     {"stage": "prod", "moderation": "model", "limitStore": "dynamodb"},
     {"stage": "prod", **JWT, "pythonVersion": PYTHON_VERSIONS[-1]},
     {"stage": "prod", "apiAuth": "none", "allowPublic": "true"},

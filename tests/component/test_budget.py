@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from local.simulator import Simulator
 from local.simulator.prose import FORBIDDEN_WORD
-from pixelprompt import services, workflow_services
+from pixelprompt import ledger_services, services, workflow_services
 from pixelprompt.errors import NothingToRetry
 from pixelprompt.jobs.runs import NextRun
 from pixelprompt.jobs.schema import Job
@@ -47,7 +47,7 @@ class Deployment:
 
     def later(self, seconds: float) -> None:
         """Let time pass for the budgets."""
-        for wired in (services, workflow_services):
+        for wired in (ledger_services, workflow_services):
             self._monkeypatch.setattr(wired._budgets(), "_clock", lambda: time.time() + seconds)
         self._monkeypatch.setattr(workflow_services.sweep(), "_clock", lambda: time.time() + seconds)
 
@@ -86,7 +86,7 @@ def deployment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Deployment]:
     made = Deployment(service, dynamodb, monkeypatch)
-    made.set(IP_LIMIT="100", LEDGER_TABLE=LEDGER, DAILY_BUDGET=ENOUGH, MAX_JOB_SECONDS=str(LONGEST_JOB))
+    made.set(IP_LIMIT="100", LEDGER_TABLE=LEDGER, CHARGES="true", DAILY_BUDGET=ENOUGH, MAX_JOB_SECONDS=str(LONGEST_JOB))
     yield made
     built.forget()
 
@@ -261,7 +261,7 @@ def test_a_retry_without_a_budget_charges_the_run_that_had_one(
     job_id = deployment.service.submit(quality="high")
     assert workflow_services._budgets().claim(job_id, 1, 0)
     with monkeypatch.context() as without:
-        for name in ("LEDGER_TABLE", "DAILY_BUDGET"):
+        for name in ("LEDGER_TABLE", "CHARGES", "DAILY_BUDGET"):
             without.delenv(name)
         built.forget()
         deployment.service.job_call("cancel", job_id)

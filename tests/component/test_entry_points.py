@@ -66,7 +66,7 @@ class Service:
     def item(self, name: str) -> dict[str, Any]:
         """The event of the first model of an execution, as the state machine makes it."""
         execution = self.execution(name)
-        shared = {key: execution[key] for key in ("jobId", "run", "createdAt", "correlationId", "prompt", "parameters")}
+        shared = {key: value for key, value in execution.items() if key != "models"}
         return {**shared, **execution["models"][0], "attempt": 1}
 
     def document(self, job_id: str) -> dict[str, Any]:

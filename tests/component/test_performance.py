@@ -23,6 +23,7 @@ from benchmarks.figures import Budget, Figure, number, percentile
 from benchmarks.requests import Requests, Sent, chain
 from pixelprompt.jobs.executions import START_SECONDS
 from pixelprompt.jobs.store import JobManager
+from pixelprompt.limits.api_keys import new_key
 from pixelprompt.models.model import Credentials, Generated, ImageRequest, Model
 from pixelprompt.providers.stability import generate as ask_stability
 from pixelprompt.storage import clients
@@ -31,7 +32,7 @@ from pixelprompt.storage.images import ImageStorage
 from tests import built
 from tests.canned import Answer, Asked, Canned
 from tests.component.test_cold_start import run
-from tests.conftest import BUCKET
+from tests.conftest import BUCKET, LEDGER
 
 CONTEXT = SimpleNamespace(function_name="f", get_remaining_time_in_millis=lambda: 200_000)
 MODEL = "Grok Imagine 2.0"
@@ -155,6 +156,35 @@ def test_a_submit_with_a_key_waits_for_one_more(requests: Requests, load: Load) 
     assert len(with_key) == 5
 
 
+def test_with_an_api_key_and_budgets_a_submit_waits_for_six(
+    requests: Requests, load: Load, dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = {"LEDGER_TABLE": LEDGER, "CHARGES": "true", "DAILY_BUDGET": "10", "UNKNOWN_PRICE_CEILING": "0.1"}
+    for name, value in deployment.items():
+        monkeypatch.setenv(name, value)
+    built.forget()
+    handler = load("submit").handler
+    given = event("POST", "/generate", {"prompt": "a red fox", "models": [MODEL]})
+    limits = {"is_admin": False, "daily": 5_000_000, "monthly": 50_000_000, "rate": 20, "models": [MODEL]}
+    given["requestContext"]["authorizer"] = {"lambda": {"keyId": "ada", "limits": json.dumps(limits)}}
+    sent(requests, handler, given)
+    warm, _ = sent(requests, handler, given)
+    assert [request.operation for request in warm] == [
+        *["dynamodb:UpdateItem"] * 4, "s3:PutObject", "sfn:StartExecution",
+    ]  # fmt: skip
+
+
+def test_a_decision_on_a_key_is_one_request(
+    requests: Requests, load: Load, dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEDGER_TABLE", LEDGER)
+    built.forget()
+    handler = load("authorize").handler
+    for key, operations in ((new_key(), ["dynamodb:BatchGetItem"]), ("pp_" + "x" * 49, []), ("", [])):
+        found, answer = sent(requests, handler, {"headers": {"authorization": f"Bearer {key}"}})
+        assert [request.operation for request in found] == operations and not answer["isAuthorized"]
+
+
 def test_a_status_is_one_request(requests: Requests, load: Load, s3: Any) -> None:
     job_id = JobManager(s3, BUCKET).create_job("a red fox", {}, [{"name": MODEL, "provider": "compatible"}])
     handler = load("status").handler
@@ -209,7 +239,9 @@ def test_starts_of_one_job_are_apart_and_never_outlast_the_answer(s3: Any) -> No
     assert time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("name", ["submit", "status", "finish", "cancel", "retry", "gallery", "models"])
+@pytest.mark.parametrize(
+    "name", ["submit", "status", "finish", "cancel", "retry", "gallery", "models", "usage", "authorize"]
+)
 def test_the_cold_path_imports_nothing_that_it_does_not_need(name: str) -> None:
     unneeded = {"boto3", "s3transfer", "jiter", "httpx2", "aws_xray_sdk", "multiprocessing", "asyncio", "PIL"}
     loaded = run(f"{built.start(name)}; import sys; print(*sys.modules)", **built.LAMBDA).split()

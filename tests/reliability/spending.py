@@ -95,6 +95,8 @@ class Life:
     jobs: int
     environment: Mapping[str, str]
     models: Sequence[str]
+    key: str
+    daily: int
 
 
 def live(client: Any, task: Life, await_instant: Callable[[int], None]) -> list[str]:
@@ -142,7 +144,7 @@ class _Worker:
             execution = json.loads(self._workflow.describe_execution(executionArn=arn)["input"])
         except self._workflow.exceptions.ExecutionDoesNotExist:
             return
-        shared = {key: execution[key] for key in ("jobId", "run", "createdAt", "correlationId", "prompt", "parameters")}
+        shared = {key: value for key, value in execution.items() if key != "models"}
         outcomes: list[Any] = []
         for item in execution["models"]:
             if self._chance.random() < 0.03:
@@ -174,10 +176,11 @@ class _Worker:
         deadly: float = 0.15,
     ) -> Any:
         http = {"method": method, "path": path, "sourceIp": f"192.0.2.{self._chance.randrange(256)}"}
+        authorizer = {"lambda": {"keyId": self._task.key, "limits": json.dumps({"daily": self._task.daily})}}
         event = {
             "rawPath": path,
             "headers": dict(headers),
-            "requestContext": {"http": http, "domainName": "api.test"},
+            "requestContext": {"http": http, "domainName": "api.test", "authorizer": authorizer},
             "body": json.dumps(body),
             "pathParameters": {"jobId": job_id},
         }

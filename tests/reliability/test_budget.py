@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,9 @@ import boto3
 import pytest
 
 from local.simulator import Simulator
-from pixelprompt import workflow_services
+from pixelprompt import ledger_services, workflow_services
+from pixelprompt.limits.budget import DEPLOYMENT
+from pixelprompt.limits.usage import JobUsage
 from pixelprompt.models.cost import micros
 from pixelprompt.models.provider import PROVIDERS
 
@@ -40,7 +43,7 @@ MODELS = [
 
 
 class Ledger:
-    """The table, and each state that its item of the deployment has had."""
+    """The table, and each state that its items of budgets have had."""
 
     def __init__(self, endpoint: str, dynamodb: Any) -> None:
         self._dynamodb = dynamodb
@@ -51,7 +54,7 @@ class Ledger:
         dynamodb.update_table(TableName=TABLE, StreamSpecification=specification)
         self._arn = dynamodb.describe_table(TableName=TABLE)["Table"]["LatestStreamArn"]
         self._earlier = 0
-        self._earlier = len(self.history())
+        self._earlier = len(self._written())
 
     def clear(self) -> None:
         for item in self._items():
@@ -61,9 +64,11 @@ class Ledger:
         items: list[dict[str, Any]] = self._dynamodb.scan(TableName=TABLE, ConsistentRead=True)["Items"]
         return items
 
-    def committed(self) -> Decimal:
-        """What is committed now, by all days and months."""
-        return sum((Decimal(item["month"]["N"]) for item in self._items() if item["pk"]["S"] == "budget"), Decimal(0))
+    def committed(self, scope: str = DEPLOYMENT) -> Decimal:
+        """What is committed now of a budget, by all days and months."""
+        items = [item for item in self._items() if item["pk"]["S"] == "budget"]
+        found = [item for item in items if item["sk"]["S"].partition("/")[2] == scope]
+        return sum((Decimal(item["month"]["N"]) for item in found), Decimal(0))
 
     def is_quiet(self) -> bool:
         """Whether no reservation is open."""
@@ -73,9 +78,12 @@ class Ledger:
         """How many rows have claimed their share."""
         return sum(name.startswith("row/") for item in self._items() for name in item)
 
-    def history(self) -> list[Decimal]:
-        """What was committed on a day, after each write."""
-        found: list[Decimal] = []
+    def history(self, scope: str = DEPLOYMENT) -> list[Decimal]:
+        """What was committed of a budget on a day, after each write."""
+        return [amount for written, amount in self._written()[self._earlier :] if written == scope]
+
+    def _written(self) -> list[tuple[str, Decimal]]:
+        found: list[tuple[str, Decimal]] = []
         for shard in self._streams.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"]:
             iterator = self._streams.get_shard_iterator(
                 StreamArn=self._arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
@@ -84,9 +92,10 @@ class Ledger:
                 page = self._streams.get_records(ShardIterator=iterator)
                 for record in page["Records"]:
                     image = record["dynamodb"].get("NewImage", {})
-                    found += [Decimal(value["N"]) for name, value in image.items() if name.startswith("day/")]
+                    scope = image.get("sk", {"S": ""})["S"].partition("/")[2]
+                    found += [(scope, Decimal(value["N"])) for name, value in image.items() if name.startswith("day/")]
                 iterator = page.get("NextShardIterator") if page["Records"] else None
-        return found[self._earlier :]
+        return found
 
 
 @pytest.fixture
@@ -133,6 +142,7 @@ def environment(endpoint: str, s3: Any, simulator: Simulator, monkeypatch: pytes
         "AWS_SECRET_ACCESS_KEY": ACCESS_KEY.client_options()["aws_secret_access_key"],
         "BUCKET_NAME": BUCKET,
         "LEDGER_TABLE": TABLE,
+        "CHARGES": "true",
         "DAILY_BUDGET": str(DAILY),
         "GLOBAL_LIMIT": "5000",
         "IP_LIMIT": "5000",
@@ -191,22 +201,35 @@ def test_whatever_fails_or_dies_the_budget_holds_and_each_dollar_is_charged(
     names = [model.name for model in MODELS]
     environment["DAILY_BUDGET"] = str(daily)
     earlier = {document["jobId"] for document in job_documents(s3)}
-    lives = [[Life(number, 10, environment, names)] for number in range(processes)]
+    # Together, the keys may spend more than the deployment.
+    budgets = {f"key/{key}": Decimal(daily) * 2 / 3 for key in "ab"}
+    lives = [
+        [Life(number, 10, environment, names, "ab"[number % 2], micros(daily * 2 / 3))] for number in range(processes)
+    ]
     with changing_faults(simulator):
         answers = [answer for row in Fleet(endpoint, lives).run(live, seconds=300) for answer in row]
     assert len(answers) == 10 * processes and {"200", "402"} <= {*answers}
-    assert max(ledger.history()) <= daily
+    budgets[DEPLOYMENT] = Decimal(daily)
+    assert all(max(ledger.history(scope)) <= most for scope, most in budgets.items())
 
     # An hour later.
     late = time.time() + LONGEST_JOB + 600
     for swept in (workflow_services.sweep(), workflow_services._budgets()):
         monkeypatch.setattr(swept, "_clock", lambda: late)
     workflow_services.sweep().sweep()
-    assert ledger.is_quiet() and max(ledger.history()) <= daily
+    assert ledger.is_quiet() and all(max(ledger.history(scope)) <= most for scope, most in budgets.items())
     documents = [document for document in job_documents(s3) if document["jobId"] not in earlier]
     documents = [document for document in documents if "reservations" in document]
-    charged = sum(Decimal(str(run["charged"])) for document in documents for run in document["reservations"])
-    assert ledger.committed() == charged > 0
+    runs = [run for document in documents for run in document["reservations"]]
+    for scope in budgets:
+        charged = sum(Decimal(str(run["charged"])) for run in runs if scope in run["scopes"])
+        assert ledger.committed(scope) == charged > 0
+    today = datetime.now(UTC).date()
+    used = [*ledger_services.usage_log().read(today - timedelta(days=1), today, None)]
+    for scope in budgets.keys() - {DEPLOYMENT}:
+        of_jobs = [job for job in used if isinstance(job, JobUsage) and f"key/{job.key}" == scope]
+        dollars = sum(model.reported + model.computed + model.reserved for job in of_jobs for model in job.models)
+        assert Decimal(dollars) / 1_000_000 == ledger.committed(scope)
     of_rows = sum(Decimal(str(row["charged"])) for document in documents for row in document["results"])
     assert of_rows == charged
     # Nobody was paid who had no share.

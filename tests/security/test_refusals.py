@@ -13,6 +13,7 @@ from pixelprompt.errors import (
     RequestError,
     ServiceUnavailable,
 )
+from pixelprompt.identity import Identity
 from pixelprompt.jobs.idempotency import body_hash
 from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.prompts.moderation.filter import ContentFilter
@@ -196,7 +197,7 @@ def test_a_key_belongs_to_whom_api_gateway_has_authenticated(s3: Any) -> None:
     world = World(s3)
 
     def submit_as(principal: str, address: str) -> Any:
-        return world.submission.submit_once(BODY, address, "c", "k", principal)
+        return world.submission.submit_once(BODY, address, "c", "k", Identity(principal))
 
     ada, replayed = submit_as("jwt sub ada", IP)
     assert not replayed
@@ -212,15 +213,20 @@ def test_a_key_belongs_to_whom_api_gateway_has_authenticated(s3: Any) -> None:
         ({"jwt": {"claims": {"sub": "ada", "client_id": "x"}, "scopes": None}}, "jwt sub ada"),
         ({"jwt": {"claims": {"client_id": "program"}}}, "jwt client_id program"),
         ({"jwt": {"claims": {"azp": "program"}}}, "jwt azp program"),
-        ({"iam": {"userId": "AROAEXAMPLE:session", "userArn": "arn:aws:sts::1:x"}}, "iam AROAEXAMPLE:session"),
-        ({"iam": {"userId": "AROAEXAMPLE:session", "cognitoIdentity": None}}, "iam AROAEXAMPLE:session"),
+        # Copies of a program have sessions of their own.
+        ({"iam": {"userId": "AROAEXAMPLE:session", "userArn": "arn:aws:sts::1:x"}}, "iam AROAEXAMPLE"),
+        ({"iam": {"userId": "AROAEXAMPLE:another", "cognitoIdentity": None}}, "iam AROAEXAMPLE"),
+        ({"iam": {"userId": "AIDAEXAMPLE"}}, "iam AIDAEXAMPLE"),
+        ({"iam": {"userId": "123456789012:ada"}}, "iam 123456789012:ada"),
         # The users of an identity pool share a session.
         (
             {"iam": {"userId": "AROAEXAMPLE:CognitoIdentityCredentials", "cognitoIdentity": {"identityId": "r:ada"}}},
             "iam r:ada",
         ),
-        ({"iam": {"userId": None}}, ""),
-        ({"jwt": {"claims": None}}, ""),
+        # Whom API Gateway lets pass is somebody, even without a name.
+        ({"iam": {"userId": None}}, "iam"),
+        ({"jwt": {"claims": None}}, "jwt"),
+        ({"lambda": {"keyId": "9c1f", "limits": "{}"}}, "key 9c1f"),
         ({}, ""),
         (None, ""),
     ],
@@ -228,7 +234,7 @@ def test_a_key_belongs_to_whom_api_gateway_has_authenticated(s3: Any) -> None:
 def test_the_principal_is_the_one_of_the_authorizer(authorizer: Any, principal: str) -> None:
     headers = {"authorization": "Bearer forged", "x-principal": "jwt sub ada"}
     event = {"rawPath": "/generate", "headers": headers, "requestContext": {"authorizer": authorizer}}
-    assert Request.from_event(event).principal == principal
+    assert Request.from_event(event).identity.principal == principal
 
 
 def test_the_record_of_a_key_says_nothing_of_it(s3: Any) -> None:

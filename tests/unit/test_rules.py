@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -198,10 +199,13 @@ def test_a_request_leaves_its_window_at_its_end() -> None:
 
 def test_the_longer_of_two_waits_is_said() -> None:
     everyone, own = [100.0, 300.0, 200.0], [50.0, 100.0]
-    assert limiter.decide(everyone, own, 1000.0, 4, 3) == limiter.PASS
-    assert limiter.decide(everyone, own, 1000.0, 2, 3) == Decision(True, "global", 200 + HOUR - 1000)
-    assert limiter.decide(everyone, own, 1000.0, 2, 2) == Decision(True, "ip", 50 + DAY - 1000)
-    assert limiter.decide(everyone, [], 1000.0, 9, 0) == Decision(True, "ip", DAY)
+    ip = partial(limiter.OwnWindow, "192.0.2.1", "ip", length=DAY)
+    key = limiter.OwnWindow("key/ada", "key", 2, HOUR)
+    assert limiter.decide(everyone, own, 1000.0, 4, ip(limit=3)) == limiter.PASS
+    assert limiter.decide(everyone, own, 1000.0, 2, ip(limit=3)) == Decision(True, "global", 200 + HOUR - 1000)
+    assert limiter.decide(everyone, own, 1000.0, 2, ip(limit=2)) == Decision(True, "ip", 50 + DAY - 1000)
+    assert limiter.decide(everyone, own, 1000.0, 4, key) == Decision(True, "key", 50 + HOUR - 1000)
+    assert limiter.decide(everyone, [], 1000.0, 9, ip(limit=0)) == Decision(True, "ip", DAY)
 
 
 def test_writers_of_a_window_double_to_a_bound() -> None:

@@ -30,6 +30,8 @@ LOADING = {"importlib", "pkgutil", "runpy"}
 LEVELS = (
     {"workflow_services"},
     {"services"},
+    {"ledger_services"},
+    {"shared_services"},
     {"api", "generation", "preparation"},
     {"jobs"},
     {"prompts", "limits"},
@@ -48,6 +50,7 @@ GROUND = {
     "cold_start",
     "deferred",
     "aws_errors",
+    "identity",
 }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct
 
 from pixelprompt.deadline import Deadline
+from pixelprompt.identity import ANYBODY, Identity
 from pixelprompt.limits.caller import CallerIp, read_ip
 from pixelprompt.limits.limiter import Limiter, refuse_limited
 from pixelprompt.models.registry import ModelRegistry
@@ -81,7 +82,7 @@ class PromptEnhancer:
         self._budget = budget
         self._judging = budget if judges else None
 
-    def enhance(self, body: Mapping[str, Any], source_ip: str) -> Enhancement:
+    def enhance(self, body: Mapping[str, Any], source_ip: str, caller: Identity = ANYBODY) -> Enhancement:
         """The enhanced prompt of a request's body, or the original with a warning.
 
         Raises
@@ -94,39 +95,39 @@ class PromptEnhancer:
         verdict = self._moderation.screen(prompt)
         if verdict.blocked:
             # It is not counted, but a caller over a limit hears only of that.
-            refuse_limited(self._limiter.look(ip).decision)
+            refuse_limited(self._limiter.look(ip, caller.key).decision)
             refuse_blocked(verdict)
         # A response from the cache counts as well: its moderation may call a model.
-        refuse_limited(self._limiter.check(ip))
-        refuse_blocked(self._judged(prompt))
-        enhancement = self._enhanced(prompt)
-        if self._is_blocked(enhancement, prompt):
+        refuse_limited(self._limiter.check(ip, key=caller.key))
+        refuse_blocked(self._judged(prompt, caller))
+        enhancement = self._enhanced(prompt, caller)
+        if self._is_blocked(enhancement, prompt, caller):
             return unchanged(prompt, "The enhanced prompt was blocked by moderation.")
         return enhancement
 
-    def _enhanced(self, prompt: str) -> Enhancement:
+    def _enhanced(self, prompt: str, caller: Identity) -> Enhancement:
         model = self._registry().get_prompt_model()
         credentials = self._keys.credentials(model) if model else None
 
         def ask() -> Enhancement:
             # What comes of it must be moderated as well.
             seconds = min(TIME_LIMIT, self._deadline.left() - self._moderation_seconds)
-            with _reserved(self._budget if credentials else None, prompt):
+            with _reserved(self._budget if credentials else None, prompt, caller):
                 return enhance_prompt(prompt, model, credentials, time_limit=seconds)
 
         return self._cache.get(prompt, model, ask)
 
-    def _is_blocked(self, enhancement: Enhancement, prompt: str) -> bool:
+    def _is_blocked(self, enhancement: Enhancement, prompt: str, caller: Identity) -> bool:
         """Whether a harmless prompt has become another; the word list reads each version alone, a model both."""
         versions = [text for text in dict.fromkeys((enhancement.short, enhancement.long)) if text != prompt]
         if any(self._moderation.screen(text).blocked for text in versions):
             return True
-        return bool(versions) and self._judged("\n".join(versions)).blocked
+        return bool(versions) and self._judged("\n".join(versions), caller).blocked
 
-    def _judged(self, text: str) -> Verdict:
-        with _reserved(self._judging, text):
+    def _judged(self, text: str, caller: Identity) -> Verdict:
+        with _reserved(self._judging, text, caller):
             return self._moderation.judge(text)
 
 
-def _reserved(budget: CallBudget | None, text: str) -> AbstractContextManager[None]:
-    return budget.reserved(text) if budget else nullcontext()
+def _reserved(budget: CallBudget | None, text: str, caller: Identity) -> AbstractContextManager[None]:
+    return budget.reserved(text, caller) if budget else nullcontext()

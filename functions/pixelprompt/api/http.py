@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from pixelprompt.api.authorization import identity
 from pixelprompt.api.body import raw_body, read_json
 from pixelprompt.api.cors import allowed_origins, cors_headers
 from pixelprompt.api.routes import Event, matched_route, split_path, supports
@@ -25,13 +26,16 @@ from pixelprompt.errors import (
     RequestError,
     StorageError,
 )
+from pixelprompt.identity import Identity
 from pixelprompt.jobs.document import is_job_id
 from pixelprompt.observability import begin, log_failure, logger
+from pixelprompt.redaction import clean
 from pixelprompt.storage.clients import REQUEST_RESERVE
 from pixelprompt.storage.documents import is_transient
 from pixelprompt.validation import check_names
 
-_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# It is logged: not an API key, which may have got into the wrong header.
+_CORRELATION_ID = re.compile(r"(?!pp_)[A-Za-z0-9._-]{1,128}")
 # Of the request that this process handles at present, for all that its entry point waits for.
 deadline = Deadline(REQUEST_RESERVE)
 
@@ -42,7 +46,7 @@ class Request(Struct, frozen=True):
     ``route`` is the path of ``ROUTES`` that API Gateway has matched, empty where it is none; ``path`` is the caller's,
     without what stands before the route. ``url`` is where the API begins, with the stage or base path that it is served
     under.
-    ``principal`` is whom API Gateway has authenticated, empty where the API is open to everybody.
+    ``identity`` is whom API Gateway has authenticated.
     """
 
     method: str
@@ -52,7 +56,7 @@ class Request(Struct, frozen=True):
     path_parameters: Mapping[str, str]
     query: Mapping[str, str]
     source_ip: str
-    principal: str
+    identity: Identity
     url: str
     correlation_id: str
     body: bytes
@@ -77,7 +81,7 @@ class Request(Struct, frozen=True):
             path_parameters=event.get("pathParameters") or {},
             query=event.get("queryStringParameters") or {},
             source_ip=http.get("sourceIp", ""),
-            principal=_principal(context.get("authorizer") or {}),
+            identity=identity(context.get("authorizer") or {}),
             url=f"https://{context.get('domainName', 'localhost')}{prefix}",
             correlation_id=correlation_id(headers),
             body=raw_body(event),
@@ -139,19 +143,6 @@ def unless_missing(require: Callable[[], object]) -> Iterator[None]:
         raise
 
 
-def _principal(authorizer: Mapping[str, Any]) -> str:
-    """Whom API Gateway has authenticated, by a JWT or by IAM."""
-    claims = (authorizer.get("jwt") or {}).get("claims") or {}
-    # Tokens of programs may lack a subject.
-    for claim in ("sub", "client_id", "azp"):
-        if claims.get(claim):
-            return f"jwt {claim} {claims[claim]}"
-    iam = authorizer.get("iam") or {}
-    # All users of an identity pool of Cognito have the same session of the same role.
-    user = (iam.get("cognitoIdentity") or {}).get("identityId") or iam.get("userId")
-    return f"iam {user}" if user else ""
-
-
 def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], dict[str, Any]]:
     """Make a Lambda handler of a function from request to response; whatever it raises becomes a response."""
 
@@ -179,7 +170,7 @@ def endpoint(respond: Callable[[Request], Response]) -> Callable[[Event, Any], d
         except Exception as error:
             log_failure("The request failed.", error)
             response = _failure(error)
-        logger.info("Answered.", status=response.status, path=event.get("rawPath"))
+        logger.info("Answered.", status=response.status, path=clean(str(event.get("rawPath", ""))))
         return _proxy(response, {**cors_headers(headers.get("origin", "")), "X-Correlation-ID": correlation})
 
     return handler

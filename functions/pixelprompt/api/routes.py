@@ -18,7 +18,7 @@ class Route(Struct, frozen=True):
     ----------
     function : the entry point, a module of ``functions/``
     is_paid : whether a request may cost money at a provider; API Gateway throttles it more
-    is_gallery : whether a deployment may have it off; it is then like any unknown path
+    is_gallery, is_usage : whether a deployment may have it off; it is then like any unknown path
     """
 
     method: str
@@ -26,6 +26,7 @@ class Route(Struct, frozen=True):
     function: str
     is_paid: bool = False
     is_gallery: bool = False
+    is_usage: bool = False
 
     @property
     def key(self) -> str:
@@ -50,14 +51,19 @@ ROUTES = {
         Route("GET", "/models", "models"),
         Route("GET", "/gallery/list", "gallery", is_gallery=True),
         Route("GET", "/gallery/{galleryId}", "gallery", is_gallery=True),
+        Route("GET", "/usage", "usage", is_usage=True),
         Route("GET", "/openapi.json", "status"),
     )
 }
 
 
-def deployed_routes(*, has_gallery: bool) -> tuple[Route, ...]:
+def deployed_routes(*, has_gallery: bool, has_usage: bool) -> tuple[Route, ...]:
     """The routes of a deployment."""
-    return tuple(route for route in ROUTES.values() if has_gallery or not route.is_gallery)
+    return tuple(
+        route
+        for route in ROUTES.values()
+        if (has_gallery or not route.is_gallery) and (has_usage or not route.is_usage)
+    )
 
 
 def no_such_route(method: str, path: str, routes: Iterable[Route] = ROUTES.values()) -> RequestError:

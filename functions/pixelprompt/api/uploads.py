@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta, Struct
 
+from pixelprompt.identity import ANYBODY, Identity
 from pixelprompt.limits.caller import CallerIp, read_ip
 from pixelprompt.limits.limiter import Limiter, refuse_limited
 from pixelprompt.storage.uploads import MAX_BYTES, UploadStorage
@@ -72,7 +73,7 @@ class Uploads:
         self._storage = storage
         self._trust_body_ip = trust_body_ip
 
-    def create(self, body: Mapping[str, Any], source_ip: str) -> Upload:
+    def create(self, body: Mapping[str, Any], source_ip: str, caller: Identity = ANYBODY) -> Upload:
         """A form for a request's body.
 
         Raises
@@ -80,7 +81,8 @@ class Uploads:
         InvalidParameter, RateLimitExceeded
         """
         request = read_body(body, UploadRequest)
-        refuse_limited(self._limiter.check(read_ip(request.ip, source_ip, self._trust_body_ip)))
+        ip = read_ip(request.ip, source_ip, self._trust_body_ip)
+        refuse_limited(self._limiter.check(ip, key=caller.key))
         # Whoever knows the ID can use the image, so it must be impossible to guess.
         upload_id = secrets.token_hex(16)
         form = self._storage.form(upload_id, request.content_type)

@@ -54,6 +54,7 @@ class Item(Struct, frozen=True):
     late : whether the execution was started although its job may have been closed by then
     redrives : how often the execution was redriven
     redrives_met : how often it had been when the item last left *Wait for the provider*
+    owner : whose job it is; empty where the API is open to everybody
     dumped_receipt : what becomes of the parameters with the model, as ``Receipt.dump`` wrote it when the job was made
     """
 
@@ -72,6 +73,7 @@ class Item(Struct, frozen=True):
     redrives: int = 0
     redrives_met: int = 0
     dumped_receipt: Mapping[str, Any] | None = None
+    owner: str = ""
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Item":
@@ -92,6 +94,7 @@ class Item(Struct, frozen=True):
             redrives=event.get("redriveCount", 0),
             redrives_met=event.get("redrivesMet", 0),
             dumped_receipt=event.get("receipt"),
+            owner=event.get("owner", ""),
         )
 
     @property

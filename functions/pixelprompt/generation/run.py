@@ -278,7 +278,7 @@ class Generation:
         stored: list[Image] = []
         for number, image in enumerate(generated.images, start=call):
             patience = invocation.deadlines.storage - self._clock()
-            keys = self._images.save(image.data, item.record(image), number, patience=patience)
+            keys = self._images.save(image.data, item.record(image), number, owner=item.owner, patience=patience)
             shown = Image(
                 imageKey=keys["imageKey"], binaryKey=keys["binaryKey"], width=image.width, height=image.height
             )

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.errors import ServiceUnavailable
+from pixelprompt.identity import Identity
 from pixelprompt.jobs.document import is_job_id
 from pixelprompt.jobs.executions import FAILURES, execution_name
 from pixelprompt.jobs.schema import Job
@@ -47,7 +48,9 @@ class Cancellation:
         self._clock = clock
         self._sleep = sleep
 
-    def cancel(self, job_id: str, body: Mapping[str, Any] = MappingProxyType({})) -> Job:
+    def cancel(
+        self, job_id: str, body: Mapping[str, Any] = MappingProxyType({}), caller: Identity | None = None
+    ) -> Job:
         """Close what is open as ``cancelled`` and stop the execution; returns the job document.
 
         The rows come first: when the stopped execution calls for *finish*, it finds nothing open. A repeat stops the
@@ -59,9 +62,9 @@ class Cancellation:
         ServiceUnavailable : the rows are cancelled, but the execution could not be stopped
         """
         if body or not is_job_id(job_id):
-            self._jobs.require(job_id)
+            self._jobs.require(job_id, caller)
             read_body(body, CancelRequest)
-        document, cancelled = self._jobs.cancel(job_id)
+        document, cancelled = self._jobs.cancel(job_id, caller)
         for row in cancelled:
             record_unknown_cost(row["billable"])
         if "cancelRequested" in document:

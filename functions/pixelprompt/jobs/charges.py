@@ -41,7 +41,13 @@ def share_out(document: Job, shares: Shares) -> None:
         if row["index"] in shares.amounts and run_of_row(document, row) == document["run"]:
             row["reserved"] = dollars(shares.amounts[row["index"]])
     reserved = shares.reservation
-    shown = RunReservation(id=reserved.id, run=document["run"], day=reserved.day, amount=dollars(reserved.amount))
+    shown = RunReservation(
+        id=reserved.id,
+        run=document["run"],
+        day=reserved.day,
+        amount=dollars(reserved.amount),
+        scopes=[*reserved.scopes],
+    )
     if reserved.least:
         shown["moderation"] = dollars(reserved.least)
     document["reservations"] = [*document.get("reservations", []), shown]

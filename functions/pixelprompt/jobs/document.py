@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from pixelprompt.errors import JobNotFinished, NothingToRetry
+from pixelprompt.identity import ANYBODY, Identity
 from pixelprompt.jobs.schema import Image, Job, JobStatusName, ModelResult, Reference, ResultFields, RowStatus, Skipped
 from pixelprompt.models.cost import UNKNOWN, Cost, total
 from pixelprompt.models.model import Failure, ProviderError
@@ -50,6 +51,7 @@ def new_document(
     *,
     references: Sequence[Reference] = (),
     skipped: Sequence[Skipped] = (),
+    caller: Identity = ANYBODY,
 ) -> Job:
     """A job document in which no model has started; rows in the order of ``models``.
 
@@ -68,6 +70,10 @@ def new_document(
         "parameters": dict(parameters),
         "results": [_new_row(index, model) for index, model in enumerate(models)],
     }
+    if caller.owner:
+        document["owner"] = caller.owner
+    if caller.key_id:
+        document["apiKey"] = caller.key_id
     if references:
         document["references"] = [*references]
     if skipped:
@@ -79,6 +85,11 @@ def _new_row(index: int, model: Mapping[str, Any]) -> ModelResult:
     row = ModelResult(index=index, model=model["name"], provider=model["provider"], status="pending")
     row.update(_free_fields({name: value for name, value in model.items() if name != "name"}))
     return row
+
+
+def is_there_for(document: Job, caller: Identity) -> bool:
+    """Whether a caller may know of a job."""
+    return caller.may_see(document.get("owner", ""))
 
 
 def row_of(document: Job, model_name: str) -> ModelResult:

@@ -82,6 +82,7 @@ def start_run(
         "prompt": document["prompt"],
         "parameters": parameters,
         "models": items,
+        **({"owner": document["owner"]} if "owner" in document else {}),
         **({"late": True} if late else {}),
     }
     try:

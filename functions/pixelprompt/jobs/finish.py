@@ -105,6 +105,8 @@ class Completion:
             began_at = document.get("runStartedAt") or document["createdAt"]
             record({"JobsEnded": 1}, status=document["status"])
             record({"JobSeconds": seconds_between(began_at, document["updatedAt"])})
+            if self._settlement:
+                self._settlement.measure(document)
         logger.info("The job ended.", status=document["status"], completed_models=document["completedModels"])
         return {name: document[name] for name in ("jobId", "status", "totalModels", "completedModels")}
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from msgspec import Meta, Struct
 
 from pixelprompt.errors import InvalidParameter
+from pixelprompt.identity import ANYBODY, Identity
 from pixelprompt.jobs.references import MAX_REFERENCES, ReferenceImage
 from pixelprompt.jobs.schema import Skipped
 from pixelprompt.limits.caller import CallerIp
@@ -125,6 +126,7 @@ class Plan(Struct, frozen=True):
     ----------
     references : each as the request has it, with one of ``imageKey``, ``uploadId``, ``url``, ``data``
     skipped : the models of the request that are left out
+    caller : who sends the request
     """
 
     prompt: str
@@ -133,6 +135,7 @@ class Plan(Struct, frozen=True):
     ip: str
     references: tuple[Mapping[str, str], ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    caller: Identity = ANYBODY
 
     @property
     def negative_prompt(self) -> str:

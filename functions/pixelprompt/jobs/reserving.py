@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from pixelprompt.errors import BudgetExceeded, ServiceUnavailable
+from pixelprompt.identity import ANYBODY, Identity
 from pixelprompt.jobs.charges import Shares, reservation_of
 from pixelprompt.jobs.schema import Job, ModelResult, Skipped
 from pixelprompt.jobs.settlement import Settlement
@@ -34,7 +35,7 @@ class Reserving:
 
     Parameters
     ----------
-    limits : the budgets that a job must fit into
+    limits : gives the budgets that a caller's job must fit into
     settlement : charges a run that could not be started
     unknown_price : what an image counts whose price is unknown, in US dollars; None: its model is refused
     moderation : the most that the check of this text may cost, in millionths of a US dollar, or None where that is
@@ -45,7 +46,7 @@ class Reserving:
     def __init__(
         self,
         budgets: Budgets,
-        limits: Sequence[Budget],
+        limits: Callable[[Identity], Sequence[Budget]],
         settlement: Settlement,
         *,
         unknown_price: float | None = None,
@@ -54,13 +55,21 @@ class Reserving:
     ) -> None:
         self._budgets = budgets
         self._limits = limits
+        self._settlement = settlement
         self.abandon = settlement.abandon
         self._unknown_price = unknown_price
         self._moderation = moderation
         self._clock = clock
 
-    def split_priced(self, models: Sequence[_Given]) -> tuple[tuple[_Given, ...], list[Skipped]]:
-        """The models whose price is known or has a ceiling, and the others; where all are others, none is left out."""
+    def split_priced(
+        self, models: Sequence[_Given], caller: Identity = ANYBODY
+    ) -> tuple[tuple[_Given, ...], list[Skipped]]:
+        """The models whose price is known or has a ceiling, and the others; where all are others, none is left out.
+
+        Nor is any where the caller has no budget.
+        """
+        if not self._limits(caller):
+            return tuple(models), []
         amounts = [most(model, given.used(), "", self._unknown_price) for model, given in models]
         priced = tuple(entry for entry, amount in zip(models, amounts, strict=True) if amount is not None)
         if not priced:
@@ -69,13 +78,19 @@ class Reserving:
         unpriced = [model.name for (model, _), amount in zip(models, amounts, strict=True) if amount is None]
         return priced, [{"model": name, "reason": reason} for name in unpriced]
 
-    def reserve_job(self, job_id: str, models: Iterable[_Given], prompt: str) -> Shares:
-        """Reserve what the first run of a job and the check of its prompt may cost.
+    def reserve_job(
+        self, job_id: str, models: Iterable[_Given], prompt: str, caller: Identity = ANYBODY
+    ) -> Shares | None:
+        """Reserve what the first run of a job and the check of its prompt may cost; None: the caller has no budget.
 
         Raises
         ------
         BudgetExceeded, StorageError : see ``reserve``
         """
+        if not self._limits(caller):
+            if self._moderation:
+                self._settlement.record_check(job_id, self._moderation(prompt), caller)
+            return None
         parts = [Part(index, model.name, model, given.used()) for index, (model, given) in enumerate(models)]
         moderation = self._moderation(prompt) if self._moderation else 0
         if moderation is None:
@@ -83,30 +98,49 @@ class Reserving:
                 "With a budget, only a text model with a known price can check prompts. The operator can set "
                 "`unknownPriceCeiling`."
             )
-        return self.reserve(job_id, 1, parts, prompt, moderation=moderation)
+        return self.reserve(job_id, 1, parts, prompt, caller, moderation=moderation)
 
-    def reserve(self, job_id: str, run: int, parts: Sequence[Part], prompt: str, *, moderation: int = 0) -> Shares:
-        """Reserve what the parts may cost together, and so much for the check of the prompt.
+    def reserve(
+        self,
+        job_id: str,
+        run: int,
+        parts: Sequence[Part],
+        prompt: str,
+        caller: Identity = ANYBODY,
+        *,
+        moderation: int = 0,
+    ) -> Shares | None:
+        """Reserve what the parts may cost together, and so much for the check of the prompt; None: without a budget.
 
         Raises
         ------
         BudgetExceeded : a price is unknown, or a budget has less left
         StorageError : DynamoDB kept failing; what may be reserved is released by the sweep
         """
+        limits = self._limits(caller)
+        if not limits:
+            return None
         amounts = {part.index: self._most(part, prompt) for part in parts}
         known = {index: amount for index, amount in amounts.items() if amount is not None}
         if len(known) < len(parts):
             raise _unknown_prices(parts, known)
         needed = sum(known.values()) + moderation
-        reserved = self._budgets.reserve(job_id, run, needed, self._limits, least=moderation)
+        reserved = self._budgets.reserve(job_id, run, needed, limits, least=moderation)
         if isinstance(reserved, Left):
-            models = _fitting(parts, known, reserved.amount - moderation)
+            models = _fitting(parts, known, self._least_left(reserved, limits) - moderation)
             raise exceeded(reserved, needed, self._clock(), what="job", models=models)
         return Shares(reserved, known)
 
-    def release(self, shares: Shares) -> None:
-        """Give a reservation back whose run does not begin with it; where that fails, the sweep does it."""
-        self._budgets.give_back(shares.reservation, shares.reservation.least)
+    def release(self, shares: Shares, caller: Identity = ANYBODY) -> None:
+        """Give a caller's reservation back whose run does not begin with it; where that fails, the sweep does it."""
+        self._settlement.give_back(shares.reservation, caller)
+
+    def _least_left(self, refused: Left, limits: Sequence[Budget]) -> int:
+        """What all of the budgets have left; those after the one that refused were not asked, and may have less."""
+        scopes = [budget.scope for budget in limits]
+        others = limits[scopes.index(refused.scope) + 1 :]
+        lefts = [refused, *(self._budgets.left(others) if others else [])]
+        return min(left.amount for left in lefts)
 
     def _most(self, part: Part, prompt: str) -> int | None:
         amount = most(part.model, part.used, prompt, self._unknown_price)
@@ -146,8 +180,12 @@ class RetryBudget:
             )
         return claimed
 
-    def reserve(self, document: Job, rows: Sequence[ModelResult], missing: Mapping[int, int]) -> Shares | None:
-        """Reserve what rows may cost in the next run, whose images ``missing`` counts by index; None without rows.
+    def reserve(
+        self, document: Job, rows: Sequence[ModelResult], missing: Mapping[int, int], caller: Identity = ANYBODY
+    ) -> Shares | None:
+        """Reserve what rows may cost in the next run, whose images ``missing`` counts by index.
+
+        None without rows, and where the caller has no budget.
 
         Raises
         ------
@@ -165,7 +203,7 @@ class RetryBudget:
             for row in rows
         ]
         text = f"{document['prompt']}\n{document['parameters'].get('negativePrompt') or ''}"
-        return self._reserving.reserve(document["jobId"], document["run"] + 1, parts, text)
+        return self._reserving.reserve(document["jobId"], document["run"] + 1, parts, text, caller)
 
     def settle(self, document: Job, run: int) -> None:
         """Charge a run to the budgets that it has reserved."""

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, RequestError, ServiceUnavailable
+from pixelprompt.identity import ANYBODY, Identity, refuse_disallowed
 from pixelprompt.jobs.document import counted, failed_rows, run_of_row
 from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.finish import stored_images
@@ -74,7 +75,14 @@ class Retry:
         self._trust_body_ip = trust_body_ip
         self._deadline = deadline or Deadline()
 
-    def retry(self, job_id: str, body: Mapping[str, Any], source_ip: str, correlation_id: str) -> RunStarted:
+    def retry(
+        self,
+        job_id: str,
+        body: Mapping[str, Any],
+        source_ip: str,
+        correlation_id: str,
+        caller: Identity = ANYBODY,
+    ) -> RunStarted:
         """Begin the job's next run with the rows that ended in ``error`` or ``cancelled``; the JSON of the response.
 
         Where the body has ``models``, only with those of them; the others are not asked again.
@@ -85,20 +93,21 @@ class Retry:
         ------
         RequestError : of the kind that tells what is wrong
         """
-        document = self._jobs.require(job_id)
+        document = self._jobs.require(job_id, caller)
         request = read_body(body, RetryRequest)
         ip = read_ip(request.ip, source_ip, self._trust_body_ip)
         names = request.models
         _check_names(names or (), document)
         failed = failed_rows(document, names)
+        refuse_disallowed([row["model"] for row in failed], caller)
         stored = stored_images(self._images, document)
         parameters = given_parameters(document)
         wanted = parameters.get("n", 1)
         resumable = self._resumable(document, failed)
         if any(len(stored[row["model"]]) < wanted for row in failed):
-            refuse_limited(self._limiter.check(ip))
+            refuse_limited(self._limiter.check(ip, key=caller.key))
         self._deadline.check(START_SECONDS)
-        document, rows = self._begin(document, failed, stored, wanted, names)
+        document, rows = self._begin(document, failed, stored, wanted, names, caller)
         if rows:
             items = [
                 map_item(row, progress(document, row, stored.get(row["model"], []), resumable.get(row["index"])))
@@ -129,6 +138,7 @@ class Retry:
         stored: Mapping[str, Sequence[StoredImage]],
         wanted: int,
         names: Collection[str] | None,
+        caller: Identity,
     ) -> tuple[Job, list[ModelResult]]:
         """Begin the next run: its document, and the rows that run again."""
         job_id, earlier = document["jobId"], document["run"]
@@ -137,7 +147,7 @@ class Retry:
             return self._jobs.begin_run(job_id, run)
         missing = {row["index"]: wanted - len(stored[row["model"]]) for row in failed}
         claimed = self._budget.close(document)
-        shares = self._budget.reserve(document, [row for row in failed if missing[row["index"]] > 0], missing)
+        shares = self._budget.reserve(document, [row for row in failed if missing[row["index"]] > 0], missing, caller)
         run = NextRun(
             earlier=earlier,
             stored=stored,

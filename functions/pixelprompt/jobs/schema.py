@@ -162,6 +162,9 @@ class RunReservation(TypedDict, total=False):
     run: Required[Annotated[int, Meta(ge=1, description="Number of the run.", examples=[1])]]
     day: Required[Annotated[str, Meta(description="Day that it counts for, UTC.", examples=["2026-11-29"])]]
     amount: Required[Annotated[float, Meta(ge=0, description="US dollars that were reserved.", examples=[0.35])]]
+    scopes: Annotated[
+        list[str], Meta(description="The budgets: of an API key, of the deployment.", examples=[["deployment"]])
+    ]
     moderation: Annotated[
         float, Meta(ge=0, description="US dollars of it for the check of the prompt.", examples=[0.009])
     ]
@@ -193,6 +196,15 @@ class Job(TypedDict, total=False):
     results: Required[
         Annotated[list[ModelResult], Meta(description="One entry a model, in the order of the catalogue.")]
     ]
+    owner: Annotated[
+        str,
+        Meta(
+            description="Whose job it is: a hash of the caller that API Gateway has authenticated; none where the API "
+            "is open to everybody.",
+            examples=["5d41402abc4b2a76b9719d911017c592"],
+        ),
+    ]
+    apiKey: Annotated[str, Meta(description="ID of the API key that it was made with.", examples=["9c1f0a7e5b3d2c48"])]
     runStartedAt: Moment
     cancelRequested: Moment
     cost: TotalCost

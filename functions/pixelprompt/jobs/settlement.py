@@ -3,19 +3,24 @@
 from collections.abc import Callable
 
 from pixelprompt.errors import StorageError
+from pixelprompt.identity import Identity
 from pixelprompt.jobs.charges import cost_more_than_reserved, reservation_of
 from pixelprompt.jobs.schema import Job
 from pixelprompt.jobs.store import JobManager
+from pixelprompt.jobs.usage import measure as measure_usage
+from pixelprompt.jobs.usage import record as record_usage
 from pixelprompt.limits.budget import DEPLOYMENT, Budgets, OpenReservation, Reservation
+from pixelprompt.limits.usage import UsageLog
 from pixelprompt.models.cost import micros
 from pixelprompt.observability import log_failure, logger, record
 
 
 class Settlement:
-    """Charges runs to the budgets."""
+    """Charges runs to the budgets, and records what their jobs have used."""
 
-    def __init__(self, budgets: Budgets) -> None:
+    def __init__(self, budgets: Budgets, usage: UsageLog) -> None:
         self._budgets = budgets
+        self._usage = usage
 
     def close(self, job_id: str, run: int) -> frozenset[int] | None:
         """Let no row of a run claim its share any more; the rows that have, or None where that is unknown."""
@@ -26,12 +31,15 @@ class Settlement:
             return None
 
     def settle(self, document: Job, run: int) -> None:
-        """Charge a run to the budgets that it has reserved, if its rows are charged."""
+        """Charge a run to the budgets that it has reserved, if its rows are charged; record what its job has used."""
+        record_usage(document, self._usage)
         found = reservation_of(document, run)
         if found is None or "charged" not in found:
             return
         reserved, charged = micros(found["amount"]), micros(found["charged"])
-        reservation = Reservation(found["id"], document["jobId"], run, found["day"], reserved, (DEPLOYMENT,))
+        # Documents of a release without API keys name no budgets.
+        scopes = tuple(found.get("scopes", [DEPLOYMENT]))
+        reservation = Reservation(found["id"], document["jobId"], run, found["day"], reserved, scopes)
         try:
             settled = self._budgets.settle(reservation, charged)
         except StorageError as error:
@@ -41,6 +49,21 @@ class Settlement:
         if settled and over:
             logger.warning("Models cost more than was reserved for them.", run=run, models=over)
             record({"OverReserved": len(over)})
+
+    def measure(self, document: Job) -> None:
+        """Measure what the present run of a job has used, which has ended."""
+        measure_usage(document)
+
+    def record_check(self, job_id: str, amount: int | None, caller: Identity) -> None:
+        """Record the check of a prompt by a model, for which nothing is reserved; None: its price is unknown."""
+        if amount != 0:
+            self._usage.record_call(caller.owner, caller.key_id, job_id, amount)
+
+    def give_back(self, reservation: Reservation, caller: Identity) -> None:
+        """Release what was reserved for a caller's run that does not begin; what was spent all the same is charged."""
+        self._budgets.give_back(reservation, reservation.least)
+        if reservation.least:
+            self._usage.record_call(caller.owner, caller.key_id, reservation.id, reservation.least)
 
     def abandon(self, jobs: JobManager, job_id: str, run: int) -> None:
         """End a run whose execution could not be started; its rows may have begun if another request started it."""
@@ -63,6 +86,7 @@ class Sweep:
     def __init__(
         self,
         budgets: Budgets,
+        usage: UsageLog,
         read: Callable[[str], Job | None],
         finish: Callable[[str, int], Job],
         was_started: Callable[[str, int], bool],
@@ -71,6 +95,7 @@ class Sweep:
         clock: Callable[[], float],
     ) -> None:
         self._budgets = budgets
+        self._usage = usage
         self._read = read
         self._finish = finish
         self._was_started = was_started
@@ -107,7 +132,10 @@ class Sweep:
             # Its request ended before it made the run, or another request has made it.
             self._budgets.settle(reservation, reservation.least)
             return True
-        if "charged" not in found:
+        if "charged" in found:
+            # Its finish may have ended before it recorded that.
+            record_usage(document, self._usage)
+        else:
             found = reservation_of(self._finish(job_id, run), run)
         if found is None or "charged" not in found:
             return False

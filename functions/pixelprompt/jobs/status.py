@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from pixelprompt.deadline import REQUEST_SECONDS, Deadline
 from pixelprompt.errors import InvalidParameter, JobNotFound
-from pixelprompt.jobs.document import FINAL_JOB, FINAL_ROW
+from pixelprompt.identity import Identity
+from pixelprompt.jobs.document import FINAL_JOB, FINAL_ROW, is_there_for
 from pixelprompt.jobs.executions import execution_name
 from pixelprompt.jobs.schema import Job
 from pixelprompt.jobs.store import NO_SUCH_JOB, JobManager, as_job
@@ -109,18 +110,18 @@ class JobStatus:
         # By the name of an execution, when it was looked for last, and how often in vain.
         self._looked_for: dict[str, tuple[float, int]] = {}
 
-    def get(self, job_id: str, wait: Wait | None = None) -> tuple[Job, str]:
+    def get(self, job_id: str, wait: Wait | None = None, caller: Identity | None = None) -> tuple[Job, str]:
         """The job document as ``with_image_urls`` shows it, and its ETag.
 
         With ``wait`` it is the first version other than ``since``, or the present one when too little time is left for
-        another read. A job that has ended is not waited for.
+        another read. A job that has ended is not waited for. With a ``caller``, only a job that is there for that one.
 
         Raises
         ------
         JobNotFound
         """
         wait = wait or Wait()
-        document, etag = self._read(job_id)
+        document, etag = self._read(job_id, caller)
         if document["status"] not in FINAL_JOB and (
             self._age(document) > self._longest_job or self._was_never_started(document)
         ):
@@ -131,15 +132,16 @@ class JobStatus:
         until = self._clock() + left
         while document["status"] not in FINAL_JOB and is_version(since, etag) and left >= PAUSE:
             self._sleep(PAUSE)
-            document, etag = self._read(job_id)
+            document, etag = self._read(job_id, caller)
             left = until - self._clock()
         return with_image_urls(document, self._images), etag
 
-    def _read(self, job_id: str) -> tuple[Job, str]:
+    def _read(self, job_id: str, caller: Identity | None) -> tuple[Job, str]:
         found = self._jobs.read(job_id)
-        if found is None:
+        document = as_job(found.value) if found else None
+        if found is None or document is None or (caller and not is_there_for(document, caller)):
             raise JobNotFound(NO_SUCH_JOB)
-        return as_job(found.value), self._etag(found.etag)
+        return document, self._etag(found.etag)
 
     def _was_never_started(self, document: Job) -> bool:
         """Whether a run has no execution, and will have none: what is open in it is still pending."""

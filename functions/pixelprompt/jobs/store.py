@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from pixelprompt.errors import ConfigurationError, ConflictError, JobNotFound
+from pixelprompt.identity import ANYBODY, Identity
 from pixelprompt.jobs.charges import Shares, charge, share_out
 from pixelprompt.jobs.document import (
     FINAL_ROW,
@@ -19,6 +20,7 @@ from pixelprompt.jobs.document import (
     finish_rows,
     is_job_id,
     is_of_run,
+    is_there_for,
     job_status,
     keep_images,
     new_document,
@@ -99,10 +101,13 @@ class JobManager:
         references: Sequence[Reference] = (),
         skipped: Sequence[Skipped] = (),
         shares: Shares | None = None,
+        caller: Identity = ANYBODY,
     ) -> Job:
         """Write the document of a new job, unless it is there; returns the one that is there then."""
         now = created_at or self.now()
-        document = new_document(job_id, prompt, params, models, now, references=references, skipped=skipped)
+        document = new_document(
+            job_id, prompt, params, models, now, references=references, skipped=skipped, caller=caller
+        )
         if shares:
             share_out(document, shares)
         written = self.documents.update(
@@ -119,17 +124,17 @@ class JobManager:
         document = self.read(job_id)
         return as_job(document.value) if document else None
 
-    def require(self, job_id: str) -> Job:
-        """The job document.
+    def require(self, job_id: str, caller: Identity | None = None) -> Job:
+        """The job document; with a ``caller``, only a job that is there for that one.
 
         Raises
         ------
         JobNotFound
         """
-        document = self.read(job_id)
-        if document is None:
+        document = self.get_job_status(job_id)
+        if document is None or (caller and not is_there_for(document, caller)):
             raise JobNotFound(NO_SUCH_JOB)
-        return as_job(document.value)
+        return document
 
     def update_job_status(self, job_id: str, updates: Mapping[str, Any]) -> Job:
         """Set top-level fields of the document; rows and what follows from them change only by the ``mark_`` methods.
@@ -224,11 +229,18 @@ class JobManager:
 
         return self._change(job_id, change)
 
-    def cancel(self, job_id: str) -> tuple[Job, list[ModelResult]]:
-        """Close every open row as ``cancelled``; the document, and the rows that were open."""
+    def cancel(self, job_id: str, caller: Identity | None = None) -> tuple[Job, list[ModelResult]]:
+        """Close every open row as ``cancelled``; the document, and the rows that were open.
+
+        Raises
+        ------
+        JobNotFound : also where the job is not there for the ``caller``
+        """
         cancelled: list[ModelResult] = []
 
         def change(document: Job) -> bool:
+            if caller and not is_there_for(document, caller):
+                raise JobNotFound(NO_SUCH_JOB)
             cancelled[:] = cancel_rows(document, self.now())
             return bool(cancelled)
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import InvalidParameter, NoProviderConfigured, RequestError, ServiceUnavailable, StorageError
+from pixelprompt.identity import ANYBODY, Identity, refuse_disallowed
 from pixelprompt.jobs.document import counted
 from pixelprompt.jobs.executions import START_SECONDS, map_item, start_run
 from pixelprompt.jobs.idempotency import HEADER, Claim, IdempotencyRecords, body_hash
@@ -18,7 +19,8 @@ from pixelprompt.jobs.references import described, read_references
 from pixelprompt.jobs.request import Body, GenerateRequest, Plan, read_models, split_supporting
 from pixelprompt.jobs.schema import Estimate, EstimatedModel, Job, JobStarted, Skipped
 from pixelprompt.jobs.store import JobManager
-from pixelprompt.limits.caller import caller, read_ip
+from pixelprompt.limits.caller import caller as counted_as
+from pixelprompt.limits.caller import read_ip
 from pixelprompt.limits.limiter import Limiter, Look, refuse_limited
 from pixelprompt.models.cost import estimate, total
 from pixelprompt.models.model import Model
@@ -103,7 +105,9 @@ class Submission:
         self._deadline = deadline or Deadline()
         self._sleep = sleep
 
-    def submit(self, body: Body, source_ip: str, correlation_id: str) -> JobStarted | Estimate:
+    def submit(
+        self, body: Body, source_ip: str, correlation_id: str, caller: Identity = ANYBODY
+    ) -> JobStarted | Estimate:
         """Start a job, or with ``dryRun`` estimate its cost; the JSON of the response.
 
         Raises
@@ -111,22 +115,22 @@ class Submission:
         RequestError : of the kind that tells what is wrong
         """
         request = read_body_with_prompt(body, GenerateRequest)
-        plan = self._plan(request, source_ip)
+        plan = self._plan(request, source_ip, caller)
         if request.dry_run:
             refuse_blocked(self._screened(plan))
             return self._estimate(plan)
         verdict = self._screened(plan)
         if verdict.blocked:
             # It is not counted, but a caller over a limit hears only of that.
-            _Check(self._limiter.look(plan.ip), verdict).refuse()
+            _Check(self._limiter.look(plan.ip, caller.key), verdict).refuse()
         return self._submit(str(uuid.uuid4()), plan, None, correlation_id)
 
     def submit_once(
-        self, body: Body, source_ip: str, correlation_id: str, key: str, principal: str = ""
+        self, body: Body, source_ip: str, correlation_id: str, key: str, caller: Identity = ANYBODY
     ) -> tuple[JobStarted | Estimate, bool]:
         """Likewise, but only one job for one idempotency key of a caller.
 
-        The key belongs to whom API Gateway has authenticated, the ``principal``; without one, to the IP address.
+        The key belongs to whom API Gateway has authenticated; where the API is open, to the IP address.
 
         Returns
         -------
@@ -137,11 +141,11 @@ class Submission:
         RequestError : of the kind that tells what is wrong
         """
         request = read_body_with_prompt(body, GenerateRequest)
-        plan = self._plan(request, source_ip)
+        plan = self._plan(request, source_ip, caller)
         if request.dry_run:
             refuse_blocked(self._screened(plan))
             return self._estimate(plan), False
-        owner, digest = principal or caller(plan.ip), body_hash(body)
+        owner, digest = caller.principal or counted_as(plan.ip), body_hash(body)
         check = self._check(plan)
         # Who is refused gets no further, unless the job of the key is there already.
         find: Callable[..., Claim | None] = self._records.find if check.is_refused else self._records.claim
@@ -188,12 +192,12 @@ class Submission:
 
     def _check(self, plan: Plan) -> _Check:
         """Check the limits and the word list, without writing or counting anything."""
-        look = self._limiter.look(plan.ip)
+        look = self._limiter.look(plan.ip, plan.caller.key)
         verdict = Verdict(False) if look.decision.limited else self._screened(plan)
         return _Check(look, verdict)
 
     def _submit(self, job_id: str, plan: Plan, look: Look | None, correlation_id: str) -> JobStarted:
-        refuse_limited(self._limiter.check(plan.ip, look))
+        refuse_limited(self._limiter.check(plan.ip, look, plan.caller.key))
         shares = self._reserve(job_id, plan)
         try:
             # Asking a model costs something, so it comes after the count, which stays whatever it says.
@@ -203,10 +207,10 @@ class Submission:
             self._deadline.check(START_SECONDS)
             if plan.references:
                 # The execution, whose input is limited, carries only their number.
-                self._references().save_given(job_id, plan.references)
+                self._references().save_given(job_id, plan.references, by_admin=plan.caller.is_admin)
         except Exception:
             if self._reserving and shares:
-                self._reserving.release(shares)
+                self._reserving.release(shares, plan.caller)
             raise
         document = self._jobs.create(
             plan.prompt,
@@ -216,6 +220,7 @@ class Submission:
             references=described(plan.references),
             skipped=plan.skipped,
             shares=shares,
+            caller=plan.caller,
         )
         try:
             self._start_execution(document, plan, correlation_id)
@@ -230,9 +235,11 @@ class Submission:
 
     def _reserve(self, job_id: str, plan: Plan) -> Shares | None:
         """Reserve what the job may cost, where there are budgets."""
-        return self._reserving.reserve_job(job_id, plan.models, plan.text) if self._reserving else None
+        if self._reserving is None:
+            return None
+        return self._reserving.reserve_job(job_id, plan.models, plan.text, plan.caller)
 
-    def _plan(self, request: GenerateRequest, source_ip: str) -> Plan:
+    def _plan(self, request: GenerateRequest, source_ip: str, caller: Identity) -> Plan:
         prompt = read_prompt(request.prompt)
         parameters = request.given()
         references = read_references(request.images or ())
@@ -246,20 +253,24 @@ class Submission:
             raise InvalidParameter(
                 "`strength` needs `images`: it says how much of them may change.", parameter="strength"
             )
-        usable = self._usable(wanted, with_references=bool(references))
+        usable = self._usable(wanted, caller, with_references=bool(references))
         models = tuple((model, receipt(parameters, model.supports)) for model in usable)
         if request.models is None and self._reserving:
-            models, unpriced = self._reserving.split_priced(models)
+            models, unpriced = self._reserving.split_priced(models, caller)
             skipped += unpriced
         ip = read_ip(request.ip, source_ip, self._trust_body_ip)
-        plan = Plan(prompt, parameters, models, ip, references, tuple(skipped))
+        plan = Plan(prompt, parameters, models, ip, references, tuple(skipped), caller)
         if request.strict:
             plan.check()
         return plan
 
-    def _usable(self, wanted: Sequence[Model] | None, *, with_references: bool) -> list[Model]:
+    def _usable(self, wanted: Sequence[Model] | None, caller: Identity, *, with_references: bool) -> list[Model]:
         has_key = self._keys.has_credentials
-        models = self._registry().defaults(has_key) if wanted is None else list(wanted)
+        models = list(wanted or ())
+        if wanted is None:
+            defaults = self._registry().defaults(has_key)
+            models = [model for model in defaults if caller.may_ask(model.name)] or defaults
+        refuse_disallowed([model.name for model in models], caller)
         if with_references:
             models = [model for model in models if IMAGES in model.supports]
         missing = sorted({str(self._keys.key_name(model)) for model in models if not has_key(model)})

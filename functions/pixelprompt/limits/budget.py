@@ -23,6 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pixelprompt.errors import StorageError
+from pixelprompt.identity import KeyLimits
 from pixelprompt.observability import log_failure
 from pixelprompt.storage.ledger import BUDGETS, RESERVATIONS, Item, ItemKey, Ledger
 
@@ -40,6 +41,16 @@ class Budget(Struct, frozen=True):
     scope: str
     daily: int | None = None
     monthly: int | None = None
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether there is anything that it does not allow."""
+        return self.daily is not None or self.monthly is not None
+
+
+def of_key(key: KeyLimits) -> Budget:
+    """The budget of an API key."""
+    return Budget(f"key/{key.id}", key.daily, key.monthly)
 
 
 class Left(Struct, frozen=True):
@@ -102,12 +113,17 @@ class Budgets:
 
         Raises
         ------
-        StorageError : DynamoDB kept failing; what may be reserved is released by the sweep, but for ``least``
+        StorageError : DynamoDB kept failing; what may still be reserved is released by the sweep, but for ``least``
         """
         now = self._clock()
         reservation = Reservation(secrets.token_hex(4), job_id, run, _day_of(now), amount, (), least)
         for budget in budgets:
-            reserved = self._reserve(reservation, budget, now)
+            try:
+                reserved = self._reserve(reservation, budget, now)
+            except StorageError:
+                # What the others have reserved need not wait for the sweep.
+                self.give_back(reservation)
+                raise
             if isinstance(reserved, Left):
                 self.give_back(reservation)
                 return reserved

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from pixelprompt.limits.caller import caller
-from pixelprompt.limits.limiter import DAY, HOUR, PASS, Decision, Limiter, Look, free_at
+from pixelprompt.limits.limiter import HOUR, PASS, Decision, Limiter, Look, OwnWindow, free_at
 from pixelprompt.storage.ledger import RATE_LIMITS, WINDOW, Item, ItemKey, Ledger
 
 # A window of so many moments is an item of 115 kB; DynamoDB stores at most 400 KiB in one, and charges for each write
@@ -65,46 +64,46 @@ class LedgerRateLimiter(Limiter):
         self._ledger = ledger
         self._prefix = f"{RATE_LIMITS}{windows}/"
 
-    def _look(self, ip_address: str) -> Look:
-        windows = self._windows(ip_address)
+    def _look(self, own: OwnWindow) -> Look:
+        windows = self._windows(own)
         items = self._ledger.read([window.key for window in windows])
         now = max(self._now(), *map(_begin, items, windows))
-        everyone, own = (
+        everyone, moments = (
             [moment / 1000 for moment in _live(item, now - window.length)]
             for item, window in zip(items, windows, strict=True)
         )
         if len(everyone) >= self.global_limit:
             # A request is in the caller's window before it meets that of all. If that is full, whichever came after the
             # last that it counted leaves the caller's again.
-            own = [moment for moment in own if moment <= max(everyone, default=0.0)]
-        return Look(self._decide(everyone, own, now / 1000))
+            moments = [moment for moment in moments if moment <= max(everyone, default=0.0)]
+        return Look(self._decide(everyone, moments, now / 1000, own))
 
-    def _check(self, ip_address: str, look: Look | None) -> Decision:
+    def _check(self, own: OwnWindow, look: Look | None) -> Decision:
         """Count a request in both windows, by one write each where they have room.
 
         The caller's own comes first, so that one who is over the limit does not touch what all share.
         """
-        if 0 in (self.global_limit, self.ip_limit):
-            return self._decide((), (), self._clock())
-        everyone, own = self._windows(ip_address)
-        counted = self._count(own)
+        if 0 in (self.global_limit, own.limit):
+            return self._decide((), (), self._clock(), own)
+        everyone, callers = self._windows(own)
+        counted = self._count(callers)
         if counted.decision.limited:
             # The other window may be full for longer. And the own may have room again: a request that the other one
             # refuses leaves it.
-            decision = self._look(ip_address).decision
+            decision = self._look(own).decision
             return decision if decision.limited else Decision(True, own.scope)
         decision = self._count(everyone).decision
         if decision.limited:
-            self._remove(own, [counted.entry])
+            self._remove(callers, [counted.entry])
         return decision
 
-    def _windows(self, ip_address: str) -> tuple[_Window, _Window]:
+    def _windows(self, own: OwnWindow) -> tuple[_Window, _Window]:
         """The windows of all callers and of one."""
         everyone = ItemKey(f"{self._prefix}global", WINDOW)
-        own = ItemKey(f"{self._prefix}ip/{caller(ip_address)}", WINDOW)
+        callers = ItemKey(f"{self._prefix}ip/{own.who}" if own.scope == "ip" else f"{self._prefix}{own.who}", WINDOW)
         return (
             _Window(everyone, "global", self.global_limit, int(HOUR * 1000)),
-            _Window(own, "ip", self.ip_limit, int(DAY * 1000)),
+            _Window(callers, own.scope, own.limit, int(own.length * 1000)),
         )
 
     def _now(self) -> int:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct
 
 from pixelprompt.errors import RateLimitExceeded
+from pixelprompt.identity import KeyLimits
+from pixelprompt.limits.caller import caller
 from pixelprompt.observability import record
 from pixelprompt.storage.documents import Document
 
@@ -21,7 +23,10 @@ DAY = 86400.0
 
 
 class Decision(Struct, frozen=True):
-    """Whether a request may pass. ``scope``: ``global``, ``ip`` or ``busy``; ``retry_after``: seconds until it may."""
+    """Whether a request may pass.
+
+    ``scope``: ``global``, ``ip``, ``key``, or ``busy``; ``retry_after``: seconds until it may.
+    """
 
     limited: bool
     scope: str | None = None
@@ -38,8 +43,22 @@ class Look(Struct, frozen=True):
     document: Document | None = None
 
 
+class OwnWindow(Struct, frozen=True):
+    """The window of one caller: what is counted there, the scope of its refusals, its most requests, and its seconds.
+
+    ``who`` is an IP address, the /64 network of one, or an API key.
+    """
+
+    who: str
+    scope: str
+    limit: int
+    length: float
+
+
 class Limiter(ABC):
     """Decides and counts.
+
+    A caller whose API key has a rate is counted by that key, in a rolling hour, and not by its IP address.
 
     Parameters
     ----------
@@ -70,36 +89,45 @@ class Limiter(ABC):
         """Whether a request would be over a limit; counts nothing."""
         return self.look(ip_address).decision.limited
 
-    def look(self, ip_address: str) -> Look:
+    def look(self, ip_address: str, key: KeyLimits | None = None) -> Look:
         """Read whether a request would be over a limit; counts nothing.
 
         Raises
         ------
         StorageError : the windows cannot be read
         """
-        return Look(PASS) if self._is_allowlisted(ip_address) else self._look(ip_address)
+        own = self._own(ip_address, key)
+        return self._look(own) if own else Look(PASS)
 
-    def check(self, ip_address: str, look: Look | None = None) -> Decision:
+    def check(self, ip_address: str, look: Look | None = None, key: KeyLimits | None = None) -> Decision:
         """Count a request unless it is over a limit.
 
         Parameters
         ----------
         look : what ``look`` has found a moment ago
+        key : what the caller's API key allows
 
         Raises
         ------
         StorageError : the store kept failing; the request may be counted
         """
-        return PASS if self._is_allowlisted(ip_address) else self._check(ip_address, look)
+        own = self._own(ip_address, key)
+        return self._check(own, look) if own else PASS
 
     @abstractmethod
-    def _look(self, ip_address: str) -> Look: ...
+    def _look(self, own: OwnWindow) -> Look: ...
 
     @abstractmethod
-    def _check(self, ip_address: str, look: Look | None) -> Decision: ...
+    def _check(self, own: OwnWindow, look: Look | None) -> Decision: ...
 
-    def _decide(self, all_callers: Sequence[float], own: Sequence[float], now: float) -> Decision:
-        return decide(all_callers, own, now, self.global_limit, self.ip_limit)
+    def _decide(self, all_callers: Sequence[float], moments: Sequence[float], now: float, own: OwnWindow) -> Decision:
+        return decide(all_callers, moments, now, self.global_limit, own)
+
+    def _own(self, ip_address: str, key: KeyLimits | None) -> OwnWindow | None:
+        """The window that a request is counted in beside that of all callers; None for one that is not counted."""
+        if key and key.rate is not None:
+            return OwnWindow(f"key/{key.id}", "key", key.rate, HOUR)
+        return None if self._is_allowlisted(ip_address) else OwnWindow(caller(ip_address), "ip", self.ip_limit, DAY)
 
     def _is_allowlisted(self, address: str) -> bool:
         try:
@@ -111,10 +139,10 @@ class Limiter(ABC):
 
 
 def decide(
-    all_callers: Sequence[float], own: Sequence[float], now: float, global_limit: int, ip_limit: int
+    all_callers: Sequence[float], moments: Sequence[float], now: float, global_limit: int, own: OwnWindow
 ) -> Decision:
     """Decide by the moments in the window of all callers and in the caller's own, neither with older ones."""
-    windows = (("global", all_callers, global_limit, HOUR), ("ip", own, ip_limit, DAY))
+    windows = (("global", all_callers, global_limit, HOUR), (own.scope, moments, own.limit, own.length))
     refusals = [
         Decision(True, scope, free_at(times, limit, length) - now if limit else length)
         for scope, times, limit, length in windows
@@ -143,6 +171,7 @@ def refuse_limited(decision: Decision) -> None:
     sentences = {
         "global": "This deployment reached its hourly request limit.",
         "ip": "Your IP address reached its daily request limit.",
+        "key": "Your API key reached its hourly request limit.",
     }
     sentence = sentences.get(decision.scope or "", "Too many concurrent requests.")
     raise RateLimitExceeded(

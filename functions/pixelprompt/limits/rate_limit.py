@@ -15,8 +15,7 @@ from typing import Any
 
 from pixelprompt.deadline import Deadline
 from pixelprompt.errors import ConflictError
-from pixelprompt.limits.caller import caller
-from pixelprompt.limits.limiter import DAY, HOUR, PASS, Decision, Limiter, Look
+from pixelprompt.limits.limiter import DAY, HOUR, PASS, Decision, Limiter, Look, OwnWindow
 from pixelprompt.storage.documents import DocumentStore, Value
 from pixelprompt.storage.keys import RATE_LIMIT_KEY
 
@@ -76,19 +75,19 @@ class RateLimiter(Limiter):
         self.documents = DocumentStore(s3_client, bucket, patience=BOUND, time_limit=BOUND, deadline=deadline)
         self._key = key
 
-    def _look(self, ip_address: str) -> Look:
+    def _look(self, own: OwnWindow) -> Look:
         document = self.documents.read(self._key)
         value = document.value if document else {}
         now = latest(value, self._clock())
-        return Look(self._decide_by(prune(value, now), caller(ip_address), now), document)
+        return Look(self._decide_by(prune(value, now), own, now), document)
 
-    def _check(self, ip_address: str, look: Look | None) -> Decision:
+    def _check(self, own: OwnWindow, look: Look | None) -> Decision:
         """Count a request, with at most one read and one write if no one else is writing; a refusal writes nothing.
 
         The read is the look's, if there was one. When the document is contended past the bound, the request is refused
         for a short time rather than let through uncounted.
         """
-        who = caller(ip_address)
+        who = own.who
         decision = PASS
         offered: set[float] = set()
 
@@ -98,7 +97,7 @@ class RateLimiter(Limiter):
             # The fraction tells this request's moment from others of the same millisecond.
             moment = max(before, round(before + random.randrange(1000) / 1_000_000, 6))
             windows = prune(document or {}, moment)
-            decision = self._decide_by(windows, who, moment)
+            decision = self._decide_by(windows, own, moment)
             if decision.limited:
                 return None
             offered.add(moment)
@@ -122,6 +121,7 @@ class RateLimiter(Limiter):
             decision = Decision(True, "busy", random.uniform(*_BUSY_SECONDS))
         return decision
 
-    def _decide_by(self, document: Value, who: str, now: float) -> Decision:
-        """Decide by the windows of a pruned document."""
-        return self._decide(document["global_requests"], document["ip_requests"].get(who, []), now)
+    def _decide_by(self, document: Value, own: OwnWindow, now: float) -> Decision:
+        """Decide by the windows of a pruned document, in which each caller has a day."""
+        moments = [moment for moment in document["ip_requests"].get(own.who, []) if moment > now - own.length]
+        return self._decide(document["global_requests"], moments, now, own)

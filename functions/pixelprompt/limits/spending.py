@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from pixelprompt.errors import BudgetExceeded, StorageError
+from pixelprompt.identity import ANYBODY, Identity
 from pixelprompt.limits.budget import Budget, Budgets, Left
+from pixelprompt.limits.usage import UsageLog
 from pixelprompt.models.cost import dollars
 from pixelprompt.observability import log_failure
 
@@ -18,11 +20,11 @@ _WINDOWS = {"day": "today", "month": "this month"}
 
 
 class CallBudget:
-    """Reserves what a call of a text model may cost, and charges it; what it did cost is not known.
+    """Reserves what a call of a text model may cost, charges it, and records it; what it did cost is not known.
 
     Parameters
     ----------
-    limits : the budgets that the call must fit into
+    limits : gives the budgets that a caller's call must fit into
     price : the most that a call with this text may cost, in millionths of a US dollar; None where that is unknown
     clock : epoch seconds
     """
@@ -30,44 +32,49 @@ class CallBudget:
     def __init__(
         self,
         budgets: Budgets,
-        limits: Sequence[Budget],
+        limits: Callable[[Identity], Sequence[Budget]],
         price: Callable[[str], int | None],
+        usage: UsageLog,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._budgets = budgets
         self._limits = limits
         self._price = price
+        self._usage = usage
         self._clock = clock
 
     @contextmanager
-    def reserved(self, text: str) -> Iterator[None]:
-        """A call with this text happens within.
+    def reserved(self, text: str, caller: Identity = ANYBODY) -> Iterator[None]:
+        """A caller's call with this text happens within.
 
         Raises
         ------
         BudgetExceeded : its price is unknown, or a budget has less left
         StorageError : DynamoDB kept failing; what may be reserved is charged by the sweep
         """
+        limits = self._limits(caller)
         amount = self._price(text)
-        if amount is None:
+        if amount is None and limits:
             raise BudgetExceeded(
                 "With a budget, only a text model with a known price can be asked. The operator can set "
                 "`unknownPriceCeiling`."
             )
-        if not amount:
+        if amount == 0:
             yield
             return
-        reserved = self._budgets.reserve(str(uuid.uuid4()), 1, amount, self._limits, least=amount)
+        call_id, needed = str(uuid.uuid4()), amount or 0
+        reserved = self._budgets.reserve(call_id, 1, needed, limits, least=needed)
         if isinstance(reserved, Left):
-            raise exceeded(reserved, amount, self._clock(), what="request")
+            raise exceeded(reserved, needed, self._clock(), what="request")
         try:
             yield
         finally:
             try:
-                self._budgets.settle(reserved, amount)
+                self._budgets.settle(reserved, needed)
             except StorageError as error:
                 log_failure("A call could not be charged to the budgets; the sweep does it.", error)
+            self._usage.record_call(caller.owner, caller.key_id, call_id, amount)
 
 
 def exceeded(left: Left, needed: int, now: float, *, what: str, models: Sequence[str] | None = None) -> BudgetExceeded:

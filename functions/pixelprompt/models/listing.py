@@ -75,14 +75,20 @@ class ModelList(TypedDict):
     textModels: Annotated[list[ListedTextModel], Meta(description="Text models.")]
 
 
-def model_list(registry: ModelRegistry, has_credentials: Callable[[Model], bool]) -> ModelList:
+def model_list(
+    registry: ModelRegistry,
+    has_credentials: Callable[[Model], bool],
+    may_ask: Callable[[Model], bool] = lambda model: True,
+) -> ModelList:
     """The JSON of ``GET /models``: image models with parameters and prices, and text models.
 
     Parameters
     ----------
     has_credentials : whether a model can be called
+    may_ask : whether the caller may ask it; others are not listed
     """
-    models = [_image_model(model, registry, has_credentials) for model in registry.get_all_models()]
+    allowed = filter(may_ask, registry.get_all_models())
+    models = [_image_model(model, registry, has_credentials) for model in allowed]
     chosen = registry.get_prompt_model()
     texts: list[ListedTextModel] = [
         {"name": model.name, "id": model.id, "provider": model.provider, "enhances": model == chosen}

@@ -8,13 +8,13 @@ from typing import Any, Literal, TypedDict, cast
 
 from msgspec import Struct
 
-from pixelprompt.jobs.schema import Reference
+from pixelprompt.jobs.schema import Job, Reference
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.models.model import Image, ProviderError
 from pixelprompt.observability import logger, record_failure
 from pixelprompt.preparation.normalize import UnusableImage, normalize
 from pixelprompt.storage.keys import gallery, gallery_of, is_record_key, upload_key
-from pixelprompt.storage.references import ObjectTooLarge, ReferenceStorage
+from pixelprompt.storage.references import BY_ADMIN, ObjectTooLarge, ReferenceStorage
 
 # Bytes of what a caller gives, and of what a model has made.
 GIVEN_LIMIT = 20 * 1024**2
@@ -87,6 +87,7 @@ class Preparation:
     ----------
     fetch : gives the bytes at a URL until a deadline (epoch seconds); raises ``UnusableImage``
     clock : gives the present moment in epoch seconds
+    takes_everyones : whether a job may use the images of other owners, because everybody sees those
     """
 
     def __init__(
@@ -95,11 +96,14 @@ class Preparation:
         references: ReferenceStorage,
         fetch: Fetch = fetch_guarded,
         clock: Callable[[], float] = time.time,
+        *,
+        takes_everyones: bool = True,
     ) -> None:
         self._jobs = jobs
         self._references = references
         self._fetch = fetch
         self._clock = clock
+        self._takes_everyones = takes_everyones
 
     def prepare(self, request: PrepareRequest) -> Prepared:
         """Store every reference as the providers get it, and record it; one that is unusable closes the run's rows.
@@ -118,7 +122,7 @@ class Preparation:
         if not shown:
             shown = [{"index": index, "source": _source(entry)[0]} for index, entry in enumerate(given)]
         try:
-            self._prepare_all(request.job_id, given, shown, began + ALL_SECONDS)
+            self._prepare_all(document, given, shown, began + ALL_SECONDS)
         except _Failed as failed:
             self._close(request, shown, failed)
             return self._told("failed", shown, began, reference=failed.index + 1, reason=str(failed))
@@ -126,9 +130,10 @@ class Preparation:
         return self._told("ready", shown, began)
 
     def _prepare_all(
-        self, job_id: str, given: Sequence[Mapping[str, Any]], shown: list[Reference], deadline: float
+        self, job: Job, given: Sequence[Mapping[str, Any]], shown: list[Reference], deadline: float
     ) -> None:
         """Prepare the references in order, and write into ``shown`` what becomes of each."""
+        job_id = job["jobId"]
         known: dict[_Source, Image] = {}
         binary_keys: dict[str, str] = {}
         for index, entry in enumerate(shown):
@@ -140,7 +145,9 @@ class Preparation:
                     raise UnusableImage(_EXPIRED)
                 kind, value = source = _source(given[index])
                 if kind == "imageKey":
-                    binary_keys[value] = entry["binaryKey"] = binary_keys.get(value) or self._made(value)
+                    binary_keys[value] = entry["binaryKey"] = binary_keys.get(value) or self._made(
+                        value, job, is_admins=BY_ADMIN in given[index]
+                    )
                 if source not in known:
                     known[source] = self._normalized(source, entry.get("binaryKey", ""), deadline)
             except UnusableImage as error:
@@ -171,13 +178,15 @@ class Preparation:
             raise UnusableImage(missing)
         return data
 
-    def _made(self, image_key: str) -> str:
-        """The key of the image itself, of one with this key of its record."""
+    def _made(self, image_key: str, user: Job, *, is_admins: bool) -> str:
+        """The key of the image itself, of one with this key of its record, where a job may use it."""
         if is_record_key(image_key):
             name = gallery_of(image_key)
             for job_id in self._references.jobs_beginning_with(name[-8:]):
                 document = self._jobs.get_job_status(job_id)
-                if document and gallery(job_id, document["createdAt"]) == name:
+                if not document or gallery(job_id, document["createdAt"]) != name:
+                    continue
+                if is_admins or self._takes_everyones or document.get("owner") == user.get("owner"):
                     for image in (image for row in document["results"] for image in row.get("images", [])):
                         if image["imageKey"] == image_key:
                             return image["binaryKey"]

@@ -15,11 +15,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta, Struct
 
 from pixelprompt.errors import InvalidParameter
+from pixelprompt.identity import Identity
 from pixelprompt.storage.documents import iso, storage_error
 from pixelprompt.storage.images import ImageStorage
 from pixelprompt.storage.keys import (
     IMAGES,
-    INDEX,
     JOBS,
     GalleryReference,
     ImageUrl,
@@ -27,6 +27,7 @@ from pixelprompt.storage.keys import (
     StoredImage,
     file_name,
     gallery,
+    index_of,
     job_of_folder,
     model_of,
     of_index_folder,
@@ -137,8 +138,8 @@ class Galleries:
         self._images = images
         self._read_job = read_job
 
-    def page(self, page: Page) -> GalleryPage:
-        """The JSON of ``GET /gallery/list``.
+    def page(self, page: Page, owner: str = "") -> GalleryPage:
+        """The JSON of ``GET /gallery/list``, of the galleries of one owner or of all.
 
         A page ends early where its galleries have more than a thousand images together. ``total`` counts to a thousand;
         ``totalIsExact`` says whether that was all.
@@ -148,9 +149,10 @@ class Galleries:
         StorageError : S3 failed
         """
         # "0" is the character after "/": everything in the cursor's own folder lies before it.
-        start = {"StartAfter": f"{INDEX}{page.cursor}0"} if page.cursor else {}
-        listing = self._list(INDEX, **start)
-        entries = (entry["Key"].removeprefix(INDEX).partition("/") for entry in listing.get("Contents", []))
+        index = index_of(owner)
+        start = {"StartAfter": f"{index}{page.cursor}0"} if page.cursor else {}
+        listing = self._list(index, **start)
+        entries = (entry["Key"].removeprefix(index).partition("/") for entry in listing.get("Contents", []))
         folders = [
             (folder, [name for _, _, name in found])
             for folder, found in groupby(entries, lambda entry: entry[0])
@@ -161,7 +163,7 @@ class Galleries:
             # Its other images may lie behind the end of the listing.
             folders.pop()
         shown = folders[: page.limit]
-        counted = self._list(INDEX, Delimiter="/")
+        counted = self._list(index, Delimiter="/")
         return {
             "galleries": [self._summary(folder, names) for folder, names in shown],
             "total": len(counted.get("CommonPrefixes", [])),
@@ -179,8 +181,10 @@ class Galleries:
             "images": len(names),
         }
 
-    def gallery(self, gallery_id: str) -> Gallery:
+    def gallery(self, gallery_id: str, caller: Identity | None = None) -> Gallery:
         """The JSON of ``GET /gallery/{galleryId}``; a gallery that does not exist has no images.
+
+        Nor has, with a ``caller``, one whose job is not there for that one.
 
         Raises
         ------
@@ -189,6 +193,9 @@ class Galleries:
         is_name = len(gallery_id) <= _MAX_ID and file_name(gallery_id) == gallery_id
         stored = self._images.find(f"{gallery_id}/") if is_name and gallery_id else []
         document = self._document(gallery_id) if stored else {}
+        # Without its job, nobody knows any more whose a gallery is.
+        if caller and not (caller.is_admin or (document and caller.may_see(document.get("owner", "")))):
+            document, stored = {}, []
         about = _described(document.get("results", []))
         images = [self._image(image, about.get(image["binaryKey"], {})) for image in stored]
         references = [self._reference(reference) for reference in document.get("references", [])]

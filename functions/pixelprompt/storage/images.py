@@ -3,7 +3,8 @@
 An image is stored at two keys: its record ``group-images/{target}/{model}-{timestamp}.json``, with the image in base64,
 and the image ``images/{target}/{model}-{timestamp}.{png|jpg|webp}``. Both follow from the job, so saving twice is
 harmless. An empty object ``gallery-index/{9999999999999 - timestamp}-{target}/{model}-{timestamp}.{png|jpg|webp}``
-lists it: S3 lists in ascending order only, and so the newest gallery comes first.
+lists it: S3 lists in ascending order only, and so the newest gallery comes first. Where the job has an owner, another
+one below ``owned-galleries/{owner}/`` lists it among that owner's.
 """
 
 import base64
@@ -81,11 +82,18 @@ class ImageStorage:
         return self.save(base64.b64decode(base64_image, validate=True), metadata)["imageKey"]
 
     def save(
-        self, data: bytes, metadata: Mapping[str, Any], number: int = 0, *, patience: float | None = None
+        self,
+        data: bytes,
+        metadata: Mapping[str, Any],
+        number: int = 0,
+        *,
+        owner: str = "",
+        patience: float | None = None,
     ) -> StoredImage:
         """Store an image's bytes; returns ``imageKey`` (record) and ``binaryKey`` (image).
 
-        ``patience`` shortens that of the storage for this image.
+        An ``owner`` has a list of its own beside that of all images. ``patience`` shortens that of the storage for this
+        image.
         """
         give_up = time.monotonic() + min(self.patience, self.patience if patience is None else max(1.0, patience))
         found = image_format(data)
@@ -110,7 +118,8 @@ class ImageStorage:
             "height": found.height,
         }
         body = _record_body(data, record)
-        with ThreadPoolExecutor(3) as pool:
+        entries = [index_key(timestamp, stored["binaryKey"], whose) for whose in dict.fromkeys(("", owner))]
+        with ThreadPoolExecutor(2 + len(entries)) as pool:
             writes = [
                 pool.submit(self._put, stored["imageKey"], body, "application/json", give_up),
                 pool.submit(
@@ -122,13 +131,14 @@ class ImageStorage:
                     ContentDisposition=_disposition(stored["binaryKey"]),
                 ),
             ]
-            listing = pool.submit(self._put, index_key(timestamp, stored["binaryKey"]), b"", "text/plain", give_up)
+            listings = [pool.submit(self._put, entry, b"", "text/plain", give_up) for entry in entries]
         for write in writes:
             write.result()
-        try:
-            listing.result()
-        except StorageError as error:
-            log_failure("The image is stored, but the index of galleries does not list it.", error)
+        for listing in listings:
+            try:
+                listing.result()
+            except StorageError as error:
+                log_failure("The image is stored, but an index of galleries does not list it.", error)
         return stored
 
     def get_image(self, image_key: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@
 ``group-images/{target}/{model}-{timestamp}[-{n}].json``            record of an image
 ``images/{target}/{model}-{timestamp}[-{n}].{png|jpg|webp}``        the image itself
 ``gallery-index/{9999999999999 - timestamp}-{target}/{model}-…``    empty: lists an image, the newest gallery first
+``owned-galleries/{owner}/{9999999999999 - timestamp}-{target}/…``  empty: likewise among the images of one owner
 ``idempotency/{sha256}.json``                                       record of an idempotency key
 ``enhanced/{sha256}.json``                                          an enhanced prompt
 ``rate-limit/{ratelimit,enhance,uploads}.json``                     windows of the rate limits
@@ -27,6 +28,7 @@ JOBS = "jobs/"
 RECORDS = "group-images/"
 IMAGES = "images/"
 INDEX = "gallery-index/"
+OWNED_INDEX = "owned-galleries/"
 IDEMPOTENCY = "idempotency/"
 ENHANCED = "enhanced/"
 RATE_LIMITS = "rate-limit/"
@@ -184,9 +186,14 @@ def model_of(image_key: str) -> str:
     return _TIMESTAMP.sub("", stem_of(image_key).rpartition("/")[2])
 
 
-def index_key(timestamp: int, binary_key: str) -> str:
-    """Key of the entry that lists an image in the index of galleries."""
-    return f"{INDEX}{LAST_MOMENT - timestamp:013}-{binary_key.removeprefix(IMAGES)}"
+def index_of(owner: str) -> str:
+    """Beginning of the keys of an index of galleries: that of an owner, or without one, that of all."""
+    return f"{OWNED_INDEX}{owner}/" if owner else INDEX
+
+
+def index_key(timestamp: int, binary_key: str, owner: str = "") -> str:
+    """Key of the entry that lists an image in an index of galleries."""
+    return f"{index_of(owner)}{LAST_MOMENT - timestamp:013}-{binary_key.removeprefix(IMAGES)}"
 
 
 def of_index_folder(folder: str) -> tuple[int, str]:

@@ -3,14 +3,20 @@
 An item has two keys, ``pk`` and ``sk``; the attribute ``expiresAt`` is the epoch second after which DynamoDB may remove
 it.
 
-============================================  ===================  ====================================================
-``pk``                                        ``sk``               item
-============================================  ===================  ====================================================
-``rate-limit/{jobs,enhance,uploads}/global``  ``window``           ``moments`` of the requests of all callers, an hour
-``rate-limit/{…}/ip/{address}``               ``window``           likewise of one IP address (IPv6: /64 network), a day
-``budget``                                    ``{month}/{scope}``  what is committed, and the open reservations
-``reservation/{jobId}``                       ``{run}``            the rows of a run that have claimed their share
-============================================  ===================  ====================================================
+=======
+============================================  =======================  =================================================
+``pk``                                        ``sk``                   item
+============================================  =======================  =================================================
+``rate-limit/{jobs,enhance,uploads}/global``  ``window``               ``moments`` of all callers' requests, an hour
+``rate-limit/{…}/ip/{address}``               ``window``               likewise of an IP address (IPv6: /64), a day
+``rate-limit/{…}/key/{id}``                   ``window``               likewise of an API key with a rate, an hour
+``budget``                                    ``{month}/{scope}``      what is committed, and the open reservations
+``reservation/{jobId}``                       ``{run}``                the rows of a run that have claimed their share
+``api-key``                                   ``{SHA-256}``            what an API key allows
+``usage/{day}``                               ``{owner}/job/{jobId}``  what a job of the day has made and cost
+``usage/{day}``                               ``{owner}/call/{id}``    what a call of a text model was charged
+``usage/{day}``                               ``{owner}/refused``      how many requests were refused, by error code
+============================================  =======================  =================================================
 """
 
 import random
@@ -28,6 +34,8 @@ RATE_LIMITS = "rate-limit/"
 WINDOW = "window"
 BUDGETS = "budget"
 RESERVATIONS = "reservation/"
+API_KEYS = "api-key"
+USAGE = "usage/"
 # Longest pauses before a read is repeated, in seconds, like those of the SDK.
 _PAUSES = (1.0, 2.0)
 # Attribute values as DynamoDB's API writes them, each with its type: {"N": "1"}.
@@ -127,17 +135,19 @@ class Ledger:
         changed: Item = response["Attributes"]
         return changed
 
-    def query(self, pk: str, prefix: str) -> Iterator[Item]:
-        """The items of a partition key whose sort keys begin with a prefix, in their order.
+    def query(self, pk: str, prefix: str = "") -> Iterator[Item]:
+        """The items of a partition key, or those whose sort keys begin with a prefix, in their order.
 
         Raises
         ------
         StorageError : DynamoDB cannot be read
         """
+        # No prefix may be empty.
+        condition, values = (" AND begins_with(sk, :prefix)", {":prefix": {"S": prefix}}) if prefix else ("", {})
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues={":pk": {"S": pk}, ":prefix": {"S": prefix}},
+            KeyConditionExpression=f"pk = :pk{condition}",
+            ExpressionAttributeValues={":pk": {"S": pk}, **values},
             ConsistentRead=True,
         )
         try:

@@ -12,6 +12,8 @@ from pixelprompt.errors import PixelPromptError, StorageError
 from pixelprompt.storage.documents import MISSING, DocumentStore, storage_error
 from pixelprompt.storage.keys import JOBS, given_references_key, job_of_folder, reference_key
 
+# The member of a reference that an admin gave.
+BY_ADMIN = "byAdmin"
 # Of a job that shares the beginning of its ID with others, so many are looked at.
 _NAMESAKES = 3
 
@@ -30,14 +32,18 @@ class ReferenceStorage:
         self._bucket = bucket
         self._documents = DocumentStore(s3_client, bucket)
 
-    def save_given(self, job_id: str, references: Sequence[Mapping[str, Any]]) -> None:
+    def save_given(self, job_id: str, references: Sequence[Mapping[str, Any]], *, by_admin: bool = False) -> None:
         """Keep a job's references as given; each has an ``imageKey``, an ``uploadId``, a ``url``, or ``data``.
+
+        Those of an admin have ``BY_ADMIN``: they may be images of other owners.
 
         Raises
         ------
         StorageError
         """
-        self._documents.write(given_references_key(job_id), {"references": [*references]})
+        added = {BY_ADMIN: True} if by_admin else {}
+        given = [{**reference, **added} for reference in references]
+        self._documents.write(given_references_key(job_id), {"references": given})
 
     def given(self, job_id: str) -> list[dict[str, Any]]:
         """The references as the caller gave them; none where they have expired.

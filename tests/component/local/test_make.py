@@ -13,8 +13,8 @@ from local import lock
 from local.paths import ROOT
 
 VARIABLES = (
-    "API_URL", "BUCKET", "CDK", "DAYS", "FILE", "FROM", "JOB", "KEY_HOSTS", "ONLY", "PATCH", "PROMPT", "PROPOSE",
-    "SAVE", "SECONDS", "STAGE", "WHEELS",
+    "ADMIN", "API_URL", "BUCKET", "CDK", "DAILY", "DAYS", "EXPIRES", "FILE", "FROM", "JOB", "KEY_HOSTS", "MODELS",
+    "MONTHLY", "NAME", "ONLY", "PATCH", "PROMPT", "PROPOSE", "RATE", "SAVE", "SECONDS", "STAGE", "WHEELS",
 )  # fmt: skip
 AWKWARD = 'a\'b "$HOME" `id` $(MAKE) #1'
 
@@ -70,6 +70,17 @@ def test_a_checkout_that_is_ready_asks_its_own_python(ready: Path) -> None:
         ("logs", "JOB", "--job={}"),
         ("keys", "STAGE", "--stage={}"),
         ("keys", "FROM", "--from={}"),
+        ("key", "NAME", "--name={}"),
+        ("key", "DAILY", "--daily={}"),
+        ("key", "MONTHLY", "--monthly={}"),
+        ("key", "RATE", "--rate={}"),
+        ("key", "MODELS", "--models={}"),
+        ("key", "EXPIRES", "--expires={}"),
+        ("key", "ADMIN", "--admin={}"),
+        ("key", "STAGE", "--stage={}"),
+        ("key-rotate", "NAME", "--name={}"),
+        ("key-disable", "NAME", "--name={}"),
+        ("key-list", "STAGE", "--stage={}"),
         ("doctor", "STAGE", "--stage={}"),
         ("models-check", "FILE", "{}"),
         ("models-refresh", "WHEELS", "--wheels={}"),

@@ -64,12 +64,14 @@ def test_every_answer_carries_the_security_headers(server: PageServer, path: str
 
 def test_the_root_is_the_page_and_the_configuration_names_the_api(server: PageServer) -> None:
     assert ask(server, "/")[2] == (WEB / "index.html").read_bytes()
-    assert json.loads(ask(server, "/config.json")[2]) == {"apiUrl": API, "statusWait": 20, "gallery": True}
+    config = {"apiUrl": API, "statusWait": 20, "gallery": True, "auth": "none", "usage": False}
+    assert json.loads(ask(server, "/config.json")[2]) == config
 
 
-def test_the_configuration_says_that_there_is_no_gallery() -> None:
-    with PageServer(0, API, 0, gallery=False) as running:
-        assert json.loads(running.config) == {"apiUrl": API, "statusWait": 0, "gallery": False}
+def test_the_configuration_says_what_the_api_has() -> None:
+    with PageServer(0, API, 0, gallery=False, auth="keys", usage=True) as running:
+        config = {"apiUrl": API, "statusWait": 0, "gallery": False, "auth": "keys", "usage": True}
+        assert json.loads(running.config) == config
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,30 @@ def test_a_token_goes_along_where_the_api_asks_for_one() -> None:
 
     with Canned(answer) as running:
         assert smoke.Api(running.url, "right").enter({}) == "with API_TOKEN"
-        with pytest.raises(CloudError, match="set API_TOKEN to one"):
+        with pytest.raises(CloudError, match=r"set API_KEY to an API key .+, or API_TOKEN to a token \(apiAuth=jwt\)"):
             smoke.Api(running.url).enter({})
         with pytest.raises(CloudError, match="rejected API_TOKEN"):
             smoke.Api(running.url, "wrong").enter({})
+
+
+def test_a_key_goes_along_where_the_api_asks_for_one() -> None:
+    def answer(asked: Asked) -> Answer:
+        # As API Gateway answers for a Lambda authorizer.
+        given = asked.headers.get("authorization")
+        if given == "Bearer right":
+            return MODELS
+        return Answer(403, {"message": "Forbidden"}) if given else Answer(401, {"message": "Unauthorized"})
+
+    said: list[str] = []
+    with Canned(answer) as running:
+        smoke.run(running.url, {"API_KEY": " right "}, said.append)
+        assert any("it responds; with API_KEY" in line for line in said)
+        with pytest.raises(CloudError, match=r"rejected API_KEY: the key is unknown, disabled, or expired"):
+            smoke.run(running.url, {"API_KEY": "wrong"}, said.append)
+        with pytest.raises(CloudError, match=r"`make key` makes one"):
+            smoke.run(running.url, {}, said.append)
+        with pytest.raises(CloudError, match="Both API_KEY and API_TOKEN are set"):
+            smoke.run(running.url, {"API_KEY": "right", "API_TOKEN": "right"}, said.append)
 
 
 def test_no_proxy_is_asked_for_an_api_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import pytest
 from infra.settings import Settings
 from local import __main__ as command
 from local import cdk, cloud, demo
+from local.cloud import Endpoints
 from local.cloud.chosen import models_of
 from local.options import OptionError, Options
 from local.paths import ROOT
@@ -237,7 +238,7 @@ def test_the_models_of_a_running_cloud_are_read_in_silence(
     s3: Any, content: str, known: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     s3.put_object(Bucket=BUCKET, Key=OVERLAY_KEY, Body=content)
-    names = ("region", "providerSecret", "simulator", "simulated", "api", "stateMachineArn")
-    running: Any = SimpleNamespace(client=boto3.client, endpoints={**dict.fromkeys(names, ""), "bucket": BUCKET})
+    endpoints = {**dict.fromkeys(Endpoints.__required_keys__, ""), "bucket": BUCKET}
+    running: Any = SimpleNamespace(client=boto3.client, endpoints=endpoints)
     assert (models_of(running).find("Mine") is not None) is known
     assert capfd.readouterr() == ("", "")

@@ -294,13 +294,19 @@ def test_our_own_failures_tell_nothing(error: Exception, log: io.StringIO) -> No
     assert type(error).__name__ in lines
 
 
+def test_a_key_in_the_path_is_not_logged(log: io.StringIO) -> None:
+    key = "pp_" + "x1" * 24 + "9"
+    answer_of(echo, {**event("{}"), "rawPath": f"/status/{key}"})
+    assert "/status/[hidden]" in log.getvalue() and key not in log.getvalue()
+
+
 def test_a_correlation_id_is_echoed_or_made() -> None:
     assert answer_of(echo, event("{}", X_Correlation_ID="abc-1"))["headers"]["X-Correlation-ID"] == "abc-1"
     made = [answer_of(echo, event("{}"))["headers"]["X-Correlation-ID"] for _ in range(2)]
     assert made[0] != made[1]
 
 
-@pytest.mark.parametrize("evil", ["a\r\nSet-Cookie: x", "x" * 129, "<script>", "ü", " "])
+@pytest.mark.parametrize("evil", ["a\r\nSet-Cookie: x", "x" * 129, "<script>", "ü", " ", "pp_" + "x" * 49])
 def test_a_correlation_id_cannot_carry_anything_else(evil: str) -> None:
     assert answer_of(echo, event("{}", X_Correlation_ID=evil))["headers"]["X-Correlation-ID"] != evil
 
@@ -373,7 +379,7 @@ def test_a_gallery_that_is_off_is_an_unknown_path(method: str, path: str, monkey
 
 def test_a_gallery_that_is_off_leaves_the_other_routes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GALLERY", "off")
-    deployed = routes.deployed_routes(has_gallery=Settings.from_environment().has_gallery)
+    deployed = routes.deployed_routes(has_gallery=Settings.from_environment().has_gallery, has_usage=True)
     assert set(routes.ROUTES) - {route.path for route in deployed} == {"/gallery/list", "/gallery/{galleryId}"}
 
 

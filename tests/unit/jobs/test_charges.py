@@ -72,7 +72,9 @@ def test_a_row_that_claimed_its_share_is_charged_unless_it_was_certainly_free(en
     end(document["results"][0])
     assert charge(document, 1, {0})
     assert document["results"][0]["charged"] == charged
-    assert document["reservations"] == [{"id": "id", "run": 1, "day": DAY, "amount": 0.05, "charged": charged}]
+    assert document["reservations"] == [
+        {"id": "id", "run": 1, "day": DAY, "amount": 0.05, "scopes": [], "charged": charged}
+    ]
 
 
 @pytest.mark.parametrize("end", [refused, lost, cancelled_before_its_start_was_recorded, cancelled_at_work])
@@ -89,7 +91,9 @@ def test_a_run_is_charged_once(end: Any = done) -> None:
         end(row)
     assert charge(document, 1, {0, 1})
     assert not charge(document, 1, ())
-    assert document["reservations"] == [{"id": "id", "run": 1, "day": DAY, "amount": 0.12, "charged": 0.08}]
+    assert document["reservations"] == [
+        {"id": "id", "run": 1, "day": DAY, "amount": 0.12, "scopes": [], "charged": 0.08}
+    ]
 
 
 def test_what_has_reserved_nothing_is_not_charged() -> None:

@@ -10,6 +10,7 @@ from pixelprompt.jobs.document import new_document
 from pixelprompt.jobs.reserving import Part, Reserving, RetryBudget
 from pixelprompt.jobs.settlement import Settlement
 from pixelprompt.limits.budget import DEPLOYMENT, Budget, Budgets
+from pixelprompt.limits.usage import UsageLog
 from pixelprompt.models.model import Model
 from pixelprompt.models.parameters import receipt
 from pixelprompt.storage.ledger import Ledger
@@ -26,15 +27,17 @@ def part(index: int, dollars: float | None, n: int = 1) -> Part:
 class Bench:
     def __init__(self, dynamodb: Any) -> None:
         self.now = NOW
-        self.budgets = Budgets(Ledger(dynamodb, LEDGER), clock=lambda: self.now)
+        ledger = Ledger(dynamodb, LEDGER)
+        self.budgets = Budgets(ledger, clock=lambda: self.now)
+        self.usage = UsageLog(ledger, lambda: self.now)
         self.limits = [Budget(DEPLOYMENT, daily=1_000_000)]
         self.unknown_price: float | None = None
 
     def reserving(self) -> Reserving:
         return Reserving(
             self.budgets,
-            self.limits,
-            Settlement(self.budgets),
+            lambda caller: self.limits,
+            Settlement(self.budgets, self.usage),
             unknown_price=self.unknown_price,
             clock=lambda: self.now,
         )
@@ -42,8 +45,8 @@ class Bench:
     def reserve(self, *parts: Part, job: str = "job") -> Any:
         reserving = Reserving(
             self.budgets,
-            self.limits,
-            Settlement(self.budgets),
+            lambda caller: self.limits,
+            Settlement(self.budgets, self.usage),
             unknown_price=self.unknown_price,
             clock=lambda: self.now,
         )
@@ -82,6 +85,15 @@ def test_who_does_not_fit_hears_what_would(bench: Bench) -> None:
     bench.reserve(part(0, 0.07), part(2, 0.02), part(3, 0.01), job="other")
 
 
+def test_what_is_said_to_fit_fits_into_every_budget(bench: Bench) -> None:
+    bench.reserve(part(0, 0.95))
+    bench.limits = [Budget("key/a", daily=200_000), *bench.limits]
+    refused = bench.refused(part(0, 0.15), part(1, 0.1), part(2, 0.04))
+    assert (refused.details["scope"], refused.details["left"]) == ("key", 0.2)
+    assert refused.details["models"] == ["model 2"]
+    bench.reserve(part(2, 0.04), job="other")
+
+
 def test_after_the_window_turns_the_same_job_fits(bench: Bench) -> None:
     bench.reserve(part(0, 0.9))
     assert bench.refused(part(0, 0.9)).details["models"] == []
@@ -111,6 +123,6 @@ def test_a_retry_reserves_no_more_images_than_the_model_makes(
     given = receipt({"n": 4}, {"n": {"max": most}})
     model = part(0, 0.01).model
     document = new_document("job", "a fox", {"n": 4}, [{"name": "model 0", "provider": "openai", **given.row()}], "now")
-    budget = RetryBudget(bench.reserving(), Settlement(bench.budgets), lambda name: model)
+    budget = RetryBudget(bench.reserving(), Settlement(bench.budgets, bench.usage), lambda name: model)
     reserved = budget.reserve(document, document["results"], {0: missing})
     assert reserved and reserved.amounts == {0: expected}

@@ -17,6 +17,7 @@ from pixelprompt.jobs.schema import Job
 from pixelprompt.jobs.settlement import Settlement, Sweep
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.limits.budget import DEPLOYMENT, Budget, Budgets, Reservation
+from pixelprompt.limits.usage import UsageLog
 from pixelprompt.models.cost import reported
 from pixelprompt.models.model import ProviderError
 from pixelprompt.storage.images import ImageStorage
@@ -37,11 +38,14 @@ class Bench:
         self.dynamodb = dynamodb
         self.now = NOON
         self.jobs = JobManager(s3, BUCKET, clock=lambda: datetime.fromtimestamp(self.now, UTC))
-        self.budgets = Budgets(Ledger(dynamodb, LEDGER), clock=lambda: self.now)
-        self.completion = Completion(self.jobs, ImageStorage(s3, BUCKET), Settlement(self.budgets))
+        ledger = Ledger(dynamodb, LEDGER)
+        self.budgets = Budgets(ledger, clock=lambda: self.now)
+        self.usage = UsageLog(ledger, lambda: self.now)
+        self.completion = Completion(self.jobs, ImageStorage(s3, BUCKET), Settlement(self.budgets, self.usage))
         self.executions: set[tuple[str, int]] = set()
         self.sweeper = Sweep(
             self.budgets,
+            self.usage,
             self.jobs.get_job_status,
             lambda job_id, run: self.completion.finish(FinishRequest(job_id, run=run)),
             lambda job_id, run: (job_id, run) in self.executions,
@@ -94,7 +98,14 @@ def test_a_job_is_charged_what_it_cost_when_it_ends(bench: Bench) -> None:
     job = bench.finish()
     assert bench.charged() == [0.04, 0.05, 0.0]
     (reservation,) = job["reservations"]
-    assert reservation == {"id": reservation["id"], "run": 1, "day": "2026-11-29", "amount": 0.15, "charged": 0.09}
+    assert reservation == {
+        "id": reservation["id"],
+        "run": 1,
+        "day": "2026-11-29",
+        "amount": 0.15,
+        "scopes": [DEPLOYMENT],
+        "charged": 0.09,
+    }
     assert bench.committed() == Decimal("0.09")
     assert bench.sweep() == 0
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from moto import mock_aws
 from msgspec.structs import replace
 
+from pixelprompt.errors import StorageError
 from pixelprompt.limits.budget import DEPLOYMENT, Budget, Budgets, Left, Reservation
 from pixelprompt.models.cost import dollars, micros
 from pixelprompt.storage import clients
@@ -151,6 +152,18 @@ def test_a_deployment_without_room_gives_the_key_its_amount_back(bench: Bench) -
     bench.reserved(9)
     refused = bench.reserve(2, KEY, TEN, job="b")
     assert isinstance(refused, Left) and (refused.scope, refused.amount) == (DEPLOYMENT, 1_000_000)
+    assert bench.committed(scope="key/a") == 0
+    assert not bench.is_open("key/a")
+
+
+def test_a_deployment_that_cannot_be_asked_gives_the_key_its_amount_back(bench: Bench) -> None:
+    def fail(params: Any, **_: Any) -> None:
+        if params["Key"]["sk"]["S"].endswith(DEPLOYMENT):
+            raise ReadTimeoutError(endpoint_url="dynamodb")
+
+    bench.client.meta.events.register("provide-client-params.dynamodb.UpdateItem", fail)
+    with pytest.raises(StorageError):
+        bench.reserve(2, KEY, TEN)
     assert bench.committed(scope="key/a") == 0
     assert not bench.is_open("key/a")
 

@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from pixelprompt.limits.caller import caller
 from pixelprompt.limits.ledger_rate_limit import LedgerRateLimiter
-from pixelprompt.limits.limiter import DAY, HOUR, Limiter, decide
+from pixelprompt.limits.limiter import DAY, HOUR, Limiter, OwnWindow, decide
 from pixelprompt.limits.rate_limit import RateLimiter
 from pixelprompt.storage import clients
 from pixelprompt.storage.ledger import Ledger
@@ -281,9 +281,10 @@ def test_a_window_never_lets_more_than_its_limit_through(
     def windows(at: float) -> tuple[list[float], list[float]]:
         return [moment for moment in past if moment > at - HOUR], [moment for moment in past if moment > at - DAY]
 
-    decision = decide(*windows(now), now, global_limit, ip_limit)
+    address = OwnWindow("192.0.2.1", "ip", ip_limit, DAY)
+    decision = decide(*windows(now), now, global_limit, address)
     everyone, own = windows(now)
     assert decision.limited == (len(everyone) >= global_limit or len(own) >= ip_limit)
     if decision.limited and global_limit and ip_limit:
         then = now + decision.retry_after + 0.001
-        assert not decide(*windows(then), then, global_limit, ip_limit).limited
+        assert not decide(*windows(then), then, global_limit, address).limited

@@ -1,6 +1,7 @@
 """Calls of text models within the budgets."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pixelprompt.errors import BudgetExceeded, StorageError
 from pixelprompt.limits.budget import DEPLOYMENT, Budget, Budgets
 from pixelprompt.limits.spending import CallBudget
+from pixelprompt.limits.usage import CallUsage, UsageLog
 from pixelprompt.storage.ledger import Ledger
 from tests.conftest import LEDGER
 
@@ -16,11 +18,13 @@ CENT = 10_000
 
 class Bench:
     def __init__(self, dynamodb: Any) -> None:
-        self.budgets = Budgets(Ledger(dynamodb, LEDGER))
+        ledger = Ledger(dynamodb, LEDGER)
+        self.budgets = Budgets(ledger)
+        self.usage = UsageLog(ledger)
         self.limits = [Budget(DEPLOYMENT, daily=3 * CENT)]
 
     def budget(self, price: Callable[[str], int | None] = lambda text: CENT) -> CallBudget:
-        return CallBudget(self.budgets, self.limits, price)
+        return CallBudget(self.budgets, lambda caller: self.limits, price, self.usage)
 
     def left(self) -> int:
         (left,) = self.budgets.left(self.limits)
@@ -72,3 +76,12 @@ def test_a_call_that_could_not_be_charged_keeps_what_it_reserved(bench: Bench, m
     # The sweep finds no job of this ID, and charges the least.
     assert entry.reservation.least == entry.reservation.amount == CENT
     assert bench.left() == 2 * CENT
+
+
+def test_a_call_of_unknown_price_counts_as_an_unknown_cost_where_there_is_no_budget(bench: Bench) -> None:
+    bench.limits = []
+    with bench.budget(lambda text: None).reserved("a fox"):
+        pass
+    today = datetime.now(UTC).date()
+    (call,) = bench.usage.read(today, today, "")
+    assert isinstance(call, CallUsage) and call.amount is None

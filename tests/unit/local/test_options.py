@@ -23,6 +23,7 @@ def test_every_setting_reaches_the_stack() -> None:
         "DAILY_BUDGET": "10",
         "MONTHLY_BUDGET": "99.5",
         "UNKNOWN_PRICE_CEILING": "0.25",
+        "CONFIRM_ABOVE": "0.5",
         "IP_INCLUDE": "192.0.2.0/24",
         "TRUST_BODY_IP": "false",
         "RETENTION_DAYS": "3",
@@ -33,6 +34,7 @@ def test_every_setting_reaches_the_stack() -> None:
         "MODERATION": "keyword",
         "STATUS_WAIT": "7",
         "GALLERY": "off",
+        "API_AUTH": "keys",
         "KEY_HOSTS": '{"MY_KEY": ["My.Example"]}',
     }
     assert set(given) == set(SETTINGS)
@@ -42,10 +44,11 @@ def test_every_setting_reaches_the_stack() -> None:
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (30, 15)
     assert (settings.upload_limit, settings.upload_ip_limit, settings.limit_store) == (40, 25, "dynamodb")
     assert (settings.daily_budget, settings.monthly_budget, settings.unknown_price_ceiling) == (10, 99.5, 0.25)
+    assert settings.confirm_above == 0.5
     assert (settings.trust_body_ip, settings.retention_days, settings.log_level) == (False, 3, "DEBUG")
     assert (settings.cors_origins, settings.prompt_model_index) == ("https://example.com", "2")
     assert (settings.max_concurrency, settings.moderation) == (4, "keyword")
-    assert (settings.status_wait, settings.gallery) == (7, "off")
+    assert (settings.status_wait, settings.gallery, settings.api_auth) == (7, "off", "keys")
     assert settings.key_hosts == {"MY_KEY": ["my.example"]}
 
 

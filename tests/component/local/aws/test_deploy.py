@@ -127,6 +127,13 @@ def test_an_account_without_the_cdk_names_make_bootstrap(aws: boto3.Session) -> 
             "-c apiAuth=jwt -c jwtIssuer=https://issuer.example -c jwtAudience=client -c cloudfront=false",
             ["holders of a token of https://issuer.example."],
         ),
+        (
+            "dev",
+            "-c apiAuth=keys",
+            ["holders of an API key, which `make key` makes. The page is public", "Each caller sees only its own gall"],
+        ),
+        ("dev", "-c apiAuth=keys -c publicImages=true -c gallery=public", ["Images and the page are public"]),
+        ("prod", "-c publicImages=true", ["that IAM allows. Images are public through CloudFront."]),
     ],
 )
 def test_what_it_will_be_is_described(stage: str, extra: str, sentences: list[str], tmp_path: Path) -> None:
@@ -134,8 +141,9 @@ def test_what_it_will_be_is_described(stage: str, extra: str, sentences: list[st
     assert (target.stack, target.account.id) == (f"PixelPrompt-{stage}", "123456789012")
     text = "\n".join(target.description)
     assert all(sentence in text for sentence in sentences)
-    assert ("Images and the page are public" in text) == ("cloudfront=false" not in extra)
-    assert ("every caller can list all jobs' galleries" in text) == (stage == "dev")
+    is_open = stage == "dev" and "apiAuth" not in extra
+    assert ("ages and the page are public" in text) == (is_open or ("publicImages" in extra and stage == "dev"))
+    assert ("every caller can list all jobs' galleries" in text) == (is_open or "gallery=public" in extra)
 
 
 @pytest.mark.usefixtures("aws")

@@ -17,6 +17,7 @@ from local.cloud import Endpoints
 from local.emulator.access_key import AccessKey
 from local.paths import ROOT
 from local.report.usage import execution_arn, usage
+from tests.canned import Answer, Canned
 
 JOB = "0bfe8cdc-d477-41b5-98ae-0b4fcdc504e7"
 
@@ -111,6 +112,8 @@ def _endpoints(api: str) -> Endpoints:
         certificate="",
         shellFile="/tmp/my cloud/aws.sh",
         page="http://127.0.0.1:3/",
+        apiAuth="none",
+        ledgerTable="",
     )
 
 
@@ -176,6 +179,18 @@ def test_the_line_that_waits_ends_with_a_message_where_nobody_answers() -> None:
         free.bind(("127.0.0.1", 0))
         done = waits(f"http://127.0.0.1:{free.getsockname()[1]}/api")
     assert "curl: (7)" in done.stderr
+
+
+@pytest.mark.skipif(not which("curl"), reason="there is no curl")
+def test_the_key_goes_along_with_every_request() -> None:
+    answer = Answer(content=f'{{"jobId":"{JOB}","status":"completed"}}'.encode())
+    with Canned(answer) as api:
+        printed = usage(_endpoints(api.url), "pp_key")
+        lines = [line for line in printed.splitlines() if not line.startswith((". ", "aws "))]
+        environment = {"PATH": "/usr/bin:/bin", "no_proxy": "*"}
+        subprocess.run(["/bin/sh", "-euc", "\n".join(lines)], env=environment, check=True, timeout=60)
+    assert [asked.headers.get("authorization") for asked in api.asked] == ["Bearer pp_key"] * 4
+    assert api.asked[1].path == f"/status/{JOB}"
 
 
 def test_the_line_that_waits_is_printed() -> None:
