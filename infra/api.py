@@ -3,9 +3,14 @@
 import json
 from typing import cast
 
-from aws_cdk import Tags
+from aws_cdk import Duration, Tags
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
-from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer, HttpJwtAuthorizer
+from aws_cdk.aws_apigatewayv2_authorizers import (
+    HttpIamAuthorizer,
+    HttpJwtAuthorizer,
+    HttpLambdaAuthorizer,
+    HttpLambdaResponseType,
+)
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct, IConstruct
 
@@ -28,13 +33,18 @@ ACCESS_LOG_FORMAT = {
 
 # Routes that may cost money at a provider let through only this part of what the others do.
 PAID_SHARE = 5
+# The path of the API's description.
+DESCRIPTION = "/openapi.json"
+# A key that is disabled is still accepted for so long.
+KEY_CACHE = Duration.seconds(30)
 
 
 class Api(Construct):
     """The routes, their throttling and access logs.
 
     CORS is not configured here: preflights reach the catch-all route, and one place in the functions handles them.
-    That route is open whatever ``apiAuth`` says: browsers send no credentials with a preflight.
+    That route is open whatever ``apiAuth`` says: browsers send no credentials with a preflight. With API keys, so is
+    the description of the API, which says how to send one.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, functions: Functions) -> None:
@@ -50,21 +60,28 @@ class Api(Construct):
         if settings.api_url:
             # The emulator reads the id of an API from this tag.
             Tags.of(self.http_api).add("ms-custom-id", settings.api_url.rstrip("/").rpartition("/")[2])
-        authorizer = _authorizer(settings)
+        authorizer = _authorizer(settings, functions)
         routes: list[apigatewayv2.HttpRoute] = []
         by_name = {function.short_name: function for function in functions.all}
         integrations = {"status": status}
-        deployed = deployed_routes(has_gallery=settings.has_gallery)
+        deployed = deployed_routes(has_gallery=settings.has_gallery, has_usage=settings.has_charges)
         for route in deployed:
             if route.function not in integrations:
                 integration = HttpLambdaIntegration(route.function.capitalize(), by_name[route.function])
                 integrations[route.function] = integration
-            routes += self.http_api.add_routes(
+            is_open_to_all = settings.api_auth == "keys" and route.path == DESCRIPTION
+            added_routes = self.http_api.add_routes(
                 path=route.path,
                 methods=[apigatewayv2.HttpMethod(route.method)],
                 integration=integrations[route.function],
-                authorizer=authorizer,
+                authorizer=None if is_open_to_all else authorizer,
             )
+            if is_open_to_all:
+                for described in added_routes:
+                    acknowledge(
+                        described, "APIG4", "The description of the API says how to send a key, and has no data."
+                    )
+            routes += added_routes
         for open_route in self._open_routes(routes, authorizer):
             acknowledge(
                 open_route,
@@ -103,7 +120,16 @@ class Api(Construct):
         return [self.http_api.node.find_child("DefaultRoute"), *([] if authorizer else routes)]
 
 
-def _authorizer(settings: Settings) -> apigatewayv2.IHttpRouteAuthorizer | None:
+def _authorizer(settings: Settings, functions: Functions) -> apigatewayv2.IHttpRouteAuthorizer | None:
+    if functions.authorize:
+        return HttpLambdaAuthorizer(
+            "Keys",
+            functions.authorize,
+            response_types=[HttpLambdaResponseType.SIMPLE],
+            # What is cached holds for all routes: the decision depends on the key only.
+            identity_source=["$request.header.Authorization"],
+            results_cache_ttl=KEY_CACHE,
+        )
     if settings.api_auth == "iam":
         return HttpIamAuthorizer()
     if settings.api_auth == "jwt":

@@ -29,7 +29,7 @@ from infra.settings import INTERPRETER, PYTHON_VERSIONS, Settings
 from infra.storage import Storage
 from pixelprompt.deadline import REQUEST_SECONDS
 from pixelprompt.storage import keys as object_keys
-from pixelprompt.storage.ledger import BUDGETS, RATE_LIMITS, RESERVATIONS
+from pixelprompt.storage.ledger import API_KEYS, BUDGETS, RATE_LIMITS, RESERVATIONS, USAGE
 
 # Where Lambda unpacks an archive.
 TASK_ROOT = "/var/task"
@@ -276,7 +276,9 @@ class Functions(Construct):
     Attributes
     ----------
     gallery : None where the deployment has no gallery
-    sweep : settles what was left reserved; None where the deployment has no budget
+    sweep : settles what was left reserved; None where nothing is charged to a budget
+    usage : None where nothing is charged to a budget
+    authorize : decides on API keys; None where callers have none
     all : every function that is deployed
     """
 
@@ -314,7 +316,9 @@ class Functions(Construct):
             **key_hosts,
         }
         cors = {"CORS_ORIGINS": _cors_origins(settings, storage)}
-        delivery = {"CLOUDFRONT_DOMAIN": storage.domain} if storage.domain else {}
+        delivery = {"CLOUDFRONT_DOMAIN": storage.domain} if settings.has_public_images else {}
+        # Who sees the galleries of others may also see and edit their images.
+        gallery = {"GALLERY": settings.gallery}
         # The text model that enhances prompts judges them as well, where one is asked.
         moderation = {"MODERATION": settings.moderation, "PROMPT_MODEL_INDEX": settings.prompt_model_index}
 
@@ -341,15 +345,12 @@ class Functions(Construct):
             )
 
         counts = {"LEDGER_TABLE": ledger.table_name} if ledger else {}
-        charges = counts if settings.has_budget else {}
+        charges = counts if settings.has_charges else {}
+        budgets_of_all = _amounts({"DAILY_BUDGET": settings.daily_budget, "MONTHLY_BUDGET": settings.monthly_budget})
         budgets = {
-            name: _plain(dollars)
-            for name, dollars in (
-                ("DAILY_BUDGET", settings.daily_budget),
-                ("MONTHLY_BUDGET", settings.monthly_budget),
-                ("UNKNOWN_PRICE_CEILING", settings.unknown_price_ceiling),
-            )
-            if dollars
+            **({"CHARGES": "true"} if settings.has_charges else {}),
+            **budgets_of_all,
+            **_amounts({"UNKNOWN_PRICE_CEILING": settings.unknown_price_ceiling}),
         }
         callers = {**counts, "IP_INCLUDE": settings.ip_include, "TRUST_BODY_IP": str(settings.trust_body_ip).lower()}
         limits = {
@@ -382,12 +383,12 @@ class Functions(Construct):
         )
         # The downloads of a job have 120 s.
         self.prepare_references = function(
-            "prepare_references", ALLOCATION, timeout=150, code=references, python=references_python
+            "prepare_references", {**ALLOCATION, **gallery}, timeout=150, code=references, python=references_python
         )
         self.record_failure = function("record_failure", {}, timeout=30)
         self.finish = function("finish", charges, timeout=60)
         # It runs every five minutes.
-        self.sweep = function("sweep", {**charges, **longest_job}, timeout=240) if settings.has_budget else None
+        self.sweep = function("sweep", {**charges, **longest_job}, timeout=240) if settings.has_charges else None
         self.status = function(
             "status",
             {
@@ -395,7 +396,8 @@ class Functions(Construct):
                 **longest_job,
                 "STATUS_WAIT": str(settings.status_wait),
                 # This function responds on every path that has no route.
-                "GALLERY": settings.gallery,
+                **gallery,
+                **({"USAGE": "true"} if settings.has_charges else {}),
                 **delivery,
                 **cors,
             },
@@ -427,16 +429,30 @@ class Functions(Construct):
             timeout=REQUEST_SECONDS,
         )
         self.cancel = function("cancel", {**delivery, **cors}, timeout=REQUEST_SECONDS)
-        priced = key_hosts if settings.has_budget else {}
+        priced = key_hosts if settings.has_charges else {}
         self.retry = function("retry", {**limits, **priced, **cors}, timeout=REQUEST_SECONDS)
         self.models = function(
             "models", {"PROMPT_MODEL_INDEX": settings.prompt_model_index, **keys, **cors}, timeout=REQUEST_SECONDS
         )
         self.gallery = (
-            function("gallery", {**delivery, **cors}, timeout=REQUEST_SECONDS) if settings.has_gallery else None
+            function("gallery", {**gallery, **delivery, **cors}, timeout=REQUEST_SECONDS)
+            if settings.has_gallery
+            else None
         )
+        self.usage = (
+            function(
+                "usage",
+                {**counts, **budgets_of_all, "CONFIRM_ABOVE": _plain(settings.confirm_above), **cors},
+                timeout=REQUEST_SECONDS,
+            )
+            if settings.has_charges
+            else None
+        )
+        self.authorize = function("authorize", counts, timeout=10) if settings.api_auth == "keys" else None
         galleries = (self.gallery,) if self.gallery else ()
         sweeps = (self.sweep,) if self.sweep else ()
+        usages = (self.usage,) if self.usage else ()
+        authorizers = (self.authorize,) if self.authorize else ()
 
         self.all = (
             self.submit,
@@ -452,10 +468,12 @@ class Functions(Construct):
             self.models,
             *galleries,
             *sweeps,
+            *usages,
+            *authorizers,
         )
 
         for reader in self.all:
-            if ledger and reader is self.upload:
+            if ledger and reader in (self.upload, *usages, *authorizers):
                 # It reads nothing in the bucket.
                 continue
             # Each reads keys that may be missing. S3 returns 404 only to a role that may list the bucket, else 403
@@ -489,7 +507,7 @@ class Functions(Construct):
                 counter.allow_items("UpdateItem", "BatchGetItem", table=ledger, keys=keys_of_windows)
             else:
                 counter.allow_objects("GetObject", "PutObject", keys=[object_keys.LIMIT_KEYS[counted]])
-        if ledger and settings.has_budget:
+        if ledger and settings.has_charges:
             for reserver in (self.submit, self.retry, self.enhance):
                 reserver.allow_items("UpdateItem", "BatchGetItem", table=ledger, keys=BUDGETS)
             self.finish.allow_items("UpdateItem", table=ledger, keys=BUDGETS)
@@ -497,6 +515,16 @@ class Functions(Construct):
                 sweep.allow_items("UpdateItem", "Query", table=ledger, keys=BUDGETS)
             for claimer in (self.submit, self.retry, self.generate, self.finish, *sweeps):
                 claimer.allow_items("UpdateItem", table=ledger, keys=f"{RESERVATIONS}*")
+            for recorder in (self.submit, self.retry, self.enhance, self.finish, *sweeps):
+                recorder.allow_items("UpdateItem", table=ledger, keys=f"{USAGE}*")
+            for usage in usages:
+                usage.allow_items("Query", table=ledger, keys=f"{USAGE}*")
+                usage.allow_items("BatchGetItem", table=ledger, keys=BUDGETS)
+                if self.authorize:
+                    # Admins see the names of keys.
+                    usage.allow_items("Query", table=ledger, keys=API_KEYS)
+            for authorizer in authorizers:
+                authorizer.allow_items("BatchGetItem", table=ledger, keys=API_KEYS)
             # A run is reserved at the prices of the operator's catalogue as well.
             self.retry.allow_objects("GetObject", keys=[object_keys.OVERLAY_KEY])
         self.submit.allow_objects("GetObject", "PutObject", keys=[f"{object_keys.IDEMPOTENCY}*"])
@@ -511,7 +539,11 @@ class Functions(Construct):
 
         self.generate.allow_objects("PutObject", keys=[object_keys.RESUME_KEYS])
         self.generate.allow_objects(
-            "PutObject", keys=[f"{prefix}*" for prefix in (object_keys.RECORDS, object_keys.IMAGES, object_keys.INDEX)]
+            "PutObject",
+            keys=[
+                f"{prefix}*"
+                for prefix in (object_keys.RECORDS, object_keys.IMAGES, object_keys.INDEX, object_keys.OWNED_INDEX)
+            ],
         )
         arns = [f"arn:aws:bedrock:{region}::foundation-model/{model}" for model, region in bedrock_models.items()]
         if arns:
@@ -523,7 +555,7 @@ class Functions(Construct):
         for reader in (self.status, *galleries):
             reader.allow_objects("GetObject", keys=[object_keys.STATUS_KEYS])
         self.status.allow(["lambda:InvokeFunction"], [self.finish.function_arn])
-        if not storage.delivery:
+        if not settings.has_public_images:
             # A presigned URL allows what its signer may do.
             for signer in (self.status, self.cancel, *galleries):
                 signer.allow_objects("GetObject", keys=[f"{object_keys.IMAGES}*"])
@@ -533,9 +565,14 @@ class Functions(Construct):
         self.upload.allow_objects("PutObject", keys=[f"{object_keys.UPLOADS}*"])
 
 
-def _plain(dollars: float) -> str:
-    """An amount as a decimal number without an exponent, such as ``10`` or ``0.5``."""
-    return format(Decimal(repr(dollars)).normalize(), "f")
+def _amounts(dollars: Mapping[str, float]) -> dict[str, str]:
+    """Amounts by the names of environment variables; one that is 0 is not set."""
+    return {name: _plain(amount) for name, amount in dollars.items() if amount}
+
+
+def _plain(number: float) -> str:
+    """A decimal number without an exponent, such as ``10`` or ``0.5``."""
+    return format(Decimal(repr(number)).normalize(), "f")
 
 
 def _cors_origins(settings: Settings, storage: Storage) -> str:

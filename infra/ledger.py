@@ -1,4 +1,4 @@
-"""The ledger: the DynamoDB table in which requests are counted and budgets are kept."""
+"""The ledger: the DynamoDB table in which requests are counted, and budgets, usage, and API keys are kept."""
 
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct

@@ -19,4 +19,7 @@ MEMORY = {
     "retry": 512,
     "models": 512,
     "gallery": 512,
+    # Every request may wait for it, as for status.
+    "authorize": 1024,
+    "usage": 512,
 }

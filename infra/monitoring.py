@@ -64,7 +64,7 @@ class Monitoring(Construct):
         self._watch_functions(functions, api)
         if settings.daily_spend_alarm:
             self._watch_spending(settings.daily_spend_alarm)
-        if settings.has_budget:
+        if settings.has_charges:
             self._watch_budgets()
         if settings.target != "local":
             # The emulator's CloudFormation has no saved queries.
@@ -200,8 +200,8 @@ class Monitoring(Construct):
                 1,
                 of=function.short_name,
             )
-        with_routes = {route.function for route in ROUTES.values()}
-        requests = [function for function in self._functions if function.short_name in with_routes]
+        of_requests = {*(route.function for route in ROUTES.values()), "authorize"}
+        requests = [function for function in self._functions if function.short_name in of_requests]
         jobs = [function for function in self._functions if function not in requests]
         # The metric math of an alarm may have ten metrics.
         for of, throttled in (("requests", requests), ("jobs", jobs)):
@@ -407,8 +407,19 @@ class Monitoring(Construct):
                 graph("Costs that are not known", self._own("UnknownCosts"), unit="models"),
             ],
         ]
-        if self._settings.has_budget:
-            rows.append([graph("Budgets", self._own("OverReserved"), self._own("ReservationsSwept"))])
+        if self._settings.has_charges:
+            rows.append(
+                [
+                    graph("Images", self._each("Images", "model"), stacked=True),
+                    graph(
+                        "Budgets",
+                        self._own("OverReserved"),
+                        self._own("ReservationsSwept"),
+                        self._own("ReservedDollars"),
+                    ),
+                    graph("Requests refused by budgets and keys", self._each("Refusals", "errorCode"), stacked=True),
+                ]
+            )
         cloudwatch.Dashboard(
             self,
             "Dashboard",

@@ -34,7 +34,11 @@ class Page(Construct):
                 s3_deployment.Source.json_data(
                     "config.json",
                     page_config(
-                        api_url=api_url.rstrip("/"), status_wait=settings.status_wait, gallery=settings.has_gallery
+                        api_url=api_url.rstrip("/"),
+                        status_wait=settings.status_wait,
+                        gallery=settings.has_gallery,
+                        auth=settings.api_auth,
+                        usage=settings.has_charges,
                     ),
                 ),
             ],

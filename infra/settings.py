@@ -5,7 +5,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
@@ -93,7 +93,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         Literal["s3", "dynamodb"],
         Meta(
             description="Where requests are counted: in `s3`, or in `dynamodb`, where none is refused because many "
-            "arrive at once; limits are then at most 5000. A budget needs `dynamodb`, which is then the default."
+            "arrive at once; limits are then at most 5000. A budget and API keys need `dynamodb`, which is then the "
+            "default."
         ),
     ] = "s3"
     ip_include: Annotated[
@@ -155,8 +156,11 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         ),
     ] = 0
     api_auth: Annotated[
-        Literal["none", "iam", "jwt"],
-        Meta(description="Who may call: anybody (`none`), whom `iam` allows, or whom a `jwt` names."),
+        Literal["none", "keys", "iam", "jwt"],
+        Meta(
+            description="Who may call: anybody (`none`), who has an API key of the deployment (`keys`), whom `iam` "
+            "allows, or whom a `jwt` names."
+        ),
     ] = "none"
     jwt_issuer: Annotated[
         str,
@@ -180,16 +184,25 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         ),
     ] = False
     gallery: Annotated[
-        Literal["public", "off"],
+        Literal["public", "owner", "off"],
         Meta(
-            description="Whether the galleries of all jobs are `public` to everyone who may call, or `off`, without "
-            "routes; the stage `prod` has them off by default, all others public."
+            description="Whether the galleries of all jobs are `public` to everyone who may call, each caller sees the "
+            "`owner`'s only, or they are `off`, without routes; by default `owner` with authentication, else `off` in "
+            "the stage `prod` and `public` in all others."
         ),
     ] = "public"
+    public_images: Annotated[
+        bool,
+        Meta(
+            description="Whether images are public by URL, through CloudFront, where callers need credentials; else "
+            "they have presigned URLs there."
+        ),
+    ] = False
     cloudfront: Annotated[
         bool,
         Meta(
-            description="Whether CloudFront serves images and page; else images have presigned URLs; off for `local`."
+            description="Whether CloudFront serves the page, and images that are public; else images have presigned "
+            "URLs; off for `local`."
         ),
     ] = True
     status_wait: Annotated[
@@ -245,6 +258,15 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
             le=1_000_000,
         ),
     ] = 0
+    confirm_above: Annotated[
+        float,
+        about(
+            "Share of what is left of a budget, above which the page asks before it sends a job; 1 never asks.",
+            "a number from 0 to 1",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.25
     key_hosts: Annotated[
         Mapping[str, Sequence[str]],
         about(
@@ -298,8 +320,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def serves_page(self) -> bool:
-        """Whether the page is deployed: it needs CloudFront, and calls the API without credentials."""
-        return self.cloudfront and self.api_auth == "none"
+        """Whether the page is deployed: it needs CloudFront, and has no credentials but an API key."""
+        return self.cloudfront and self.api_auth in ("none", "keys")
+
+    @property
+    def has_public_images(self) -> bool:
+        """Whether CloudFront serves images to anybody; else they have presigned URLs."""
+        return self.cloudfront and (self.api_auth == "none" or self.public_images)
 
     @property
     def has_ledger(self) -> bool:
@@ -312,14 +339,21 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         return bool(self.daily_budget or self.monthly_budget)
 
     @property
+    def has_charges(self) -> bool:
+        """Whether jobs may be charged to a budget, of the deployment or of an API key."""
+        return _has_charges(self.api_auth, self.daily_budget, self.monthly_budget)
+
+    @property
     def has_gallery(self) -> bool:
         """Whether the gallery's routes, its function and its part of the page are deployed."""
-        return self.gallery == "public"
+        return self.gallery != "off"
 
     @property
     def chosen(self) -> dict[str, Any]:
         """The settings that are not the defaults of the stage, by their names in the context."""
-        default = Settings(stage=self.stage, **_defaults(self.stage, self.target, has_budget=self.has_budget))
+        default = Settings(
+            stage=self.stage, **_defaults(self.stage, self.target, self.api_auth, has_charges=self.has_charges)
+        )
         values = {name: getattr(self, _snake_case(name)) for name in NAMES}
         return {name: value for name, value in values.items() if value != getattr(default, _snake_case(name))}
 
@@ -356,8 +390,10 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
         chosen.update(with_present_names(single_values(context)))
         values = read_values(chosen, cls, _CHECKS)
         values["stage"] = stage
-        has_budget = bool(values.get("daily_budget") or values.get("monthly_budget"))
-        settings = cls(**{**_defaults(stage, values.get("target", "aws"), has_budget=has_budget), **values})
+        api_auth = values.get("api_auth", "none")
+        has_charges = _has_charges(api_auth, values.get("daily_budget", 0), values.get("monthly_budget", 0))
+        defaults = _defaults(stage, values.get("target", "aws"), api_auth, has_charges=has_charges)
+        settings = cls(**{**defaults, **values})
         settings._check()
         return settings
 
@@ -373,27 +409,42 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
                 refuse(name, "it is allowed only with target=local.")
         if is_local and self.cloudfront:
             refuse("cloudfront", "with target=local it must be false.")
-        if is_local and self.api_auth != "none":
-            refuse("apiAuth", "with target=local it must be none.")
+        if is_local and self.api_auth not in ("none", "keys"):
+            refuse("apiAuth", "with target=local it must be none or keys.")
         for name in ("jwtIssuer", "jwtAudience"):
             if bool(getattr(self, _snake_case(name))) != (self.api_auth == "jwt"):
                 refuse(name, "it is needed with apiAuth=jwt, and only there.")
         if self.stage == "prod" and self.api_auth == "none" and not (self.allow_public or is_local):
             refuse(
                 "apiAuth",
-                "in the stage prod it must be iam or jwt, unless allowPublic=true says that anybody may call.",
+                "in the stage prod it must be keys, iam or jwt, unless allowPublic=true says that anybody may call.",
             )
+        self._check_images(refuse)
+        if self.api_auth == "keys" and not self.has_ledger:
+            refuse("limitStore", "with apiAuth=keys it must be dynamodb, where the keys are kept.")
         if self.has_budget and not self.has_ledger:
             refuse("limitStore", "with dailyBudget or monthlyBudget it must be dynamodb, where budgets are kept.")
-        if self.unknown_price_ceiling and not self.has_budget:
-            refuse("unknownPriceCeiling", "it is needed only with dailyBudget or monthlyBudget.")
+        if not self.has_charges:
+            for name in ("unknownPriceCeiling", "confirmAbove"):
+                if getattr(self, _snake_case(name)) != getattr(Settings(), _snake_case(name)):
+                    refuse(name, "it is needed only with dailyBudget, monthlyBudget, or apiAuth=keys.")
         if self.has_ledger:
-            store = "limitStore=dynamodb, which a budget needs," if self.has_budget else "limitStore=dynamodb"
+            needed_by = "a budget needs" if self.has_budget else "apiAuth=keys needs" if self.has_charges else ""
+            store = f"limitStore=dynamodb, which {needed_by}," if needed_by else "limitStore=dynamodb"
             for name in _LIMITS:
                 if getattr(self, _snake_case(name)) > MAX_LIMIT:
                     refuse(name, f"with {store} it must be at most {MAX_LIMIT}: one item holds its window.")
         if not self.python_version:
             refuse("pythonVersion", f"in the stage prod it must be set, to one of {', '.join(PYTHON_VERSIONS)}.")
+
+    def _check_images(self, refuse: Callable[[str, str], NoReturn]) -> None:
+        """Check who sees images."""
+        if self.gallery == "owner" and self.api_auth == "none":
+            refuse("gallery", "it needs apiAuth keys, iam or jwt: without authentication, nobody owns a job.")
+        if self.public_images and self.api_auth == "none":
+            refuse("publicImages", "with apiAuth=none, images are public anyway; remove it.")
+        if self.public_images and not self.cloudfront:
+            refuse("publicImages", "it needs cloudfront.")
 
 
 NAMES = Settings.__struct_encode_fields__
@@ -426,16 +477,21 @@ def former_names(context: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _defaults(stage: str, target: str, *, has_budget: bool) -> dict[str, Any]:
-    """The defaults that depend on the stage, the target, or a budget, by the names of their fields."""
+def _has_charges(api_auth: str, daily_budget: float, monthly_budget: float) -> bool:
+    return api_auth == "keys" or bool(daily_budget or monthly_budget)
+
+
+def _defaults(stage: str, target: str, api_auth: str, *, has_charges: bool) -> dict[str, Any]:
+    """The defaults that depend on the stage, the target, or other settings, by the names of their fields."""
     is_local = target == "local"
+    open_gallery = "off" if stage == "prod" else "public"
     return {
-        "limit_store": "dynamodb" if has_budget else "s3",
+        "limit_store": "dynamodb" if has_charges else "s3",
         "trust_body_ip": is_local,
         "cloudfront": not is_local,
         "status_wait": MAX_WAIT_SECONDS if is_local else 0,
         "removal_policy": "destroy" if stage == "dev" else "retain",
-        "gallery": "off" if stage == "prod" else "public",
+        "gallery": open_gallery if api_auth == "none" else "owner",
         "python_version": _default_python(stage),
     }
 

@@ -67,6 +67,8 @@ class PixelPromptStack(Stack):
             ("BucketName", self.storage.bucket.bucket_name, "Bucket of jobs and images"),
             ("StateMachineArn", self.workflow.machine.state_machine_arn, "State machine that runs jobs"),
             ("ProviderSecretArn", self.provider_keys.arn, "Secret that holds the provider keys"),
-            ("Gallery", settings.gallery, "Whether the galleries of all jobs are public or off"),
+            ("Gallery", settings.gallery, "Whether the galleries of all jobs are public, their owner's only, or off"),
+            ("ApiAuth", settings.api_auth, "Who may call the API"),
+            *([("LedgerTable", self.ledger.table_name, "Table of counts, budgets, and keys")] if self.ledger else []),
         ):
             CfnOutput(self, name, value=value, description=description)

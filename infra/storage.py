@@ -1,4 +1,4 @@
-"""The bucket that holds jobs, images and rate-limit counts, and the CloudFront distribution in front of its images."""
+"""The bucket that holds jobs, images and rate-limit counts, and the CloudFront distribution of images and page."""
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudfront as cloudfront
@@ -67,19 +67,20 @@ class PrivateBucket(s3.Bucket):
 
 
 class Storage(Construct):
-    """A private bucket whose objects expire, and, with ``cloudfront``, the distribution that serves its images.
+    """A private bucket whose objects expire, and the distribution, where CloudFront serves its images or the page.
 
     Attributes
     ----------
     bucket : jobs, images, counts
-    delivery : the distribution with its page bucket, or None where images have presigned URLs
+    delivery : the distribution with its page bucket, or None where it would have neither images nor a page
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:
         super().__init__(scope, id)
         days_by_prefix = {
             **dict.fromkeys(
-                (keys.JOBS, keys.RECORDS, keys.IMAGES, keys.INDEX, keys.REFERENCES), settings.retention_days
+                (keys.JOBS, keys.RECORDS, keys.IMAGES, keys.INDEX, keys.OWNED_INDEX, keys.REFERENCES),
+                settings.retention_days,
             ),
             keys.ENHANCED: ENHANCED_DAYS,
             keys.RATE_LIMITS: RATE_LIMIT_DAYS,
@@ -100,12 +101,12 @@ class Storage(Construct):
         )
         self._refuse_unconditional_writes()
         self.delivery: Delivery | None = None
-        if settings.cloudfront:
+        if settings.serves_page or settings.has_public_images:
             self.delivery = Delivery(self, "Delivery", settings=settings, bucket=self.bucket)
 
     @property
     def domain(self) -> str:
-        """Domain that serves ``images/``; empty where presigned URLs are used."""
+        """Domain of the distribution; empty where there is none."""
         return self.delivery.distribution.distribution_domain_name if self.delivery else ""
 
     def _refuse_unconditional_writes(self) -> None:
@@ -126,28 +127,31 @@ def _cors_rules(settings: Settings) -> list[s3.CorsRule]:
     """The pages that may upload, and that may fetch images where no CloudFront with CORS headers of its own does."""
     origins = settings.cors_origins.split(",")
     uploading = s3.CorsRule(allowed_origins=[*origins, *_page_origins(settings)], allowed_methods=[s3.HttpMethods.POST])
-    if settings.cloudfront:
+    if settings.has_public_images:
         return [uploading]
     # A page that saves images fetches presigned URLs.
-    reading = s3.CorsRule(allowed_origins=origins, allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.HEAD])
+    reading = s3.CorsRule(
+        allowed_origins=[*origins, *_page_origins(settings)], allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.HEAD]
+    )
     return [reading, uploading]
 
 
 def _page_origins(settings: Settings) -> list[str]:
-    """Where CloudFront serves the page, unless every page may upload.
+    """Where CloudFront serves the page, unless every page may upload and read.
 
     The distribution's own domain would be a circular dependency, as it has the bucket as an origin; and a bucket that
     outlives its stack can be imported again only if it refers to nothing. So the rule allows CloudFront's pages as a
     whole. That lets none of them upload: browsers send a form without a preflight, whatever the rule says, and S3
-    stores it only with the policy that this deployment's API has signed. The rule lets a page read S3's response.
+    stores it only with the policy that this deployment's API has signed; and it returns an image only for a URL that
+    the API has signed. The rule lets a page read S3's response.
     """
     return ["https://*.cloudfront.net"] if settings.serves_page and settings.cors_origins != "*" else []
 
 
 class Delivery(Construct):
-    """CloudFront in front of the images of a bucket, and of a bucket of its own for the page.
+    """CloudFront in front of a bucket of its own for the page and, where they are public, the images of a bucket.
 
-    It reads, signed by an origin access control, only ``images/*`` of the data: jobs and counts are not reachable.
+    It reads, signed by an origin access control, at most ``images/*`` of the data: jobs and counts are not reachable.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, bucket: s3.Bucket) -> None:
@@ -178,7 +182,7 @@ class Delivery(Construct):
             default_behavior=cloudfront.BehaviorOptions(
                 origin=origin(self.page_bucket),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
-                response_headers_policy=self._page_headers(bucket),
+                response_headers_policy=self._page_headers(settings, bucket),
             ),
             additional_behaviors={
                 IMAGE_PATHS: cloudfront.BehaviorOptions(
@@ -188,9 +192,12 @@ class Delivery(Construct):
                     # Nothing is gained by compressing an image again.
                     compress=False,
                 )
-            },
+            }
+            if settings.has_public_images
+            else {},
         )
-        self._let_read(bucket, IMAGE_PATHS)
+        if settings.has_public_images:
+            self._let_read(bucket, IMAGE_PATHS)
         self._let_read(self.page_bucket, "*")
         for rule, reason in (
             ("CFR1", "No geographic restriction: the API serves callers in every country."),
@@ -214,17 +221,18 @@ class Delivery(Construct):
             )
         )
 
-    def _page_headers(self, bucket: s3.Bucket) -> cloudfront.ResponseHeadersPolicy:
+    def _page_headers(self, settings: Settings, bucket: s3.Bucket) -> cloudfront.ResponseHeadersPolicy:
         # The API's own URL would be a circular dependency: the functions behind it know the distribution's domain.
         api = f"https://*.execute-api.{Stack.of(self).region}.amazonaws.com"
-        # The SDK signs forms for the first name in us-east-1 and for the second in other regions.
+        # The SDK signs forms and URLs for the first name in us-east-1 and for the second in other regions.
         uploads = f"https://{bucket.bucket_domain_name} https://{bucket.bucket_regional_domain_name}"
+        images = "" if settings.has_public_images else uploads
         return cloudfront.ResponseHeadersPolicy(
             self,
             "PageHeaders",
             security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
                 content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
-                    content_security_policy=content_security_policy(api=api, uploads=uploads),
+                    content_security_policy=content_security_policy(api=api, uploads=uploads, images=images),
                     override=True,
                 ),
                 content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),

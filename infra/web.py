@@ -19,7 +19,9 @@ CONTENT_TYPES = {
 IMAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 
-def page_config(*, api_url: str, status_wait: int, gallery: bool) -> dict[str, Any]:
+def page_config(
+    *, api_url: str, status_wait: int, gallery: bool, auth: str = "none", usage: bool = False
+) -> dict[str, Any]:
     """The content of ``config.json``, which the page reads first.
 
     Parameters
@@ -27,8 +29,10 @@ def page_config(*, api_url: str, status_wait: int, gallery: bool) -> dict[str, A
     api_url : URL of the HTTP API
     status_wait : seconds that the page may wait for a change
     gallery : whether the API has a gallery to show
+    auth : what callers need: ``none``, or an API key (``keys``)
+    usage : whether the API tells what was used and what is left of budgets
     """
-    return {"apiUrl": api_url, "statusWait": status_wait, "gallery": gallery}
+    return {"apiUrl": api_url, "statusWait": status_wait, "gallery": gallery, "auth": auth, "usage": usage}
 
 
 def content_security_policy(*, api: str, uploads: str, images: str = "") -> str:

@@ -44,7 +44,7 @@ class Workflow(Construct):
     """The state machine of ``statemachine/generate_images.asl.json``.
 
     An execution that fails, times out or is stopped is an event that runs *finish*; what it cannot finish lands in a
-    queue that raises an alarm. With a budget, a schedule runs *sweep*.
+    queue that raises an alarm. Where jobs are charged to budgets, a schedule runs *sweep*.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings, functions: Functions) -> None:

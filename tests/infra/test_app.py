@@ -157,8 +157,8 @@ def test_the_umask_may_let_the_group_write_and_home_stays_as_it_is(synthesized: 
 def test_synthesizes_without_an_account(synthesized: Synthesized) -> None:
     template = json.loads((synthesized.out / "PixelPrompt-dev.template.json").read_text())
     types = [entry["Type"] for entry in template["Resources"].values()]
-    # Without a budget there is no sweep.
-    assert types.count("AWS::Lambda::Function") == len(list((ROOT / "functions").glob("*.py"))) - 1
+    # Without budgets and keys there is no sweep, no usage, and nobody who authorizes.
+    assert types.count("AWS::Lambda::Function") == len(list((ROOT / "functions").glob("*.py"))) - 3
     assert types.count("AWS::StepFunctions::StateMachine") == 1
     # The emulator's interpreter has the packages: the one archive holds our own code only.
     (archive,) = synthesized.out.glob("asset.*")

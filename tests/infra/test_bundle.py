@@ -38,8 +38,8 @@ from tests.contract.table import MODELS, PATHS
 from .conftest import ROOT
 
 ENTRY_POINTS = {source.stem for source in SOURCES.glob("*.py")}
-# What only a deployment with a budget has.
-WITH_BUDGET = {"sweep"}
+# What only a deployment with a budget or API keys has.
+WITH_BUDGET_OR_KEYS = {"sweep", "usage", "authorize"}
 # By archive, those that can start in it; the core is in every archive.
 CORE_ENTRY_POINTS = ENTRY_POINTS - {"generate", "enhance", "prepare_references"}
 STARTING = {
@@ -146,7 +146,7 @@ def test_the_environment_asks_for_the_same_versions() -> None:
     assert {name: version(environment[name]) for name in both} == {name: version(archives[name]) for name in both}
 
 
-CLIENTS = ("client", "request_client", "_request_client")
+CLIENTS = ("client", "request_client")
 
 
 def _called_name(function: ast.expr) -> str | None:
@@ -256,7 +256,7 @@ def test_a_second_synthesis_needs_nothing_from_outside_and_gives_the_same(assemb
 @pytest.mark.network
 def test_only_who_needs_packages_carries_them(assembly: Assembly) -> None:
     archives = assembly.archives()
-    assert set(archives) == ENTRY_POINTS - WITH_BUDGET
+    assert set(archives) == ENTRY_POINTS - WITH_BUDGET_OR_KEYS
 
     def carriers(*names: str) -> set[str]:
         return {module for module, archive in archives.items() if any((archive / name).exists() for name in names)}
@@ -343,7 +343,7 @@ def test_every_function_but_three_runs_on_the_core(assembly: Assembly) -> None:
     core = assembly.archive(CORE)
     assert {
         module for module, archive in assembly.archives().items() if archive == core
-    } == CORE_ENTRY_POINTS - WITH_BUDGET
+    } == CORE_ENTRY_POINTS - WITH_BUDGET_OR_KEYS
 
 
 @pytest.mark.slow

@@ -32,9 +32,9 @@ def test_the_document_is_up_to_date(table: str) -> None:
 def test_the_table_tells_both_shapes_apart(table: str) -> None:
     lines = table.splitlines()
     for name in ("status", "cancel", "gallery"):
-        assert f"| `{name}` | `s3:GetObject` | `bucket/images/*` | only without CloudFront |" in lines
+        assert f"| `{name}` | `s3:GetObject` | `bucket/images/*` | only where images aren't public |" in lines
     assert [line for line in lines if "cloudfront:CreateInvalidation" in line and "only with CloudFront" in line]
-    assert "| every function | `s3:ListBucket` | `bucket` |  |" in lines
+    assert "| every function | `s3:ListBucket` | `bucket` | except `authorize` `usage` |" in lines
     assert "| every function | `logs:CreateLogStream` `logs:PutLogEvents` | `its log group` |  |" in lines
 
 
@@ -50,13 +50,22 @@ def test_the_table_tells_where_requests_are_counted(table: str) -> None:
 
 
 def test_the_table_tells_what_only_a_budget_needs(table: str) -> None:
-    only = "only with a budget"
+    only = "only with a budget or keys"
     lines = [line for line in table.splitlines() if line.endswith(f"| {only} |")]
-    assert {line.split("`")[1] for line in lines} == {"submit", "retry", "enhance", "generate", "finish", "sweep"}
+    holders = {line.split("`")[1] for line in lines}
+    assert holders == {"submit", "retry", "enhance", "generate", "finish", "sweep", "usage"}
     assert f"| `generate` | `dynamodb:UpdateItem` | `ledger/reservation/*` | {only} |" in lines
     assert f"| `sweep` | `dynamodb:Query` `dynamodb:UpdateItem` | `ledger/budget` | {only} |" in lines
     # What every function may do is in its own rows.
     assert not [line for line in lines if "logs:" in line or "xray:" in line or "s3:ListBucket" in line]
+
+
+def test_the_table_tells_what_only_keys_need(table: str) -> None:
+    lines = [line for line in table.splitlines() if line.endswith("| only with `apiAuth` `keys` |")]
+    assert set(lines) == {
+        "| `authorize` | `dynamodb:BatchGetItem` | `ledger/api-key` | only with `apiAuth` `keys` |",
+        "| `usage` | `dynamodb:Query` | `ledger/api-key` | only with `apiAuth` `keys` |",
+    }
 
 
 def test_the_table_has_what_bucket_policies_allow_a_role(table: str) -> None:

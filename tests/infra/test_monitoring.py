@@ -20,6 +20,8 @@ COST = (DOCS / "explanation" / "cost.md").read_text(encoding="utf-8")
 SERVICE = "pixel-prompt-dev"
 # The alarms that only a budget has, and their metrics.
 OF_BUDGETS = {"over-reserved": "OverReserved", "swept-reservations": "ReservationsSwept"}
+# What else is only measured with budgets or API keys.
+OF_USAGE = {"Images", "ReservedDollars", "Refusals"}
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
@@ -91,11 +93,18 @@ def test_the_logs_that_the_operator_is_sent_to_exist(template: Template) -> None
 
 def test_no_alarm_looks_at_more_than_cloudwatch_lets_it(synthesize: Synthesize) -> None:
     """At most ten metrics in the metric math of an alarm (CloudWatch User Guide, "CloudWatch service quotas")."""
-    all_alarms = alarms(synthesize(dailySpendAlarm="5", dailyBudget="5"))
+    all_alarms = alarms(synthesize(dailySpendAlarm="5", apiAuth="keys"))
     assert all(len(metrics_of(alarm)) <= 10 for alarm in all_alarms.values())
 
 
-def test_throttles_are_seen_of_every_function_once(template: Template) -> None:
+@pytest.mark.parametrize(
+    ("settings", "more"), [({}, set()), ({"apiAuth": "keys"}, {"sweep"})], ids=["without keys", "with keys"]
+)
+def test_throttles_are_seen_of_every_function_once(
+    synthesize: Synthesize, settings: dict[str, str], more: set[str]
+) -> None:
+    template = synthesize(**settings)
+
     def throttled(of: str) -> set[str]:
         metrics = metrics_of(alarms(template)[f"function-throttles-{of}"])
         assert {(metric["Namespace"], metric["MetricName"]) for metric in metrics} == {("AWS/Lambda", "Throttles")}
@@ -105,7 +114,7 @@ def test_throttles_are_seen_of_every_function_once(template: Template) -> None:
     named = {id: str(entry["Properties"].get("FunctionName")) for id, entry in functions.items()}
     ours = {id: name.removeprefix("pixel-prompt-dev-") for id, name in named.items() if "pixel-prompt" in name}
     jobs, requests = throttled("jobs"), throttled("requests")
-    assert {ours[id] for id in jobs} == {"prepare-references", "generate", "record-failure", "finish"}
+    assert {ours[id] for id in jobs} == {"prepare-references", "generate", "record-failure", "finish", *more}
     assert jobs | requests == set(ours) and not jobs & requests
 
 
@@ -134,7 +143,9 @@ def test_the_functions_measure_under_the_name_that_is_watched(template: Template
             assert variables["POWERTOOLS_SERVICE_NAME"] == SERVICE
 
 
-@pytest.mark.parametrize(("settings", "absent"), [({}, set(OF_BUDGETS.values())), ({"dailyBudget": "5"}, set())])
+@pytest.mark.parametrize(
+    ("settings", "absent"), [({}, {*OF_BUDGETS.values(), *OF_USAGE}), ({"dailyBudget": "5"}, set())]
+)
 def test_the_dashboard_shows_every_metric(synthesize: Synthesize, settings: dict[str, str], absent: set[str]) -> None:
     text = json.dumps(dashboard(synthesize(**settings)))
     shown = set(re.findall(r'MetricName=\\+"(\w+)', text)) | set(re.findall(rf'"{NAMESPACE}", "(\w+)"', text))
@@ -144,7 +155,7 @@ def test_the_dashboard_shows_every_metric(synthesize: Synthesize, settings: dict
         assert observability.METRICS[dimension][1] == name
 
 
-@pytest.mark.parametrize(("settings", "number"), [({}, 18), ({"dailyBudget": "5"}, 19)])
+@pytest.mark.parametrize(("settings", "number"), [({}, 18), ({"dailyBudget": "5"}, 21)])
 def test_widgets_do_not_overlap(synthesize: Synthesize, settings: dict[str, str], number: int) -> None:
     places = [(widget["x"], widget["y"]) for widget in dashboard(synthesize(**settings))["widgets"]]
     assert len(places) == len(set(places)) == number
@@ -197,7 +208,8 @@ def test_the_document_tells_what_alarms_and_metrics_cost() -> None:
     # By their dimension. A service shows four statuses and about six codes, and refuses prompts for some reasons.
     values = {None: 1, "model": 9, "status": 4, "errorCode": 6, "category": 2, "scope": 3, "document": 2}
     # Without a budget.
-    metrics = {name: kind for name, kind in observability.METRICS.items() if name not in OF_BUDGETS.values()}
+    only_then = OF_USAGE.union(OF_BUDGETS.values())
+    metrics = {name: kind for name, kind in observability.METRICS.items() if name not in only_then}
     published = sum(values[dimension] for _, dimension in metrics.values())
     assert f"about {round(published, -1)} with nine models" in COST
     # The secret, the alarms, the dashboard, the metrics.

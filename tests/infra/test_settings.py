@@ -32,7 +32,7 @@ def test_defaults() -> None:
     assert (settings.enhance_limit, settings.enhance_ip_limit) == (100, 50)
     assert (settings.upload_limit, settings.upload_ip_limit) == (200, 100)
     assert (settings.limit_store, settings.has_ledger) == ("s3", False)
-    assert (settings.daily_spend_alarm, settings.has_budget) == (0, False)
+    assert (settings.daily_spend_alarm, settings.has_budget, settings.has_charges) == (0, False, False)
     assert (settings.daily_budget, settings.monthly_budget, settings.unknown_price_ceiling) == (0, 0, 0)
     assert settings.trust_body_ip is False
     assert settings.provider_endpoints == {}
@@ -67,6 +67,7 @@ def test_defaults() -> None:
         ("reservedConcurrency", "20", "reserved_concurrency", 20),
         ("cloudfront", "false", "cloudfront", False),
         ("apiAuth", "iam", "api_auth", "iam"),
+        ("apiAuth", "keys", "api_auth", "keys"),
         ("allowPublic", "true", "allow_public", True),
         ("gallery", "off", "gallery", "off"),
         ("gallery", "public", "gallery", "public"),
@@ -130,13 +131,16 @@ def test_value_is_read(name: str, given: Any, field: str, expected: Any) -> None
         ("throttleBurst", 5001, "a whole number from 1 to 5000"),
         ("removalPolicy", "keep", "one of retain, destroy"),
         ("reservedConcurrency", "-1", "a whole number from 0 to 1000"),
-        ("apiAuth", "basic", "one of none, iam, jwt"),
+        ("apiAuth", "basic", "one of none, keys, iam, jwt"),
         ("jwtIssuer", "http://example.com", JWT_ISSUER),
         ("jwtIssuer", 5, JWT_ISSUER),
         ("jwtAudience", True, "the audience of the tokens, such as the client id that they are issued to"),
         ("allowPublic", "yes", "true or false"),
-        ("gallery", "private", "one of public, off"),
-        ("gallery", False, "one of public, off"),
+        ("gallery", "private", "one of public, owner, off"),
+        ("gallery", False, "one of public, owner, off"),
+        ("publicImages", "yes", "true or false"),
+        ("confirmAbove", "1.1", "a number from 0 to 1"),
+        ("confirmAbove", -0.1, "a number from 0 to 1"),
         ("limitStore", "redis", "one of s3, dynamodb"),
         ("cloudfront", "on", "true or false"),
         ("statusWait", 21, "a whole number from 0 to 20"),
@@ -171,7 +175,7 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
         ),
         ({"stages": {"demo": {"ipLimits": 5}}}, "Unknown setting ipLimits (5); did you mean ipLimit?"),
         ({"stages": {"dev": {"stage": "prod"}}}, "stages.dev has a stage; remove it, its name is dev."),
-        ({"stage": "prod"}, 'apiAuth is "none"; in the stage prod it must be iam or jwt, unless allowPublic=true'),
+        ({"stage": "prod"}, 'apiAuth is "none"; in the stage prod it must be keys, iam or jwt, unless allowPublic'),
         ({"apiAuth": "jwt", "jwtAudience": "a"}, 'jwtIssuer is ""; it is needed with apiAuth=jwt, and only there.'),
         ({"apiAuth": "jwt", "jwtIssuer": "https://a.example"}, 'jwtAudience is ""; it is needed with apiAuth=jwt'),
         ({"jwtAudience": "a"}, 'jwtAudience is "a"; it is needed with apiAuth=jwt, and only there.'),
@@ -196,9 +200,29 @@ def test_wrong_value_is_one_sentence(name: str, given: Any, allowed: str) -> Non
         ({"monthlyBudget": "0.5", "limitStore": "s3"}, 'limitStore is "s3"; with dailyBudget or monthlyBudget'),
         (
             {"unknownPriceCeiling": 0.2},
-            "unknownPriceCeiling is 0.2; it is needed only with dailyBudget or monthlyBudget.",
+            "unknownPriceCeiling is 0.2; it is needed only with dailyBudget, monthlyBudget, or apiAuth=keys.",
         ),
-        ({"target": "local", "apiAuth": "iam"}, 'apiAuth is "iam"; with target=local it must be none.'),
+        (
+            {"confirmAbove": 0.5},
+            "confirmAbove is 0.5; it is needed only with dailyBudget, monthlyBudget, or apiAuth=keys.",
+        ),
+        ({"apiAuth": "iam", "confirmAbove": "1"}, "confirmAbove is 1.0; it is needed only with dailyBudget"),
+        ({"target": "local", "apiAuth": "iam"}, 'apiAuth is "iam"; with target=local it must be none or keys.'),
+        (
+            {"apiAuth": "keys", "limitStore": "s3"},
+            'limitStore is "s3"; with apiAuth=keys it must be dynamodb, where the keys are kept.',
+        ),
+        (
+            {"apiAuth": "keys", "globalLimit": 5001},
+            "globalLimit is 5001; with limitStore=dynamodb, which apiAuth=keys needs, it must be at most 5000",
+        ),
+        (
+            {"gallery": "owner"},
+            'gallery is "owner"; it needs apiAuth keys, iam or jwt: without authentication, nobody owns a job.',
+        ),
+        ({"publicImages": True}, "publicImages is true; with apiAuth=none, images are public anyway; remove it."),
+        ({"apiAuth": "iam", "publicImages": True, "cloudfront": False}, "publicImages is true; it needs cloudfront."),
+        ({"apiAuth": "keys", "publicImages": True, "target": "local"}, "publicImages is true; it needs cloudfront."),
     ],
     ids=str,
 )
@@ -231,6 +255,32 @@ def test_a_budget_is_kept_in_dynamodb_by_default(given: dict[str, Any]) -> None:
     assert Settings.from_context({"limitStore": "dynamodb", **given}) == settings
 
 
+@pytest.mark.parametrize("given", [{}, {"target": "local"}, {**PROD}, {"unknownPriceCeiling": 0.2}], ids=str)
+def test_keys_are_kept_in_dynamodb_by_default_and_may_have_budgets(given: dict[str, Any]) -> None:
+    settings = Settings.from_context({"apiAuth": "keys", **given})
+    assert (settings.limit_store, settings.has_ledger) == ("dynamodb", True)
+    assert (settings.has_charges, settings.has_budget) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "page", "images"),
+    [
+        ({}, True, True),
+        ({"cloudfront": False}, False, False),
+        ({"target": "local"}, False, False),
+        ({"apiAuth": "keys"}, True, False),
+        ({"apiAuth": "keys", "publicImages": True}, True, True),
+        ({"apiAuth": "keys", "cloudfront": False}, False, False),
+        ({"apiAuth": "iam"}, False, False),
+        ({"apiAuth": "iam", "publicImages": True}, False, True),
+    ],
+    ids=str,
+)
+def test_what_cloudfront_serves(given: dict[str, Any], page: bool, images: bool) -> None:
+    settings = Settings.from_context(given)
+    assert (settings.serves_page, settings.has_public_images) == (page, images)
+
+
 def test_a_budget_of_0_is_none() -> None:
     settings = Settings.from_context({"dailyBudget": 0, "monthlyBudget": "0", "limitStore": "s3"})
     assert (settings.has_budget, settings.has_ledger) == (False, False)
@@ -245,6 +295,7 @@ def test_the_name_of_the_limit_no_longer_sets_the_alarm() -> None:
     [
         {"stage": "prod", "allowPublic": "true"},
         {"stage": "prod", "apiAuth": "iam"},
+        {"stage": "prod", "apiAuth": "keys"},
         {"stage": "prod", "apiAuth": "jwt", "jwtIssuer": "https://issuer.example/x", "jwtAudience": "client"},
     ],
     ids=str,
@@ -279,7 +330,17 @@ def test_for_a_python_that_lambda_lacks_the_newest_that_it_has_is_the_default(
         ({}, {}),
         ({"removalPolicy": "destroy", "ipLimit": 50}, {}),
         ({"removalPolicy": "retain", "ipLimit": 5}, {"removalPolicy": "retain", "ipLimit": 5}),
-        ({**PROD, "apiAuth": "iam", "gallery": "off"}, {"pythonVersion": "3.13", "apiAuth": "iam"}),
+        (
+            {**PROD, "apiAuth": "iam", "gallery": "off"},
+            {"pythonVersion": "3.13", "apiAuth": "iam", "gallery": "off"},
+        ),
+        ({**PROD, "apiAuth": "iam", "gallery": "owner"}, {"pythonVersion": "3.13", "apiAuth": "iam"}),
+        ({**PROD, "allowPublic": True, "gallery": "off"}, {"pythonVersion": "3.13", "allowPublic": True}),
+        ({"apiAuth": "keys", "limitStore": "dynamodb", "confirmAbove": 0.25}, {"apiAuth": "keys"}),
+        (
+            {"apiAuth": "keys", "gallery": "public", "publicImages": True, "confirmAbove": 1},
+            {"apiAuth": "keys", "gallery": "public", "publicImages": True, "confirmAbove": 1},
+        ),
         (
             {**PROD, "apiAuth": "iam", "gallery": "public"},
             {"pythonVersion": "3.13", "apiAuth": "iam", "gallery": "public"},
@@ -363,7 +424,11 @@ def test_every_stage_of_cdk_json_is_valid(context: dict[str, Any]) -> None:
         ({}, "public"),
         ({"target": "local"}, "public"),
         ({"stage": "demo", "stages": {"demo": {}}}, "public"),
-        ({**PROD, "apiAuth": "iam"}, "off"),
+        ({**PROD, "apiAuth": "iam"}, "owner"),
+        ({**PROD, "apiAuth": "keys"}, "owner"),
+        ({"apiAuth": "keys"}, "owner"),
+        ({"target": "local", "apiAuth": "keys"}, "owner"),
+        ({"apiAuth": "keys", "gallery": "off"}, "off"),
         ({**PROD, "allowPublic": "true"}, "off"),
         ({**PROD, "apiAuth": "iam", "gallery": "public"}, "public"),
         ({**PROD, "stages": {"prod": {"apiAuth": "iam", "gallery": "public"}}}, "public"),
@@ -371,9 +436,9 @@ def test_every_stage_of_cdk_json_is_valid(context: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_only_prod_has_no_gallery_by_default(given: dict[str, Any], gallery: str) -> None:
+def test_who_sees_galleries_by_default(given: dict[str, Any], gallery: str) -> None:
     settings = Settings.from_context(given)
-    assert (settings.gallery, settings.has_gallery) == (gallery, gallery == "public")
+    assert (settings.gallery, settings.has_gallery) == (gallery, gallery != "off")
 
 
 def test_data_of_any_stage_but_dev_is_retained_by_default() -> None:

@@ -79,6 +79,7 @@ STATUS = "jobs/*/status.json"
 CONDITIONAL_KEYS = ("bucket/jobs/*/status.json", "bucket/rate-limit/")
 EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:pixel-prompt-dev-generate-images:*"
 
+BUDGET_FUNCTIONS = {"sweep", "usage"}
 GALLERY_ROUTES = {"GET /gallery/list", "GET /gallery/{galleryId}"}
 
 GRANTS: dict[str, set[Grant]] = {
@@ -91,7 +92,7 @@ GRANTS: dict[str, set[Grant]] = {
     "generate": _objects("Get Put", STATUS)
     | _objects("Get", "references/*/?")
     | _objects("Get Put", "jobs/*/resume/*")
-    | _objects("Put", "group-images/*", "images/*", "gallery-index/*")
+    | _objects("Put", "group-images/*", "images/*", "gallery-index/*", "owned-galleries/*")
     | READ_MODELS
     | {Grant("bedrock:InvokeModel", "arn:aws:bedrock:us-west-2::foundation-model/some.model-v1:0")},
     "record-failure": _objects("Get Put", STATUS) | _objects("Get", "jobs/*/resume/*"),
@@ -153,13 +154,16 @@ def test_only_who_counts_knows_the_ledger(with_ledger: Resources) -> None:
 RESERVING = {"ledger/budget": "UpdateItem BatchGetItem"}
 CLAIMS = {"ledger/reservation/*": "UpdateItem"}
 OVERLAY = Grant("s3:GetObject", "bucket/config/models.json")
+RECORDING = {"ledger/usage/*": "UpdateItem"}
 LIMITS = {"DAILY_BUDGET": "0.5", "MONTHLY_BUDGET": "100", "UNKNOWN_PRICE_CEILING": "0.000001"}
+CHARGES = {"CHARGES": "true"}
 WITH_BUDGET = {
-    "submit": (RESERVING | CLAIMS, LIMITS),
-    "retry": (RESERVING | CLAIMS, LIMITS | {"KEY_HOSTS": "{}"}),
-    "enhance": (RESERVING, LIMITS),
+    "submit": (RESERVING | CLAIMS | RECORDING, LIMITS | CHARGES),
+    "retry": (RESERVING | CLAIMS | RECORDING, LIMITS | CHARGES | {"KEY_HOSTS": "{}"}),
+    "enhance": (RESERVING | RECORDING, LIMITS | CHARGES),
     "generate": (CLAIMS, {"LEDGER_TABLE": "ledger"}),
-    "finish": ({"ledger/budget": "UpdateItem"} | CLAIMS, {"LEDGER_TABLE": "ledger"}),
+    "finish": ({"ledger/budget": "UpdateItem"} | CLAIMS | RECORDING, {"LEDGER_TABLE": "ledger"}),
+    "status": ({}, {"USAGE": "true"}),
 }
 BUDGETS = {"dailyBudget": "0.5", "monthlyBudget": 100, "unknownPriceCeiling": "0.000001"}
 
@@ -202,7 +206,7 @@ def test_the_sweep_may_do_exactly_this(with_budget: Resources) -> None:
         *own_logs,
         *(Grant(action, "*") for action in TRACE),
         *_objects("Get Put", STATUS),
-        *_items({"ledger/budget": "UpdateItem Query", "ledger/reservation/*": "UpdateItem"}),
+        *_items({"ledger/budget": "UpdateItem Query", "ledger/reservation/*": "UpdateItem"} | RECORDING),
         Grant("states:DescribeExecution", EXECUTIONS),
     }
     variables = {key: with_budget.text(value) for key, value in sweep["Environment"]["Variables"].items()}
@@ -236,9 +240,111 @@ def test_the_sweep_runs_every_five_minutes_and_ends_before_the_next(with_budget:
     assert invoker["Principal"] == "events.amazonaws.com"
 
 
-def test_only_a_budget_has_the_sweep(resources: Resources, with_ledger: Resources) -> None:
+@pytest.fixture(scope="module")
+def with_keys(synthesize: Synthesize) -> Resources:
+    """The resources where callers have API keys."""
+    return Resources(synthesize(apiAuth="keys", gallery="public", unknownPriceCeiling="0.5"))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_with_keys_those_who_spend_may_charge_it_to_them(
+    with_ledger: Resources, with_keys: Resources, name: str
+) -> None:
+    actions, variables = WITH_BUDGET.get(name, ({}, {}))
+    before, now = (resources.function(name) for resources in (with_ledger, with_keys))
+    signed = _objects("Get", "images/*") if name in ("status", "cancel", "gallery") else set()
+    assert with_keys.grants(now["Role"]) == with_ledger.grants(before["Role"]) | _items(actions) | signed | (
+        {OVERLAY} if name == "retry" else set()
+    )
+    own = {key: with_keys.text(value) for key, value in now["Environment"]["Variables"].items()}
+    known = {key: with_ledger.text(value) for key, value in before["Environment"]["Variables"].items()}
+    known.pop("CLOUDFRONT_DOMAIN", None)
+    charged = {key: value for key, value in variables.items() if key not in LIMITS}
+    assert own == known | charged | ({"UNKNOWN_PRICE_CEILING": "0.5"} if "CHARGES" in charged else {})
+
+
+def test_keys_have_the_sweep_and_its_alarms(with_keys: Resources) -> None:
+    assert with_keys.function("sweep")["Environment"]["Variables"]["LEDGER_TABLE"]
+    alarms = {alarm["AlarmName"] for alarm in with_keys.of_type("AWS::CloudWatch::Alarm")}
+    assert {f"pixel-prompt-dev-{name}" for name in ("over-reserved", "swept-reservations")} <= alarms
+
+
+def _own_logs_and_traces(name: str) -> set[Grant]:
+    log_group = f"/aws/lambda/pixel-prompt-dev-{name}"
+    logs = {Grant(f"logs:{action}", log_group) for action in ("CreateLogStream", "PutLogEvents")}
+    return logs | {Grant(action, "*") for action in TRACE}
+
+
+def test_the_authorizer_reads_keys_and_nothing_else(with_keys: Resources) -> None:
+    function = with_keys.function("authorize")
+    keys = Grant("dynamodb:BatchGetItem", "ledger/api-key")
+    assert with_keys.grants(function["Role"]) == _own_logs_and_traces("authorize") | {keys}
+    variables = function["Environment"]["Variables"]
+    assert set(variables) == COMMON | {"LEDGER_TABLE"}
+    assert with_keys.text(variables["LEDGER_TABLE"]) == "ledger"
+    assert (function["Handler"], function["Timeout"]) == ("authorize.handler", 10)
+    assert function["MemorySize"] == MEMORY["authorize"]
+    assert function["Code"] == with_keys.function("status")["Code"]
+
+
+def test_the_authorizer_decides_for_every_route_by_the_key_alone(with_keys: Resources) -> None:
+    routes = with_keys.of_type("AWS::ApiGatewayV2::Route")
+    types = {route["RouteKey"]: route.get("AuthorizationType", "NONE") for route in routes}
+    assert {key for key, type_ in types.items() if type_ == "NONE"} == {"$default", "GET /openapi.json"}
+    assert {type_ for type_ in types.values() if type_ != "NONE"} == {"CUSTOM"}
+    (authorizer,) = with_keys.of_type("AWS::ApiGatewayV2::Authorizer")
+    assert (authorizer["AuthorizerType"], authorizer["AuthorizerPayloadFormatVersion"]) == ("REQUEST", "2.0")
+    assert authorizer["EnableSimpleResponses"] is True
+    assert authorizer["AuthorizerResultTtlInSeconds"] == 30
+    # What is cached holds for all routes.
+    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
+    assert "pixel-prompt-dev-authorize" in with_keys.text(authorizer["AuthorizerUri"])
+    permissions = with_keys.of_type("AWS::Lambda::Permission")
+    invokers = [p["Principal"] for p in permissions if "-authorize" in with_keys.text(p["FunctionName"])]
+    assert invokers == ["apigateway.amazonaws.com"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "limits"),
+    [
+        ({"apiAuth": "keys"}, {"CONFIRM_ABOVE": "0.25"}),
+        ({"dailyBudget": 5}, {"CONFIRM_ABOVE": "0.25", "DAILY_BUDGET": "5"}),
+        (
+            {"apiAuth": "keys", "monthlyBudget": "1.5", "confirmAbove": 1, "unknownPriceCeiling": 1},
+            {"CONFIRM_ABOVE": "1", "MONTHLY_BUDGET": "1.5"},
+        ),
+        ({"target": "local", "apiAuth": "keys", "confirmAbove": 0}, {"CONFIRM_ABOVE": "0"}),
+    ],
+    ids=str,
+)
+def test_the_usage_function_may_do_exactly_this(
+    synthesize: Synthesize, settings: dict[str, Any], limits: dict[str, str]
+) -> None:
+    resources = Resources(synthesize(**settings))
+    function = resources.function("usage")
+    names_of_keys = {"ledger/api-key": "Query"} if settings.get("apiAuth") == "keys" else {}
+    assert resources.grants(function["Role"]) == _own_logs_and_traces("usage") | _items(
+        {"ledger/usage/*": "Query", "ledger/budget": "BatchGetItem"} | names_of_keys
+    )
+    variables = function["Environment"]["Variables"]
+    assert set(variables) == COMMON | {"LEDGER_TABLE", "CORS_ORIGINS"} | set(limits)
+    assert {name: variables[name] for name in limits} == limits
+    assert (function["Timeout"], function["MemorySize"]) == (REQUEST_SECONDS, MEMORY["usage"])
+    keys = {route["RouteKey"] for route in resources.of_type("AWS::ApiGatewayV2::Route")}
+    assert "GET /usage" in keys
+    assert resources.function("status")["Environment"]["Variables"]["USAGE"] == "true"
+
+
+def test_only_keys_have_an_authorizer(resources: Resources, with_budget: Resources) -> None:
+    for without in (resources, with_budget):
+        assert "pixel-prompt-dev-authorize" not in without.names.values()
+        assert not without.of_type("AWS::ApiGatewayV2::Authorizer")
+
+
+def test_only_a_budget_or_keys_have_the_sweep_and_usage(resources: Resources, with_ledger: Resources) -> None:
     for without in (resources, with_ledger):
-        assert "pixel-prompt-dev-sweep" not in without.names.values()
+        assert not {f"pixel-prompt-dev-{name}" for name in BUDGET_FUNCTIONS} & set(without.names.values())
+        assert "USAGE" not in without.function("status")["Environment"]["Variables"]
         assert len(without.of_type("AWS::Events::Rule")) == len(without.of_type("AWS::Lambda::EventInvokeConfig")) == 1
 
 
@@ -344,7 +450,7 @@ ENVIRONMENT = {
         "STATE_MACHINE_ARN", "PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "GLOBAL_LIMIT", "IP_LIMIT",
         "IP_INCLUDE", "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS", "MODERATION", "PROMPT_MODEL_INDEX",
     },
-    "prepare-references": {"MALLOC_MMAP_THRESHOLD_"},
+    "prepare-references": {"MALLOC_MMAP_THRESHOLD_", "GALLERY"},
     "generate": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS"},
     "record-failure": set(),
     "finish": set(),
@@ -358,7 +464,7 @@ ENVIRONMENT = {
     },
     "upload": {"UPLOAD_LIMIT", "UPLOAD_IP_LIMIT", "IP_INCLUDE", "TRUST_BODY_IP", "CORS_ORIGINS"},
     "models": {"PROVIDER_SECRET", "PROVIDER_ENDPOINTS", "KEY_HOSTS", "PROMPT_MODEL_INDEX", "CORS_ORIGINS"},
-    "gallery": {"CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
+    "gallery": {"CLOUDFRONT_DOMAIN", "CORS_ORIGINS", "GALLERY"},
     "cancel": {"STATE_MACHINE_ARN", "CLOUDFRONT_DOMAIN", "CORS_ORIGINS"},
     "retry": {
         "STATE_MACHINE_ARN", "GLOBAL_LIMIT", "IP_LIMIT", "IP_INCLUDE", "TRUST_BODY_IP", "API_URL", "CORS_ORIGINS",
@@ -449,7 +555,8 @@ def test_every_archive_for_the_chosen_python_has_bytecode(
 
 def test_functions_have_the_memory_of_the_table(resources: Resources) -> None:
     memory = {name: resources.function(name)["MemorySize"] for name in FUNCTIONS}
-    assert memory == {name.replace("_", "-"): size for name, size in MEMORY.items() if name != "sweep"}
+    others = BUDGET_FUNCTIONS | {"authorize"}
+    assert memory == {name.replace("_", "-"): size for name, size in MEMORY.items() if name not in others}
 
 
 def test_functions_run_on_arm_with_logs_and_traces(resources: Resources) -> None:
@@ -627,6 +734,7 @@ def test_objects_expire(synthesize: Synthesize) -> None:
         "group-images/": 90,
         "images/": 90,
         "gallery-index/": 90,
+        "owned-galleries/": 90,
         "references/": 90,
         "uploads/": 1,
         "enhanced/": 7,
@@ -775,11 +883,68 @@ def test_without_cloudfront_addresses_are_signed(synthesize: Synthesize) -> None
         assert own == GRANTS[name] | {LIST} | _objects("Get", "images/*")
 
 
-def test_a_page_elsewhere_may_fetch_pictures_where_there_is_no_cloudfront(synthesize: Synthesize) -> None:
-    (bucket,) = Resources(synthesize(cloudfront="false", corsOrigins="https://example.com")).of_type("AWS::S3::Bucket")
-    reading, uploading = bucket["CorsConfiguration"]["CorsRules"]
-    assert reading == {"AllowedMethods": ["GET", "HEAD"], "AllowedOrigins": ["https://example.com"]}
-    assert uploading == {"AllowedMethods": ["POST"], "AllowedOrigins": ["https://example.com"]}
+@pytest.mark.parametrize(
+    ("settings", "origins"),
+    [
+        ({"cloudfront": "false", "corsOrigins": "https://a.example"}, ["https://a.example"]),
+        ({"apiAuth": "keys"}, ["*"]),
+        ({"apiAuth": "keys", "corsOrigins": "https://a.example"}, ["https://a.example", "https://*.cloudfront.net"]),
+        # Only with keys or without authentication there is a page of ours.
+        ({"apiAuth": "iam", "corsOrigins": "https://a.example"}, ["https://a.example"]),
+        ({"stage": "prod", "apiAuth": "iam", "corsOrigins": "https://a.example"}, ["https://a.example"]),
+    ],
+    ids=str,
+)
+def test_pages_may_fetch_images_that_have_presigned_urls(
+    synthesize: Synthesize, settings: dict[str, str], origins: list[str]
+) -> None:
+    reading, uploading = Resources(synthesize(**settings)).data_bucket()["CorsConfiguration"]["CorsRules"]
+    assert reading == {"AllowedMethods": ["GET", "HEAD"], "AllowedOrigins": origins}
+    assert uploading == {"AllowedMethods": ["POST"], "AllowedOrigins": origins}
+
+
+@pytest.mark.parametrize("settings", [{"apiAuth": "keys"}, {"stage": "prod", "apiAuth": "keys"}], ids=str)
+def test_with_keys_cloudfront_reads_the_page_and_nothing_else(synthesize: Synthesize, settings: dict[str, str]) -> None:
+    resources = Resources(synthesize(**settings))
+    (distribution,) = resources.of_type("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    assert [resources.text(origin["DomainName"]) for origin in config["Origins"]] == ["page"]
+    assert not config.get("CacheBehaviors")
+    readable = {
+        bucket: resources.text(statement["Resource"])
+        for bucket, statements in bucket_policies(resources).items()
+        for statement in statements
+        if statement["Effect"] == "Allow" and "Service" in statement["Principal"]
+    }
+    assert readable == {"page": "page/*"}
+    assert not [f for f in resources.of_type("AWS::Lambda::Function") if "CLOUDFRONT_DOMAIN" in json.dumps(f)]
+    (headers,) = resources.of_type("AWS::CloudFront::ResponseHeadersPolicy")
+    security = headers["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+    policy = resources.text(security["ContentSecurityPolicy"]["ContentSecurityPolicy"]).split("; ")
+    api = "https://*.execute-api.<AWS::Region>.amazonaws.com"
+    assert "img-src 'self' blob: https://bucket https://bucket" in policy
+    (sources,) = [directive for directive in policy if directive.startswith("connect-src ")]
+    assert set(sources.split()[1:]) == {"'self'", "blob:", "https://bucket", api}
+
+
+@pytest.mark.parametrize("auth", ["keys", "iam"])
+def test_public_images_go_through_cloudfront_whoever_may_call(synthesize: Synthesize, auth: str) -> None:
+    resources = Resources(synthesize(apiAuth=auth, publicImages="true"))
+    (distribution,) = resources.of_type("AWS::CloudFront::Distribution")
+    (images,) = distribution["DistributionConfig"]["CacheBehaviors"]
+    assert images["PathPattern"] == "images/*"
+    for name in ("status", "cancel", "gallery"):
+        function = resources.function(name)
+        assert function["Environment"]["Variables"]["CLOUDFRONT_DOMAIN"]["Fn::GetAtt"][1] == "DomainName"
+        assert not _objects("Get", "images/*") & resources.grants(function["Role"])
+    assert [rule["AllowedMethods"] for rule in resources.data_bucket()["CorsConfiguration"]["CorsRules"]] == [["POST"]]
+
+
+def test_where_neither_images_nor_a_page_are_served_there_is_no_cloudfront(synthesize: Synthesize) -> None:
+    resources = Resources(synthesize(apiAuth="iam"))
+    assert not [e for e in resources.by_id.values() if e["Type"].startswith("AWS::CloudFront")]
+    assert len(resources.of_type("AWS::S3::Bucket")) == 1
+    assert "CLOUDFRONT_DOMAIN" not in resources.function("status")["Environment"]["Variables"]
 
 
 @pytest.mark.parametrize(
@@ -788,9 +953,10 @@ def test_a_page_elsewhere_may_fetch_pictures_where_there_is_no_cloudfront(synthe
         ({}, ["*"]),
         ({"corsOrigins": "https://a.example,https://b.example"},
          ["https://a.example", "https://b.example", "https://*.cloudfront.net"]),
-        # Where callers need credentials there is no page of ours.
-        ({"corsOrigins": "https://a.example", "apiAuth": "iam"}, ["https://a.example"]),
-        ({"corsOrigins": "https://a.example", "stage": "prod", "apiAuth": "iam"}, ["https://a.example"]),
+        # Where callers need other credentials than a key there is no page of ours.
+        ({"corsOrigins": "https://a.example", "apiAuth": "iam", "publicImages": "true"}, ["https://a.example"]),
+        ({"corsOrigins": "https://a.example", "apiAuth": "keys", "publicImages": "true"},
+         ["https://a.example", "https://*.cloudfront.net"]),
     ],
     ids=str,
 )  # fmt: skip
@@ -869,13 +1035,22 @@ def test_the_page_is_told_where_the_api_is(resources: Resources) -> None:
     assert deployment["Prune"] is True
 
 
-@pytest.mark.parametrize("gallery", ["public", "off"])
-def test_the_page_is_told_whether_there_is_a_gallery(gallery: str) -> None:
-    with built({"stage": "dev", "gallery": gallery}) as app:
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"gallery": "public"}, {"gallery": True, "auth": "none", "usage": False}),
+        ({"gallery": "off"}, {"gallery": False, "auth": "none", "usage": False}),
+        ({"dailyBudget": "5"}, {"gallery": True, "auth": "none", "usage": True}),
+        ({"apiAuth": "keys"}, {"gallery": True, "auth": "keys", "usage": True}),
+    ],
+    ids=str,
+)
+def test_the_page_is_told_what_the_api_has(given: dict[str, str], told: dict[str, Any]) -> None:
+    with built({"stage": "dev", **given}) as app:
         (config,) = Path(app.outdir).glob("*/config.json")
         # The API's URL is known only at the deployment; until then a marker, which is not JSON, stands for it.
         settings = json.loads(re.sub("<<[^>]*>>", '"https://api.example"', config.read_text()))
-        assert settings == {"apiUrl": "https://api.example", "statusWait": 0, "gallery": gallery == "public"}
+        assert settings == {"apiUrl": "https://api.example", "statusWait": 0, **told}
 
 
 @pytest.mark.parametrize(
@@ -1057,7 +1232,8 @@ def test_a_gallery_that_is_off_is_not_deployed(synthesize: Synthesize, settings:
         ({}, "public"),
         ({"target": "local"}, "public"),
         ({"gallery": "off"}, "off"),
-        ({"stage": "prod"}, "off"),
+        ({"stage": "prod"}, "owner"),
+        ({"stage": "prod", "apiAuth": "none", "allowPublic": "true"}, "off"),
         ({"stage": "prod", "gallery": "public"}, "public"),
     ],
     ids=str,
@@ -1067,10 +1243,14 @@ def test_the_stage_decides_whether_there_is_a_gallery(
 ) -> None:
     resources = Resources(synthesize(**settings))
     keys = {route["RouteKey"] for route in resources.of_type("AWS::ApiGatewayV2::Route")}
-    assert keys & GALLERY_ROUTES == (GALLERY_ROUTES if gallery == "public" else set())
-    name = f"pixel-prompt-{settings.get('stage', 'dev')}-status"
-    (catch_all,) = [f for f in resources.of_type("AWS::Lambda::Function") if f.get("FunctionName") == name]
-    assert catch_all["Environment"]["Variables"]["GALLERY"] == gallery
+    assert keys & GALLERY_ROUTES == (GALLERY_ROUTES if gallery != "off" else set())
+    told = {
+        function["FunctionName"].removeprefix(f"pixel-prompt-{settings.get('stage', 'dev')}-"): variables["GALLERY"]
+        for function in resources.of_type("AWS::Lambda::Function")
+        if "GALLERY" in (variables := function.get("Environment", {}).get("Variables", {}))
+    }
+    readers = {"status", "prepare-references", *(["gallery"] if gallery != "off" else [])}
+    assert told == dict.fromkeys(readers, gallery)
 
 
 def test_the_api_may_invoke_every_function_that_a_route_names(resources: Resources) -> None:
@@ -1101,11 +1281,26 @@ def test_api_is_throttled_and_logged(synthesize: Synthesize) -> None:
     assert not [variable for variable in written.values() if re.search("path|query|body|protocol", variable)]
 
 
-def test_outputs(template: Template) -> None:
+OUTPUTS = {"ApiUrl", "ApiId", "BucketName", "StateMachineArn", "ProviderSecretArn", "Gallery", "ApiAuth"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "auth", "gallery", "more"),
+    [
+        ({}, "none", "public", {"PageUrl"}),
+        ({"apiAuth": "keys"}, "keys", "owner", {"PageUrl", "LedgerTable"}),
+        ({"apiAuth": "keys", "target": "local"}, "keys", "owner", {"LedgerTable"}),
+        ({"apiAuth": "iam", "limitStore": "dynamodb"}, "iam", "owner", {"LedgerTable"}),
+    ],
+    ids=str,
+)
+def test_outputs(synthesize: Synthesize, settings: dict[str, str], auth: str, gallery: str, more: set[str]) -> None:
+    template = synthesize(**settings)
     outputs = template.to_json()["Outputs"]
-    names = {"ApiUrl", "ApiId", "BucketName", "StateMachineArn", "ProviderSecretArn", "Gallery", "PageUrl"}
-    assert set(outputs) == names
-    assert outputs["Gallery"]["Value"] == "public"
+    assert set(outputs) == OUTPUTS | more
+    assert (outputs["ApiAuth"]["Value"], outputs["Gallery"]["Value"]) == (auth, gallery)
+    if "LedgerTable" in more:
+        assert Resources(template).text(outputs["LedgerTable"]["Value"]) == "ledger"
     assert Resources(template).text(outputs["ProviderSecretArn"]["Value"]) == "secret"
 
 

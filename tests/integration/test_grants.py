@@ -19,6 +19,7 @@ from PIL import Image
 
 from local.checks.grants import listed
 from local.cloud import Cloud
+from pixelprompt.identity import Identity
 from pixelprompt.jobs.schema import Reference
 from pixelprompt.jobs.store import JobManager
 from pixelprompt.storage.keys import gallery
@@ -159,6 +160,9 @@ class Bench:
     def generate(self) -> str:
         return self.invoke("generate", self.item())
 
+    def generate_for_an_owner(self) -> str:
+        return self.invoke("generate", {**self.item(), "owner": Identity("key ada").owner})
+
     def generate_for_an_expired_job(self) -> str:
         return self.invoke("generate", {**self.item(), "jobId": str(uuid.uuid4())})
 
@@ -290,6 +294,7 @@ ENFORCED: dict[str, list[tuple[str, Act, str]]] = {
         objects("PutObject", "group-images/*", Bench.generate),
         objects("PutObject", "images/*", Bench.generate),
         objects("PutObject", "gallery-index/*", Bench.generate),
+        objects("PutObject", "owned-galleries/*", Bench.generate_for_an_owner),
         objects("GetObject", PREPARED, Bench.generate_an_edit),
         missing(STATUS, Bench.generate_for_an_expired_job),
         *catalogue_and_keys(Bench.generate),

@@ -1,4 +1,4 @@
-"""With a budget, requests are counted and reserved in a table: a stack deployed like that, its roles enforced."""
+"""With a budget and API keys, a table counts, reserves, and knows callers: a stack like that, its roles enforced."""
 
 import time
 import uuid
@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 from local import cloud as local_cloud
+from local.aws.api_keys import Keyring, Wishes
 from local.cloud import Response
 from pixelprompt.jobs.charges import Shares, share_out
+from pixelprompt.limits.api_keys import ApiKeys
 from pixelprompt.limits.budget import Reservation
+from pixelprompt.storage.ledger import API_KEYS, Ledger
 from tests.conftest import LEDGER_SCHEMA
-from tests.shipped import FIRST
+from tests.shipped import FIRST, SECOND
 
 from .conftest import Service
+from .test_canaries import places
 from .test_grants import Bench, Role
 
 # What one address may do; nobody reaches the limits of all callers but the jobs' one.
@@ -29,7 +33,7 @@ WINDOWS = {"submit": "jobs", "retry": "jobs", "enhance": "enhance", "upload": "u
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {"DAILY_BUDGET": str(DAILY), **LIMITS}
+    settings = {"DAILY_BUDGET": str(DAILY), "API_AUTH": "keys", **LIMITS}
     cloud = local_cloud.start(tmp_path_factory.mktemp("cloud"), settings, latency="0-0.1", enforce_iam=True)
     yield Service(cloud)
     cloud.stop()
@@ -52,6 +56,8 @@ class Table:
 
     def clear(self) -> None:
         for item in self.client.scan(TableName=self.name)["Items"]:
+            if item["pk"]["S"] == API_KEYS:
+                continue
             self.client.delete_item(TableName=self.name, Key={name: item[name] for name in ("pk", "sk")})
 
     def counted(self) -> dict[str, int]:
@@ -281,3 +287,140 @@ def test_without_a_grant_no_execution_can_be_looked_for(service: Service, table:
     with Role(service, "sweep").without("states:DescribeExecution"):
         assert '{"settled": 0}' in sweep_without_a_job(bench, table)
     assert '{"settled": 1}' in sweep_without_a_job(bench, table)
+
+
+class Caller:
+    """Calls the API with a key of its own."""
+
+    def __init__(self, service: Service, ring: Keyring, **options: str) -> None:
+        self.service = service
+        self.name = uuid.uuid4().hex
+        self.key = ring.make(self.name, Wishes(options))
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
+        headers = {"Authorization": f"Bearer {self.key}", **headers}
+        return self.service.cloud.request(method, path, body, headers=headers)
+
+    def submit(self, idempotency_key: str = "", **fields: Any) -> Response:
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        body = {"prompt": "a red fox", "models": [FIRST.id], "ip": f"198.51.100.{uuid.uuid4().int % 250}", **fields}
+        return self.ask("POST", "/generate", body, **headers)
+
+    def galleries(self) -> list[str]:
+        page = self.ask("GET", "/gallery/list").json()
+        return [entry["galleryId"] for entry in page["galleries"]]
+
+
+@pytest.fixture(scope="module")
+def ring(deployed: Service, table: Table) -> Keyring:
+    return Keyring(ApiKeys(Ledger(table.client, table.name)))
+
+
+@pytest.fixture
+def ada(service: Service, ring: Keyring) -> Caller:
+    return Caller(service, ring)
+
+
+@pytest.fixture
+def eve(service: Service, ring: Keyring) -> Caller:
+    return Caller(service, ring)
+
+
+def test_a_caller_without_a_key_gets_no_further_than_preflights_and_the_description(service: Service) -> None:
+    api = service.cloud.endpoints["api"]
+    for method, path, status in (
+        ("GET", "/models", 401), ("POST", "/generate", 401), ("GET", "/usage", 401), ("GET", "/gallery/list", 401),
+        ("GET", "/openapi.json", 200), ("OPTIONS", "/generate", 204), ("GET", "/nowhere", 404),
+    ):  # fmt: skip
+        # A whole URL: the cloud's own key stays behind.
+        assert service.cloud.request(method, f"{api}{path}").status == status, path
+    for wrong in ("Bearer pp_" + "x" * 49, "Bearer", "Basic YTpi", "pp_"):
+        assert service.cloud.request("GET", "/models", headers={"Authorization": wrong}).status == 403, wrong
+
+
+def test_neither_of_two_keys_reads_cancels_lists_repeats_or_edits_what_is_the_others(
+    service: Service, ada: Caller, eve: Caller
+) -> None:
+    job_id = ada.submit("once").json()["jobId"]
+    service.wait(job_id)
+    for method, path in (("GET", "status"), ("POST", "cancel"), ("POST", "retry")):
+        refused = eve.ask(method, f"/{path}/{job_id}")
+        assert (refused.status, refused.json()["error"]) == (404, "JOB_NOT_FOUND")
+    assert ada.ask("GET", f"/status/{job_id}").status == 200
+    assert ada.submit("once", ip="192.0.2.7").status == 409
+    (gallery_id,) = ada.galleries()
+    (image,) = ada.ask("GET", f"/gallery/{gallery_id}").json()["images"]
+    assert eve.galleries() == [] == eve.ask("GET", f"/gallery/{gallery_id}").json()["images"]
+    # With a key of one's own, an image has a URL of its own, which needs no key.
+    assert service.cloud.request("GET", image["imageUrl"]).status == 200
+    second = eve.submit("once").json()["jobId"]
+    assert second != job_id
+    edited = service.wait(eve.submit(images=[{"imageKey": image["imageKey"]}]).json()["jobId"])
+    assert edited["status"] == "failed" and "no longer exists" in edited["results"][0]["error"]
+    service.wait(second)
+    assert len(eve.galleries()) == 1
+
+
+def test_a_key_that_is_disabled_stops_within_a_minute_and_so_does_one_that_was_rotated(
+    service: Service, ring: Keyring, ada: Caller, eve: Caller
+) -> None:
+    assert {caller.ask("GET", "/models").status for caller in (ada, eve)} == {200}
+    job_id = ada.submit().json()["jobId"]
+    ring.disable(eve.name)
+    rotated, ada.key = ada.key, ring.rotate(ada.name)
+    limit = time.monotonic() + 60
+    former = {"Authorization": f"Bearer {rotated}"}
+    while {eve.ask("GET", "/models").status, service.cloud.request("GET", "/models", headers=former).status} != {403}:
+        assert time.monotonic() < limit
+        time.sleep(1)
+    # What was made with the key before is the new one's.
+    assert ada.ask("GET", f"/status/{job_id}").status == 200
+    service.wait(job_id)
+
+
+def test_a_key_has_a_budget_a_rate_and_models_of_its_own(service: Service, ring: Keyring) -> None:
+    poor = Caller(service, ring, daily="0.2")
+    job_id = poor.submit(quality="high").json()["jobId"]
+    refused = poor.submit(quality="high")
+    assert (refused.status, refused.json()["scope"]) == (402, "key")
+    document = charged(service, service.wait(job_id)["jobId"])
+    assert document["reservations"][0]["scopes"][-1] == "deployment" and len(document["reservations"][0]["scopes"]) == 2
+    assert poor.submit(quality="high").status == 200
+    usage = poor.ask("GET", "/usage?by=model").json()
+    assert usage["total"]["refusals"] == {"BUDGET_EXCEEDED": 1}
+    assert {budget["scope"] for budget in usage["budgets"]} == {"key", "deployment"}
+    slow = Caller(service, ring, rate="1", models=FIRST.name)
+    assert [slow.submit().status, slow.submit().json()["scope"]] == [200, "key"]
+    assert slow.submit(models=[SECOND.id]).json()["error"] == "MODEL_NOT_ALLOWED"
+
+
+def test_the_authorizer_reads_keys_and_nothing_else(service: Service, ada: Caller) -> None:
+    with Role(service, "authorize").without("dynamodb:BatchGetItem"):
+        assert ada.ask("GET", "/models").status == 500
+    assert ada.ask("GET", "/models").status == 200
+
+
+@pytest.mark.parametrize("grant", ["Query", "BatchGetItem"])
+def test_usage_reads_what_it_may(service: Service, ada: Caller, grant: str) -> None:
+    with Role(service, "usage").without(f"dynamodb:{grant}"):
+        assert ada.ask("GET", "/usage").status == 500
+    assert ada.ask("GET", "/usage").status == 200
+
+
+def test_no_key_is_anywhere_but_with_its_holder(service: Service, table: Table, ada: Caller) -> None:
+    """After all that was called with keys, the laptop's own among them; that one is in its file for its commands."""
+    own = service.cloud.api_key()
+    service.wait(ada.submit().json()["jobId"])
+    ada.ask("GET", f"/status/{ada.key}")
+    ada.ask("GET", "/models", **{"X-Correlation-ID": ada.key})
+    ada.ask("GET", "/usage")
+    kept = [
+        (f"item {item['pk']['S']}", repr(item).encode()) for item in table.client.scan(TableName=table.name)["Items"]
+    ]
+    everything = [*places(service.cloud), *kept]
+    found = [
+        place
+        for place, content in everything
+        if ada.key.encode() in content or (own.encode() in content and not place.endswith("/api-key"))
+    ]
+    assert len(everything) > 50 and not found
