@@ -20,8 +20,8 @@ DEPLOYMENT := $(if $(filter command environment,$(origin STAGE)),--stage="$$STAG
 VENV_PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # These reach the commands through the environment, where they may hold any character, quotes and $ included.
-VERBATIM := API_URL BUCKET CDK DAYS FILE FROM IMAGE JOB KEY_HOSTS ONLY PATCH PROMPT PROPOSE SAMPLE SAVE SECONDS SEED \
-  STAGE UPGRADE WHEELS
+VERBATIM := ADMIN API_KEY API_URL BUCKET CDK DAILY DAYS EXPIRES FILE FROM IMAGE JOB KEY_HOSTS MODELS MONTHLY NAME ONLY \
+  PATCH PROMPT PROPOSE RATE SAMPLE SAVE SECONDS SEED STAGE UPGRADE WHEELS
 $(foreach name,$(VERBATIM),$(if $(filter-out undefined,$(origin $(name))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # The message for a command that waits for this one.
@@ -33,7 +33,7 @@ unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 # A checkout that was never made ready has no cloud, and needs no packages to say so.
 IDLE := $(if $(wildcard .venv/.ready .local/state.json),,echo 'Nothing is running; `make up` starts the cloud.')
 
-.PHONY: help demo up down logs status keys doctor models-check models-refresh deploy diff destroy \
+.PHONY: help demo up down logs status keys key key-list key-rotate key-disable doctor models-check models-refresh deploy diff destroy \
   bootstrap smoke mark-good rollback pipeline-role test test-unit test-component test-providers test-dates test-archives test-bare test-integration test-browser \
   coverage mutants screenshots check docs lock audit openapi grants fuzz fuzz-providers bench synth clean refuse-prompt prepare-uv \
   prepare-python prepare-all check-code check-stack
@@ -47,7 +47,7 @@ help: ## Show this help
 	@echo '    OPENAI_API_KEY GEMINI_API_KEY    a provider whose key is set in the environment is really called'
 	@echo '    IP_LIMIT GLOBAL_LIMIT ENHANCE_LIMIT ENHANCE_IP_LIMIT UPLOAD_LIMIT UPLOAD_IP_LIMIT'
 	@echo '    IP_INCLUDE TRUST_BODY_IP RETENTION_DAYS LOG_LEVEL CORS_ORIGINS'
-	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION STATUS_WAIT GALLERY  settings of the stack'
+	@echo '    PROMPT_MODEL_INDEX MAX_CONCURRENCY MODERATION STATUS_WAIT GALLERY API_AUTH  settings of the stack'
 	@echo '    KEY_HOSTS={"MY_KEY": ["my.example"]}  hosts that a key may go to, beside the provider'"'"'s own'
 	@echo '    SIMULATOR_LATENCY=0.5-4  SIMULATOR_FAULTS=recraftv4_1=refused   of the simulated providers'
 	@echo '    ENFORCE_IAM=1                    hold each Lambda to what its role allows'
@@ -69,6 +69,21 @@ logs: $(if $(IDLE),,prepare-python) ## Follow its logs (JOB=id for one job's)
 
 keys: prepare-python ## Store provider keys in the secret of STAGE on AWS: from the environment, a prompt, or FROM=secret
 	@$(VENV_PYTHON) -m local keys --stage="$$STAGE" $(if $(FROM),--from="$$FROM")
+
+# Beside the key itself, nothing may be on the standard output.
+key: prepare-python ## Make an API key for a caller: NAME=web-team (DAILY= MONTHLY= RATE= MODELS=a,b EXPIRES=day ADMIN=1)
+	@$(VENV_PYTHON) -m local key --name="$$NAME" $(if $(DAILY),--daily="$$DAILY") $(if $(MONTHLY),--monthly="$$MONTHLY") \
+	  $(if $(RATE),--rate="$$RATE") $(if $(MODELS),--models="$$MODELS") $(if $(EXPIRES),--expires="$$EXPIRES") \
+	  $(if $(ADMIN),--admin="$$ADMIN") $(DEPLOYMENT)
+
+key-list: prepare-python ## List the API keys of the cloud here, or of STAGE on AWS, and what each allows
+	@$(VENV_PYTHON) -m local key-list $(DEPLOYMENT)
+
+key-rotate: prepare-python ## Replace the API key NAME by a new one, for the same caller
+	@$(VENV_PYTHON) -m local key-rotate --name="$$NAME" $(DEPLOYMENT)
+
+key-disable: prepare-python ## Let nobody use the API key NAME any more
+	@$(VENV_PYTHON) -m local key-disable --name="$$NAME" $(DEPLOYMENT)
 
 doctor: prepare-python ## Check keys, models and quotas of the cloud here, or of STAGE on AWS (ALL=1: of every model)
 	@$(VENV_PYTHON) -m local doctor $(DEPLOYMENT) $(if $(ALL),--all)
@@ -147,7 +162,7 @@ destroy: prepare-all ## Delete STAGE from your AWS account; shows what goes and 
 bootstrap: prepare-all ## Prepare your AWS account for the CDK, once per account and region
 	@$(VENV_PYTHON) -m local bootstrap
 
-smoke: prepare-python ## Try out the deployment at API_URL, or of STAGE, or the cloud here (MODELS=a,b or all)
+smoke: prepare-python ## Try out the deployment at API_URL, or of STAGE, or the cloud here (MODELS=a,b or all, API_KEY=pp_…)
 	@$(VENV_PYTHON) -m local smoke $(if $(API_URL),--url="$$API_URL",$(DEPLOYMENT))
 
 mark-good: prepare-python ## Record this commit, deployed and tested, as the last good one of STAGE

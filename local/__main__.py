@@ -64,6 +64,21 @@ def _parser() -> argparse.ArgumentParser:
     keys = commands.add_parser("keys", help="put provider keys into the secret of a deployment in your AWS account")
     keys.add_argument("--stage", default="dev", help="which deployment (default dev)")
     keys.add_argument("--from", dest="source", metavar="SECRET", default="", help="copy the keys of another secret")
+    key = commands.add_parser("key", help="make an API key for a caller of a deployment; only it is printed on stdout")
+    _add_key_name(key)
+    key.add_argument("--daily", default="", metavar="DAILY", help="most that its jobs may cost in a day, in US dollars")
+    key.add_argument("--monthly", default="", metavar="MONTHLY", help="likewise in a calendar month")
+    key.add_argument("--rate", default="", metavar="RATE", help="most jobs in an hour")
+    key.add_argument("--models", default="", metavar="MODELS", help="the only ones it may ask: names or IDs, by commas")
+    key.add_argument("--expires", default="", metavar="EXPIRES", help="its last day, UTC, such as 2027-01-31")
+    key.add_argument("--admin", nargs="?", const="1", default="", metavar="ADMIN", help="1: may see what others made")
+    for name, what in (
+        ("key-rotate", "replace the key of a caller by a new one, which is printed on stdout"),
+        ("key-disable", "let nobody use the key of a caller any more"),
+    ):
+        _add_key_name(commands.add_parser(name, help=what))
+    key_list = commands.add_parser("key-list", help="list the API keys of a deployment, and what each allows")
+    _add_deployment(key_list)
     doctor = commands.add_parser("doctor", help="check keys, models and quotas of a deployment; exit code 1 on any ✗")
     _add_deployment(doctor)
     doctor.add_argument("--all", action="store_true", help="also the models that a job uses only when it names them")
@@ -116,12 +131,18 @@ def _add_deployment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local", action="store_true", help="only the cloud that runs here")
 
 
+def _add_key_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="", metavar="NAME", help="whose key it is, such as web-team")
+    _add_deployment(parser)
+
+
 def _run(arguments: argparse.Namespace) -> int:
     progress = Progress()
     if arguments.command in ("up", "demo"):
         progress("looking for a running cloud")
     # Imported late, so that the line above appears at once.
     from infra.context import SettingsError
+    from local.aws.api_keys import ApiKeyError
     from local.aws.keys import KeysError
     from local.cdk import CdkError
     from local.cloud import CloudError
@@ -132,7 +153,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         code: int = command.run(arguments, progress)
         return code
-    except (CloudError, KeysError, OptionError, SettingsError, Unconfirmed, CdkError) as error:
+    except (CloudError, ApiKeyError, KeysError, OptionError, SettingsError, Unconfirmed, CdkError) as error:
         print(error, file=sys.stderr)
         return 1
 

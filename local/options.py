@@ -25,6 +25,7 @@ SETTINGS = (
     "DAILY_BUDGET",
     "MONTHLY_BUDGET",
     "UNKNOWN_PRICE_CEILING",
+    "CONFIRM_ABOVE",
     "IP_INCLUDE",
     "TRUST_BODY_IP",
     "RETENTION_DAYS",
@@ -35,6 +36,7 @@ SETTINGS = (
     "MODERATION",
     "STATUS_WAIT",
     "GALLERY",
+    "API_AUTH",
     "KEY_HOSTS",
 )
 

@@ -32,15 +32,26 @@ class PageServer(ThreadingHTTPServer):
     api_url : where the page finds the API; the emulator serves the images, and takes uploads, at the same origin
     status_wait : seconds that the page may wait for a change
     gallery : whether the API has a gallery to show
+    auth, usage : as for `page_config`
     """
 
     daemon_threads = True
 
-    def __init__(self, port: int, api_url: str, status_wait: int, *, gallery: bool = True) -> None:
+    def __init__(
+        self,
+        port: int,
+        api_url: str,
+        status_wait: int,
+        *,
+        gallery: bool = True,
+        auth: str = "none",
+        usage: bool = False,
+    ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         parts = urlsplit(api_url)
         origin = f"{parts.scheme}://{parts.netloc}"
-        self.config = json.dumps(page_config(api_url=api_url, status_wait=status_wait, gallery=gallery)).encode()
+        config = page_config(api_url=api_url, status_wait=status_wait, gallery=gallery, auth=auth, usage=usage)
+        self.config = json.dumps(config).encode()
         self.headers = {
             "Cache-Control": "no-cache",
             "Vary": "Accept-Encoding",
@@ -94,6 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--api", required=True, metavar="URL", help="URL of the HTTP API")
     parser.add_argument("--status-wait", type=int, default=0, help="seconds that the page may wait for a change")
     parser.add_argument("--no-gallery", action="store_true", help="the API has no gallery to show")
+    parser.add_argument("--auth", default="none", help="what callers need: none, or an API key (keys)")
+    parser.add_argument("--usage", action="store_true", help="the API tells what was used")
     parser.add_argument("--cloud", type=Path, help="folder of the cloud that it belongs to, and ends with")
     options = parser.parse_args(arguments)
     ended = Event()
@@ -102,7 +115,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.cloud:
         lease.watch(options.cloud)
     try:
-        server = PageServer(options.port, options.api, options.status_wait, gallery=not options.no_gallery)
+        server = PageServer(
+            options.port,
+            options.api,
+            options.status_wait,
+            gallery=not options.no_gallery,
+            auth=options.auth,
+            usage=options.usage,
+        )
     except (OSError, OverflowError) as error:
         parser.exit(1, f"Cannot listen on port {options.port}: {error}.\n")
     with server:

@@ -1,7 +1,7 @@
 """The smoke test: the whole way through a deployment, over HTTP alone, for as little money as it can be had.
 
 It needs nothing but the API's URL. Requests are signed where the API asks for it, with the AWS credentials of the
-caller; a token goes along where API_TOKEN has one.
+caller; the key in API_KEY goes along, or the token in API_TOKEN.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Api:
 
     Parameters
     ----------
-    token : goes along with every request, if any
+    token : goes along with every request, if any: an API key, or a JWT
+    source : the variable that has it
     certificate : file of the authority to trust instead of the usual ones
     say : prints the requests that had to be repeated
 
@@ -83,7 +84,13 @@ class Api:
     """
 
     def __init__(
-        self, url: str, token: str = "", certificate: str = "", say: Callable[[str], object] = lambda line: None
+        self,
+        url: str,
+        token: str = "",
+        certificate: str = "",
+        say: Callable[[str], object] = lambda line: None,
+        *,
+        source: str = "API_TOKEN",
     ) -> None:
         try:
             parts = urlsplit(url)
@@ -93,9 +100,9 @@ class Api:
         if not is_usable:
             raise CloudError(f"{url!r} is not the URL of an API; it must begin with https://, like the output ApiUrl.")
         if parts.username is not None:
-            raise CloudError("The URL must not contain a user name; put a token into the environment as API_TOKEN.")
+            raise CloudError("The URL must not contain a user name; put a key into the environment as API_KEY.")
         self.url = url.rstrip("/")
-        self._token = token
+        self._token, self._source = token, source
         # A proxy does not reach this machine.
         proxies = {} if parts.hostname in LOOPBACK_HOSTS else get_environ_proxies(self.url)
         self._session = URLLib3Session(certificate or True, proxies, timeout=(10, 60))
@@ -161,13 +168,19 @@ class Api:
         response = self.request("GET", "/models")
         if response.status == 401:
             raise CloudError(
-                "The API rejected API_TOKEN; get a new one." if self._token
-                else "The API asks for a token (apiAuth=jwt); set API_TOKEN to one."
+                f"The API rejected {self._source}; get a new one." if self._token
+                else "The API asks for credentials; set API_KEY to an API key (apiAuth=keys; `make key` makes one), or "
+                "API_TOKEN to a token (apiAuth=jwt)."
             )  # fmt: skip
         if response.status != 403:
             if response.status != 200:
                 raise CloudError(f"GET {self.url}/models returned {response}: the API is broken, or the URL is wrong.")
-            return "with API_TOKEN" if self._token else "anyone may call"
+            return f"with {self._source}" if self._token else "anyone may call"
+        if self._token:
+            raise CloudError(
+                f"The API rejected {self._source}: the key is unknown, disabled, or expired (see `make key-list`), or "
+                "the token does not allow it."
+            )
         self._sign = signer(self.url, environment)
         if (response := self.request("GET", "/models")).status == 403:
             raise CloudError(
@@ -255,7 +268,7 @@ def run(url: str, environment: Mapping[str, str], say: Callable[[str], object] =
     Parameters
     ----------
     url : of the API
-    environment : API_TOKEN; MODELS: names separated by commas, or ``all`` for the default models; YES, as
+    environment : API_KEY or API_TOKEN; MODELS: names separated by commas, or ``all`` for the default models; YES, as
         for `confirm`; AWS_CA_BUNDLE: a file of authorities to trust, as for the AWS tools
     gallery : the deployed setting ``gallery``; empty where it is not known, so that both of its values pass
 
@@ -264,7 +277,12 @@ def run(url: str, environment: Mapping[str, str], say: Callable[[str], object] =
     CloudError : it cannot be tried out at all
     Unconfirmed : it may cost, and was not confirmed
     """
-    api = Api(url, environment.get("API_TOKEN", "").strip(), environment.get("AWS_CA_BUNDLE", "").strip(), say)
+    given = {name: environment.get(name, "").strip() for name in ("API_KEY", "API_TOKEN")}
+    named = [name for name, value in given.items() if value]
+    if len(named) > 1:
+        raise CloudError("Both API_KEY and API_TOKEN are set; unset the one that this API doesn't ask for.")
+    source = named[0] if named else "API_KEY"
+    api = Api(url, given[source], environment.get("AWS_CA_BUNDLE", "").strip(), say, source=source)
     report = Report(say)
     say(f"Smoke test of {api.url}")
     report.check(True, f"it responds; {api.enter(environment)}")

@@ -141,7 +141,8 @@ class Target:
             options = replace(cloud.current_options(laptop), keys=keys_in(environment)) if laptop else None
             simulated = options.context(laptop.endpoints["simulator"], "") if laptop and options else {}
             # The emulator has no IAM authorizer.
-            own = {"target": "local", "apiAuth": "none", "apiUrl": deployment.api_url(emulator, api_id)}
+            api_auth = simulated.get("apiAuth", "none")
+            own = {"target": "local", "apiAuth": api_auth, "apiUrl": deployment.api_url(emulator, api_id)}
             context = {**simulated, **own, **context}
         settings = Settings.from_context({**cdk.default_context(), **context})
         if settings.target == "local" and not emulator:
@@ -217,8 +218,16 @@ def _described(settings: Settings) -> Iterable[str]:
         "none": "The API is PUBLIC: anyone who knows its URL can start jobs.",
         "iam": "The API lets in callers that IAM allows.",
         "jwt": f"The API lets in holders of a token of {settings.jwt_issuer}.",
-    }[settings.api_auth] + (" Images and the page are public through CloudFront." if settings.cloudfront else "")
-    if settings.has_gallery:
+        "keys": "The API lets in holders of an API key, which `make key` makes.",
+    }[settings.api_auth] + {
+        (True, True): " Images and the page are public through CloudFront.",
+        (True, False): " Images are public through CloudFront.",
+        (False, True): " The page is public through CloudFront; images have presigned URLs.",
+        (False, False): "",
+    }[settings.has_public_images, settings.serves_page]
+    if settings.gallery == "owner":
+        yield "Each caller sees only its own galleries (gallery=owner)."
+    elif settings.has_gallery:
         yield "Galleries are public: every caller can list all jobs' galleries and see their images (gallery=public)."
     models = ModelRegistry.load().defaults(lambda model: True)
     cost = total(estimate(model, {}) for model in models)

@@ -61,7 +61,8 @@ class Deployment:
     api : URL of the HTTP API
     machine : ARN of the state machine that runs jobs
     earlier_version : whether the stack is of a version that gave its secret a fixed name
-    gallery : the setting ``gallery`` as it was deployed; empty where that is not known
+    gallery, api_auth : the settings ``gallery`` and ``apiAuth`` as they were deployed; empty where that is not known
+    ledger : name of the DynamoDB table; empty where there is none
     """
 
     name: str
@@ -76,6 +77,8 @@ class Deployment:
     machine: str = ""
     earlier_version: bool = False
     gallery: str = ""
+    api_auth: str = ""
+    ledger: str = ""
 
     def prompt_model(self) -> str:
         """The text model that enhances prompts, as deployed; the first one where AWS does not say."""
@@ -170,6 +173,8 @@ def of_cloud(running: Cloud) -> Deployment:
         on_laptop=True,
         api=found["api"],
         machine=found["stateMachineArn"],
+        api_auth=found["apiAuth"],
+        ledger=found["ledgerTable"],
     )
 
 
@@ -220,6 +225,8 @@ def on_aws(stage: str, environment: Mapping[str, str]) -> Deployment:
         machine=outputs.get("StateMachineArn", ""),
         earlier_version="ProviderSecretName" in outputs,
         gallery=outputs.get("Gallery", ""),
+        api_auth=outputs.get("ApiAuth", ""),
+        ledger=outputs.get("LedgerTable", ""),
     )
 
 

@@ -22,12 +22,14 @@ def chosen_options(directory: Path, environment: Mapping[str, str]) -> Options:
 
 def models_of(cloud: Cloud | None) -> ModelRegistry:
     """The models of a cloud, those of an overlay in its bucket included; without a cloud the built-in ones."""
-    if cloud:
-        try:
-            found = DocumentStore(cloud.client("s3"), cloud.endpoints["bucket"]).read(OVERLAY_KEY)
-            hosts = deployment.of_cloud(cloud).key_hosts()
-            return ModelRegistry.load(overlay=found.value if found else None, key_hosts=hosts)
-        except (ConfigurationError, StorageError):
-            # The service goes on without it as well.
-            pass
-    return ModelRegistry.load()
+    return models_deployed(deployment.of_cloud(cloud)) if cloud else ModelRegistry.load()
+
+
+def models_deployed(found: deployment.Deployment) -> ModelRegistry:
+    """The models of a deployment, likewise; the built-in ones where its overlay is broken, or cannot be read."""
+    try:
+        overlay = DocumentStore(found.client("s3"), found.bucket).read(OVERLAY_KEY)
+        return ModelRegistry.load(overlay=overlay.value if overlay else None, key_hosts=found.key_hosts())
+    except (ConfigurationError, StorageError):
+        # The service goes on without it as well.
+        return ModelRegistry.load()

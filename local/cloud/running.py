@@ -15,6 +15,7 @@ from typing import Any, TypedDict, cast
 import psutil
 
 from local import cdk, lease, lock
+from local.cloud import own_key
 from local.cloud.http import CloudError, Response, send
 from local.cloud.state import SERVERS, State, read
 from local.emulator import access_key
@@ -43,6 +44,9 @@ class Endpoints(TypedDict):
     # File for a shell whose AWS tools are to use the cloud; it holds the access key.
     shellFile: str
     page: str
+    # The setting, and the table that has its keys; empty where there is none.
+    apiAuth: str
+    ledgerTable: str
 
 
 @dataclass
@@ -93,6 +97,15 @@ class Cloud:
         except (OSError, ValueError):
             raise CloudError("The cloud no longer runs; `make up` starts it.") from None
 
+    def api_key(self) -> str:
+        """The API key of this cloud's own requests; empty where its API is open.
+
+        Raises
+        ------
+        CloudError : it is gone
+        """
+        return own_key.load(self.directory) if self.endpoints["apiAuth"] == "keys" else ""
+
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud."""
         if self._make_client is None:
@@ -104,18 +117,23 @@ class Cloud:
     ) -> Response:
         """Ask the HTTP API; `path` may be a whole URL; a body that is neither text nor bytes is sent as JSON.
 
+        The cloud's own API key goes along to the API, unless ``headers`` have an authorization; never to a whole URL.
+
         ``timeout`` is the longest wait for any part of the response, in seconds.
 
         Raises
         ------
-        CloudError : nothing responds
+        CloudError : nothing responds, or the API key is gone
         """
         sent_headers = dict(headers or {})
+        is_whole = path.startswith(("http://", "https://"))
+        if not is_whole and "Authorization" not in sent_headers and (key := self.api_key()):
+            sent_headers["Authorization"] = f"Bearer {key}"
         if body is not None and not isinstance(body, str | bytes):
             body = json.dumps(body)
             sent_headers.setdefault("Content-Type", "application/json")
         data = body.encode() if isinstance(body, str) else body
-        url = path if path.startswith(("http://", "https://")) else self.endpoints["api"] + path
+        url = path if is_whole else self.endpoints["api"] + path
         request = urllib.request.Request(url, data=data, headers=sent_headers, method=method)
         return send(request, timeout=timeout, certificate=self.endpoints["certificate"])
 
@@ -238,6 +256,7 @@ def stop_locked(directory: Path) -> bool:
     for name in ("state.json", "endpoints.json", "outputs.json", ORIGINS):
         (directory / name).unlink(missing_ok=True)
     access_key.remove(directory)
+    own_key.remove(directory)
     shutil.rmtree(directory / "run", ignore_errors=True)
     return bool(processes)
 

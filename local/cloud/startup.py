@@ -14,6 +14,7 @@ from typing import Any
 from infra.context import SettingsError
 from infra.settings import Settings
 from local import cdk, lease
+from local.cloud import own_key
 from local.cloud.fingerprint import EMULATOR, PACKAGES, SIMULATOR, SOURCES, fingerprint, sizes
 from local.cloud.http import CloudError
 from local.cloud.running import ORIGINS, Cloud, Endpoints, has_access_key, options_of, stop_locked
@@ -156,7 +157,8 @@ class Start:
         url = f"{'https' if certificate else 'http'}://127.0.0.1:{emulator.port}"
         api_url = f"{url}/_aws/execute-api/{API_ID}"
         context = self._options.context(simulator_url, api_url)
-        page_port = self._ensure_page(api_url, Settings.from_context(context)).port
+        settings = Settings.from_context(context)
+        page_port = self._ensure_page(api_url, settings).port
         page_url = f"http://127.0.0.1:{page_port}"
         own_pages = [page_url, f"http://localhost:{page_port}"]
         if (origins := context.get("corsOrigins", "*")) != "*":
@@ -181,9 +183,15 @@ class Start:
             certificate=certificate,
             shellFile=str(self._directory / access_key.SHELL_FILE),
             page=f"{page_url}/",
+            apiAuth=settings.api_auth,
+            ledgerTable=outputs.get("LedgerTable", ""),
         )
         cloud = Cloud(self._directory, endpoints, changed=fresh or outdated, _lease=self._lease)
         self._put_keys(cloud)
+        if endpoints["apiAuth"] == "keys":
+            own_key.ensure(self._directory, cloud.client, endpoints["ledgerTable"])
+        else:
+            own_key.remove(self._directory)
         AccessKey.load(self._directory).save_shell_file(self._directory, url, cdk.REGION, certificate)
         if outdated:
             _answer_preflights(cloud, context.get("corsOrigins", "*"))
@@ -251,9 +259,11 @@ class Start:
 
     def _ensure_page(self, api_url: str, settings: Settings) -> Server:
         """The page's server, restarted where it has ended or is an older one; its port stays."""
-        arguments = ["--api", api_url, "--status-wait", str(settings.status_wait)]
+        arguments = ["--api", api_url, "--status-wait", str(settings.status_wait), "--auth", settings.api_auth]
         if not settings.has_gallery:
             arguments.append("--no-gallery")
+        if settings.has_charges:
+            arguments.append("--usage")
         made_from = fingerprint(["local/page.py", "infra/web.py"], arguments)
         server = self._state.page
         if self._state.is_well("page") and self._state.page_made_from == made_from:

@@ -25,6 +25,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             code = demo.run(running, prompt, arguments.out, progress, faulted, image)
         stays = running.is_kept()
         print(f"The page: {running.endpoints['page'] if stays else 'make up serves it; watch such a job in a browser'}")
+        if stays and running.api_key():
+            print("It asks for the API key, which `make status` prints.")
         return code
     finally:
         if running.leave():

@@ -13,12 +13,15 @@ from local.progress import Progress
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Run the command; its exit code."""
-    url, environment, gallery = arguments.url, dict(os.environ), ""
+    url, gallery = arguments.url, ""
+    environment: dict[str, str] = dict(os.environ)
     if not url and arguments.stage:
         deployed = deployment.on_aws(arguments.stage, os.environ)
         url, gallery = deployed.api, deployed.gallery
     elif not url and (running := cloud.find(arguments.directory)):
         url = running.endpoints["api"]
+        if key := running.api_key():
+            environment = {**environment, "API_KEY": key, "API_TOKEN": ""}
         if certificate := running.endpoints["certificate"]:
             environment["AWS_CA_BUNDLE"] = certificate
     if not url:

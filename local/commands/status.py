@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from local import cloud
 from local.progress import Progress
@@ -12,5 +13,13 @@ from local.report.usage import usage
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Run the command; its exit code."""
     running = cloud.find(arguments.directory)
-    print(usage(running.endpoints) if running else cloud.describe(arguments.directory))
-    return 0 if running else 1
+    if not running:
+        print(cloud.describe(arguments.directory))
+        return 1
+    try:
+        key = running.api_key()
+    except cloud.CloudError as error:
+        print(error, file=sys.stderr)
+        key = ""
+    print(usage(running.endpoints, key))
+    return 0

@@ -16,5 +16,5 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     options = chosen_options(arguments.directory, os.environ)
     running = cloud.start(arguments.directory, options=options, keep=True, progress=progress)
     progress("the cloud is up" if running.changed else "the cloud is up already, and up to date")
-    print(usage(running.endpoints))
+    print(usage(running.endpoints, running.api_key()))
     return 0

@@ -14,8 +14,14 @@ _WAIT = (
 _PROMPT = '{"prompt": "a lighthouse in fog"}'
 
 
-def usage(endpoints: Endpoints) -> str:
-    """Where the page is; shell commands that start a job, ask for it, enhance a prompt, point the AWS tools here."""
+def usage(endpoints: Endpoints, api_key: str = "") -> str:
+    """Where the page is; shell commands that start a job, ask for it, enhance a prompt, point the AWS tools here.
+
+    Parameters
+    ----------
+    api_key : goes along, if any
+    """
+    curl = 'curl -H "Authorization: Bearer $KEY"' if api_key else "curl"
     body = shlex.quote(_PROMPT)
     certificate = shlex.quote(endpoints["certificate"]) if endpoints["certificate"] else ""
     simulated = ", ".join(endpoints["simulated"])
@@ -24,16 +30,17 @@ def usage(endpoints: Endpoints) -> str:
         "",
         *([f"export CURL_CA_BUNDLE={certificate}"] if certificate else []),
         f"API={endpoints['api']}",
+        *([f"KEY={api_key}  # an admin's, also for the page; `make key` makes others"] if api_key else []),
         "",
         "# start a job, and ask how it is going",
-        f"""JOB=$(curl -s "$API/generate" -d {body} | sed -n 's/.*"jobId": *"\\([^"]*\\)".*/\\1/p')""",
-        'curl -s "$API/status/$JOB"',
+        f"""JOB=$({curl} -s "$API/generate" -d {body} | sed -n 's/.*"jobId": *"\\([^"]*\\)".*/\\1/p')""",
+        f'{curl} -s "$API/status/$JOB"',
         "",
         "# wait until it has ended",
-        _WAIT,
+        _WAIT.replace("curl", curl),
         "",
         "# have a text model expand a prompt",
-        f'curl -s "$API/enhance" -d {body}',
+        f'{curl} -s "$API/enhance" -d {body}',
         "",
         "# see it with the AWS command line",
         f". {shlex.quote(endpoints['shellFile'])}",
