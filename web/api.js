@@ -5,7 +5,10 @@ import { texts } from "./texts.js";
 
 const PATIENCE = 35_000;
 
-export const config = { apiUrl: "", statusWait: 0, gallery: false };
+export const config = { apiUrl: "", statusWait: 0, gallery: false, auth: "none", usage: false };
+
+/** The caller's API key, if the API asks for one, and what is done where it was accepted, or may not have been. */
+export const access = { key: "", accepted: () => {}, refused: () => {} };
 
 /** A response that reports an error. */
 export class ApiError extends Error {
@@ -23,7 +26,7 @@ export class ApiError extends Error {
   }
 }
 
-/** No response: the network, the API's host, or the browser's own rules prevent it. */
+/** No response that can be read, as of the network, a browser's own rules, and API Gateway, which refuses keys without CORS. */
 export class Unreachable extends Error {}
 
 /** Read config.json; what is wrong with it, or "". */
@@ -35,40 +38,66 @@ export async function configure() {
     config.apiUrl = String(found.apiUrl ?? "").replace(/\/+$/, "");
     config.statusWait = Number(found.statusWait) || 0;
     config.gallery = found.gallery === true;
+    config.auth = found.auth === "keys" ? "keys" : "none";
+    config.usage = found.usage === true;
   } catch {
     return texts.noConfig;
   }
   return config.apiUrl ? "" : texts.noConfig;
 }
 
-async function request(method, path, { body, headers = {}, signal, patience = PATIENCE } = {}) {
+/** With `quiet`, a missing response says nothing about the key. */
+async function request(method, path, { quiet = false, ...options } = {}) {
+  const { key } = access;
+  try {
+    const response = await exchange(method, path, options);
+    if (key) access.accepted();
+    return response;
+  } catch (error) {
+    if (key && mayRefuseKey(error, quiet)) access.refused();
+    throw error;
+  }
+}
+
+const mayRefuseKey = (error, quiet = false) =>
+  error instanceof ApiError ? [401, 403].includes(error.status) && !error.code : error instanceof Unreachable && !quiet;
+
+async function exchange(method, path, { body, headers = {}, signal, patience = PATIENCE }) {
   const limit = AbortSignal.timeout(patience);
   let response;
   let text;
   try {
     response = await fetch(config.apiUrl + path, {
       method,
-      headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
+      headers: {
+        ...(body !== undefined && { "Content-Type": "application/json" }),
+        ...(access.key && { Authorization: `Bearer ${access.key}` }),
+        ...headers,
+      },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
       cache: "no-store",
       credentials: "omit",
       referrerPolicy: "no-referrer",
+      // A key goes nowhere else.
+      redirect: "error",
     });
     text = await response.text();
   } catch {
     if (signal?.aborted) throw signal.reason;
-    throw new Unreachable();
+    throw new Unreachable(unreachable());
   }
   let content = {};
   try {
     if (text) content = JSON.parse(text);
   } catch {
-    if (response.ok) throw new Unreachable();
+    if (response.ok) throw new Unreachable(unreachable());
   }
   if (!response.ok && response.status !== 304) throw new ApiError(response.status, content, response.headers);
   return { status: response.status, body: content, headers: response.headers };
 }
+
+const unreachable = () => (access.key ? texts.keyRefused : texts.unreachable);
 
 const part = encodeURIComponent;
 const only = async (response) => (await response).body;
@@ -76,6 +105,8 @@ const only = async (response) => (await response).body;
 export const api = {
   models: () => only(request("GET", "/models")),
   generate: (body, key) => only(request("POST", "/generate", { body, headers: { "Idempotency-Key": key } })),
+  estimate: (body) => only(request("POST", "/generate", { body: { ...body, dryRun: true } })),
+  usage: () => only(request("GET", "/usage", { quiet: true })),
   enhance: (prompt) => only(request("POST", "/enhance", { body: { prompt } })),
   cancel: (id) => only(request("POST", `/cancel/${part(id)}`)),
   retry: (id, models) => only(request("POST", `/retry/${part(id)}`, { body: { models } })),
@@ -88,14 +119,15 @@ export const api = {
    * The job document, its ETag and `ahead`, the milliseconds by which this computer's clock is ahead of the service's;
    * `document` is null where it is still the version `etag`.
    * With `wait`, the API responds only when the version changes or the seconds are over. A header would cost such a
-   * request a preflight each time, because its URL changes with the version.
+   * request a preflight each time, because its URL changes with the version. No response says nothing about the key: a job
+   * is followed through every gap of the network.
    */
   async status(id, { etag = "", wait = 0, signal } = {}) {
     const waits = wait > 0 && etag;
     const query = waits ? `?wait=${wait}&since=${part(etag)}` : "";
     const headers = etag && !waits ? { "If-None-Match": etag } : {};
     const patience = waits ? (wait + 10) * 1000 : 15_000;
-    const response = await request("GET", `/status/${part(id)}${query}`, { headers, signal, patience });
+    const response = await request("GET", `/status/${part(id)}${query}`, { headers, signal, patience, quiet: true });
     return {
       document: response.status === 304 ? null : response.body,
       etag: response.headers.get("ETag") ?? "",
@@ -112,7 +144,8 @@ export function newKey() {
 
 /** What went wrong, in a sentence or two for a person; without the seconds to wait, which count down. */
 export function sentence(error) {
-  if (!(error instanceof ApiError)) return texts.unreachable;
+  if (!(error instanceof ApiError)) return (error instanceof Unreachable && error.message) || texts.unreachable;
+  if (access.key && mayRefuseKey(error)) return texts.keyRefused;
   if (error.code === "INAPPROPRIATE_CONTENT") return texts.refusedPrompt(error.message);
   if (error.code === "RATE_LIMIT_EXCEEDED" || error.status === 429)
     return texts.problems[error.scope] ?? texts.problems[429];

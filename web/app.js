@@ -27,6 +27,9 @@ let view = null;
 let routes = 0;
 // What is known of a job just submitted, until its document arrives.
 let submitted = null;
+// What budgets have left, and the form for the API key, where there are any.
+let left = null;
+let keyForm = null;
 // Whether the next view is shown for its form.
 let isComposing = false;
 
@@ -38,10 +41,15 @@ const page = {
     scrollTo({ top: 0 });
   },
   edit: (entry) => compose(() => composer.edit(entry)),
+  ended: () => left?.loadSoon(),
+  // A budget has less left than the page knew.
+  refused: (error) => error.status === 402 && left?.load(),
 };
 
 /** Do something with the form, where it can be seen. */
 async function compose(work) {
+  // Before there is a key, there is no form.
+  if (!view) return;
   document.querySelector("dialog")?.close();
   if (!composer.element.isConnected) {
     isComposing = true;
@@ -53,6 +61,8 @@ async function compose(work) {
 
 const composer = new Composer({
   changed: () => view?.lineUp?.(),
+  allows: (body, cost) => left?.allows(body, cost) ?? true,
+  refused: (error) => page.refused(error),
   submit: async (body, known, made) => {
     // A submission that may have made a job although no response came: sending the same one again returns the same job.
     const text = JSON.stringify(body);
@@ -191,6 +201,8 @@ function themeButton() {
   return toggle;
 }
 
+const toggle = themeButton();
+
 function frame() {
   const onclick = (event) => {
     // The part behind # belongs to the views.
@@ -200,7 +212,7 @@ function frame() {
   const brand = h("a.brand", { href: "#/" }, h("img", { src: "icon.svg", alt: "", width: 24, height: 24 }), texts.name);
   document.body.prepend(
     h("a.skip", { href: "#main", onclick }, texts.skip),
-    h("header", brand, h("nav", { "aria-label": texts.navigation }, navigation.create, navigation.gallery), themeButton()),
+    h("header", brand, h("nav", { "aria-label": texts.navigation }, navigation.create, navigation.gallery), toggle),
     banner,
     main,
   );
@@ -241,20 +253,57 @@ function acceptImages() {
   });
 }
 
+/** Say why the page cannot start, with a button to try again. */
+function sayWithAgain(problem) {
+  const again = button(texts.again, { icon: "again", onclick: () => busy(again, "", () => start(false)) });
+  fill(main, h("section.empty", h("h1", texts.name), h("p", { role: "alert" }, problem), again));
+  again.focus();
+}
+
 async function start(isFirst = true) {
   fill(main, h("p.summary", texts.loading));
   const problem = await configure();
   if (problem) {
-    const again = button(texts.again, { icon: "again", onclick: () => busy(again, "", () => start(false)) });
-    fill(main, h("section.empty", h("h1", texts.name), h("p", { role: "alert" }, problem), again));
-    again.focus();
+    sayWithAgain(problem);
     return;
   }
+  try {
+    await prepare();
+  } catch {
+    sayWithAgain(texts.unreachable);
+    return;
+  }
+  if (keyForm && !keyForm.start()) return;
+  await enter(isFirst);
+}
+
+/** Load what only some deployments need. */
+async function prepare() {
+  if (config.usage && !left) {
+    const { Left } = await loadModule("usage.js");
+    left = new Left();
+    composer.budget.replaceWith(left.element);
+  }
+  if (config.auth === "keys" && !keyForm) {
+    const { KeyForm } = await loadModule("key.js");
+    keyForm = new KeyForm({
+      // With a view, it goes on beside it.
+      opened: (element) => (view ? main.before(element) : fill(main, h("div.hero", h("h1", texts.hero), h("p", texts.heroText)), element)),
+      accepted: () => enter(false),
+    });
+    toggle.before(keyForm.forget);
+  }
+}
+
+/** Show the view that the URL names, and load what the form needs. */
+async function enter(isFirst) {
+  const isNew = !view;
   navigation.gallery.hidden = !config.gallery;
-  addEventListener("hashchange", route);
+  if (isNew) addEventListener("hashchange", route);
   await route();
   if (!isFirst) view.heading.focus();
-  composer.restore();
+  if (isNew) composer.restore();
+  left?.load();
   await composer.load();
 }
 

@@ -35,8 +35,9 @@ export class Composer {
   #waiting = [];
 
   /**
-   * `on` has changed() and submit(body, known, made), which may throw what the API says: `known` is what JobView shows
-   * before the job's document is there, and made(jobId) is called once there is a job.
+   * `on` has changed(), refused(error), allows(body, cost), whether the job is to be sent, and submit(body, known, made),
+   * which may throw what the API says: `known` is what JobView shows before the job's document is there, and made(jobId)
+   * is called once there is a job.
    */
   constructor(on) {
     this.on = on;
@@ -69,6 +70,8 @@ export class Composer {
     this.suggestion = h("div.suggestion", { hidden: true });
     this.enhance = button(texts.enhance, { icon: "spark", onclick: () => this.#enhance() });
     this.send = button(texts.generate, { kind: "primary", onclick: () => this.submit() });
+    // For what budgets have left.
+    this.budget = h("span", { hidden: true });
     this.summary = h("span.chosen");
     this.panel = h("div.panel", { id: "options", hidden: true });
     this.toggle = button(texts.options, {
@@ -85,7 +88,7 @@ export class Composer {
       this.strip,
       this.box,
       h("p.unseen", { id: "prompt-keys" }, texts.shortcut),
-      h("div.bar", this.add, file, this.toggle, this.summary, this.counter, this.enhance, this.send),
+      h("div.bar", this.add, file, this.toggle, this.summary, this.counter, this.enhance, this.budget, this.send),
       this.#problem.element,
       this.#unlisted.element,
       this.suggestion,
@@ -264,6 +267,10 @@ export class Composer {
         label(texts.generating);
         const body = this.#body();
         if (images.length) body.images = images;
+        if (!(await this.on.allows(body, this.#cost))) {
+          this.send.focus();
+          return;
+        }
         await this.on.submit(body, { rows: this.lineUp, ratio: this.ratio, references: this.#count }, (id) => this.#references?.sent(id));
         this.#sentAt = performance.now();
         this.#suggest();
@@ -271,6 +278,7 @@ export class Composer {
         this.#unfold(false);
       } catch (error) {
         this.#problem.show(error, this.#fitting(error.models ?? []));
+        this.on.refused(error);
       }
     });
   }
@@ -357,6 +365,7 @@ export class Composer {
         else this.#offerSuggestion(enhanced);
       } catch (error) {
         this.#problem.show(error);
+        this.on.refused(error);
       }
     });
   }
@@ -510,20 +519,36 @@ export class Composer {
         : [texts.leftOut];
       write(this.#boxes.get(model.id).unsupported, notes.filter(Boolean).join(" · "));
     }
-    const own = this.quality.value || this.resolution.value ? "" : this.#estimate(models);
-    write(this.summary, [texts.chosen(models.length), models.length ? own : ""].filter(Boolean).join(" · "));
+    const own = this.#arePricesKnown && models.length ? this.#estimate(models) : "";
+    write(this.summary, [texts.chosen(models.length), own].filter(Boolean).join(" · "));
     this.on.changed();
   }
 
-  /** What a job will cost, as far as the list of prices says; prices by size and quality are the API's business. */
-  #estimate(models) {
+  /** Whether the list of prices says what a job costs; prices by size and quality are the API's business. */
+  get #arePricesKnown() {
+    return !this.quality.value && !this.resolution.value;
+  }
+
+  /** What the job will cost; null where only the API knows it. */
+  get #cost() {
+    const { amount, unknown } = this.#sum(this.lineUp);
+    return this.#arePricesKnown && this.isReady && !unknown ? amount : null;
+  }
+
+  /** The sum of the known prices, and how many are not. */
+  #sum(models) {
     const prices = models.map((model) => [model, this.priceOf(model).amount]);
     const known = prices.filter(([, amount]) => amount !== null);
-    if (!known.length) return texts.priceUnknown;
     const amount = known.reduce((sum, [model, each]) => {
       return sum + each * Math.min(Number(this.number.value), model.parameters.n?.max ?? MAX_IMAGES);
     }, 0);
-    return texts.estimate(dollars({ amount: amount < 0.01 ? amount : Math.round(amount * 100) / 100 }), models.length - known.length);
+    return { amount, unknown: models.length - known.length };
+  }
+
+  #estimate(models) {
+    const { amount, unknown } = this.#sum(models);
+    if (unknown === models.length) return texts.priceUnknown;
+    return texts.estimate(dollars({ amount: amount < 0.01 ? amount : Math.round(amount * 100) / 100 }), unknown);
   }
 }
 

@@ -1,7 +1,7 @@
 // A job: its progress, its grid of tiles, and what can be done with it.
 
 import { announce } from "./announce.js";
-import { api, ApiError, config } from "./api.js";
+import { access, api, ApiError, config } from "./api.js";
 import { busy, button, fill, h, iconButton, set, write } from "./dom.js";
 import { archiveButton, saveArchive, saveImage } from "./download.js";
 import { date, dollars, fileName, time, totalCost } from "./format.js";
@@ -38,8 +38,8 @@ export class JobView {
   #ahead = null;
 
   /**
-   * `page` has banner(text or ""), edit(entry) and reuse(document, references). `known` is what is known of a job that
-   * was just submitted: `rows` (its models), `ratio`, and `references`, how many reference images it has.
+   * `page` has banner(text or ""), edit(entry), reuse(document, references), ended() and refused(error). `known` is what is
+   * known of a job that was just submitted: `rows` (its models), `ratio`, and `references`, how many reference images it has.
    */
   constructor(id, page, { rows = [], ratio = null, references = 0 } = {}) {
     this.id = id;
@@ -60,6 +60,7 @@ export class JobView {
     );
     const lineUp = rows.length ? rows : Array(LINE_UP).fill({ name: "\u00a0" });
     this.ratio = ratio;
+    this.isNew = rows.length > 0;
     this.#build(lineUp.map(({ name }) => ({ model: name, status: "pending" })), ratio);
     write(this.facts, texts.loading);
     this.#watch();
@@ -112,6 +113,7 @@ export class JobView {
     try {
       await work();
     } catch (error) {
+      this.page.refused(error);
       if (this.#isGone) return;
       this.#isUnsure = !(error instanceof ApiError);
       if (!this.#isUnsure || standing(this.#document) === before) {
@@ -159,7 +161,7 @@ export class JobView {
   #lost(seconds, error) {
     const left = time(seconds);
     if (error instanceof ApiError) this.page.banner(texts.busy(left));
-    else this.page.banner(navigator.onLine ? texts.lost(left) : texts.offline);
+    else this.page.banner(navigator.onLine ? texts.lost(left, access.key) : texts.offline);
   }
 
   #failed(error) {
@@ -211,6 +213,7 @@ export class JobView {
     set(this.element, "data-status", job.status);
     this.#tick();
     this.#tell(before, job);
+    if (this.#isFinal && (before ? !FINAL.includes(before.status) : this.isNew)) this.page.ended();
     this.page.titled();
   }
 

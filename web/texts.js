@@ -4,6 +4,7 @@ const count = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one
 
 export const imageCount = (number) => count(number, "image");
 const models = (number) => count(number, "model");
+const windows = { day: "today", month: "this month" };
 
 export const texts = {
   name: "Pixel Prompt",
@@ -31,6 +32,25 @@ export const texts = {
   generating: "Sending …",
   shortcut: "Ctrl or Cmd and Enter sends the prompt",
   options: "Options",
+
+  key: "API key",
+  keyMissing: "Enter your API key first.",
+  keyWrong: "This is not an API key: a key is pp_ and 49 letters and digits.",
+  keyRefused: "The API did not accept this key, or could not be reached.",
+  keyKeep: "Keep it on this device",
+  keyUse: "Use this key",
+  keyChecking: "Checking …",
+  keyForget: "Forget key",
+  keyForgetAsk: "Forget the API key? To use the page again, you will have to enter a key.",
+  keyKeepIt: "Keep it",
+
+  left: (amount, window) => `${amount} left ${windows[window]}`,
+  budget: (scope, left, limit, window, renews) =>
+    `${scope === "key" ? "Your key" : "Everybody"}: ${left} of ${limit} left ${windows[window]}, renews ${renews}`,
+  mayCost: (cost, percent, left, window) =>
+    `This job may cost about ${cost}, ${percent ? `${percent} % of` : "more than"} the ${left} that are left ${windows[window]}.`,
+  sendIt: "Send",
+  dontSend: "Don't send",
 
   addImages: "Add images",
   references: "Reference images",
@@ -230,7 +250,7 @@ export const texts = {
   loading: "Loading …",
   again: "Try again",
 
-  lost: (time) => `The connection is lost. Trying again in ${time}.`,
+  lost: (time, key) => `The connection is lost${key && ", or the API no longer accepts the key"}. Trying again in ${time}.`,
   offline: "You are offline. The page continues when the connection is back.",
   back_online: "The connection is back.",
   busy: (time) => `The service is busy. Trying again in ${time}.`,
@@ -242,6 +262,7 @@ export const texts = {
   reference: (id) => `Reference for the operator: ${id}.`,
   problems: {
     ip: "Your IP address reached its daily request limit.",
+    key: "Your API key reached its hourly request limit.",
     global: "This deployment reached its hourly request limit.",
     429: "Too many concurrent requests.",
     503: "The service is busy.",
