@@ -17,7 +17,8 @@ def handler(request: http.Request) -> http.Response:
     """
     if (request.method, request.path) == ("GET", "/openapi.json"):
         request.check_query()
-        return http.Response(description(), headers={"Cache-Control": "max-age=300"})
+        deployed = [route.path for route in services.routes()]
+        return http.Response(description(deployed), headers={"Cache-Control": "max-age=300"})
     job_id = request.path_parameters.get("jobId")
     if job_id is None or request.method != "GET":
         raise no_such_route(request.method, request.path, services.routes())

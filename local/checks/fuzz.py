@@ -36,6 +36,8 @@ SETTINGS = {
     "UPLOAD_IP_LIMIT": "200",
     "UPLOAD_LIMIT": "300",
     "STATUS_WAIT": "1",
+    # With it, there is a route more.
+    "DAILY_BUDGET": "100000",
 }
 _CATALOGUE = ROOT / "functions" / "pixelprompt" / "models" / "models.json"
 

@@ -185,6 +185,26 @@ def test_the_description_is_served_under_a_base_path() -> None:
     assert answer["statusCode"] == 200 and json.loads(answer["body"])["openapi"] == "3.1.0"
 
 
+@pytest.mark.parametrize(
+    ("settings", "absent"),
+    [
+        ({"GALLERY": "off", "USAGE": "true"}, ["/gallery/list", "/gallery/{galleryId}"]),
+        ({"GALLERY": "owner"}, ["/usage"]),
+        ({"USAGE": "true"}, []),
+    ],
+    ids=str,
+)
+def test_only_the_routes_that_are_there_are_described(
+    settings: dict[str, str], absent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    built.forget()
+    answer = status_function.handler(event(method="GET", path="/openapi.json"), Context())
+    assert json.loads(answer["body"])["paths"].keys() == routes.ROUTES.keys() - absent
+    built.forget()
+
+
 @pytest.mark.parametrize("function", ["submit", "enhance", "upload", "cancel", "retry", "models", "gallery", "status"])
 def test_an_unknown_query_parameter_is_rejected(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(function)

@@ -204,4 +204,4 @@ def test_an_error_is_described_as_it_is_answered() -> None:
 
 
 def test_the_file_is_what_a_lambda_reads() -> None:
-    assert served() == DESCRIPTION == json.loads(written.FILE.read_bytes())
+    assert served(routes.ROUTES) == DESCRIPTION == json.loads(written.FILE.read_bytes())
