@@ -158,8 +158,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     api_auth: Annotated[
         Literal["none", "keys", "iam", "jwt"],
         Meta(
-            description="Who may call: anybody (`none`), who has an API key of the deployment (`keys`), whom `iam` "
-            "allows, or whom a `jwt` names."
+            description="Who may call: anybody (`none`), whoever has an API key of the deployment (`keys`), whom "
+            "`iam` allows, or whom a `jwt` names."
         ),
     ] = "none"
     jwt_issuer: Annotated[
@@ -186,9 +186,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     gallery: Annotated[
         Literal["public", "owner", "off"],
         Meta(
-            description="Whether the galleries of all jobs are `public` to everyone who may call, each caller sees the "
-            "`owner`'s only, or they are `off`, without routes; by default `owner` with authentication, else `off` in "
-            "the stage `prod` and `public` in all others."
+            description="Who sees the galleries of jobs: everyone who may call (`public`), only the caller who made "
+            "the job (`owner`), or nobody, without routes (`off`); by default `owner` with authentication, else `off` "
+            "in the stage `prod` and `public` in all others."
         ),
     ] = "public"
     public_images: Annotated[

@@ -13,7 +13,16 @@ from pixelprompt.errors import ModelNotAllowed
 
 
 class KeyLimits(Struct, frozen=True):
-    """What a caller's API key allows; see ``limits.api_keys.ApiKey``."""
+    """What an API key allows.
+
+    Attributes
+    ----------
+    id : stays when the key is rotated; what its holder makes belongs to it
+    is_admin : whether its holder sees what all callers have made
+    daily, monthly : most that its jobs may cost in a UTC calendar day and month, in millionths of a US dollar
+    rate : most jobs in a rolling hour
+    models : names of those that it may ask; empty: all
+    """
 
     id: str
     is_admin: bool = False
@@ -50,9 +59,9 @@ class Identity(Struct, frozen=True):
         """The name under which the caller's things are stored, of 32 characters; empty where the API is open."""
         return hashlib.sha256(self.principal.encode()).hexdigest()[:32] if self.principal else ""
 
-    def may_ask(self, *names: str) -> bool:
-        """Whether the caller may ask a model that has these names."""
-        return self.key is None or not self.key.models or not set(names).isdisjoint(self.key.models)
+    def may_ask(self, model: str) -> bool:
+        """Whether the caller may ask the model of this name."""
+        return self.key is None or not self.key.models or model in self.key.models
 
     def may_see(self, owner: str) -> bool:
         """Whether something of this owner is there for the caller."""

@@ -101,11 +101,6 @@ class Settings(Struct, frozen=True):
         return self._dollars("MONTHLY_BUDGET")
 
     @property
-    def has_budget(self) -> bool:
-        """Whether there is a limit on what may be spent."""
-        return self.daily_budget is not None or self.monthly_budget is not None
-
-    @property
     def confirm_above(self) -> float:
         """Share of what a budget has left above which a page asks before it sends a job."""
         text = self._text("CONFIRM_ABOVE", "0.25")

@@ -63,5 +63,5 @@ def _without_session(user: str) -> str:
 
 
 def _context(key: ApiKey) -> dict[str, str]:
-    limits = {"is_admin": key.is_admin, "daily": key.daily, "monthly": key.monthly, "rate": key.rate}
-    return {"keyId": key.id, "limits": json.dumps({**limits, "models": key.models})}
+    limits = {name: getattr(key, name) for name in KeyLimits.__struct_fields__ if name != "id"}
+    return {"keyId": key.id, "limits": json.dumps(limits)}

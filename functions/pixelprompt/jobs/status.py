@@ -138,10 +138,9 @@ class JobStatus:
 
     def _read(self, job_id: str, caller: Identity | None) -> tuple[Job, str]:
         found = self._jobs.read(job_id)
-        document = as_job(found.value) if found else None
-        if found is None or document is None or (caller and not is_there_for(document, caller)):
+        if found is None or (caller and not is_there_for(as_job(found.value), caller)):
             raise JobNotFound(NO_SUCH_JOB)
-        return document, self._etag(found.etag)
+        return as_job(found.value), self._etag(found.etag)
 
     def _was_never_started(self, document: Job) -> bool:
         """Whether a run has no execution, and will have none: what is open in it is still pending."""

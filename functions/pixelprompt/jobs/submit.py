@@ -266,10 +266,11 @@ class Submission:
 
     def _usable(self, wanted: Sequence[Model] | None, caller: Identity, *, with_references: bool) -> list[Model]:
         has_key = self._keys.has_credentials
-        models = list(wanted or ())
         if wanted is None:
             defaults = self._registry().defaults(has_key)
             models = [model for model in defaults if caller.may_ask(model.name)] or defaults
+        else:
+            models = list(wanted)
         refuse_disallowed([model.name for model in models], caller)
         if with_references:
             models = [model for model in models if IMAGES in model.supports]

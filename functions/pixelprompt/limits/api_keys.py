@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from msgspec import Struct
-
+from pixelprompt.identity import KeyLimits
 from pixelprompt.storage.ledger import API_KEYS, Item, ItemKey, Ledger
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -25,28 +24,18 @@ _SECRET_LENGTH, _CHECKSUM_LENGTH = 43, 6
 _FORM = re.compile(rf"pp_([0-9A-Za-z]{{{_SECRET_LENGTH}}})([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})")
 
 
-class ApiKey(Struct, frozen=True, kw_only=True):
-    """What a key allows.
+class ApiKey(KeyLimits, frozen=True, kw_only=True):
+    """An API key, and what it allows.
 
     Attributes
     ----------
-    id : stays when the key is rotated; what its holder makes belongs to it
     hash : SHA-256 of the key, in hexadecimal
     created_at, expires_at : epoch seconds
-    daily, monthly : most that its jobs may cost in a UTC calendar day and month, in millionths of a US dollar
-    rate : most jobs in a rolling hour
-    models : names of those that it may ask; empty: all
     """
 
-    id: str
     name: str
     hash: str
     created_at: int
-    is_admin: bool = False
-    daily: int | None = None
-    monthly: int | None = None
-    rate: int | None = None
-    models: tuple[str, ...] = ()
     expires_at: int | None = None
     is_disabled: bool = False
 

@@ -44,7 +44,7 @@ class Budget(Struct, frozen=True):
 
     @property
     def has_limit(self) -> bool:
-        """Whether there is anything that it does not allow."""
+        """Whether it limits anything."""
         return self.daily is not None or self.monthly is not None
 
 
